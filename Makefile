@@ -1,0 +1,55 @@
+# Everything here works on a fresh machine with Python >= 3.11 (with venv) and make.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; do \
+  if "$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then echo $$p; break; fi; done)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+RUNTIME := .venv/runtime.stamp
+DEV := .venv/dev.stamp
+
+.PHONY: help setup demo run test lint types lock
+
+help:  ## This list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(RUNTIME)  ## The virtual environment, without the test tools
+
+demo: $(RUNTIME)  ## The mission's scenarios, end to end, against the bundled simulators
+	@$(BIN)/ticket-worker demo
+
+run: $(RUNTIME)  ## The daemon, configured by the environment or .env
+	@exec $(BIN)/ticket-worker run
+
+test: $(DEV)  ## The whole test suite, with coverage
+	@$(BIN)/python -m pytest --cov --cov-report=term
+
+lint: $(DEV)  ## Ruff and the import floors
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports --no-cache
+
+types: $(DEV)  ## mypy, strict
+	@$(BIN)/mypy
+
+lock: $(DEV)  ## Write both lock files anew from the floors in pyproject.toml
+	@compile() { $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --no-emit-find-links --no-header --upgrade "$$@"; }; \
+	  compile pyproject.toml --group build -o requirements.lock; \
+	  compile pyproject.toml --group build --group dev -c requirements.lock -o requirements-dev.lock
+
+# The stamp comes last: an environment that was interrupted half-way has none, and is made anew.
+$(RUNTIME): requirements.lock pyproject.toml
+	@test -n '$(PYTHON)' || { echo 'Instale o Python 3.11 ou mais novo, com o módulo venv (Debian: apt install python3 python3-venv).' >&2; exit 1; }
+	@echo "Preparando .venv com $(PYTHON)…"
+	@rm -rf .venv && $(PYTHON) -m venv .venv
+	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(DEV): requirements-dev.lock $(RUNTIME)
+	@echo "Instalando as ferramentas de teste…"
+	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $@
