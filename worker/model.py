@@ -1,0 +1,309 @@
+"""What the worker talks about: plain frozen values, no I/O. Times are seconds."""
+
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from typing import Self
+
+from worker.errors import ToolError
+from worker.personal import Personal
+
+
+class RunState(StrEnum):
+    """Contract §3: `watching` until the platform or a rule ends it, `lost` always with a reason."""
+
+    WATCHING = "watching"
+    ENDED = "ended"
+    LOST = "lost"
+
+
+class CallState(StrEnum):
+    """Contract §3. `received`: recorded, nothing sent. `running`: an attempt has begun."""
+
+    RECEIVED = "received"
+    RUNNING = "running"
+    DONE = "done"
+    REJECTED = "rejected"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    NO_PROTOCOL = "no_protocol"
+
+    @property
+    def open(self) -> bool:
+        """No outcome is recorded yet."""
+        return self in {CallState.RECEIVED, CallState.RUNNING}
+
+
+class HandoffState(StrEnum):
+    REQUESTED = "requested"
+    ACCEPTED = "accepted"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class RunRef:
+    """Where the platform finds one execution."""
+
+    run_id: str
+    thread_id: str | None
+
+
+class ThreadRule(Enum):
+    """How a platform's runs relate to the thread (session, conversation) that a customer's talk lives in."""
+
+    REQUIRED = "required"
+    """A run can be found only through its thread."""
+
+    OPTIONAL = "optional"
+    """A run is found by its own id; it may or may not belong to a thread."""
+
+    IS_THE_RUN = "is_the_run"
+    """The run is the thread: it is watched again whenever it works."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """How a platform's runs are driven, where platforms differ: the loop knows none of them by name. Seconds.
+
+    `one_by_one`: each answer is submitted as soon as it is known, not all of a look's at once.
+    `new_run_per_round`: a submit creates a run under a new id, is not idempotent, and leaves the old one as
+    it was; so a submit is recorded before it is made.
+    `settling_s`: an end seen this soon after the announcement may be that of the work before.
+    `life_s`: no run is watched longer; None where the platform itself ends them.
+    """
+
+    thread: ThreadRule
+    one_by_one: bool = False
+    new_run_per_round: bool = False
+    settling_s: float = 0.0
+    life_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run this process has claimed. `epoch` is its fencing token, `known_s` how long it has been known."""
+
+    ref: RunRef
+    conversation_id: str
+    epoch: int
+    rounds: int
+    known_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """One function call as the platform shows it; `arguments` is the model's JSON text, unread."""
+
+    platform_call_id: str
+    tool: str
+    arguments: Personal
+    turn_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one call gets back: `output` is the JSON object of contract §6, `success` its own field."""
+
+    platform_call_id: str
+    output: Personal
+    success: bool
+    turn_id: str | None = None
+
+
+class Sight(Enum):
+    """What a look at a run saw."""
+
+    WORKING = "working"
+    REQUIRES_ACTION = "requires_action"
+    ENDED = "ended"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at a run. `status` is the platform's own word.
+
+    `expires_in_s` is judged by the platform's clock; `poll_after_s` is its hint, a floor for the next look.
+    """
+
+    sight: Sight
+    status: str
+    calls: tuple[ToolCall, ...] = ()
+    reason: str | None = None
+    expires_in_s: float | None = None
+    poll_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """What the bot told us of one customer. `receipt_url` is set only while a fresh receipt is unused."""
+
+    conversation_id: str
+    thread_id: str | None = None
+    document: Personal | None = None
+    contact: Personal | None = None
+    receipt_url: Personal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What a tool decided to do, before anything is done.
+
+    `equal_on`: folded values that make two calls of a conversation equal (contract §6); kept as a keyed hash.
+    `exact`: setor and motivo came in the catalogue's exact spelling (KPI `invalid_rate_raw`).
+    `body`: what is sent, or remembered, on behalf of the customer (payload).
+    `answer`: given when recording the intent is the whole effect (a hand-off); else the call is sent.
+    """
+
+    equal_on: tuple[str, ...] = field(repr=False)
+    body: Personal
+    setor: str | None = None
+    motivo: str | None = None
+    departamento: str | None = None
+    exact: bool | None = None
+    uses_receipt: bool = False
+    answer: Personal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Nothing is done, and the model is told why. `exact`: None unless setor and motivo were both present.
+
+    `state` is REJECTED where the model must correct itself, FAILED where it cannot.
+    """
+
+    code: str
+    answer: Personal
+    setor: str | None = None
+    exact: bool | None = None
+    state: CallState = CallState.REJECTED
+
+    @classmethod
+    def of(
+        cls,
+        error: ToolError,
+        setor: str | None = None,
+        exact: bool | None = None,
+        state: CallState = CallState.REJECTED,
+    ) -> Self:
+        """What the model reads instead of a success."""
+        return cls(error.code, Personal.json(error.answer()), setor, exact, state)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a call. `error` is a code of contract §6; `certain`: surely nothing was opened."""
+
+    state: CallState
+    error: str | None = None
+    protocolo: str | None = None
+    certain: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """One row of the ledger, as the dispatcher needs it. `answer` is set once and never changes."""
+
+    call_id: str
+    run_id: str
+    conversation_id: str
+    tool: str
+    state: CallState
+    attempts: int = 0
+    maybe_sent: bool = False
+    idempotency_key: str | None = None
+    body: Personal | None = field(default=None, repr=False)
+    equal_to: str | None = None
+    setor: str | None = None
+    motivo: str | None = None
+    departamento: str | None = None
+    protocolo: str | None = None
+    error: str | None = None
+    answer: Personal | None = None
+    answered_success: bool = False
+
+    @property
+    def waits(self) -> bool:
+        """This call sends nothing: it takes over what becomes of the equal call before it."""
+        return self.equal_to is not None and self.idempotency_key is None
+
+
+# ----------------------------------------------------------------------- what people and programs may read
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationView:
+    """A conversation as the API shows it; times are seconds since the epoch."""
+
+    conversation_id: str
+    thread_id: str | None
+    assistant: str | None
+    document: Personal | None
+    contact: Personal | None
+    attachment_url: Personal | None
+    attachment_at: float | None
+    created_at: float
+    updated_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptView:
+    """One attempt of a call. `result` is None while it is open, else a short code (`ok`, `http_503`)."""
+
+    attempt: int
+    begun_at: float
+    ended_at: float | None
+    result: str | None
+    certain: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class CallView:
+    """A call without its payload."""
+
+    call_id: str
+    platform_call_id: str
+    run_id: str
+    conversation_id: str
+    tool: str
+    state: CallState
+    error: str | None
+    protocolo: str | None
+    setor: str | None
+    motivo: str | None
+    departamento: str | None
+    attempts: tuple[AttemptView, ...]
+    equal_to: str | None
+    received_at: float
+    answered_at: float | None
+    finished_at: float | None
+    submitted_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """A run with its calls. `continues_as`: the id under which the conversation goes on, where it changes."""
+
+    run_id: str
+    conversation_id: str
+    thread_id: str | None
+    state: RunState
+    platform_status: str | None
+    reason: str | None
+    continues_as: str | None
+    calls: tuple[CallView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HandoffView:
+    """A hand-off. `motivo` is payload: only the single read fetches it, and that is put on record."""
+
+    handoff_id: str
+    conversation_id: str
+    call_id: str
+    departamento: str
+    state: HandoffState
+    requested_at: float
+    accepted_at: float | None
+    closed_at: float | None
+    waiting_s: float
+    motivo: Personal | None = None

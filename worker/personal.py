@@ -1,0 +1,46 @@
+"""A personal value in transit: shows nothing by itself, and is opened by name where it is needed."""
+
+import json
+from collections.abc import Mapping
+from typing import NoReturn, Self
+
+_HIDDEN = "[pessoal]"
+
+
+class Personal:
+    """Holds one personal text (document, resumo, contact, URL, arguments, output).
+
+    `str`, `repr`, `format`, JSON and pickling give nothing away; only `reveal()` does, so that every place
+    where a value leaves its wrapper can be found by searching for that word.
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    @classmethod
+    def json(cls, value: Mapping[str, object]) -> Self:
+        """A JSON object as the text that travels: real UTF-8, no escapes (contract §4, §6)."""
+        return cls(json.dumps(value, ensure_ascii=False))
+
+    def reveal(self) -> str:
+        """The value itself: for the CRM's body, the platform's output and encryption, never for a log."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return _HIDDEN
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return format(_HIDDEN, spec)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Personal) and self._value == other._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a personal value is not pickled")

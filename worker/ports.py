@@ -1,0 +1,198 @@
+"""The seams the core stands on: what it asks of a platform, of a tool and of the store."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
+
+from worker.model import (
+    Answer,
+    CallRecord,
+    CallState,
+    CallView,
+    Conversation,
+    ConversationView,
+    HandoffState,
+    HandoffView,
+    Intent,
+    Look,
+    Outcome,
+    Rejection,
+    Run,
+    RunRef,
+    RunState,
+    RunView,
+    ToolCall,
+    Traits,
+)
+from worker.personal import Personal
+
+
+class Clock(Protocol):
+    """Time and waiting, passed in so that tests own them. Seconds."""
+
+    def monotonic(self) -> float: ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+
+class Platform(Protocol):
+    """One assistants platform. Every method raises only `PlatformError`s."""
+
+    name: str
+    traits: Traits
+
+    async def probe(self) -> Sequence[str]:
+        """Ask once, at start, whether this base URL serves this protocol; warnings are Portuguese sentences.
+
+        Raises only `PlatformGone`.
+        """
+
+    async def inspect(self, ref: RunRef) -> Look:
+        """What the run wants now; a foreign thread is LOST with `isolamento`. Raises `RunGone` on 404."""
+
+    async def submit(self, ref: RunRef, answers: Sequence[Answer], *, again: bool = False) -> RunRef | None:
+        """Hand over the answers of one look, once, without retries of its own.
+
+        Returning means accepted; where the conversation goes on under a new id, that is returned. Any error
+        means: look again before judging. `again`: a submit of these answers was begun before, and what became
+        of it is not known (only where `Traits.new_run_per_round`, whose looks cannot tell).
+        """
+
+    async def discover(self, thread_id: str) -> RunRef | None:
+        """The thread's newest run, if it is still at work and of an assistant we serve."""
+
+    async def aclose(self) -> None: ...
+
+
+class Attempts(Protocol):
+    """One call's permission to send, as the ledger grants it."""
+
+    @property
+    def used(self) -> int:
+        """Attempts begun so far, over restarts too."""
+
+    def alive(self) -> bool:
+        """Checked right before the request is written: may this process still send?"""
+
+    async def begin(self) -> None:
+        """Commit that an attempt begins. Raises `Withdrawn` when this process may not send (any more)."""
+
+    async def end(self, *, certain: bool, detail: str) -> None:
+        """Commit that the attempt begun last has failed; `certain`: surely nothing was opened.
+
+        `detail` is a short code (`http_503`, `timeout`), never text of an answer or an exception.
+        """
+
+
+class Tool(Protocol):
+    """One function the model may call."""
+
+    name: str
+
+    def plan(self, arguments: Personal, conversation: Conversation | None) -> Intent | Rejection:
+        """Judge the arguments (contract §6, in its order) and say what is to be done. Pure."""
+
+    async def perform(self, call: CallRecord, attempts: Attempts) -> Outcome:
+        """Do what the intent says; `call.body` and `call.idempotency_key` are what goes over the wire."""
+
+    def success(self, call: CallRecord) -> dict[str, object]:
+        """What the model is told of a call that is `done`."""
+
+
+Decide = Callable[[Conversation | None], Intent | Rejection]
+
+
+class RunStore(Protocol):
+    """Runs with leases. All times are the database's."""
+
+    async def claim(self, owner: str, limit: int, lease_s: float) -> Sequence[Run]: ...
+
+    async def renew(self, owner: str, run_ids: Iterable[str], lease_s: float) -> set[str]:
+        """Renew the leases of runs with a live task; returns the ids that are still ours."""
+
+    async def release(self, owner: str) -> None: ...
+
+    async def close(self, run: Run, state: RunState, reason: str, platform_status: str | None) -> bool: ...
+
+    async def submitted(self, run: Run, call_ids: Sequence[str], platform_status: str) -> None: ...
+
+    async def discoverable(
+        self, limit: int, interval_s: float, window_s: float
+    ) -> Sequence[tuple[str, str]]: ...
+
+    async def found(self, conversation_id: str, ref: RunRef) -> bool: ...
+
+
+class Ledger(Protocol):
+    """The calls: an outcome is stored before anyone sees it, and replayed, never repeated."""
+
+    async def admit(self, run: Run, call: ToolCall, decide: Decide) -> CallRecord:
+        """Record a call, or find it recorded. One transaction, committed before anything is sent.
+
+        Raises `Isolated` when the conversation's thread is another than the run's.
+        """
+
+    async def get(self, call_id: str) -> CallRecord: ...
+
+    async def begin_attempt(self, call: CallRecord, attempt: int, send_window_s: float) -> bool: ...
+
+    async def end_attempt(self, call_id: str, attempt: int, *, certain: bool, detail: str) -> None: ...
+
+    async def settle(self, call_id: str, outcome: Outcome, answer: Personal, *, success: bool) -> CallRecord:
+        """Record what became of a call, and its answer unless one was given. Never loses a protocolo."""
+
+    async def answer_at_deadline(self, call_id: str, sent: Personal, unsent: Personal) -> CallRecord:
+        """The run cannot wait: `sent` if something may have gone out, else close it with `unsent`."""
+
+
+Cursor = tuple[float, str]
+"""Where a newest-first list goes on: the last row's time and id."""
+
+
+class Records(Protocol):
+    """What the HTTP API and the commands ask of the store. Raises `RequestRefused` (contract §3)."""
+
+    async def put_conversation(
+        self, conversation_id: str, changes: Mapping[str, object]
+    ) -> tuple[ConversationView, bool]:
+        """Create or change; only the keys given change, None clears. Returns it and whether it is new.
+
+        Keys: thread_id, assistant (str), client_document, contact, attachment_url (Personal), attachment_at
+        (seconds since the epoch; ignored without attachment_url, now when absent). Raises `thread_em_uso`.
+        """
+
+    async def conversation(self, conversation_id: str) -> ConversationView:
+        """Raises `conversa_desconhecida`."""
+
+    async def register_run(self, conversation_id: str, run_id: str, thread_id: str | None) -> bool:
+        """Watch a run; True when it was not watched before (202), False when it was (200).
+
+        Raises `conversa_desconhecida`, `execucao_de_outra_conversa`, `thread_diferente`, `thread_ausente`.
+        """
+
+    async def run(self, run_id: str) -> RunView:
+        """Raises `nao_encontrado`."""
+
+    async def calls(
+        self,
+        *,
+        state: CallState | None = None,
+        since: float | None = None,
+        conversation_id: str | None = None,
+        limit: int = 50,
+        cursor: Cursor | None = None,
+    ) -> tuple[Sequence[CallView], Cursor | None]:
+        """Newest first, with the cursor of the next page."""
+
+    async def call(self, call_id: str) -> CallView:
+        """Raises `nao_encontrado`."""
+
+    async def handoffs(
+        self, *, state: HandoffState | None = None, limit: int = 50, cursor: Cursor | None = None
+    ) -> tuple[Sequence[HandoffView], Cursor | None]:
+        """Newest first, with the cursor of the next page; without `motivo`."""
+
+    async def handoff(self, handoff_id: str, *, reader: str) -> HandoffView:
+        """One hand-off with its `motivo`; who read it (`reader`) enters the access log."""
+
+    async def ready(self) -> bool:
+        """The database can be written, and its schema is this version's."""

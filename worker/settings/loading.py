@@ -1,0 +1,176 @@
+"""Settings from the environment and `.env` (contract §2): all problems at once, no secret ever printed."""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from dotenv.parser import Binding, parse_stream
+from pydantic import ValidationError
+
+from worker.errors import ConfigError
+from worker.settings.fields import Settings, is_loopback
+
+_SDK_NAMES = frozenset(
+    {
+        "OPENAI_ORG_ID",
+        "OPENAI_PROJECT_ID",
+        "OPENAI_ADMIN_KEY",
+        "OPENAI_LOG",
+        "OPENAI_SPEC_DIR",
+    }
+)
+_OUR_NAMES = frozenset(name + suffix for name in Settings.model_fields for suffix in ("", "_FILE"))
+_KNOWN_NAMES = _OUR_NAMES | _SDK_NAMES
+_PREFIXES = tuple({name.split("_")[0] + "_" for name in Settings.model_fields})
+_TYPO_EDITS = 2
+
+_NEEDED_BY_RUN = {
+    "PLATFORM": "use assistants, agents ou responses",
+    "OPENAI_API_KEY": "a chave da plataforma",
+    "CRM_WEBHOOK_URL": "o endereço do webhook que abre tickets",
+    "DATA_KEYS": "crie uma chave com: ticket-worker keygen",
+}
+
+
+def load(
+    environ: Mapping[str, str] | None = None, env_file: Path = Path(".env"), *, for_run: bool = False
+) -> tuple[Settings, list[str]]:
+    """Read the settings; returns them with warnings. Raises `ConfigError` with every problem found.
+
+    What the environment says of a setting, be it "empty", comes before the file. `for_run` also demands what
+    the daemon cannot do without (contract §2).
+    """
+    environ = os.environ if environ is None else environ
+    problems: list[str] = []
+    from_file = _read_env_file(env_file, problems)
+    warnings = _check_names(environ, from_file, problems)
+    raw = _collect((environ, from_file), problems)
+    if for_run:
+        problems += _missing_for_run(raw)
+    try:
+        settings = Settings.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(*problems, *_sentences(error)) from None
+    if problems:
+        raise ConfigError(*problems)
+    return settings, warnings
+
+
+def _missing_for_run(raw: Mapping[str, str]) -> list[str]:
+    problems = [
+        f"{name} não está definida: {hint}" for name, hint in _NEEDED_BY_RUN.items() if name not in raw
+    ]
+    serves = raw.get("HTTP_PORT") != "0"
+    if serves and "API_TOKEN" not in raw and not is_loopback(raw.get("HTTP_HOST", "127.0.0.1")):
+        problems.append(
+            "API_TOKEN não está definida: sem ela, HTTP_HOST precisa ser um endereço local (127.0.0.1)"
+        )
+    for url in ("BOT_WEBHOOK_URL", "TOOL_FORWARD_URL"):
+        if url in raw and "BOT_WEBHOOK_SECRET" not in raw:
+            problems.append(f"BOT_WEBHOOK_SECRET não está definida: {url} precisa dela (whsec_…)")
+    return problems
+
+
+def _check_names(environ: Mapping[str, str], from_file: Mapping[str, str], problems: list[str]) -> list[str]:
+    """Names that look like ours and are not: an error when a known one is near, else a warning in `.env`."""
+    warnings = []
+    for name in sorted({*environ, *from_file}):
+        if near := _typo_of(name):
+            problems.append(f"{name} não é uma configuração conhecida; você quis dizer {near}?")
+        elif name in from_file and name not in _KNOWN_NAMES and name.upper().startswith(_PREFIXES):
+            warnings.append(f"{name} no .env não é uma configuração conhecida e foi ignorada")
+    return warnings
+
+
+def _read_env_file(path: Path, problems: list[str]) -> dict[str, str]:
+    """The assignments of a `.env` file. A line that is none is told by its number: it may hold a secret."""
+    try:
+        if not path.is_file():
+            return {}
+        with path.open(encoding="utf-8") as stream:
+            bindings = [each for each in parse_stream(stream) if each.error or each.key is not None]
+    except (OSError, UnicodeDecodeError):
+        problems.append(f"{path} não pôde ser lido; confira a permissão e a codificação (UTF-8)")
+        return {}
+    values: dict[str, str] = {}
+    for each in bindings:
+        if each.key and each.value is not None and re.fullmatch(r"[A-Za-z_]\w*", each.key, re.ASCII):
+            values[each.key] = each.value
+        else:
+            problems.append(f"A linha {_line_of(each)} de {path} não tem a forma NOME=valor")
+    return values
+
+
+def _line_of(binding: Binding) -> int:
+    """The line the assignment begins on: the parser counts the blank lines before it as part of it."""
+    text = binding.original.string
+    return binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")
+
+
+def _collect(sources: Sequence[Mapping[str, str]], problems: list[str]) -> dict[str, str]:
+    """The raw text of each setting, by the first source that names it; `NAME_FILE` reads NAME from a file."""
+    raw: dict[str, str] = {}
+    for name in Settings.model_fields:
+        named = (source for source in sources if name in source or f"{name}_FILE" in source)
+        if text := _text_of(name, next(named, {}), problems):
+            raw[name] = text
+    return raw
+
+
+def _text_of(name: str, source: Mapping[str, str], problems: list[str]) -> str:
+    text, path = source.get(name, "").strip(), source.get(f"{name}_FILE", "").strip()
+    if not path:
+        return text
+    if text:
+        problems.append(f"{name} e {name}_FILE estão definidas; deixe só uma delas")
+        return text
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):  # ValueError: not UTF-8, or a path with NUL
+        problems.append(f"{name}_FILE aponta para um arquivo que não pôde ser lido")
+        return ""
+
+
+def _typo_of(name: str) -> str | None:
+    """The known name this one is a misspelling of, the nearest first."""
+    if name in _KNOWN_NAMES:
+        return None
+    near = [(edits, known) for known in _OUR_NAMES if (edits := _edits(name, known)) <= _TYPO_EDITS]
+    return min(near)[1] if near else None
+
+
+def _edits(a: str, b: str) -> int:
+    """Levenshtein distance, cut short when the lengths alone exceed what counts as a typo."""
+    if abs(len(a) - len(b)) > _TYPO_EDITS:
+        return _TYPO_EDITS + 1
+    row = list(range(len(b) + 1))
+    for i, ca in enumerate(a, 1):
+        previous, row[0] = row[0], i
+        for j, cb in enumerate(b, 1):
+            previous, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, previous + (ca != cb))
+    return row[-1]
+
+
+_WORDS = {
+    "float_parsing": "precisa ser um número",
+    "int_parsing": "precisa ser um número inteiro",
+    "bool_parsing": "precisa ser true ou false",
+    "finite_number": "precisa ser um número finito",
+    "greater_than": "precisa ser maior que {gt:g}",
+    "greater_than_equal": "precisa ser no mínimo {ge:g}",
+    "less_than_equal": "precisa ser no máximo {le:g}",
+    "literal_error": "precisa ser um destes: {expected}",
+}
+
+
+def _sentences(error: ValidationError) -> list[str]:
+    found = []
+    for item in error.errors(include_url=False, include_input=False):
+        where = ".".join(str(part) for part in item["loc"])
+        context = item.get("ctx", {})
+        if "expected" in context:
+            context["expected"] = context["expected"].replace(" or ", " ou ")
+        text = _WORDS.get(item["type"], context.get("message", "tem um valor inválido")).format(**context)
+        found.append(f"{where} {text}" if where else text)
+    return found
