@@ -1,0 +1,176 @@
+"""What the worker writes down (contract §9): constant sentences, filled from an allow-list of fields.
+
+Nothing else reaches a sink: a field that does not look as it should is written `-`, an exception is reduced
+to class, codes and frames, a foreign logger's message to its template.
+"""
+
+import asyncio
+import atexit
+import contextlib
+import re
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, LiteralString
+
+from worker.logs import foreign, sinks
+from worker.logs.shown import FIELDS, Hasher, Shown, as_text, context, reduced
+from worker.logs.sinks import Format, Level
+
+__all__ = [
+    "FIELDS",
+    "calling_crm",
+    "conversation_found",
+    "event",
+    "failure",
+    "loop_exception_handler",
+    "setup",
+    "shutdown",
+    "ticket_error",
+    "ticket_opened",
+    "ticket_reused",
+    "ticket_started",
+    "use_hasher",
+]
+
+_installed = contextlib.ExitStack()
+_PLACE = re.compile(r"\{(\w+)\}")
+
+
+def setup(
+    *,
+    level: Level = "INFO",
+    fmt: Format = "text",
+    directory: Path | None = None,
+    hasher: Hasher | None = None,
+    words: Mapping[str, Collection[str]] | None = None,
+) -> Path | None:
+    """Begin to log: to stderr and, with a `directory`, to the file that is returned.
+
+    `hasher` (or `use_hasher`, once the database is open) hashes ids that could be personal; until then these
+    are `-`. `words` closes the vocabularies of `setor`, `motivo`, `departamento` and `tool`: another word in
+    such a field is `-`. Also takes over stdlib loggers, warnings and crashes. Raises `ConfigError` when the
+    directory cannot be written.
+    """
+    shutdown()
+    context.hasher, context.words = hasher, words or {}
+    try:
+        path = sinks.open_sinks(_installed, level, fmt, directory)
+        foreign.install(_installed, level)
+    except BaseException:
+        shutdown()
+        raise
+    return path
+
+
+def use_hasher(hasher: Hasher) -> None:
+    """From now on, ids that could be personal are written as their keyed hash."""
+    context.hasher = hasher
+
+
+def shutdown() -> None:
+    """Close the file, give back what `setup` took over. Done at exit by itself, after a crash is logged.
+
+    Before `setup` and after this, events go to stderr.
+    """
+    _installed.close()
+    context.hasher, context.words = None, {}
+
+
+sinks.only_stderr()
+atexit.register(shutdown)
+
+# ------------------------------------------------------------------------------------------------- events
+
+
+def event(message: LiteralString, *, level: Level = "INFO", **fields: object) -> None:
+    """Write one line. `message` is a constant; its `{field}` places are filled, other fields are appended.
+
+    Raises `TypeError` for a field that is not in `FIELDS`, and for a place whose field is not given.
+    """
+    _write(level, message, _shown(message, fields))
+
+
+def failure(
+    message: LiteralString, error: BaseException, *, level: Level = "ERROR", **fields: object
+) -> None:
+    """Write one line about an exception: class, codes, frames and causes, never its message or a value."""
+    _write(level, message, {**_shown(message, fields), "error": reduced(error)})
+
+
+def _shown(message: str, fields: Mapping[str, object]) -> dict[str, Shown]:
+    if unknown := fields.keys() - FIELDS.keys():
+        raise TypeError(f"not a log field: {', '.join(sorted(unknown))}")
+    if missing := set(_PLACE.findall(message)) - fields.keys():
+        raise TypeError(f"log fields not given: {', '.join(sorted(missing))}")
+    return {name: FIELDS[name](value) for name, value in fields.items()}
+
+
+def _write(level: Level, message: str, shown: Mapping[str, Shown]) -> None:
+    line = _PLACE.sub(lambda place: as_text(shown[place[1]]), message)
+    sinks.emit(level, line, shown, placed=_PLACE.findall(message))
+
+
+def loop_exception_handler(_loop: asyncio.AbstractEventLoop, about: dict[str, Any]) -> None:
+    """For `loop.set_exception_handler`: what no task was there to take."""
+    foreign.crashed("Erro não tratado no laço asyncio", about.get("exception"))
+
+
+# ------------------------------------------------------------------------------- the lines of contract §9
+
+
+def ticket_started() -> None:
+    """An `abrir_ticket_crm` call is taken up."""
+    event("🎫 [AI Tool Handler] Iniciando abertura de ticket")
+
+
+def conversation_found(has_document: bool) -> None:
+    """The call's conversation is known, with or without a document."""
+    if has_document:
+        event("🎫 [AI Tool Handler] Conversa encontrada. clientDocument: SIM")
+    else:
+        event("🎫 [AI Tool Handler] Conversa encontrada. clientDocument: NÃO")
+
+
+def calling_crm(setor: str | None, motivo: str | None) -> None:
+    """The first attempt of a call begins."""
+    event(
+        '🎫 [AI Tool Handler] Chamando abrirTicketCRM... setor={setor} motivo="{motivo}"',
+        setor=setor,
+        motivo=motivo,
+    )
+
+
+def ticket_opened(
+    protocolo: str | None, setor: str | None, motivo: str | None, conversation_id: str, duration_ms: float
+) -> None:
+    """The CRM opened the ticket."""
+    event("✅ [AI Tool Handler] Ticket aberto com sucesso - Protocolo: {protocolo}", protocolo=protocolo)
+    event(
+        '🎫 [AI Tool Handler] Ticket aberto com sucesso | setor={setor} motivo="{motivo}" '
+        "conversationId={conversation_id} duration_ms={duration_ms}",
+        setor=setor,
+        motivo=motivo,
+        conversation_id=conversation_id,
+        duration_ms=duration_ms,
+    )
+
+
+def ticket_error(code: str | None, setor: str | None, conversation_id: str) -> None:
+    """The model is given an answer that is not success."""
+    event(
+        "❌ [AI Tool Handler] Erro ao abrir ticket | code={code} setor={setor} "
+        "conversationId={conversation_id}",
+        level="WARNING",
+        code=code,
+        setor=setor,
+        conversation_id=conversation_id,
+    )
+
+
+def ticket_reused(protocolo: str | None, conversation_id: str) -> None:
+    """A replay, or an equal call, was answered with the ticket there is."""
+    event(
+        "♻️ [AI Tool Handler] Ticket reaproveitado | protocolo={protocolo} conversationId={conversation_id}",
+        protocolo=protocolo,
+        conversation_id=conversation_id,
+    )

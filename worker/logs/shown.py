@@ -1,0 +1,162 @@
+"""What of a value a log may show (contract §9): an allow-list of fields, and exceptions without values."""
+
+import contextlib
+import re
+import traceback
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+Shown = str | int | float | None
+"""A field as it is written; None is `-` in text and null in JSON."""
+
+
+def as_text(value: Shown) -> str:
+    """A field in a text."""
+    return "-" if value is None else str(value)
+
+
+class Hasher(Protocol):
+    """`worker.privacy.Hasher`: the keyed hash of values for a purpose, in hex."""
+
+    def digest(self, purpose: str, *parts: str) -> str: ...
+
+
+@dataclass(slots=True)
+class Context:
+    """What a process learns while it starts: how to hash ids, and the closed vocabularies of word fields."""
+
+    hasher: Hasher | None = None
+    words: Mapping[str, Collection[str]] = field(default_factory=dict)
+
+
+context = Context()
+
+# ------------------------------------------------------------------------------------------------- fields
+
+# Four digits in a row may be part of a document, a phone number or an amount; no word of ours has them.
+_CODE = re.compile(r"(?!.*[0-9]{4})(?:[a-z0-9_]{1,40}|[A-Z0-9_]{1,40})")
+_NAME = re.compile(r"(?!.*[0-9]{4})[A-Za-z0-9_.-]{1,64}")
+_WORDING = re.compile(r"(?!.*\d{4})[\w ./-]{1,64}")
+_UNSAFE_WORD = re.compile(r"(?<!\S)\S*(?:[0-9]{4}|@|://)\S*")
+_ORIGIN = re.compile(r"https?://([A-Za-z0-9.-]{1,253}|\[[0-9a-f:]{2,39}\])(:[0-9]{1,5})?/?")  # never a path
+_IDENTIFIER = re.compile(r"[A-Za-z0-9._:@+~-]{1,128}")
+_PERSONAL_IDENTIFIER = re.compile(
+    r"[0-9](?:[._:+~-]?[0-9]){9}"  # ten digits, also grouped as in a CPF or a phone number
+    r"|@[^@]*\.[A-Za-z]{2}"  # an e-mail address
+    r"|\A[0-9A-Z]{12}[0-9]{2}\Z"  # an alphanumeric CNPJ
+)
+
+
+def _shaped(pattern: re.Pattern[str]) -> Callable[[object], Shown]:
+    return lambda value: value if isinstance(value, str) and pattern.fullmatch(value) else None
+
+
+def _number(value: object) -> Shown:
+    """A count or a time; with more than nine digits it could be a document or a phone number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return round(value, 3) if abs(value) < 1e9 else None  # false for NaN, too
+
+
+def _milliseconds(value: object) -> Shown:
+    number = _number(value)
+    return round(number) if isinstance(number, float) else number
+
+
+def _code(value: object) -> Shown:
+    """A word of a protocol, or an HTTP status."""
+    return _shaped(_CODE)(value) if isinstance(value, str) else _number(value)
+
+
+def _word(name: str, shape: re.Pattern[str]) -> Callable[[object], Shown]:
+    """A word of the field's vocabulary; without one, whatever is shaped like a word."""
+
+    def show(value: object) -> Shown:
+        allowed = context.words.get(name)
+        shown = _shaped(shape)(value)
+        return shown if allowed is None or shown in allowed else None
+
+    return show
+
+
+def _identifier(prefix: str) -> Callable[[object], Shown]:
+    """An id as it is, or its keyed hash when it could hold a document, a phone number or an e-mail."""
+
+    def show(value: object) -> Shown:
+        if not isinstance(value, str):
+            return None
+        if _IDENTIFIER.fullmatch(value) and not _PERSONAL_IDENTIFIER.search(value):
+            return value
+        return f"{prefix}-{context.hasher.digest(f'log.{prefix}', value)[:10]}" if context.hasher else None
+
+    return show
+
+
+def _problem(value: object) -> Shown:
+    """A sentence of ours for the operator (a `ConfigError`'s problem, a start-up warning)."""
+    return _UNSAFE_WORD.sub("…", value)[:300] if isinstance(value, str) else None
+
+
+FIELDS: Mapping[str, Callable[[object], Shown]] = {
+    "protocolo": _shaped(re.compile(r"[\x21-\x7e]{1,64}")),
+    "setor": _word("setor", _WORDING),
+    "motivo": _word("motivo", _WORDING),
+    "departamento": _word("departamento", _WORDING),
+    "tool": _word("tool", _NAME),
+    "conversation_id": _identifier("conv"),
+    "run_id": _identifier("run"),
+    **dict.fromkeys(("call_id", "handoff_id"), _shaped(re.compile(r"[A-Za-z0-9_-]{1,64}"))),
+    "host": _shaped(re.compile(r"[A-Za-z0-9.:-]{1,253}")),
+    "url": _shaped(_ORIGIN),
+    "problem": _problem,
+    "duration_ms": _milliseconds,
+    **dict.fromkeys(("code", "status", "state", "reason", "platform"), _code),
+    **dict.fromkeys(("attempt", "count", "seconds", "port"), _number),
+    **dict.fromkeys(("name", "version"), _shaped(_NAME)),
+}
+"""Every field that may be written, and what of its value: what does not look as it should is not shown."""
+
+
+# --------------------------------------------------------------------------------------------- exceptions
+
+_ERROR_CODES = ("status", "status_code", "code", "errno", "sqlite_errorname")
+_FRAMES = 12
+_DEPTH = 5
+_MEMBERS = 4
+
+
+def reduced(error: BaseException, depth: int = _DEPTH) -> str:
+    """An exception in one line: class, codes, frames, members, causes; no message, value or source text."""
+    parts = [type(error).__name__, *_codes(error)]
+    if frames := " > ".join(_frames(error)):
+        parts.append(f"[{frames}]")
+    if depth and isinstance(error, BaseExceptionGroup):
+        members = "; ".join(reduced(member, depth - 1) for member in error.exceptions[:_MEMBERS])
+        parts.append(f"({members})")
+    cause = error.__cause__ if error.__suppress_context__ else error.__context__
+    if depth and cause is not None:
+        parts.append(f"<- {reduced(cause, depth - 1)}")
+    return " ".join(parts)
+
+
+def _codes(error: BaseException) -> Iterator[str]:
+    """Its codes, as far as they are short words; `SystemExit.code`, which is text for people, is none."""
+    if not isinstance(error, Exception):
+        return
+    for name in _ERROR_CODES:
+        with contextlib.suppress(Exception):  # a property of a foreign class may raise anything
+            if (value := _code(getattr(error, name, None))) is not None:
+                yield f"{name}={value}"
+
+
+def _frames(error: BaseException) -> list[str]:
+    """The innermost frames as `folder/file.py:line function`."""
+    walked = list(traceback.walk_tb(error.__traceback__))[-_FRAMES:]
+    return [f"{place(frame.f_code.co_filename, line)} {frame.f_code.co_qualname}" for frame, line in walked]
+
+
+def place(filename: str, line: int) -> str:
+    """Where code is, without what its machine calls the folders above."""
+    return f"{'/'.join(Path(filename).parts[-2:])}:{line}"

@@ -1,0 +1,197 @@
+"""Where log lines go: stderr, and a file that is private, rotated and UTF-8. The only module on loguru."""
+
+import contextlib
+import fcntl
+import io
+import json
+import os
+import stat
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Literal
+
+from loguru import logger as _logger
+
+from worker.errors import ConfigError
+from worker.logs.shown import Shown, as_text, reduced
+
+if TYPE_CHECKING:
+    from loguru import Message, Record
+
+Level = Literal["TRACE", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+Format = Literal["text", "json"]
+
+_ROTATE_BYTES = 50_000_000
+_KEPT = 14
+_REMIND_S = 60.0
+
+
+class _Outage:
+    """When stderr may next be told that the file cannot be written."""
+
+    quiet_until = 0.0
+
+
+def emit(level: Level, message: str, fields: Mapping[str, Shown], placed: Collection[str] = ()) -> None:
+    """Write one line; the fields that are not `placed` in the message are appended. Never raises."""
+    shown = {name: _one_line(value) if isinstance(value, str) else value for name, value in fields.items()}
+    bound = _logger.bind(fields=shown, placed=placed)
+    try:
+        bound.log(level, _one_line(message))
+    except Exception as error:  # noqa: BLE001 - whatever a sink suffers (full disk), the daemon goes on
+        _note_outage(error)
+
+
+def _note_outage(error: Exception) -> None:
+    """Say on stderr, the sink before the file, that the file could not be written."""
+    now = time.monotonic()
+    if now < _Outage.quiet_until:
+        return
+    _Outage.quiet_until = now + _REMIND_S
+    bound = _logger.bind(fields={"error": reduced(error)}, placed=())
+    with contextlib.suppress(Exception):  # the file suffers again; stderr has the line
+        bound.log("ERROR", "O arquivo de log não pôde ser escrito; enquanto isso, só stderr")
+
+
+def _one_line(text: str) -> str:
+    """Nothing that breaks a line, hides or turns text; nothing that UTF-8 cannot carry."""
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+# -------------------------------------------------------------------------------------------------- forms
+
+
+def _as_text(record: "Record") -> str:
+    fields, placed = record["extra"]["fields"], record["extra"]["placed"]
+    appended = " ".join(f"{name}={as_text(fields[name])}" for name in fields if name not in placed)
+    record["extra"]["line"] = (
+        f"{record['time'].isoformat(timespec='milliseconds')} {record['level'].name:<8} {record['message']}"
+        f"{' | ' if appended else ''}{appended}"
+    )
+    return "{extra[line]}\n"
+
+
+def _as_json(record: "Record") -> str:
+    line = {
+        "time": record["time"].isoformat(timespec="milliseconds"),
+        "level": record["level"].name,
+        "message": record["message"],
+        **record["extra"]["fields"],
+    }
+    record["extra"]["line"] = json.dumps(line, ensure_ascii=False)
+    return "{extra[line]}\n"
+
+
+_FORMS = {"text": _as_text, "json": _as_json}
+
+# -------------------------------------------------------------------------------------------------- sinks
+
+
+def open_sinks(stack: contextlib.ExitStack, level: Level, fmt: Format, directory: Path | None) -> Path | None:
+    """Write to stderr and, with a directory, to a file, whose path is returned, until `stack` closes.
+
+    Every line is written through at once, so that nothing is lost at an abrupt end. Raises `ConfigError` when
+    the directory cannot be written.
+    """
+    stack.callback(only_stderr)
+    only_stderr(level, fmt)
+    _make_utf8(sys.stderr)
+    if directory is None:
+        return None
+    try:
+        path = _claim_file(stack, directory)
+        _add(
+            str(path).replace("{", "{{").replace("}", "}}"),  # loguru takes a path for a template
+            level,
+            fmt,
+            rotation=_is_due,
+            retention=_KEPT,
+            opener=_open_private,
+            errors="backslashreplace",
+            watch=True,
+        )
+    except OSError as error:
+        raise ConfigError(f"LOG_DIR não pode ser usado ({error.strerror}); use - para só stderr") from None
+    return path
+
+
+def _add(sink: str | Callable[["Message"], None], level: Level, fmt: Format, **options: Any) -> None:
+    """loguru's own treatment of errors is off: it prints whole records, and values in tracebacks."""
+    _logger.add(
+        sink,
+        level=level,
+        format=_FORMS[fmt],
+        colorize=False,
+        backtrace=False,
+        diagnose=False,
+        catch=False,
+        **options,
+    )
+
+
+def only_stderr(level: Level = "INFO", fmt: Format = "text") -> None:
+    """Close what is open, and write to stderr."""
+    with contextlib.suppress(OSError, ValueError):  # a full disk refuses the last flush
+        _logger.remove()
+    _add(_to_stderr, level, fmt)
+
+
+def _make_utf8(stream: object) -> None:
+    """An ASCII locale must not turn a glyph into a crash."""
+    if isinstance(stream, io.TextIOWrapper):
+        with contextlib.suppress(OSError, ValueError):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
+def _to_stderr(line: "Message") -> None:
+    """To `sys.stderr` as it is now; a line it cannot take (closed pipe, full disk) is dropped."""
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(line)
+            sys.stderr.flush()
+
+
+def _claim_file(stack: contextlib.ExitStack, directory: Path) -> Path:
+    """`worker.log` for the first process on the folder, `worker-<pid>.log` for any other."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=directory) as probe:
+        probe.write(bytes(4096))  # a full disk lets files be made, not filled
+    lock = os.open(directory / ".worker.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    stack.callback(os.close, lock)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return directory / f"worker-{os.getpid()}.log"
+    _prune(directory)
+    return directory / "worker.log"
+
+
+def _prune(directory: Path) -> None:
+    """Files of second processes have no successor that would rotate them away."""
+    others = sorted(directory.glob("worker-*.log"), key=lambda path: path.stat().st_mtime)
+    for path in others[:-_KEPT]:
+        path.unlink(missing_ok=True)
+
+
+def _open_private(path: str, flags: int) -> int:
+    """Mode 0600 whatever the umask, and whatever the file was before; devices are left alone."""
+    descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.fchmod(descriptor, 0o600)
+    return descriptor
+
+
+def _is_due(message: "Message", file: IO[str]) -> bool:
+    """Rotate before the line that would exceed the size, and before the first line of a day."""
+    status = os.fstat(file.fileno())
+    if not status.st_size:
+        return False
+    day = message.record["time"].date()
+    last_day = datetime.fromtimestamp(status.st_mtime, message.record["time"].tzinfo).date()
+    return day != last_day or status.st_size + len(message.encode()) > _ROTATE_BYTES

@@ -1,0 +1,67 @@
+"""What the log tells of a call, line by line (contract §9). The ticket's lines are the mission's own."""
+
+from worker import logs
+from worker.model import CallRecord, CallState, Conversation, Outcome
+
+_TICKET = "abrir_ticket_crm"
+
+
+def received(tool: str, conversation: Conversation | None) -> None:
+    """A call is looked at for the first time."""
+    if tool != _TICKET:
+        logs.event("→ [AI Tool Handler] Chamada recebida | tool={tool}", tool=tool)
+        return
+    logs.ticket_started()
+    if conversation is not None:
+        logs.conversation_found(has_document=conversation.document is not None)
+
+
+def sending(call: CallRecord) -> None:
+    """The first attempt begins."""
+    if call.tool == _TICKET:
+        logs.calling_crm(call.setor, call.motivo)
+
+
+def attempt_failed(call: CallRecord, attempt: int, detail: str) -> None:
+    """One attempt has failed; another may follow."""
+    logs.event(
+        "↻ [AI Tool Handler] Tentativa sem resposta útil | tool={tool} attempt={attempt} code={code} "
+        "conversationId={conversation_id}",
+        level="WARNING",
+        tool=call.tool,
+        attempt=attempt,
+        code=detail,
+        conversation_id=call.conversation_id,
+    )
+
+
+def settled(call: CallRecord, outcome: Outcome, *, duration_ms: int) -> None:
+    """A call has its outcome; a call that waited for an equal one was answered with that one's."""
+    if outcome.state is not CallState.DONE:
+        refused(call.tool, outcome.error, call.setor, call.conversation_id)
+    elif call.waits:
+        replayed(call)
+    elif call.tool == _TICKET:
+        logs.ticket_opened(
+            call.protocolo, call.setor, call.motivo, call.conversation_id, duration_ms=duration_ms
+        )
+
+
+def refused(tool: str, code: str | None, setor: str | None, conversation_id: str) -> None:
+    """The model is answered something else than a success."""
+    if tool == _TICKET:
+        logs.ticket_error(code, setor, conversation_id)
+    else:
+        logs.event(
+            "❌ [AI Tool Handler] Erro na função | tool={tool} code={code} conversationId={conversation_id}",
+            level="WARNING",
+            tool=tool,
+            code=code,
+            conversation_id=conversation_id,
+        )
+
+
+def replayed(call: CallRecord) -> None:
+    """A success is told again: the same call after a restart, or an equal one."""
+    if call.tool == _TICKET and call.answered_success:
+        logs.ticket_reused(call.protocolo, call.conversation_id)
