@@ -1,0 +1,1 @@
+"""The functions the model may call: one file and one schema each."""
