@@ -1,0 +1,157 @@
+"""A loopback HTTP server of raw sockets that can misbehave in every way a CRM has been seen to."""
+
+import asyncio
+import contextlib
+import re
+import socket
+import ssl
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Self
+
+Act = Callable[["Exchange"], Awaitable[bool]]
+"""What the server does with one request; returns whether the connection stays open."""
+
+
+@dataclass
+class Exchange:
+    """One request, and the means to answer it badly."""
+
+    head: str
+    body: bytes
+    connection: int
+    writer: asyncio.StreamWriter
+
+    @property
+    def headers(self) -> dict[str, str]:
+        lines = (line.split(": ", 1) for line in self.head.split("\r\n")[1:])
+        return {name.lower(): value for name, value in lines}
+
+    async def write(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+
+class RawServer:
+    """Answers each request with the next of `acts`, then with `default`."""
+
+    def __init__(self, *acts: Act, default: Act | None = None) -> None:
+        self.acts = list(acts)
+        self.default = default or reply()
+        self.requests: list[Exchange] = []
+        self.connections = 0
+        self.closed = asyncio.Semaphore(0)
+        """Released once for each connection this side has closed."""
+        self._handlers: set[asyncio.Task[None]] = set()
+
+    @contextlib.asynccontextmanager
+    async def running(self, tls: ssl.SSLContext | None = None) -> AsyncIterator[Self]:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=tls)
+        scheme = "https" if tls else "http"
+        self.url = f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}/abrir_ticket"
+        try:
+            yield self
+        finally:
+            server.close()
+            for handler in self._handlers:
+                handler.cancel()
+            await asyncio.gather(*self._handlers, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        handler = asyncio.current_task()
+        assert handler
+        self._handlers.add(handler)
+        self.connections += 1
+        number = self.connections
+        try:
+            while await self._exchange(reader, writer, number):
+                pass
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the client left, or the test is over
+        finally:
+            self._handlers.discard(handler)
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+            self.closed.release()
+
+    async def _exchange(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int
+    ) -> bool:
+        head = (await reader.readuntil(b"\r\n\r\n"))[:-4].decode()
+        length = re.search(r"content-length: (\d+)", head, re.IGNORECASE)
+        body = await reader.readexactly(int(length[1]) if length else 0)
+        exchange = Exchange(head, body, number, writer)
+        self.requests.append(exchange)
+        act = self.acts.pop(0) if self.acts else self.default
+        return await act(exchange)
+
+
+def answer(status: int, body: bytes = b"[]", headers: dict[str, str] | None = None) -> bytes:
+    """A whole HTTP/1.1 answer."""
+    lines = [f"HTTP/1.1 {status} X", f"Content-Length: {len(body)}"]
+    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def reply(status: int = 200, body: bytes = b"[]", *, close: bool = False, **headers: str) -> Act:
+    """Answer properly; header names are written with `_` for `-`."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+
+    async def act(exchange: Exchange) -> bool:
+        await exchange.write(answer(status, body, named))
+        return not close
+
+    return act
+
+
+def say(data: bytes) -> Act:
+    """Write these bytes, then end the connection."""
+
+    async def act(exchange: Exchange) -> bool:
+        await exchange.write(data)
+        return False
+
+    return act
+
+
+def reset(after: bytes = b"") -> Act:
+    """Write these bytes, then reset the connection instead of ending it."""
+
+    async def act(exchange: Exchange) -> bool:
+        await exchange.write(after)
+        linger = struct.pack("ii", 1, 0)
+        exchange.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        exchange.writer.transport.abort()
+        return False
+
+    return act
+
+
+def trickle(data: bytes, pause_s: float) -> Act:
+    """Write one byte at a time: no single read is slow, the whole is."""
+
+    async def act(exchange: Exchange) -> bool:
+        for byte in data:
+            await exchange.write(bytes([byte]))
+            await asyncio.sleep(pause_s)
+        return False
+
+    return act
+
+
+class Gate:
+    """Holds requests until `opened`; `reached` counts those that wait or waited."""
+
+    def __init__(self, then: Act) -> None:
+        self.opened = asyncio.Event()
+        self.arrived = asyncio.Semaphore(0)
+        self.reached = 0
+        self._then = then
+
+    async def __call__(self, exchange: Exchange) -> bool:
+        self.reached += 1
+        self.arrived.release()
+        await self.opened.wait()
+        return await self._then(exchange)
