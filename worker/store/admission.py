@@ -1,0 +1,163 @@
+"""How a call enters the ledger: the intent, with body and key, is permission to send (contract §4, §6)."""
+
+import json
+import secrets
+from typing import Any
+
+from sqlalchemy import and_, exists, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from worker.errors import Isolated, Withdrawn
+from worker.model import CallState, Conversation, HandoffState, Intent, Rejection, Run, ToolCall
+from worker.personal import Personal
+from worker.store.database import Database
+from worker.store.equals import earlier_equal
+from worker.store.schema import now
+
+_Columns = dict[str, Any]
+
+
+def call_key(platform: str, run: Run, call: ToolCall) -> str:
+    """What makes a call of the platform one call, over restarts too."""
+    return json.dumps([platform, run.ref.run_id, call.turn_id, call.platform_call_id])
+
+
+class Admission:
+    """Writes new calls, inside the transaction of `Calls.admit`, which lets one in at a time."""
+
+    def __init__(self, database: Database, receipt_fresh_s: float) -> None:
+        self._db = database
+        self._receipt_fresh_s = receipt_fresh_s
+
+    async def conversation(self, connection: AsyncConnection, run: Run) -> Conversation | None:
+        """The run's conversation as it is now, None when it is not known.
+
+        Raises `Withdrawn` when the run has another owner, `Isolated` when its thread is not this
+        conversation's (any more).
+        """
+        c, other = self._db.tables.conversations, self._db.tables.conversations.alias("other")
+        await self._check_owner(connection, run)
+        fresh = and_(c.c.attachment_taken_by.is_(None), c.c.attachment_at >= now() - self._receipt_fresh_s)
+        elsewhere = exists().where(
+            other.c.thread_id == run.ref.thread_id, other.c.conversation_id != run.conversation_id
+        )
+        query = select(c, fresh.label("fresh"), elsewhere.label("elsewhere"))
+        row = (await connection.execute(query.where(c.c.conversation_id == run.conversation_id))).first()
+        if row is None:
+            return None
+        if row.elsewhere or row.thread_id not in (None, run.ref.thread_id):
+            raise Isolated("the thread is another conversation's")
+        return Conversation(
+            conversation_id=row.conversation_id,
+            thread_id=row.thread_id,
+            document=row.document,
+            contact=row.contact,
+            receipt_url=row.attachment_url if row.fresh else None,
+        )
+
+    async def _check_owner(self, connection: AsyncConnection, run: Run) -> None:
+        r = self._db.tables.runs
+        epoch = await connection.execute(select(r.c.lease_epoch).where(r.c.run_id == run.ref.run_id))
+        if epoch.scalar() != run.epoch:
+            raise Withdrawn("the run has another owner")
+
+    async def record(
+        self,
+        connection: AsyncConnection,
+        arrived: _Columns,
+        decision: Intent | Rejection,
+        conversation: Conversation | None,
+    ) -> None:
+        """Write the call: rejected, handed off, on its own, waiting for an equal one, or its next try."""
+        if isinstance(decision, Rejection):
+            row = arrived | _rejected(decision)
+        else:
+            row = arrived | self._intended(arrived, decision, conversation)
+            row |= await self._chosen(connection, row, decision)
+        await connection.execute(self._db.tables.calls.insert().values(**row))
+        if isinstance(decision, Intent) and row["state"] == CallState.DONE:
+            await self._hand_off(connection, row, decision)
+
+    def _intended(self, arrived: _Columns, intent: Intent, conversation: Conversation | None) -> _Columns:
+        digest = self._db.hasher.digest
+        document = conversation.document if conversation else None
+        return {
+            "setor": intent.setor,
+            "motivo": intent.motivo,
+            "departamento": intent.departamento,
+            "exact": intent.exact,
+            "document_hash": digest("document", document.reveal()) if document else None,
+            "equal_key": digest("equal", arrived["conversation_id"], arrived["tool"], *intent.equal_on),
+        }
+
+    async def _chosen(self, connection: AsyncConnection, row: _Columns, intent: Intent) -> _Columns:
+        """What the call does, by what became of an equal one."""
+        equal = await earlier_equal(connection, self._db.tables, row)
+        if equal is None:
+            return await self._on_its_own(connection, row, intent)
+        if equal.state is not CallState.FAILED:
+            return {"equal_to": equal.call_id}
+        if equal.body == intent.body:
+            await self._take_receipt(connection, row, intent)
+        return {
+            "equal_to": equal.call_id,
+            "idempotency_key": equal.idempotency_key,
+            "body": equal.body,
+            "maybe_sent": equal.maybe_sent,
+        }
+
+    async def _on_its_own(self, connection: AsyncConnection, row: _Columns, intent: Intent) -> _Columns:
+        if intent.answer is not None:
+            return {"body": intent.body, "state": CallState.DONE} | _answered(intent.answer, success=True)
+        await self._take_receipt(connection, row, intent)
+        key = self._db.hasher.digest("idempotency", row["call_key"])[:40]
+        return {"body": intent.body, "idempotency_key": f"tw-{key}"}
+
+    async def _take_receipt(self, connection: AsyncConnection, row: _Columns, intent: Intent) -> None:
+        if intent.uses_receipt:
+            c = self._db.tables.conversations
+            await connection.execute(
+                update(c)
+                .where(c.c.conversation_id == row["conversation_id"])
+                .values(attachment_taken_by=row["call_id"])
+            )
+
+    async def _hand_off(self, connection: AsyncConnection, row: _Columns, intent: Intent) -> None:
+        await connection.execute(
+            self._db.tables.handoffs.insert().values(
+                handoff_id=f"ho_{secrets.token_hex(12)}",
+                call_id=row["call_id"],
+                conversation_id=row["conversation_id"],
+                departamento=intent.departamento,
+                motivo=intent.body,
+                state=HandoffState.REQUESTED,
+                requested_at=now(),
+            )
+        )
+
+
+def arrival(key: str, run: Run, call: ToolCall) -> _Columns:
+    """The columns every new call has, whatever is decided about it."""
+    return {
+        "call_key": key,
+        "call_id": f"tc_{secrets.token_hex(12)}",
+        "platform_call_id": call.platform_call_id,
+        "run_id": run.ref.run_id,
+        "conversation_id": run.conversation_id,
+        "tool": call.tool,
+        "state": CallState.RECEIVED,
+        "received_at": now(),
+    }
+
+
+def _rejected(rejection: Rejection) -> _Columns:
+    return {
+        "state": rejection.state,
+        "error": rejection.code,
+        "setor": rejection.setor,
+        "exact": rejection.exact,
+    } | _answered(rejection.answer, success=False)
+
+
+def _answered(answer: Personal, *, success: bool) -> _Columns:
+    return {"answer": answer, "answered_success": success, "answered_at": now(), "finished_at": now()}

@@ -1,0 +1,208 @@
+"""One database, SQLite or PostgreSQL: how it is opened, locked, migrated and written to."""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import socket
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any, Self
+
+from sqlalchemy import URL, event, make_url, select, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from worker.errors import ConfigError, StoreError
+from worker.privacy import Hasher, Vault, new_index_key
+from worker.store import migrations
+from worker.store.schema import Tables
+
+_BUSY_S = 30.0
+_MIGRATION_LOCK = 0x7469636B6574  # "ticket"; any number that nobody else uses
+
+
+class Database:
+    """An open database: tables bound to its keys, its keyed hash, and two ways in: `read` and `write`.
+
+    Every failure of the driver leaves as `StoreError`, reduced to class names (statements carry values).
+    """
+
+    def __init__(self, url: str, vault: Vault) -> None:
+        self.url = _async_url(url)
+        self.tables = Tables(vault)
+        self.sqlite = self.url.get_backend_name() == "sqlite"
+        self._vault = vault
+        self._hasher: Hasher | None = None
+        self._engine = _engine(self.url)
+        # SQLite has one writer: queue here, in order, rather than spin on SQLITE_BUSY.
+        self._gate = asyncio.Lock() if self.sqlite else contextlib.nullcontext()
+        self._lock: int | None = None
+
+    @property
+    def hasher(self) -> Hasher:
+        """Keyed hashes under this database's index key, which never changes."""
+        if self._hasher is None:
+            raise StoreError("the database is not open")
+        return self._hasher
+
+    async def open(self, *, owner: bool) -> Self:
+        """Migrate, check the keys, load the index key; `owner` also takes SQLite's lock (contract §1).
+
+        Raises `ConfigError`: the file is no database, another owner holds it, its keys are others', or it
+        belongs to a newer version. Nothing has been written then.
+        """
+        try:
+            if self.sqlite:
+                self._prepare_file()
+                if owner:
+                    self._take_lock()
+            await self._prepare()
+        except (SQLAlchemyError, OSError) as error:
+            await self.close()
+            raise ConfigError(_cannot_open(self.url, error)) from None
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def close(self) -> None:
+        """Close the connections and give the lock back."""
+        try:
+            await self._engine.dispose()
+        finally:
+            if self._lock is not None:
+                os.close(self._lock)
+                self._lock = None
+
+    @contextlib.asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that changes nothing; on SQLite it waits for no writer."""
+        with _driver_errors():
+            async with self._engine.connect() as plain:
+                yield await plain.execution_options(read_only=True)
+
+    @contextlib.asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """One transaction, durable when the block has ended."""
+        with _driver_errors():
+            async with self._gate, self._engine.begin() as connection:
+                yield connection
+
+    async def serialise(self, connection: AsyncConnection, *subjects: str | None) -> None:
+        """Let one transaction at a time decide about each subject (SQLite: every write already is alone).
+
+        Once a transaction, before its first statement: the order of the locks is what keeps two from waiting
+        for each other, and what is read afterwards is read anew.
+        """
+        if not self.sqlite:
+            digests = (self.hasher.digest("lock", subject) for subject in subjects if subject is not None)
+            for number in sorted({int(digest[:15], 16) for digest in digests}):
+                await connection.execute(text("select pg_advisory_xact_lock(:number)"), {"number": number})
+
+    # ------------------------------------------------------------------------------------------- opening
+
+    def _prepare_file(self) -> None:
+        path = _file(self.url)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not path.exists():
+            path.touch(mode=0o600)
+
+    def _take_lock(self) -> None:
+        path = _file(self.url)
+        self._lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(self._lock, 200).decode(errors="replace").strip() or "outro processo"
+            raise ConfigError(
+                f"O banco {path} já tem um ticket-worker em execução ({holder}); encerre-o primeiro"
+            ) from None
+        os.truncate(self._lock, 0)
+        os.pwrite(self._lock, f"pid {os.getpid()} em {socket.gethostname()}".encode(), 0)
+
+    async def _prepare(self) -> None:
+        """Schema and index key in one transaction: keys that are not this database's undo it all."""
+        table = self.tables.index_key
+        async with self._engine.begin() as connection:
+            if not self.sqlite:
+                await connection.execute(text("select pg_advisory_xact_lock(:n)"), {"n": _MIGRATION_LOCK})
+            await connection.run_sync(migrations.upgrade)
+            wrapped = (await connection.execute(select(table.c.wrapped))).scalar()
+            if wrapped is None:
+                wrapped = self._vault.seal_bytes(new_index_key())
+                await connection.execute(table.insert().values(id=1, wrapped=wrapped))
+            self._hasher = Hasher(self._vault.open_bytes(bytes(wrapped)))
+
+
+def _engine(url: URL) -> AsyncEngine:
+    if url.get_backend_name() != "sqlite":
+        return create_async_engine(url, hide_parameters=True, pool_pre_ping=True)
+    engine = create_async_engine(url, hide_parameters=True, connect_args={"timeout": _BUSY_S})
+    event.listen(engine.sync_engine, "connect", _on_sqlite_connect)
+    event.listen(engine.sync_engine, "begin", _on_sqlite_begin)
+    return engine
+
+
+def _on_sqlite_connect(connection: Any, _record: object) -> None:
+    # The driver's own BEGIN comes too late and is never IMMEDIATE: take it away, and begin by hand below.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _on_sqlite_begin(connection: Any) -> None:
+    read_only = connection.get_execution_options().get("read_only", False)
+    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+@contextlib.contextmanager
+def _driver_errors() -> Iterator[None]:
+    try:
+        yield
+    except (SQLAlchemyError, OSError) as error:
+        raise StoreError(_names(error)) from None
+
+
+def _names(error: BaseException) -> str:
+    cause = getattr(error, "orig", None)
+    return type(error).__name__ + (f" ({type(cause).__name__})" if cause else "")
+
+
+def _async_url(text: str) -> URL:
+    """The URL with our drivers. Raises `ConfigError`; the text itself may hold a password."""
+    try:
+        url = make_url(text)
+    except (SQLAlchemyError, ValueError):
+        raise ConfigError(
+            "DATABASE_URL não pôde ser lida; use sqlite:///pasta/worker.db ou "
+            "postgresql://usuario:senha@servidor/banco (com %XX no lugar de caracteres especiais da senha)"
+        ) from None
+    sqlite = url.get_backend_name() == "sqlite"
+    if sqlite and (url.query or url.database in (None, "", ":memory:")):
+        raise ConfigError("DATABASE_URL precisa ser o caminho de um arquivo, como sqlite:///data/worker.db")
+    return url.set(drivername="sqlite+aiosqlite" if sqlite else "postgresql+psycopg")
+
+
+def _file(url: URL) -> Path:
+    return Path(url.database or "").absolute()
+
+
+def _cannot_open(url: URL, error: BaseException) -> str:
+    if url.get_backend_name() != "sqlite":
+        where = url.host or "local"
+        return (
+            f"O PostgreSQL ({where}) não pôde ser aberto ({_names(error)}); confira DATABASE_URL e o servidor"
+        )
+    if isinstance(error, OSError) or isinstance(getattr(error, "orig", None), sqlite3.OperationalError):
+        return (
+            f"O banco {_file(url)} não pôde ser aberto ({_names(error)}); confira se o caminho é o do "
+            "arquivo do worker e se este usuário pode gravar nele e na pasta"
+        )
+    return (
+        f"O arquivo {_file(url)} não é um banco SQLite íntegro ({_names(error)}); guarde-o à parte, "
+        "restaure a última cópia e inicie de novo"
+    )

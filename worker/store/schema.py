@@ -1,0 +1,190 @@
+"""The tables. Times are seconds since the epoch by the database's clock; payload columns are encrypted."""
+
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    literal,
+    text,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.expression import FunctionElement
+from sqlalchemy.types import TypeDecorator
+
+from worker.model import RunState
+from worker.personal import Personal
+from worker.privacy import Vault
+
+_NAMES = {
+    "ix": "ix_%(table_name)s_%(column_0_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class now(FunctionElement[float]):  # noqa: N801  # reads as the SQL function it is
+    """The database's clock, in seconds since the epoch."""
+
+    type = Float()
+    inherit_cache = True
+
+
+@compiles(now, "sqlite")
+def _now_sqlite(_element: object, _compiler: object, **_: Any) -> str:
+    # unixepoch('subsec') is NULL on SQLite 3.40, which Debian 12 ships.
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+@compiles(now, "postgresql")
+def _now_postgresql(_element: object, _compiler: object, **_: Any) -> str:
+    # Of the statement, not of the moment: a clock that moves within a statement cannot use an index.
+    return "extract(epoch from statement_timestamp())::float8"
+
+
+WATCHING = literal(RunState.WATCHING, String, literal_execute=True)
+"""The state written out: a partial index serves no query whose parameter might be another value."""
+
+
+class Sealed(TypeDecorator[Personal]):
+    """A payload column: `Personal` in Python, ciphertext in the database."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def __init__(self, vault: Vault) -> None:
+        super().__init__()
+        self.vault = vault
+
+    def process_bind_param(self, value: Personal | None, dialect: Dialect) -> bytes | None:
+        return None if value is None else self.vault.seal(value)
+
+    def process_result_value(self, value: bytes | None, dialect: Dialect) -> Personal | None:
+        return None if value is None else self.vault.open(bytes(value))
+
+
+class Tables:
+    """The schema of this version, its payload columns bound to the keys of one database."""
+
+    def __init__(self, vault: Vault) -> None:
+        self.metadata = MetaData(naming_convention=_NAMES)
+        sealed = Sealed(vault)
+        self.index_key = Table(
+            "index_key",
+            self.metadata,
+            Column("id", Integer, primary_key=True, autoincrement=False),
+            Column("wrapped", LargeBinary, nullable=False),
+        )
+        self.conversations = Table(
+            "conversations",
+            self.metadata,
+            Column("conversation_id", String, primary_key=True),
+            Column("thread_id", String, unique=True),
+            Column("assistant", String),
+            Column("document", sealed),
+            Column("document_hash", String, index=True),
+            Column("contact", sealed),
+            Column("attachment_url", sealed),
+            Column("attachment_at", Float),
+            Column("attachment_taken_by", String),
+            Column("created_at", Float, nullable=False),
+            Column("updated_at", Float, nullable=False),
+            Column("active_at", Float, nullable=False, index=True),
+            Column("discover_due", Float, nullable=False),
+        )
+        self.runs = Table(
+            "runs",
+            self.metadata,
+            Column("run_id", String, primary_key=True),
+            Column("platform", String, nullable=False),
+            Column("conversation_id", String, nullable=False, index=True),
+            Column("thread_id", String),
+            Column("state", String, nullable=False),
+            Column("reason", String),
+            Column("platform_status", String),
+            Column("continues_as", String),
+            Column("registered_at", Float, nullable=False),
+            Column("closed_at", Float),
+            Column("due", Float, nullable=False),
+            Column("owner", String),
+            Column("lease_until", Float, nullable=False, server_default=text("0")),
+            Column("lease_epoch", Integer, nullable=False, server_default=text("0")),
+            Column("wake", Integer, nullable=False, server_default=text("0")),
+            Column("rounds", Integer, nullable=False, server_default=text("0")),
+        )
+        watching = text("state = 'watching'")
+        Index("ix_runs_due", self.runs.c.due, sqlite_where=watching, postgresql_where=watching)
+        self.calls = Table(
+            "calls",
+            self.metadata,
+            Column("call_key", String, primary_key=True),
+            Column("call_id", String, nullable=False, unique=True),
+            Column("platform_call_id", String, nullable=False),
+            Column("run_id", String, nullable=False, index=True),
+            Column("conversation_id", String, nullable=False),
+            Column("tool", String, nullable=False),
+            Column("state", String, nullable=False),
+            Column("error", String),
+            Column("protocolo", String, index=True),
+            Column("extra_protocolo", String),
+            Column("setor", String),
+            Column("motivo", String),
+            Column("departamento", String),
+            Column("exact", Boolean),
+            Column("document_hash", String),
+            Column("equal_key", String),
+            Column("equal_to", String, index=True),
+            Column("idempotency_key", String),
+            Column("body", sealed),
+            Column("answer", sealed),
+            Column("answered_success", Boolean, nullable=False, server_default=text("false")),
+            Column("attempts", Integer, nullable=False, server_default=text("0")),
+            Column("maybe_sent", Boolean, nullable=False, server_default=text("false")),
+            Column("received_at", Float, nullable=False, index=True),
+            Column("answered_at", Float),
+            Column("finished_at", Float),
+            Column("submitted_at", Float),
+        )
+        Index("ix_calls_conversation", self.calls.c.conversation_id, self.calls.c.received_at)
+        self.attempts = Table(
+            "attempts",
+            self.metadata,
+            Column("call_id", String, ForeignKey("calls.call_id"), primary_key=True),
+            Column("attempt", Integer, primary_key=True, autoincrement=False),
+            Column("begun_at", Float, nullable=False),
+            Column("send_deadline", Float, nullable=False),
+            Column("ended_at", Float),
+            Column("result", String),
+            Column("certain", Boolean),
+        )
+        self.handoffs = Table(
+            "handoffs",
+            self.metadata,
+            Column("handoff_id", String, primary_key=True),
+            Column("call_id", String, ForeignKey("calls.call_id"), nullable=False, unique=True),
+            Column("conversation_id", String, nullable=False, index=True),
+            Column("departamento", String, nullable=False),
+            Column("motivo", sealed),
+            Column("state", String, nullable=False),
+            Column("requested_at", Float, nullable=False, index=True),
+            Column("accepted_at", Float),
+            Column("closed_at", Float),
+        )
+        self.access_log = Table(
+            "access_log",
+            self.metadata,
+            Column("id", Integer, primary_key=True),
+            Column("at", Float, nullable=False, index=True),
+            Column("reader", String, nullable=False),
+            Column("subject", String, nullable=False),
+        )
