@@ -1,0 +1,130 @@
+"""Stand-ins for the world outside: a scripted platform, and tools that do as they are told."""
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+
+from worker.model import (
+    Answer,
+    CallRecord,
+    CallState,
+    Conversation,
+    Intent,
+    Look,
+    Outcome,
+    Rejection,
+    RunRef,
+    Sight,
+    ThreadRule,
+    ToolCall,
+    Traits,
+)
+from worker.personal import Personal
+from worker.ports import Attempts
+
+WORKING = Look(Sight.WORKING, "in_progress")
+COMPLETED = Look(Sight.ENDED, "completed", reason="concluida")
+EXPIRED = Look(Sight.LOST, "expired", reason="expirada")
+
+
+def call(number: int = 1, tool: str = "echo", arguments: object = None) -> ToolCall:
+    """A function call of the model."""
+    return ToolCall(f"call_{number}", tool, Personal(json.dumps(arguments or {"text": f"oi {number}"})))
+
+
+def asks(*calls: ToolCall, expires_in_s: float | None = 600.0) -> Look:
+    """A look that finds the run waiting for these calls."""
+    return Look(Sight.REQUIRES_ACTION, "requires_action", calls, expires_in_s=expires_in_s)
+
+
+class FakePlatform:
+    """Each run plays its looks one after another; a waiting one is seen again until it is answered.
+
+    An exception among the looks is raised instead. `submit_faults` are raised by submits, one each, after
+    (`taken=True`) or before the answers count.
+    """
+
+    name = "assistants"
+    traits = Traits(ThreadRule.REQUIRED)
+
+    def __init__(self) -> None:
+        self.scripts: dict[str, deque[Look | Exception]] = {}
+        self.submitted: list[tuple[str, tuple[Answer, ...]]] = []
+        self.submit_faults: deque[tuple[Exception, bool]] = deque()
+        self.newest: dict[str, RunRef] = {}
+        self.looks: list[str] = []
+
+    def script(self, run_id: str, *looks: Look | Exception) -> None:
+        self.scripts[run_id] = deque(looks)
+
+    async def probe(self) -> Sequence[str]:
+        return ()
+
+    async def inspect(self, ref: RunRef) -> Look:
+        self.looks.append(ref.run_id)
+        looks = self.scripts[ref.run_id]
+        waiting = isinstance(looks[0], Look) and looks[0].sight is Sight.REQUIRES_ACTION
+        look = looks[0] if waiting or len(looks) == 1 else looks.popleft()
+        if isinstance(look, Exception):
+            raise look
+        return look
+
+    async def submit(self, ref: RunRef, answers: Sequence[Answer], *, again: bool = False) -> None:
+        fault, taken = self.submit_faults.popleft() if self.submit_faults else (None, True)
+        if taken:
+            self.submitted.append((ref.run_id, tuple(answers)))
+            self.scripts[ref.run_id].popleft()
+        if fault:
+            raise fault
+
+    async def discover(self, thread_id: str) -> RunRef | None:
+        return self.newest.get(thread_id)
+
+    async def aclose(self) -> None:
+        pass
+
+    def outputs(self, run_id: str) -> list[dict[str, object]]:
+        """What the model of this run was told, in order."""
+        return [
+            json.loads(answer.output.reveal())
+            for submitted, answers in self.submitted
+            if submitted == run_id
+            for answer in answers
+        ]
+
+
+Performance = Callable[[CallRecord, Attempts], Awaitable[Outcome]]
+
+
+async def opens_at_once(call: CallRecord, attempts: Attempts) -> Outcome:
+    """One attempt, one protocolo."""
+    await attempts.begin()
+    return Outcome(CallState.DONE, protocolo="2510271534789012")
+
+
+class FakeTool:
+    """A tool whose performance the test writes; equal arguments are equal calls."""
+
+    name = "echo"
+
+    def __init__(self, perform: Performance = opens_at_once) -> None:
+        self.performance = perform
+        self.performed: list[CallRecord] = []
+
+    def plan(self, arguments: Personal, conversation: Conversation | None) -> Intent | Rejection:
+        return Intent(equal_on=(arguments.reveal(),), body=arguments, setor="FINANCEIRO", motivo="PAGAMENTO")
+
+    async def perform(self, call: CallRecord, attempts: Attempts) -> Outcome:
+        self.performed.append(call)
+        return await self.performance(call, attempts)
+
+    def success(self, call: CallRecord) -> dict[str, object]:
+        return {"success": True, "protocolo": call.protocolo}
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that is bound to happen; the suite's timeout is the judge of what is not."""
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110  # what is awaited has no event to wait for
+            await asyncio.sleep(0.005)

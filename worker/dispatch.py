@@ -1,0 +1,221 @@
+"""One call in, one answer out: the ledger decides what is done, the tool does it, the model is always told.
+
+The only module that turns errors into answers, and with the reconciler the only one that sends.
+"""
+
+import asyncio
+import dataclasses
+from collections.abc import Coroutine, Iterable
+from typing import Any
+
+from worker import logs, narration
+from worker.errors import (
+    OUTCOME_ERRORS,
+    BeingConfirmed,
+    CrmUnavailable,
+    InternalError,
+    StoreError,
+    ToolError,
+    UnknownTool,
+    Withdrawn,
+)
+from worker.lease import Lease
+from worker.model import CallRecord, CallState, Conversation, Intent, Outcome, Rejection, Run, ToolCall
+from worker.personal import Personal
+from worker.ports import Clock, Ledger, Tool
+
+_FOLLOW_S = 0.25
+"""How often a call that waits for an equal one looks whether that is decided."""
+
+_NO_TOOL = "-"
+
+
+class Dispatcher:
+    """Answers calls from the ledger. Work goes on in tasks of the process: a deadline abandons only the wait.
+
+    `send_window_s`: how long after an attempt began its effect may still appear at the CRM (contract §4).
+    """
+
+    def __init__(
+        self, tools: Iterable[Tool], ledger: Ledger, lease: Lease, *, send_window_s: float, clock: Clock
+    ) -> None:
+        self._tools = {tool.name: tool for tool in tools}
+        self._ledger = ledger
+        self._lease = lease
+        self._send_window_s = send_window_s
+        self._clock = clock
+        self._work: dict[str, asyncio.Task[CallRecord | None]] = {}
+        self._writes: set[asyncio.Task[CallRecord]] = set()
+        self._tasks: asyncio.TaskGroup | None = None
+        self._stopping = False
+
+    def start(self, tasks: asyncio.TaskGroup) -> None:
+        """Work from now on belongs to this group: a failure to record ends the daemon with it."""
+        self._tasks = tasks
+
+    def stop(self) -> None:
+        """Begin no attempt from now on; what is in flight goes on."""
+        self._stopping = True
+
+    @property
+    def working(self) -> frozenset[asyncio.Task[CallRecord | None]]:
+        """The work under way, that of abandoned waits included."""
+        return frozenset(self._work.values())
+
+    async def flush(self) -> None:
+        """Wait for outcomes that are being recorded, even where their work has been cancelled."""
+        await asyncio.gather(*self._writes)
+
+    async def answer(self, run: Run, call: ToolCall, deadline: float) -> CallRecord:
+        """The ledger's record of this call, its answer set: at the latest at `deadline` (monotonic clock).
+
+        Raises `Withdrawn` when this process may not go on (the next owner does), `Isolated`, `StoreError`.
+        """
+        call = self._named(call)
+        record = await self._ledger.admit(
+            run, call, lambda conversation: self._decide(run, call, conversation)
+        )
+        if record.answer is not None:
+            narration.replayed(record)
+            return record
+        work = self._work.get(record.call_id) or self._begin(record)
+        await asyncio.wait({work}, timeout=max(0.0, deadline - self._clock.monotonic()))
+        if not work.done():
+            return await self._answer_at_deadline(record)
+        return work.result() or await self._answered_elsewhere(record)
+
+    async def _answer_at_deadline(self, record: CallRecord) -> CallRecord:
+        record = await self._ledger.answer_at_deadline(
+            record.call_id, sent=_told(BeingConfirmed()), unsent=_told(CrmUnavailable())
+        )
+        code = BeingConfirmed.code if record.state.open else record.error
+        narration.refused(record.tool, code, record.setor, record.conversation_id)
+        return record
+
+    async def _answered_elsewhere(self, record: CallRecord) -> CallRecord:
+        """The work was withdrawn: the call may have been answered meanwhile, else it is the next owner's."""
+        record = await self._ledger.get(record.call_id)
+        if record.answer is None:
+            raise Withdrawn("left to the next owner")
+        return record
+
+    # ---------------------------------------------------------------------------------------- admission
+
+    def _named(self, call: ToolCall) -> ToolCall:
+        """A name that is no tool of ours is the model's own text, and is not kept."""
+        return call if call.tool in self._tools else dataclasses.replace(call, tool=_NO_TOOL)
+
+    def _decide(self, run: Run, call: ToolCall, conversation: Conversation | None) -> Intent | Rejection:
+        """What is to be done, judged by the tool; a defect of the tool is answered, not raised."""
+        narration.received(call.tool, conversation)
+        tool = self._tools.get(call.tool)
+        try:
+            decision = tool.plan(call.arguments, conversation) if tool else Rejection.of(UnknownTool())
+        except Exception as error:  # noqa: BLE001  # whatever a tool does, the model gets an answer
+            logs.failure("defeito ao avaliar uma chamada", error)
+            decision = Rejection.of(InternalError(), state=CallState.FAILED)
+        if isinstance(decision, Rejection):
+            narration.refused(call.tool, decision.code, decision.setor, run.conversation_id)
+        return decision
+
+    # ----------------------------------------------------------------------------------------- the work
+
+    def _begin(self, record: CallRecord) -> asyncio.Task[CallRecord | None]:
+        if self._tasks is None:
+            raise RuntimeError("Dispatcher.start comes first")
+        task = self._tasks.create_task(self._settle(record))
+        self._work[record.call_id] = task
+        task.add_done_callback(lambda _: self._work.pop(record.call_id, None))
+        return task
+
+    async def _settle(self, record: CallRecord) -> CallRecord | None:
+        """Bring one call to its outcome and record it with its answer; None when we may not go on."""
+        began = self._clock.monotonic()
+        try:
+            source, outcome = await self._outcome(record)
+        except Withdrawn:
+            return None
+        answer, success = self._say(source, outcome)
+        settled = await self._recorded(self._ledger.settle(record.call_id, outcome, answer, success=success))
+        narration.settled(settled, outcome, duration_ms=round(1000 * (self._clock.monotonic() - began)))
+        return settled
+
+    async def _outcome(self, record: CallRecord) -> tuple[CallRecord, Outcome]:
+        """What becomes of a call, and the call that its answer speaks of."""
+        if not record.waits:
+            return record, await self._perform(record)
+        while (first := await self._ledger.get(record.equal_to or "")).state.open:
+            if self._stopping:
+                raise Withdrawn("stopping")
+            await self._clock.sleep(_FOLLOW_S)
+        return first, Outcome(first.state, first.error, first.protocolo)
+
+    async def _perform(self, record: CallRecord) -> Outcome:
+        attempts = _Attempts(self, record)
+        try:
+            return await self._tools[record.tool].perform(record, attempts)
+        except (Withdrawn, StoreError):
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever a tool does, the model gets an answer
+            logs.failure("defeito ao executar uma chamada", error, call_id=record.call_id)
+            if record.maybe_sent or attempts.used > record.attempts:
+                return Outcome(CallState.UNKNOWN, BeingConfirmed.code, certain=False)
+            return Outcome(CallState.FAILED, InternalError.code)
+
+    def _say(self, record: CallRecord, outcome: Outcome) -> tuple[Personal, bool]:
+        """The answer that an outcome gives, and whether it is a success."""
+        if outcome.state is CallState.DONE:
+            done = self._tools[record.tool].success(dataclasses.replace(record, protocolo=outcome.protocolo))
+            return Personal.json(done), True
+        error = OUTCOME_ERRORS.get(outcome.error or "", InternalError)
+        return _told(error()), False
+
+    async def _recorded(self, write: Coroutine[Any, Any, CallRecord]) -> CallRecord:
+        """An outcome that is known is recorded, whoever is cancelled meanwhile."""
+        task = asyncio.create_task(write)
+        self._writes.add(task)
+        task.add_done_callback(self._writes.discard)
+        return await asyncio.shield(task)
+
+    # ----------------------------------------------------------------------- what attempts ask and report
+
+    async def begin_attempt(self, record: CallRecord, attempt: int) -> None:
+        """See `ports.Attempts.begin`."""
+        if self._stopping or not self._lease.holds():
+            raise Withdrawn("this process sends nothing any more")
+        if not await self._ledger.begin_attempt(record, attempt, self._send_window_s):
+            raise Withdrawn("the call went on without us")
+        if attempt == 1:
+            narration.sending(record)
+
+    async def end_attempt(self, record: CallRecord, attempt: int, *, certain: bool, detail: str) -> None:
+        """See `ports.Attempts.end`."""
+        narration.attempt_failed(record, attempt, detail)
+        await self._ledger.end_attempt(record.call_id, attempt, certain=certain, detail=detail)
+
+    def alive(self) -> bool:
+        """See `ports.Attempts.alive`."""
+        return self._lease.holds()
+
+
+class _Attempts:
+    """Implements `ports.Attempts` for one call."""
+
+    def __init__(self, dispatcher: Dispatcher, record: CallRecord) -> None:
+        self._dispatcher = dispatcher
+        self._record = record
+        self.used = record.attempts
+
+    def alive(self) -> bool:
+        return self._dispatcher.alive()
+
+    async def begin(self) -> None:
+        await self._dispatcher.begin_attempt(self._record, self.used + 1)
+        self.used += 1
+
+    async def end(self, *, certain: bool, detail: str) -> None:
+        await self._dispatcher.end_attempt(self._record, self.used, certain=certain, detail=detail)
+
+
+def _told(error: ToolError) -> Personal:
+    return Personal.json(error.answer())

@@ -1,0 +1,117 @@
+"""When to look at which run next: reads are the cost, so looks are spaced, shared out and bounded."""
+
+import asyncio
+import heapq
+import itertools
+import random
+from collections.abc import Iterator
+
+from worker.ports import Clock
+
+_GROWTH = 1.5
+_JITTER = 0.2
+"""Delays vary by this share, so that runs which began together do not stay together."""
+
+
+class Pace:
+    """The delay before the next look at one run: quick at first, growing, jittered, bounded. Seconds."""
+
+    def __init__(self, minimum: float, maximum: float, rng: random.Random | None = None) -> None:
+        self._minimum = minimum
+        self._maximum = maximum
+        self._rng = rng or random.Random()  # noqa: S311  # jitter, no secret
+
+    def delay(self, looks: int, hint: float | None = None) -> float:
+        """After `looks` looks without a change; the platform's hint is a floor, above the maximum too."""
+        # The exponent is bounded because 1.5 ** 2000 overflows a float.
+        grown = min(self._maximum, self._minimum * _GROWTH ** min(looks, 100))
+        jittered = grown * self._rng.uniform(1 - _JITTER, 1 + _JITTER)
+        return max(self._minimum, min(self._maximum, jittered), hint or 0.0)
+
+    def delay_after_failure(self, failures: int, retry_after: float | None = None) -> float:
+        """After `failures` failed looks in a row: doubling, to a minute; the platform's wish is a floor."""
+        grown = min(60.0, self._minimum * 2.0 ** min(failures, 20))
+        return max(grown * self._rng.uniform(1 - _JITTER, 1.0), retry_after or 0.0)
+
+
+class TokenBucket:
+    """At most `rate` platform reads a second for this process, in bursts of at most a tenth of that."""
+
+    def __init__(self, rate: float, clock: Clock) -> None:
+        self.rate = rate
+        self._burst = max(1.0, rate / 10)
+        self._clock = clock
+        self._tokens = self._burst
+        self._filled = clock.monotonic()
+
+    async def take(self) -> None:
+        """Wait for one token. Waiters are served in the order they came."""
+        self._refill()
+        self._tokens -= 1
+        if self._tokens < 0:
+            await self._clock.sleep(-self._tokens / self.rate)
+
+    def _refill(self) -> None:
+        now = self._clock.monotonic()
+        self._tokens = min(self._burst, self._tokens + (now - self._filled) * self.rate)
+        self._filled = now
+
+
+class Agenda:
+    """Which run is looked at when: earliest due first, so that overload delays every run evenly."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._heap: list[tuple[float, int, str]] = []
+        self._due: dict[str, float] = {}
+        self._order: Iterator[int] = itertools.count()
+        self._changed = asyncio.Event()
+
+    def put(self, run_id: str, delay: float) -> None:
+        """Look at this run after `delay` seconds, instead of whenever was planned."""
+        due = self._clock.monotonic() + delay
+        self._due[run_id] = due
+        heapq.heappush(self._heap, (due, next(self._order), run_id))
+        self._changed.set()
+
+    def hurry(self, run_id: str) -> None:
+        """Look now, if a look is planned at all (one under way will plan its own next)."""
+        if run_id in self._due:
+            self.put(run_id, 0.0)
+
+    def drop(self, run_id: str) -> None:
+        """Plan no further look at this run."""
+        self._due.pop(run_id, None)
+
+    async def ready(self) -> None:
+        """Wait until some run is due."""
+        while True:
+            self._changed.clear()
+            self._forget_replaced()
+            wait = self._heap[0][0] - self._clock.monotonic() if self._heap else None
+            if wait is not None and wait <= 0:
+                return
+            await self._change_or(wait)
+
+    def pop(self) -> str | None:
+        """The run due the longest; None when the one that was due has been dropped meanwhile."""
+        self._forget_replaced()
+        if not self._heap or self._heap[0][0] > self._clock.monotonic():
+            return None
+        _, _, run_id = heapq.heappop(self._heap)
+        del self._due[run_id]
+        return run_id
+
+    def _forget_replaced(self) -> None:
+        while self._heap and self._due.get(self._heap[0][2]) != self._heap[0][0]:
+            heapq.heappop(self._heap)
+
+    async def _change_or(self, wait: float | None) -> None:
+        changed = asyncio.ensure_future(self._changed.wait())
+        timer = asyncio.ensure_future(self._clock.sleep(wait)) if wait is not None else None
+        waits = [task for task in (changed, timer) if task]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waits:
+                task.cancel()
