@@ -1,0 +1,99 @@
+"""The API's description says what the API does."""
+
+from typing import Any
+
+import pytest
+
+from tests.unit.fake_records import FakeRecords, an_api, calling
+from worker.web.problems import PROBLEMS
+
+CALLS = {
+    "put /v1/conversations/{conversation_id}": {"200", "201"},
+    "get /v1/conversations/{conversation_id}": {"200"},
+    "post /v1/runs": {"200", "202"},
+    "get /v1/runs/{run_id}": {"200"},
+    "get /v1/calls": {"200"},
+    "get /v1/calls/{call_id}": {"200"},
+    "get /v1/handoffs": {"200"},
+    "get /v1/handoffs/{handoff_id}": {"200"},
+    "get /livez": {"200"},
+    "get /readyz": {"200"},
+}
+
+
+@pytest.fixture
+async def description() -> dict[str, Any]:
+    async with calling(an_api(FakeRecords(), token="s"), auth=("", "s")) as api:
+        found: dict[str, Any] = (await api.get("/openapi.json")).json()
+        assert (await api.get("/openapi.json")).json() == found
+    return found
+
+
+def operations(description: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {
+        f"{method} {path}": operation
+        for path, methods in description["paths"].items()
+        for method, operation in methods.items()
+    }
+
+
+def test_every_call_is_described_with_its_successes(description: dict[str, Any]) -> None:
+    found = {
+        name: {status for status in operation["responses"] if status < "300"}
+        for name, operation in operations(description).items()
+    }
+    assert found == CALLS
+
+
+def test_every_refusal_is_a_problem_with_an_example_of_each_code(description: dict[str, Any]) -> None:
+    described = set()
+    for operation in operations(description).values():
+        for status, response in operation["responses"].items():
+            if status < "300":
+                continue
+            content = response["content"].pop("application/problem+json")
+            assert response["content"] == {}
+            assert content["schema"] == {"$ref": "#/components/schemas/Problem"}
+            for code, example in content["examples"].items():
+                assert example["value"]["code"] == code
+                assert str(example["value"]["status"]) == status
+                described.add(code)
+    assert set(PROBLEMS) - described == {"metodo_nao_permitido"}
+
+
+def test_every_reference_leads_somewhere(description: dict[str, Any]) -> None:
+    def references(part: Any) -> set[str]:
+        if isinstance(part, dict):
+            own = {part["$ref"]} if isinstance(part.get("$ref"), str) else set()
+            return own.union(*(references(value) for value in part.values()))
+        return set().union(*(references(value) for value in part)) if isinstance(part, list) else set()
+
+    schemas = description["components"]["schemas"]
+    assert references(description) <= {f"#/components/schemas/{name}" for name in schemas}
+    assert "HTTPValidationError" not in schemas
+
+
+def test_what_may_be_sent_is_described_as_it_is_judged(description: dict[str, Any]) -> None:
+    change = description["components"]["schemas"]["ConversationChange"]
+    assert change["additionalProperties"] is False
+    assert set(change["properties"]) == {
+        "thread_id",
+        "assistant",
+        "client_document",
+        "contact",
+        "attachment_url",
+        "attachment_at",
+    }
+    assert {"type": "string", "maxLength": 64} in change["properties"]["contact"]["anyOf"]
+    assert change["examples"]
+
+
+def test_the_token_is_asked_everywhere_but_of_the_probes(description: dict[str, Any]) -> None:
+    assert description["security"] == [{"bearer": []}, {"basic": []}]
+    free = {name for name, operation in operations(description).items() if operation.get("security") == []}
+    assert free == {"get /livez", "get /readyz"}
+
+
+async def test_without_a_token_none_is_described() -> None:
+    async with calling(an_api(FakeRecords())) as api:
+        assert "security" not in (await api.get("/openapi.json")).json()

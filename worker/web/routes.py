@@ -1,0 +1,262 @@
+"""The calls of contract §3, each a few lines: what comes in is checked already, what goes out is shown."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi.routing import APIRoute
+from starlette.convertors import StringConvertor, register_url_convertor
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
+
+from worker.errors import RequestRefused
+from worker.model import CallState, HandoffState
+from worker.ports import Records
+from worker.web.incoming import ConversationChange, ConversationId, OwnId, PlatformId, RunAnnouncement
+from worker.web.problems import problem, refusals
+from worker.web.queries import cursor_text, parse_cursor, parse_since
+from worker.web.shown import (
+    Call,
+    CallPage,
+    Conversation,
+    Handoff,
+    HandoffDetail,
+    HandoffPage,
+    Health,
+    Run,
+)
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What the calls work with. `wake` says that a run is due now; `alive` that the loop ticked lately."""
+
+    records: Records
+    platform: str
+    wake: Callable[[str], None]
+    alive: Callable[[], bool]
+    zone: tzinfo
+    now: Callable[[], float]
+
+
+async def _desk(request: Request) -> Desk:
+    desk: Desk = request.app.state.desk
+    return desk
+
+
+AtDesk = Annotated[Desk, Depends(_desk)]
+Limit = Annotated[int, Query(ge=1, le=200, description="Quantos itens por página.")]
+After = Annotated[str | None, Query(description="O next_cursor da página anterior.")]
+
+_ALWAYS = ("nao_autorizado", "host_recusado", "limite_excedido", "erro_interno", "indisponivel")
+_FINDING = refusals(*_ALWAYS, "nao_encontrado", "identificador_invalido")
+_WRITING = (
+    *_ALWAYS,
+    "origem_recusada",
+    "json_invalido",
+    "corpo_grande_demais",
+    "tipo_nao_suportado",
+    "dados_invalidos",
+    "identificador_invalido",
+)
+
+
+class _Whole(StringConvertor):
+    """The rest of a path, slashes and line breaks included: Starlette's `path` drops a line break at its end,
+    and would take one id for another."""
+
+    regex = r"[\s\S]*"
+
+
+register_url_convertor("whole", _Whole())
+router = APIRouter()
+
+# ------------------------------------------------------------------------------------------ conversations
+
+_ConversationPath = Annotated[ConversationId, Path(description="O id da conversa no bot.")]
+
+
+@router.put(
+    "/v1/conversations/{conversation_id:whole}",
+    tags=["conversas"],
+    summary="Registrar ou mudar uma conversa",
+    status_code=201,
+    response_description="Conversa nova",
+    responses={
+        200: {"model": Conversation, "description": "Conversa já conhecida"},
+        **refusals(*_WRITING, "thread_em_uso", "documento_invalido"),
+    },
+)
+async def put_conversation(
+    conversation_id: _ConversationPath, change: ConversationChange, desk: AtDesk, response: Response
+) -> Conversation:
+    """O que falta no corpo fica como está; null apaga."""
+    view, new = await desk.records.put_conversation(conversation_id, change.changes(desk.now()))
+    response.status_code = 201 if new else 200
+    return Conversation.of(view, desk.zone)
+
+
+@router.get(
+    "/v1/conversations/{conversation_id:whole}",
+    tags=["conversas"],
+    summary="Ler uma conversa",
+    responses=refusals(*_ALWAYS, "conversa_desconhecida", "identificador_invalido"),
+)
+async def get_conversation(conversation_id: _ConversationPath, desk: AtDesk) -> Conversation:
+    """O documento vem mascarado."""
+    return Conversation.of(await desk.records.conversation(conversation_id), desk.zone)
+
+
+# --------------------------------------------------------------------------------------------------- runs
+
+_ONLY_ON = {"sess_": "agents", "resp_": "responses"}
+
+
+@router.post(
+    "/v1/runs",
+    tags=["execuções"],
+    summary="Anunciar uma execução",
+    status_code=202,
+    response_description="Acompanhada a partir de agora (nova, ou já encerrada e retomada)",
+    responses={
+        200: {"model": Run, "description": "Já era acompanhada; será olhada agora"},
+        **refusals(
+            *_WRITING,
+            "conversa_desconhecida",
+            "execucao_de_outra_conversa",
+            "thread_diferente",
+            "thread_ausente",
+            "id_de_outra_plataforma",
+        ),
+    },
+)
+async def post_run(run: RunAnnouncement, desk: AtDesk, response: Response) -> Run:
+    """O worker responde às chamadas de função desta execução até ela terminar."""
+    if _ONLY_ON.get(run.run_id[:5], desk.platform) != desk.platform:
+        raise RequestRefused("id_de_outra_plataforma")
+    watched = await desk.records.register_run(run.conversation_id, run.run_id, run.thread_id)
+    desk.wake(run.run_id)
+    response.status_code = 202 if watched else 200
+    return Run.of(await desk.records.run(run.run_id), desk.zone)
+
+
+@router.get(
+    "/v1/runs/{run_id:whole}",
+    tags=["execuções"],
+    summary="Ler uma execução e suas chamadas",
+    responses=_FINDING,
+)
+async def get_run(run_id: Annotated[PlatformId, Path(description="O id anunciado.")], desk: AtDesk) -> Run:
+    """`state`: `watching` até a plataforma ou uma regra encerrá-la; `lost` sempre com `reason`."""
+    return Run.of(await desk.records.run(run_id), desk.zone)
+
+
+# -------------------------------------------------------------------------------------------------- calls
+
+
+@router.get(
+    "/v1/calls",
+    tags=["chamadas"],
+    summary="Listar chamadas",
+    responses=refusals(*_ALWAYS, "dados_invalidos", "identificador_invalido"),
+)
+async def list_calls(
+    *,
+    desk: AtDesk,
+    state: Annotated[CallState | None, Query(description="Só neste estado.")] = None,
+    since: Annotated[
+        str | None, Query(description="Desde 24h, 7d, hoje ou um instante RFC 3339.", examples=["24h"])
+    ] = None,
+    conversation: Annotated[ConversationId | None, Query(description="Só desta conversa.")] = None,
+    limit: Limit = 50,
+    cursor: After = None,
+) -> CallPage:
+    """Da mais nova à mais antiga."""
+    found, following = await desk.records.calls(
+        state=state,
+        since=None if since is None else parse_since(since, desk.zone, desk.now()),
+        conversation_id=conversation,
+        limit=limit,
+        cursor=None if cursor is None else parse_cursor(cursor),
+    )
+    return CallPage(items=[Call.of(view, desk.zone) for view in found], next_cursor=cursor_text(following))
+
+
+@router.get("/v1/calls/{call_id}", tags=["chamadas"], summary="Ler uma chamada", responses=_FINDING)
+async def get_call(call_id: OwnId, desk: AtDesk) -> Call:
+    """O `call_id` é do worker, não da plataforma."""
+    return Call.of(await desk.records.call(call_id), desk.zone)
+
+
+# ---------------------------------------------------------------------------------------------- hand-offs
+
+
+@router.get(
+    "/v1/handoffs",
+    tags=["atendimento humano"],
+    summary="Listar pedidos",
+    responses=refusals(*_ALWAYS, "dados_invalidos"),
+)
+async def list_handoffs(
+    *,
+    desk: AtDesk,
+    state: Annotated[HandoffState | None, Query(description="Só neste estado.")] = None,
+    limit: Limit = 50,
+    cursor: After = None,
+) -> HandoffPage:
+    """Do mais novo ao mais antigo, sem o motivo."""
+    found, following = await desk.records.handoffs(
+        state=state, limit=limit, cursor=None if cursor is None else parse_cursor(cursor)
+    )
+    items = [Handoff.of(view, desk.zone) for view in found]
+    return HandoffPage(items=items, next_cursor=cursor_text(following))
+
+
+@router.get(
+    "/v1/handoffs/{handoff_id}", tags=["atendimento humano"], summary="Ler um pedido", responses=_FINDING
+)
+async def get_handoff(handoff_id: OwnId, desk: AtDesk, request: Request) -> HandoffDetail:
+    """Traz o motivo; por isso a leitura fica registrada."""
+    view = await desk.records.handoff(handoff_id, reader=request.state.reader)
+    return HandoffDetail.of(view, desk.zone)
+
+
+# ------------------------------------------------------------------------------------------------- health
+
+
+@router.get("/livez", tags=["saúde"], summary="O processo responde")
+async def livez() -> Health:
+    """Sem token."""
+    return Health()
+
+
+@router.get(
+    "/readyz",
+    tags=["saúde"],
+    summary="Pronto para trabalhar",
+    response_model=Health,
+    responses=refusals("indisponivel"),
+)
+async def readyz(desk: AtDesk) -> Health | Response:
+    """Banco gravável e atualizado, e laço em andamento; CRM e plataforma não contam. Sem token."""
+    ready = desk.alive() and await desk.records.ready()
+    return Health() if ready else problem("indisponivel")
+
+
+# ------------------------------------------------------------------------------------------ wrong methods
+
+
+async def wrong_method(request: Request, error: HTTPException) -> Response:
+    """405 with every method of the path: FastAPI names those of the first call that matches only."""
+    allowed = {
+        method
+        for route in router.routes
+        if isinstance(route, APIRoute) and route.matches(request.scope)[0] is Match.PARTIAL
+        for method in route.methods or ()
+    }
+    if "GET" in allowed:
+        allowed.add("HEAD")
+    headers = {"Allow": ", ".join(sorted(allowed))} if allowed else error.headers
+    return problem("metodo_nao_permitido", headers=headers)

@@ -1,0 +1,72 @@
+"""uvicorn in the caller's task: no signals and no log of its own, and a clean end on cancel."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from worker.errors import ConfigError
+
+_KEEP_ALIVE_S = 65  # longer than clients keep idle connections, so that none is reused while we close it
+_GRACE_S = 5  # how long open requests may take once we stop
+
+
+class _Server(uvicorn.Server):
+    """The signals belong to the composition root."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def serve(app: ASGIApp, host: str, port: int, *, on_started: Callable[[str], None]) -> None:
+    """Serve until cancelled; open requests then have 5 s to finish. `on_started` is given the URL.
+
+    Port 0 takes a free one. Raises `ConfigError` when the address cannot be had.
+    """
+    with _listen(host, port) as listener:
+        server = _Server(_config(app))
+        on_started(_url(listener))  # what connects from now on waits in the backlog
+        try:
+            await server.serve(sockets=[listener])
+        except asyncio.CancelledError:
+            if server.started:
+                await server.shutdown(sockets=[listener])
+            raise
+
+
+def _config(app: ASGIApp) -> uvicorn.Config:
+    """X-Forwarded-For is believed from loopback only (uvicorn's default), so that failed authentications
+    count for the caller behind a proxy, not for the proxy."""
+    return uvicorn.Config(
+        app,
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=_GRACE_S,
+    )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """One listening socket, on IPv4 where the name has both."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, address = min(found, key=lambda info: info[0] != socket.AF_INET)
+        return socket.create_server(address, family=family, backlog=2048)
+    except (OSError, UnicodeError):  # a name no resolver can encode
+        raise ConfigError(
+            f"HTTP_HOST e HTTP_PORT: não foi possível escutar em {host}, porta {port}; "
+            "outro programa a ocupa, ou o endereço não é desta máquina"
+        ) from None
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
