@@ -1,0 +1,339 @@
+"""The demo tells the truth: right when all is right, else not; and it leaves no worker behind."""
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from rich.console import Console
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from worker.simulator import demo as demo_module
+from worker.simulator import scenarios, worker_process
+from worker.simulator.assistants import AssistantsSimulator
+from worker.simulator.crm import CrmSimulator, Ticket
+from worker.simulator.demo import demo
+from worker.simulator.runs import Timings
+from worker.simulator.scenarios import SCENARIOS, Seen, Stage
+from worker.simulator.server import serve
+from worker.simulator.worker_process import WorkerDied, WorkerProcess
+
+
+class Screen:
+    """A console that can be read."""
+
+    def __init__(self) -> None:
+        self._file = StringIO()
+        self.console = Console(file=self._file, width=160)
+
+    @property
+    def text(self) -> str:
+        return self._file.getvalue()
+
+
+@pytest.fixture
+def screen() -> Screen:
+    return Screen()
+
+
+async def test_every_scenario_comes_out_as_told_with_the_real_worker(screen: Screen) -> None:
+    playing = asyncio.create_task(demo(keep=True, console=screen.console))
+    async with asyncio.timeout(120):
+        while not playing.done() and "Ctrl-C encerra" not in screen.text:  # noqa: ASYNC110 - nobody tells us
+            await asyncio.sleep(0.01)
+    assert not playing.done(), screen.text
+    worker_url = re.findall(r"API do worker: (\S+)", screen.text)[0]
+    async with httpx.AsyncClient() as client:
+        assert (await client.get(f"{worker_url}/livez")).status_code == 200
+        os.kill(os.getpid(), signal.SIGINT)
+        assert await playing, screen.text
+        with pytest.raises(httpx.ConnectError):
+            await client.get(f"{worker_url}/livez")
+    assert screen.text.count("✓") == len(SCENARIOS) + 3
+    assert "✗" not in screen.text
+    assert "Tickets abertos" in screen.text
+
+
+async def test_a_worker_that_does_not_start_is_quoted(
+    screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusal = "import sys; sys.exit('✗ DATA_KEYS não está definida')"
+    monkeypatch.setattr(worker_process, "_COMMAND", (sys.executable, "-X", "utf8", "-c", refusal))
+    assert not await demo(console=screen.console)
+    assert screen.text == "✗ O worker terminou sozinho. O que ele disse:\n✗ DATA_KEYS não está definida\n\n"
+
+
+async def test_an_interrupt_ends_the_demo_in_order(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = []
+
+    @asynccontextmanager
+    async def house(_folder: Path) -> AsyncIterator[None]:
+        yield
+        ended.append(True)
+
+    async def for_ever(*_: object) -> bool:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.Event().wait()
+        return True
+
+    monkeypatch.setattr(demo_module, "_house", house)
+    monkeypatch.setattr(demo_module, "_show", for_ever)
+    assert not await demo(keep=True, console=screen.console)
+    assert ended == [True]
+
+
+async def test_a_worker_that_refuses_the_bot_ends_the_demo_in_one_sentence(
+    screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @asynccontextmanager
+    async def house(_folder: Path) -> AsyncIterator[None]:
+        request = httpx.Request("PUT", "http://127.0.0.1:9/v1/conversations/demo-1")
+        raise httpx.HTTPStatusError("422", request=request, response=httpx.Response(422, request=request))
+        yield
+
+    monkeypatch.setattr(demo_module, "_house", house)
+    assert not await demo(console=screen.console)
+    assert screen.text == "✗ A demonstração parou em PUT /v1/conversations/demo-1: 422\n"
+
+
+# ------------------------------------------------------------------------------------ with a worker that errs
+
+
+def call(tool: str, state: str, protocolo: str | None = None, **more: object) -> dict[str, Any]:
+    return {"tool": tool, "state": state, "protocolo": protocolo, "error": None, "timeline": [], **more}
+
+
+class ErringWorker:
+    """A worker that only pretends: it answers the API and does nothing."""
+
+    def __init__(self, run: dict[str, object]) -> None:
+        self.run = run
+        self.announced: list[Any] = []
+        self.on_announced: Callable[[Request], object] = lambda request: None
+        self.app = Starlette(
+            routes=[
+                Route("/v1/conversations/{id}", self._take, methods=["PUT"]),
+                Route("/v1/runs", self._take, methods=["POST"]),
+                Route("/v1/runs/{id}", self._show),
+                Route("/v1/calls", self._calls),
+            ]
+        )
+
+    async def _take(self, request: Request) -> Response:
+        self.announced.append(await request.json())
+        self.on_announced(request)
+        return JSONResponse({})
+
+    async def _show(self, _request: Request) -> Response:
+        return JSONResponse(self.run)
+
+    async def _calls(self, _request: Request) -> Response:
+        return JSONResponse({"items": self.run["calls"], "next_cursor": None})
+
+
+class StageWith:
+    """A stage whose worker is a fake; `process` stands for its child process."""
+
+    def __init__(self, run: dict[str, object]) -> None:
+        self.worker = ErringWorker(run)
+        self.platform = AssistantsSimulator(timings=Timings(queued_s=0, thinking_s=0))
+        self.crm = CrmSimulator()
+
+    @asynccontextmanager
+    async def up(self, folder: Path, process: Any = None) -> AsyncIterator[Stage]:
+        async with (
+            serve(self.platform.app) as platform_url,
+            serve(self.worker.app) as worker_url,
+            httpx.AsyncClient() as http,
+        ):
+            yield Stage(
+                self.platform, platform_url, self.crm, WorkerProcess(process, worker_url, folder), http
+            )
+
+
+async def test_a_worker_that_does_nothing_is_seen_through(screen: Screen, tmp_path: Path) -> None:
+    async with StageWith({"state": "ended", "calls": []}).up(tmp_path) as stage:
+        assert await stage.play(SCENARIOS[0], "c") == Seen((), told="nada")
+
+
+async def test_the_bot_announces_conversation_and_run_as_a_bot_does(tmp_path: Path) -> None:
+    house = StageWith({"state": "ended", "calls": []})
+    async with house.up(tmp_path) as stage:
+        await stage.play(SCENARIOS[0], "c-1")
+    conversation, announcement = house.worker.announced
+    [thread] = house.platform.conversations.threads.values()
+    assert conversation["thread_id"] == thread.id
+    assert conversation["client_document"] == "52998224725"
+    assert conversation["attachment_url"].startswith("https://")
+    assert announcement == {"conversation_id": "c-1", "run_id": thread.runs[0].id}
+
+
+async def test_a_run_that_never_ends_is_told_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scenarios, "_ENDS_WITHIN_S", 0.1)
+    async with StageWith({"state": "watching", "calls": []}).up(tmp_path) as stage:
+        assert (await stage.play(SCENARIOS[0], "c")).run == "watching"
+        expiring = next(scenario for scenario in SCENARIOS if scenario.expires)
+        assert (await stage.play(expiring, "d")).tickets == ()
+
+
+async def test_one_scenario_that_comes_out_otherwise_makes_the_demo_false(
+    screen: Screen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = replace(SCENARIOS[0], expected=Seen((), told="nada"))
+    monkeypatch.setattr(demo_module, "SCENARIOS", (SCENARIOS[0], right))
+    async with StageWith({"state": "ended", "calls": []}).up(tmp_path) as stage:
+        assert not await demo_module._scenarios(stage, screen.console)
+    wrong_line, right_line = screen.text.splitlines()
+    assert wrong_line.startswith("✗ Cenário 1")
+    assert f"esperado: {SCENARIOS[0].expected} | aconteceu: nenhum ticket" in wrong_line
+    assert right_line.startswith("✓")
+
+
+async def test_a_worker_that_dies_in_a_scenario_is_quoted(tmp_path: Path) -> None:
+    (tmp_path / "stderr.txt").write_text("quebrou\n")
+
+    class Process:
+        returncode: int | None = None
+
+    process, house = Process(), StageWith({"state": "ended", "calls": []})
+
+    def die(request: Request) -> None:
+        process.returncode = 1
+        request.state.transport.abort()
+
+    house.worker.on_announced = die
+    async with house.up(tmp_path, process) as stage:
+        with pytest.raises(WorkerDied) as died:
+            await stage.play(SCENARIOS[0], "c")
+    assert died.value.said == "quebrou\n"
+
+
+TICKETS = [
+    Ticket("2510271534789012", "52998224725", "…", "FINANCEIRO", "PAGAMENTO", "tw-1", 0.0),
+    Ticket("2510271534789013", "52998224725", "…", "SUPORTE", "SEM INTERNET", "tw-2", 0.0),
+]
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("Protocolos: 2510271534789012 e 2510271534789013", "protocolo"),
+        ("Protocolo: 2510271534789012", "um número que não é o do CRM"),
+        ("Para abrir um ticket, preciso do seu CPF ou CNPJ", "pedido de CPF ou CNPJ"),
+        ("Vou transferir você", "transferência"),
+        ("Olá!", "outra coisa"),
+        ("", "nada"),
+    ],
+)
+def test_what_the_customer_read_is_told_apart(said: str, told: str) -> None:
+    assert scenarios._told(said, TICKETS) == told
+
+
+def test_a_ticket_the_worker_does_not_know_is_told() -> None:
+    run = {"state": "ended", "calls": [call("abrir_ticket_crm", "done", TICKETS[0].protocolo)]}
+    seen = scenarios._seen(run, TICKETS, [], "")
+    assert seen.tickets == ("FINANCEIRO / PAGAMENTO", "SUPORTE / SEM INTERNET SEM REGISTRO NO WORKER")
+
+
+def test_two_that_differ_read_differently() -> None:
+    seen = Seen(("ticket done",), ("A / B",), sends=1, keys=1)
+    others = [
+        replace(seen, calls=("ticket failed",)),
+        replace(seen, calls=()),
+        replace(seen, tickets=()),
+        replace(seen, sends=2),
+        replace(seen, keys=2),
+        replace(seen, told="nada"),
+        replace(seen, run="lost"),
+    ]
+    assert len({str(each) for each in [seen, *others]}) == 8
+
+
+def test_the_kpis_are_those_of_the_document(screen: Screen) -> None:
+    timeline = [
+        {"event": "attempt_begun", "attempt": 1, "at": "2026-11-22T10:00:00.000000-03:00", "result": None},
+        {
+            "event": "attempt_ended",
+            "attempt": 1,
+            "at": "2026-11-22T10:00:01.000000-03:00",
+            "result": "http_503",
+        },
+        {"event": "attempt_begun", "attempt": 2, "at": "2026-11-22T10:00:02.000000-03:00", "result": None},
+        {"event": "attempt_ended", "attempt": 2, "at": "2026-11-22T10:00:02.250000-03:00", "result": "ok"},
+    ]
+    calls = [
+        call("abrir_ticket_crm", "done", "1", timeline=timeline),
+        call("abrir_ticket_crm", "no_protocol"),
+        call("abrir_ticket_crm", "rejected", error="motivo_incompativel"),
+        call("abrir_ticket_crm", "rejected", error="documento_ausente"),
+        call("transferir_para_humano", "done"),
+    ]
+    screen.console.print(demo_module._kpis(calls))
+    cells = re.findall(r"│ (.+?) +│ (.+?) +│ (.*?) +│", screen.text)
+    assert cells == [
+        ("Tickets abertos", "1", ""),
+        ("Taxa de sucesso", "50%", "> 95%"),
+        ("Tempo médio do CRM", "250 ms", "< 500 ms"),
+        ("Combinação inválida", "25%", "< 1%"),
+        ("Sem protocolo", "1", "0"),
+    ]
+
+
+def test_without_calls_there_is_nothing_to_divide_by(screen: Screen) -> None:
+    screen.console.print(demo_module._kpis([]))
+    assert re.search(r"Taxa de sucesso +│ - ", screen.text)
+
+
+def test_a_log_that_does_not_count_right_makes_the_demo_false(screen: Screen, tmp_path: Path) -> None:
+    log = tmp_path / "worker.log"
+    log.write_text("🎫 [AI Tool Handler] Chamando abrirTicketCRM... setor=-\n", encoding="utf-8")
+    assert not demo_module._greps(log, screen.console)
+    assert '✗ grep "Chamando abrirTicketCRM" | esperado: 8 | aconteceu: 1' in screen.text
+
+
+# ---------------------------------------------------------------------------------------- the child process
+
+
+async def test_a_child_that_is_never_ready_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_process, "_START_S", 0.2)
+    monkeypatch.setattr(worker_process, "_COMMAND", (sys.executable, "-c", "import time; time.sleep(60)"))
+    with pytest.raises(WorkerDied):
+        async with worker_process.worker_process(tmp_path, {}):
+            raise AssertionError
+
+
+async def test_a_child_that_ignores_sigterm_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_process, "_STOP_S", 0.1)
+    ignores = "signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+    stubborn = f"import signal, sys; {ignores}; print(1, flush=True); sys.stdin.read()"
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", stubborn, stdin=pipe, stdout=pipe)
+    assert process.stdout is not None
+    await process.stdout.readline()
+    await WorkerProcess(process, "http://127.0.0.1:9", tmp_path).stop()
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_the_child_inherits_nothing_that_configures_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CRM_WEBHOOK_URL", "https://webhook.example/abrir_ticket")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-real")
+    monkeypatch.setenv("LC_ALL", "C")
+    inherited = worker_process._inherited()
+    assert {"CRM_WEBHOOK_URL", "OPENAI_API_KEY"}.isdisjoint(inherited)
+    assert inherited["LC_ALL"] == "C"

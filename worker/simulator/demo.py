@@ -1,0 +1,205 @@
+"""`demo`: the real worker, a child process, against the simulators; every scenario must come out as told."""
+
+import asyncio
+import contextlib
+import re
+import tempfile
+from collections import Counter
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+from cryptography.fernet import Fernet
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from worker.simulator.assistants import AssistantsSimulator
+from worker.simulator.crm import CrmSimulator
+from worker.simulator.runs import Timings
+from worker.simulator.scenarios import SCENARIOS, Seen, Stage
+from worker.simulator.server import interrupts, serve
+from worker.simulator.worker_process import WorkerDied, worker_process
+
+Json = dict[str, Any]
+
+_QUICK = {
+    "POLL_MIN_S": "0.05",
+    "POLL_MAX_S": "0.25",
+    "CRM_BACKOFF_BASE_S": "0.05",
+    "CRM_BACKOFF_MAX_S": "0.2",
+    "DISCOVER_INTERVAL_S": "0",
+}
+"""Waits made short, so that nobody waits for the demo; everything else is the default."""
+
+
+async def demo(keep: bool = False, console: Console | None = None) -> bool:
+    """Play the mission's scenarios end to end; True only if every one came out as expected.
+
+    `keep`: when done, everything stays up until Ctrl-C. Interrupted before the end it is False.
+    """
+    console = console or Console(highlight=False)
+    with interrupts() as interrupted, tempfile.TemporaryDirectory(prefix="ticket-worker-demo-") as folder:
+        try:
+            async with contextlib.AsyncExitStack() as stack:
+                with console.status("Iniciando o worker…"):
+                    house = await stack.enter_async_context(_house(Path(folder)))
+                as_told = await _unless(interrupted, _show(house, console))
+                if keep and not interrupted.is_set():
+                    house.say_where(console)
+                    await interrupted.wait()
+                return as_told
+        except WorkerDied as death:
+            console.print("✗ O worker terminou sozinho. O que ele disse:", style="red")
+            console.print(death.said or "(nada)", markup=False, soft_wrap=True)
+        except httpx.HTTPError as error:
+            asked = f"{error.request.method} {error.request.url.path}"
+            console.print(f"✗ A demonstração parou em {asked}: {error}", markup=False, soft_wrap=True)
+    return False
+
+
+async def _unless(interrupted: asyncio.Event, work: Coroutine[Any, Any, bool]) -> bool:
+    """What the work comes to; False as soon as it is interrupted."""
+    task, gone = asyncio.ensure_future(work), asyncio.ensure_future(interrupted.wait())
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        gone.cancel()
+        task.cancel()
+    await asyncio.wait({task})
+    return not task.cancelled() and task.result()
+
+
+@dataclass(frozen=True)
+class _House:
+    """Everything that is up, and where."""
+
+    stage: Stage
+    log: Path
+    urls: Mapping[str, str]
+
+    def say_where(self, console: Console) -> None:
+        for name, url in self.urls.items():
+            console.print(f"{name}: {url}", markup=False, soft_wrap=True)
+        console.print("Tudo segue no ar; Ctrl-C encerra.")
+
+
+@contextlib.asynccontextmanager
+async def _house(folder: Path) -> AsyncIterator[_House]:
+    """Platform, CRM, worker and a bot, all on loopback."""
+    timings = Timings(queued_s=0.02, thinking_s=0.08, poll_after_ms=50)
+    platform, crm = AssistantsSimulator(timings=timings), CrmSimulator(latency_s=0.05)
+    async with (
+        serve(platform.app) as platform_url,
+        serve(crm.app) as crm_url,
+        worker_process(folder, _settings(folder, f"{platform_url}/v1", crm_url + crm.webhook)) as worker,
+        httpx.AsyncClient(timeout=10) as http,
+    ):
+        log = folder / "logs" / "worker.log"
+        urls = {
+            "API do worker": worker.url,
+            "Documentação da API": f"{worker.url}/docs",
+            "Plataforma simulada": f"{platform_url}/v1",
+            "CRM simulado": f"{crm_url}/_sim/tickets",
+            "Log": str(log),
+        }
+        yield _House(Stage(platform, f"{platform_url}/v1", crm, worker, http), log, urls)
+
+
+def _settings(folder: Path, platform_url: str, crm_url: str) -> dict[str, str]:
+    return {
+        **_QUICK,
+        "PLATFORM": "assistants",
+        "OPENAI_BASE_URL": platform_url,
+        "OPENAI_API_KEY": "demo",
+        "CRM_WEBHOOK_URL": crm_url,
+        "DATABASE_URL": f"sqlite:///{folder / 'worker.db'}",
+        "DATA_KEYS": Fernet.generate_key().decode(),
+    }
+
+
+# ------------------------------------------------------------------------------------------- what is shown
+
+
+async def _show(house: _House, console: Console) -> bool:
+    """Scenarios, KPIs, greps; whether all came out as told."""
+    as_told = await _scenarios(house.stage, console)
+    console.print(_kpis(await house.stage.calls()))
+    return _greps(house.log, console) and as_told
+
+
+async def _scenarios(stage: Stage, console: Console) -> bool:
+    as_told = True
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.completed}/{task.total} {task.description}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=len(SCENARIOS))
+        for number, scenario in enumerate(SCENARIOS, 1):
+            progress.update(task, description=scenario.name)
+            happened = await stage.play(scenario, f"demo-{number}")
+            as_told &= happened == scenario.expected
+            console.print(_line(scenario.name, scenario.expected, happened), markup=False, soft_wrap=True)
+            progress.advance(task)
+    return as_told
+
+
+def _line(name: str, expected: Seen, happened: Seen) -> str:
+    mark = "✓" if happened == expected else "✗"
+    return f"{mark} {name} | esperado: {expected} | aconteceu: {happened}"
+
+
+def _kpis(calls: Sequence[Json]) -> Table:
+    """The document's KPIs, from the worker's list of calls."""
+    tickets = [call for call in calls if call["tool"] == "abrir_ticket_crm"]
+    opened = [call for call in tickets if call["state"] == "done"]
+    valid = [call for call in tickets if call["state"] in {"done", "failed", "unknown", "no_protocol"}]
+    wrong_pairs = [call for call in tickets if call["error"] in {"motivo_incompativel", "setor_invalido"}]
+    without = [call for call in tickets if call["state"] == "no_protocol"]
+    crm_ms = [ms for call in opened for ms in _attempts_ms(call)]
+    table = Table("Indicador", "Valor", "Meta", title="KPIs (com as falhas encenadas)")
+    table.add_row("Tickets abertos", str(len(opened)), "")
+    table.add_row("Taxa de sucesso", _percent(len(opened), len(valid)), "> 95%")
+    table.add_row("Tempo médio do CRM", f"{sum(crm_ms) / len(crm_ms):.0f} ms" if crm_ms else "-", "< 500 ms")
+    table.add_row("Combinação inválida", _percent(len(wrong_pairs), len(tickets)), "< 1%")
+    table.add_row("Sem protocolo", str(len(without)), "0")
+    return table
+
+
+def _attempts_ms(call: Json) -> list[float]:
+    """How long the attempts that succeeded took, in milliseconds."""
+    begun = {step["attempt"]: step["at"] for step in call["timeline"] if step["event"] == "attempt_begun"}
+    ended = [step for step in call["timeline"] if step["event"] == "attempt_ended" and step["result"] == "ok"]
+    return [_seconds_between(begun[step["attempt"]], step["at"]) * 1000 for step in ended]
+
+
+def _seconds_between(begun: str, ended: str) -> float:
+    return (datetime.fromisoformat(ended) - datetime.fromisoformat(begun)).total_seconds()
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.0f}%" if whole else "-"
+
+
+def _greps(log: Path, console: Console) -> bool:
+    """The document's three greps on the worker's log, each with the lines it must count."""
+    lines = log.read_text(encoding="utf-8").splitlines()
+    calls = Counter(call for scenario in SCENARIOS for call in scenario.expected.calls)
+    done, failed, rejected = (calls[f"ticket {state}"] for state in ("done", "failed", "rejected"))
+    counts_right = True
+    for pattern, expected in (
+        (r"🎫 \[AI Tool Handler\] Ticket aberto com sucesso", done),
+        (r"❌ \[AI Tool Handler\] Erro ao abrir ticket", failed + rejected),
+        (r"Chamando abrirTicketCRM", done + failed),
+    ):
+        found = sum(bool(re.search(pattern, line)) for line in lines)
+        counts_right &= found == expected
+        mark = "✓" if found == expected else "✗"
+        counted = f"esperado: {expected} | aconteceu: {found}"
+        console.print(f'{mark} grep "{pattern}" | {counted}', markup=False, soft_wrap=True)
+    return counts_right
