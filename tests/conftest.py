@@ -1,6 +1,5 @@
 """What every test may ask for: both databases, always real ones."""
 
-import os
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -38,11 +37,11 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         yield f"sqlite:///{tmp_path}/worker.db"
         return
     server = request.getfixturevalue("postgres")
-    name = f"t{os.urandom(6).hex()}"
+    yield server
     with psycopg.connect(server, autocommit=True) as admin:
-        admin.execute(f"create database {name}")
-        yield server.replace("/postgres?", f"/{name}?")
-        admin.execute(f"drop database {name} with (force)")
+        # Forty times quicker than a database of its own; connections left open would keep it waiting.
+        admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid()")
+        admin.execute("drop schema public cascade; create schema public")
 
 
 @pytest.fixture

@@ -119,8 +119,11 @@ class FakeTool:
         self.performed.append(call)
         return await self.performance(call, attempts)
 
-    def success(self, call: CallRecord) -> dict[str, object]:
-        return {"success": True, "protocolo": call.protocolo}
+    async def recheck(self, call: CallRecord, attempts: Attempts) -> Outcome | None:
+        return None
+
+    def success(self, call: CallRecord) -> Personal:
+        return Personal.json({"success": True, "protocolo": call.protocolo})
 
 
 async def until(condition: Callable[[], bool]) -> None:

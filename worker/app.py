@@ -10,51 +10,64 @@ from worker import __version__, logs
 from worker.catalog import Catalog
 from worker.clock import SystemClock
 from worker.dispatch import Dispatcher
+from worker.events import Courier
 from worker.guard import Guard, GuardPolicy
 from worker.lease import Lease
-from worker.loop import LoopLimits, Worker
-from worker.pacing import Pace, TokenBucket
-from worker.platforms.assistants import AssistantsPlatform
+from worker.loop import Worker
+from worker.pacing import LoopLimits, Pace, TokenBucket
+from worker.platforms import connect
 from worker.ports import Clock, Platform, Tool
 from worker.settings import Settings
 from worker.store.store import Store
-from worker.tools.abrir_ticket_crm import AbrirTicketCrm, CrmSettings
+from worker.tools.abrir_ticket_crm import AbrirTicketCrm
+from worker.tools.crm import Crm, CrmSettings
+from worker.tools.forward import Forward, ForwardSettings
+from worker.tools.lookup import Lookup, LookupSettings
 from worker.tools.transferir_para_humano import TransferirParaHumano
 from worker.web.api import create_api
 from worker.web.server import serve
 
 
-async def run(settings: Settings, warnings: list[str]) -> None:
+async def run(settings: Settings, warnings: Sequence[str]) -> None:
     """The daemon: until the first signal, then gracefully; the second signal ends the process at once.
 
-    Raises `ConfigError` (nothing was started), and in an `ExceptionGroup` whatever a side task died of.
+    Raises `ConfigError` and `PlatformGone` (nothing was started), and in an `ExceptionGroup` whatever a side
+    task died of.
     """
-    platform = build_platform(settings)
+    catalog = Catalog.load()
+    _start_logs(settings, catalog)
+    asyncio.get_running_loop().set_exception_handler(logs.loop_exception_handler)
     async with contextlib.AsyncExitStack() as stack:
+        platform = connect(settings)
         stack.push_async_callback(platform.aclose)
-        store = await Store.open(settings, platform.name, owner=True)
-        stack.push_async_callback(store.close)
-        catalog = Catalog.load()
-        _start_logs(settings, store, catalog)
-        asyncio.get_running_loop().set_exception_handler(logs.loop_exception_handler)
         for warning in [*warnings, *await platform.probe()]:
             logs.event("! {problem}", level="WARNING", problem=warning)
-        clock = SystemClock()
-        guard = build_guard(settings, clock)
-        stack.push_async_callback(guard.aclose)
-        tools = build_tools(settings, catalog, guard)
-        worker = build_worker(settings, platform, store, tools, clock)
-        await _serve_and_work(settings, store, worker)
+        store = await Store.open(settings, platform.name, owner=True, thread=platform.traits.thread)
+        stack.push_async_callback(store.close)
+        logs.use_hasher(store.database.hasher)
+        clock, lease = SystemClock(), Lease()
+        tools = build_tools(settings, catalog, clock, stack)
+        worker = build_worker(settings, platform, store, tools, lease=lease, clock=clock)
+        await _work_and_serve(settings, store, worker, lease=lease, clock=clock)
 
 
-async def _serve_and_work(settings: Settings, store: Store, worker: Worker) -> None:
-    """The loop and the HTTP API side by side; when the loop has ended, so has the daemon."""
+async def _work_and_serve(
+    settings: Settings, store: Store, worker: Worker, *, lease: Lease, clock: Clock
+) -> None:
+    """The loop with everything beside it; when the loop has ended, so has the daemon."""
     with _signals(worker):
         async with asyncio.TaskGroup() as tasks:
-            api = tasks.create_task(_serve(settings, store, worker)) if settings.HTTP_PORT else None
+            sides = [store.database.listen(worker.wake)]
+            if settings.HTTP_PORT:
+                sides.append(_serve(settings, store, worker))
+            if settings.BOT_WEBHOOK_URL and settings.BOT_WEBHOOK_SECRET:
+                secret = settings.BOT_WEBHOOK_SECRET.get_secret_value()
+                courier = Courier(store.outbox, lease.owner, settings.BOT_WEBHOOK_URL, secret, clock)
+                sides.append(courier.run())
+            beside = [tasks.create_task(side) for side in sides]
             await worker.run()
-            if api is not None:
-                api.cancel()
+            for task in beside:
+                task.cancel()
     logs.event("■ ticket-worker encerrado")
 
 
@@ -62,7 +75,7 @@ async def _serve(settings: Settings, store: Store, worker: Worker) -> None:
     app = create_api(
         store.records,
         token=settings.API_TOKEN.get_secret_value() if settings.API_TOKEN else None,
-        platform=store.runs.platform,
+        platform=settings.PLATFORM or "",
         wake=worker.wake,
         alive=worker.alive,
         timezone=settings.TIMEZONE,
@@ -74,12 +87,11 @@ def _log_started(url: str) -> None:
     logs.event("▶ ticket-worker {version} atende em {url}", version=__version__, url=url)
 
 
-def _start_logs(settings: Settings, store: Store, catalog: Catalog) -> None:
+def _start_logs(settings: Settings, catalog: Catalog) -> None:
     logs.setup(
         level=settings.LOG_LEVEL,
         fmt=settings.LOG_FORMAT,
         directory=None if settings.LOG_DIR == "-" else Path(settings.LOG_DIR),
-        hasher=store.database.hasher,
         words=catalog.words(),
     )
 
@@ -111,66 +123,83 @@ def _signals(worker: Worker) -> Iterator[None]:
 # ------------------------------------------------------------------------------------------------ the parts
 
 
-def build_platform(settings: Settings) -> Platform:
-    """The platform that `PLATFORM` names."""
-    key = settings.OPENAI_API_KEY.get_secret_value() if settings.OPENAI_API_KEY else ""
-    return AssistantsPlatform(
-        api_key=key,
-        base_url=settings.OPENAI_BASE_URL,
-        api_version=settings.OPENAI_API_VERSION,
-        assistant_ids=settings.assistant_ids.values(),
+def build_tools(
+    settings: Settings, catalog: Catalog, clock: Clock, stack: contextlib.AsyncExitStack
+) -> list[Tool]:
+    """The functions the model may call: a new one is a file, a schema and a line here.
+
+    What they hold open is closed with the stack.
+    """
+    guard = Guard(_policy(settings), clock)
+    stack.push_async_callback(guard.aclose)
+    crm = Crm(guard, _crm(settings), _lookup(settings, stack))
+    tools: list[Tool] = [AbrirTicketCrm(catalog, crm), TransferirParaHumano(catalog)]
+    if settings.TOOL_FORWARD_URL and settings.BOT_WEBHOOK_SECRET:
+        secret = settings.BOT_WEBHOOK_SECRET.get_secret_value()
+        to_bot = Guard(_policy(settings, timeout_s=settings.TOOL_TIMEOUT_S, resend_ambiguous=True), clock)
+        stack.push_async_callback(to_bot.aclose)
+        tools.append(Forward(to_bot, ForwardSettings(settings.TOOL_FORWARD_URL, secret)))
+    return tools
+
+
+def _policy(
+    settings: Settings, *, timeout_s: float | None = None, resend_ambiguous: bool | None = None
+) -> GuardPolicy:
+    """How the CRM is posted to; the bot, with a breaker of its own, likewise."""
+    at_once = settings.CRM_IDEMPOTENT and settings.CRM_LOOKUP_URL is None
+    return GuardPolicy(
+        timeout_s=settings.CRM_TIMEOUT_S if timeout_s is None else timeout_s,
+        max_attempts=settings.CRM_MAX_ATTEMPTS,
+        backoff_base_s=settings.CRM_BACKOFF_BASE_S,
+        backoff_max_s=settings.CRM_BACKOFF_MAX_S,
+        breaker_failures=settings.CRM_BREAKER_FAILURES,
+        breaker_reset_s=settings.CRM_BREAKER_RESET_S,
+        concurrency=settings.CRM_CONCURRENCY,
+        resend_ambiguous=at_once if resend_ambiguous is None else resend_ambiguous,
     )
-
-
-def build_guard(settings: Settings, clock: Clock) -> Guard:
-    """The one way to the CRM."""
-    return Guard(
-        policy=GuardPolicy(
-            timeout_s=settings.CRM_TIMEOUT_S,
-            max_attempts=settings.CRM_MAX_ATTEMPTS,
-            backoff_base_s=settings.CRM_BACKOFF_BASE_S,
-            backoff_max_s=settings.CRM_BACKOFF_MAX_S,
-            breaker_failures=settings.CRM_BREAKER_FAILURES,
-            breaker_reset_s=settings.CRM_BREAKER_RESET_S,
-            concurrency=settings.CRM_CONCURRENCY,
-            resend_ambiguous=settings.CRM_IDEMPOTENT,
-        ),
-        clock=clock,
-    )
-
-
-def build_tools(settings: Settings, catalog: Catalog, guard: Guard) -> list[Tool]:
-    """The functions the model may call: a new one is a file, a schema and a line here."""
-    return [AbrirTicketCrm(catalog, guard, _crm(settings)), TransferirParaHumano(catalog)]
 
 
 def _crm(settings: Settings) -> CrmSettings:
-    header = settings.CRM_AUTH_HEADER.get_secret_value() if settings.CRM_AUTH_HEADER else ""
-    name, _, value = header.partition(":")
     return CrmSettings(
         url=settings.CRM_WEBHOOK_URL or "",
-        auth_header=(name, value.strip()) if header else None,
+        auth_header=_auth_header(settings),
         protocol_pattern=settings.CRM_PROTOCOL_PATTERN,
         idempotent=settings.CRM_IDEMPOTENT,
     )
 
 
+def _lookup(settings: Settings, stack: contextlib.AsyncExitStack) -> Lookup | None:
+    if settings.CRM_LOOKUP_URL is None:
+        return None
+    lookup = Lookup(
+        LookupSettings(
+            url=settings.CRM_LOOKUP_URL,
+            timeout_s=settings.CRM_TIMEOUT_S,
+            timezone=settings.TIMEZONE,
+            protocol_pattern=settings.CRM_PROTOCOL_PATTERN,
+            auth_header=_auth_header(settings),
+        )
+    )
+    stack.push_async_callback(lookup.aclose)
+    return lookup
+
+
+def _auth_header(settings: Settings) -> tuple[str, str] | None:
+    if settings.CRM_AUTH_HEADER is None:
+        return None
+    name, _, value = settings.CRM_AUTH_HEADER.get_secret_value().partition(":")
+    return name, value.strip()
+
+
 def build_worker(
-    settings: Settings, platform: Platform, store: Store, tools: Sequence[Tool], clock: Clock
+    settings: Settings, platform: Platform, store: Store, tools: Sequence[Tool], *, lease: Lease, clock: Clock
 ) -> Worker:
     """The loop with everything it stands on."""
-    lease = Lease()
-    dispatcher = Dispatcher(
-        tools,
-        store.calls,
-        lease,
-        send_window_s=settings.CRM_TIMEOUT_S + settings.CRM_SETTLE_S,
-        clock=clock,
-    )
+    send_window_s = settings.CRM_TIMEOUT_S + settings.CRM_SETTLE_S
     return Worker(
         platform=platform,
         runs=store.runs,
-        dispatcher=dispatcher,
+        dispatcher=Dispatcher(tools, store.calls, lease, send_window_s=send_window_s, clock=clock),
         lease=lease,
         pace=Pace(settings.POLL_MIN_S, settings.POLL_MAX_S),
         reads=TokenBucket(settings.POLL_RATE, clock),

@@ -5,6 +5,7 @@ The only module that turns errors into answers, and with the reconciler the only
 
 import asyncio
 import dataclasses
+import re
 from collections.abc import Coroutine, Iterable
 from typing import Any
 
@@ -14,20 +15,25 @@ from worker.errors import (
     BeingConfirmed,
     CrmUnavailable,
     InternalError,
+    RunEnded,
     StoreError,
     ToolError,
     UnknownTool,
     Withdrawn,
 )
-from worker.lease import Lease
-from worker.model import CallRecord, CallState, Conversation, Intent, Outcome, Rejection, Run, ToolCall
+from worker.lease import LEASE_S, Lease
+from worker.model import CallRecord, CallState, Conversation, Intent, Outcome, Rejection, Run, Sent, ToolCall
 from worker.personal import Personal
 from worker.ports import Clock, Ledger, Tool
 
 _FOLLOW_S = 0.25
 """How often a call that waits for an equal one looks whether that is decided."""
 
+MAX_RECONCILED = 64
+"""Calls without a living owner are taken up while no more than this are under way."""
+
 _NO_TOOL = "-"
+_TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class Dispatcher:
@@ -40,6 +46,7 @@ class Dispatcher:
         self, tools: Iterable[Tool], ledger: Ledger, lease: Lease, *, send_window_s: float, clock: Clock
     ) -> None:
         self._tools = {tool.name: tool for tool in tools}
+        self._other = self._tools.get("*")
         self._ledger = ledger
         self._lease = lease
         self._send_window_s = send_window_s
@@ -71,18 +78,48 @@ class Dispatcher:
 
         Raises `Withdrawn` when this process may not go on (the next owner does), `Isolated`, `StoreError`.
         """
-        call = self._named(call)
-        record = await self._ledger.admit(
-            run, call, lambda conversation: self._decide(run, call, conversation)
-        )
+        record = await self._admitted(run, call, deadline)
         if record.answer is not None:
             narration.replayed(record)
             return record
-        work = self._work.get(record.call_id) or self._begin(record)
+        if record.owner != self._lease.owner:
+            return await self._answer_at_deadline(record)
+        work = self._begin(record)
         await asyncio.wait({work}, timeout=max(0.0, deadline - self._clock.monotonic()))
         if not work.done():
             return await self._answer_at_deadline(record)
         return work.result() or await self._answered_elsewhere(record)
+
+    async def reconcile(self) -> None:
+        """Go on with calls whose process or run is gone, and with those a person wants tried again."""
+        free = MAX_RECONCILED - len(self._work)
+        if free > 0 and not self._stopping:
+            for record in await self._ledger.claim(self._lease.owner, free, LEASE_S):
+                self._begin(record)
+
+    async def keep_leases(self) -> None:
+        """Renew what this process works on."""
+        await self._ledger.renew(self._lease.owner, list(self._work), LEASE_S)
+
+    async def release(self) -> None:
+        """Give back what was not finished."""
+        await self._ledger.release(self._lease.owner)
+
+    async def _admitted(self, run: Run, call: ToolCall, deadline: float) -> CallRecord:
+        """The call, answered or ours to work on; at the deadline it may still be another process's."""
+        call = self._named(call)
+        while True:
+            record = await self._ledger.admit(
+                run,
+                call,
+                lambda conversation: self._decide(run, call, conversation),
+                owner=self._lease.owner,
+                lease_s=LEASE_S,
+            )
+            late = self._clock.monotonic() >= deadline
+            if record.answer is not None or record.owner == self._lease.owner or late:
+                return record
+            await self._pause(_FOLLOW_S)
 
     async def _answer_at_deadline(self, record: CallRecord) -> CallRecord:
         record = await self._ledger.answer_at_deadline(
@@ -102,13 +139,14 @@ class Dispatcher:
     # ---------------------------------------------------------------------------------------- admission
 
     def _named(self, call: ToolCall) -> ToolCall:
-        """A name that is no tool of ours is the model's own text, and is not kept."""
-        return call if call.tool in self._tools else dataclasses.replace(call, tool=_NO_TOOL)
+        """A name that no tool answers to is the model's own text, and is not kept."""
+        known = call.tool in self._tools or (self._other is not None and _TOOL_NAME.fullmatch(call.tool))
+        return call if known else dataclasses.replace(call, tool=_NO_TOOL)
 
     def _decide(self, run: Run, call: ToolCall, conversation: Conversation | None) -> Intent | Rejection:
         """What is to be done, judged by the tool; a defect of the tool is answered, not raised."""
         narration.received(call.tool, conversation)
-        tool = self._tools.get(call.tool)
+        tool = None if call.tool == _NO_TOOL else self._tools.get(call.tool, self._other)
         try:
             decision = tool.plan(call.arguments, conversation) if tool else Rejection.of(UnknownTool())
         except Exception as error:  # noqa: BLE001  # whatever a tool does, the model gets an answer
@@ -123,6 +161,8 @@ class Dispatcher:
     def _begin(self, record: CallRecord) -> asyncio.Task[CallRecord | None]:
         if self._tasks is None:
             raise RuntimeError("Dispatcher.start comes first")
+        if record.call_id in self._work:
+            return self._work[record.call_id]
         task = self._tasks.create_task(self._settle(record))
         self._work[record.call_id] = task
         task.add_done_callback(lambda _: self._work.pop(record.call_id, None))
@@ -135,38 +175,64 @@ class Dispatcher:
             source, outcome = await self._outcome(record)
         except Withdrawn:
             return None
+        if outcome is None:
+            await self._ledger.check_later(record)
+            return record
         answer, success = self._say(source, outcome)
-        settled = await self._recorded(self._ledger.settle(record.call_id, outcome, answer, success=success))
+        settled = await self._recorded(
+            self._ledger.settle(
+                record.call_id, outcome, answer, success=success, checked=not record.state.open
+            )
+        )
         narration.settled(settled, outcome, duration_ms=round(1000 * (self._clock.monotonic() - began)))
         return settled
 
-    async def _outcome(self, record: CallRecord) -> tuple[CallRecord, Outcome]:
-        """What becomes of a call, and the call that its answer speaks of."""
-        if not record.waits:
-            return record, await self._perform(record)
+    async def _outcome(self, record: CallRecord) -> tuple[CallRecord, Outcome | None]:
+        """What becomes of a call (None: not known yet), and the call that its answer speaks of."""
+        if record.waits:
+            return await self._followed(record)
+        if not record.state.open:
+            return record, await self._tool(record).recheck(record, _Attempts(self, record))
+        if record.orphaned:
+            return record, Outcome(CallState.FAILED, RunEnded.code)
+        return record, await self._perform(record)
+
+    async def _followed(self, record: CallRecord) -> tuple[CallRecord, Outcome]:
         while (first := await self._ledger.get(record.equal_to or "")).state.open:
-            if self._stopping:
-                raise Withdrawn("stopping")
-            await self._clock.sleep(_FOLLOW_S)
-        return first, Outcome(first.state, first.error, first.protocolo)
+            await self._pause(_FOLLOW_S)
+        output = first.answer if first.answered_success else None
+        return first, Outcome(first.state, first.error, first.protocolo, output=output)
+
+    def _tool(self, record: CallRecord) -> Tool:
+        """Raises `UnknownTool` for a tool of another version, or of other settings."""
+        tool = self._tools.get(record.tool, self._other)
+        if tool is None:
+            raise UnknownTool
+        return tool
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but not while stopping. Raises `Withdrawn`."""
+        if self._stopping:
+            raise Withdrawn("stopping")
+        await self._clock.sleep(seconds)
 
     async def _perform(self, record: CallRecord) -> Outcome:
         attempts = _Attempts(self, record)
         try:
-            return await self._tools[record.tool].perform(record, attempts)
+            return await self._tool(record).perform(record, attempts)
         except (Withdrawn, StoreError):
             raise
         except Exception as error:  # noqa: BLE001  # whatever a tool does, the model gets an answer
             logs.failure("defeito ao executar uma chamada", error, call_id=record.call_id)
-            if record.maybe_sent or attempts.used > record.attempts:
+            if record.maybe_sent or attempts.begun:
                 return Outcome(CallState.UNKNOWN, BeingConfirmed.code, certain=False)
             return Outcome(CallState.FAILED, InternalError.code)
 
     def _say(self, record: CallRecord, outcome: Outcome) -> tuple[Personal, bool]:
         """The answer that an outcome gives, and whether it is a success."""
         if outcome.state is CallState.DONE:
-            done = self._tools[record.tool].success(dataclasses.replace(record, protocolo=outcome.protocolo))
-            return Personal.json(done), True
+            done = dataclasses.replace(record, protocolo=outcome.protocolo)
+            return outcome.output or self._tool(record).success(done), True
         error = OUTCOME_ERRORS.get(outcome.error or "", InternalError)
         return _told(error()), False
 
@@ -183,7 +249,10 @@ class Dispatcher:
         """See `ports.Attempts.begin`."""
         if self._stopping or not self._lease.holds():
             raise Withdrawn("this process sends nothing any more")
-        if not await self._ledger.begin_attempt(record, attempt, self._send_window_s):
+        begun = await self._ledger.begin_attempt(
+            record, attempt, owner=self._lease.owner, send_window_s=self._send_window_s
+        )
+        if not begun:
             raise Withdrawn("the call went on without us")
         if attempt == 1:
             narration.sending(record)
@@ -192,6 +261,19 @@ class Dispatcher:
         """See `ports.Attempts.end`."""
         narration.attempt_failed(record, attempt, detail)
         await self._ledger.end_attempt(record.call_id, attempt, certain=certain, detail=detail)
+
+    async def await_settled(self, record: CallRecord) -> None:
+        """See `ports.Attempts.settled`."""
+        while (wait := (await self._ledger.sent(record.call_id)).settles_in_s) > 0:
+            await self._pause(min(wait, 1.0))
+
+    async def sent(self, record: CallRecord) -> Sent:
+        """See `ports.Attempts.sent`."""
+        return await self._ledger.sent(record.call_id)
+
+    async def held_by_another(self, record: CallRecord, protocolo: str) -> bool:
+        """See `ports.Attempts.held_by_another`."""
+        return await self._ledger.held_by_another(record, protocolo)
 
     def alive(self) -> bool:
         """See `ports.Attempts.alive`."""
@@ -204,17 +286,35 @@ class _Attempts:
     def __init__(self, dispatcher: Dispatcher, record: CallRecord) -> None:
         self._dispatcher = dispatcher
         self._record = record
-        self.used = record.attempts
+        self._last = record.attempts
+
+    @property
+    def used(self) -> int:
+        return self._last - self._record.retry_from
+
+    @property
+    def begun(self) -> bool:
+        """Whether this work has begun an attempt."""
+        return self._last > self._record.attempts
 
     def alive(self) -> bool:
         return self._dispatcher.alive()
 
     async def begin(self) -> None:
-        await self._dispatcher.begin_attempt(self._record, self.used + 1)
-        self.used += 1
+        await self._dispatcher.begin_attempt(self._record, self._last + 1)
+        self._last += 1
 
     async def end(self, *, certain: bool, detail: str) -> None:
-        await self._dispatcher.end_attempt(self._record, self.used, certain=certain, detail=detail)
+        await self._dispatcher.end_attempt(self._record, self._last, certain=certain, detail=detail)
+
+    async def sent(self) -> Sent:
+        return await self._dispatcher.sent(self._record)
+
+    async def settled(self) -> None:
+        await self._dispatcher.await_settled(self._record)
+
+    async def held_by_another(self, protocolo: str) -> bool:
+        return await self._dispatcher.held_by_another(self._record, protocolo)
 
 
 def _told(error: ToolError) -> Personal:

@@ -238,8 +238,24 @@ class InternalError(ToolError):
     )
 
 
+class RunEnded(ToolError):
+    """Never told: the run was gone before the call was sent, so there is nobody to tell but the bot."""
+
+    code = "execucao_encerrada"
+    mensagem = "A execução terminou antes que o pedido fosse enviado."
+    instrucao = _NO_PROTOCOLO
+
+
 OUTCOME_ERRORS: dict[str, type[ToolError]] = {
     error.code: error
-    for error in (CrmUnavailable, CrmRefused, MissingProtocolo, BeingConfirmed, ToolFailed, InternalError)
+    for error in (
+        CrmUnavailable,
+        CrmRefused,
+        MissingProtocolo,
+        BeingConfirmed,
+        RunEnded,
+        ToolFailed,
+        InternalError,
+    )
 }
 """What a recorded outcome tells the model, by its stored code; these need no hints."""

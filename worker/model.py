@@ -80,13 +80,17 @@ class Traits:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run this process has claimed. `epoch` is its fencing token, `known_s` how long it has been known."""
+    """A run this process has claimed. `epoch` is its fencing token, `known_s` how long it has been known.
+
+    `woken`: how often something has asked for a look at it.
+    """
 
     ref: RunRef
     conversation_id: str
     epoch: int
     rounds: int
     known_s: float
+    woken: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,17 +195,25 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a call. `error` is a code of contract §6; `certain`: surely nothing was opened."""
+    """What became of a call. `error` is a code of contract §6; `certain`: surely nothing was opened.
+
+    `output`: what a tool of the bot wants the model to be told, unread.
+    """
 
     state: CallState
     error: str | None = None
     protocolo: str | None = None
     certain: bool = True
+    output: Personal | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class CallRecord:
-    """One row of the ledger, as the dispatcher needs it. `answer` is set once and never changes."""
+    """One row of the ledger, as the dispatcher needs it. `answer` is set once and never changes.
+
+    `maybe_sent`: some attempt may have opened something. `retry_from`: attempts made before an operator asked
+    for another try. `owner`: the process that works on it, if any.
+    """
 
     call_id: str
     run_id: str
@@ -220,11 +232,50 @@ class CallRecord:
     error: str | None = None
     answer: Personal | None = None
     answered_success: bool = False
+    retry_from: int = 0
+    retrying: bool = False
+    owner: str | None = None
+    run_gone: bool = False
+    received_at: float = 0.0
 
     @property
     def waits(self) -> bool:
         """This call sends nothing: it takes over what becomes of the equal call before it."""
         return self.equal_to is not None and self.idempotency_key is None
+
+    @property
+    def orphaned(self) -> bool:
+        """Never sent, and its run is gone: nobody waits for it any more, unless an operator does."""
+        return self.state is CallState.RECEIVED and self.run_gone and not self.retrying
+
+
+class EventState(StrEnum):
+    """`stuck`: not delivered in 72 h, needs a person."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    STUCK = "stuck"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event on its way to the bot. `body` is its JSON, which holds no personal value."""
+
+    event_id: str
+    body: str
+    tries: int
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What a call has sent so far. `first_at`: seconds since the epoch, when its first attempt began.
+
+    `settles_in_s`: how long the CRM may still commit what was sent (0: not any more).
+    """
+
+    first_at: float
+    settles_in_s: float
 
 
 # ----------------------------------------------------------------------- what people and programs may read

@@ -5,12 +5,28 @@ import heapq
 import itertools
 import random
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from worker.ports import Clock
 
 _GROWTH = 1.5
+_LONGEST = 60.0
+"""No failure and no wish of the platform keeps a run unseen for longer. Seconds."""
+
 _JITTER = 0.2
 """Delays vary by this share, so that runs which began together do not stay together."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoopLimits:
+    """Bounds of the loop, from the settings (contract §2). Seconds and counts."""
+
+    max_runs: int
+    max_rounds: int
+    call_deadline_s: float
+    discover_interval_s: float
+    discover_window_s: float
+    shutdown_grace_s: float
 
 
 class Pace:
@@ -26,12 +42,12 @@ class Pace:
         # The exponent is bounded because 1.5 ** 2000 overflows a float.
         grown = min(self._maximum, self._minimum * _GROWTH ** min(looks, 100))
         jittered = grown * self._rng.uniform(1 - _JITTER, 1 + _JITTER)
-        return max(self._minimum, min(self._maximum, jittered), hint or 0.0)
+        return max(self._minimum, min(self._maximum, jittered), min(hint or 0.0, _LONGEST))
 
     def delay_after_failure(self, failures: int, retry_after: float | None = None) -> float:
         """After `failures` failed looks in a row: doubling, to a minute; the platform's wish is a floor."""
-        grown = min(60.0, self._minimum * 2.0 ** min(failures, 20))
-        return max(grown * self._rng.uniform(1 - _JITTER, 1.0), retry_after or 0.0)
+        grown = min(_LONGEST, self._minimum * 2.0 ** min(failures, 20))
+        return max(grown * self._rng.uniform(1 - _JITTER, 1.0), min(retry_after or 0.0, _LONGEST))
 
 
 class TokenBucket:

@@ -10,6 +10,7 @@ from worker.model import (
     CallView,
     Conversation,
     ConversationView,
+    Event,
     HandoffState,
     HandoffView,
     Intent,
@@ -20,6 +21,7 @@ from worker.model import (
     RunRef,
     RunState,
     RunView,
+    Sent,
     ToolCall,
     Traits,
 )
@@ -68,7 +70,7 @@ class Attempts(Protocol):
 
     @property
     def used(self) -> int:
-        """Attempts begun so far, over restarts too."""
+        """Attempts begun so far, over restarts too; counted anew when an operator asks for another try."""
 
     def alive(self) -> bool:
         """Checked right before the request is written: may this process still send?"""
@@ -82,6 +84,15 @@ class Attempts(Protocol):
         `detail` is a short code (`http_503`, `timeout`), never text of an answer or an exception.
         """
 
+    async def sent(self) -> Sent:
+        """What the attempts so far may have brought about; only once one was begun."""
+
+    async def settled(self) -> None:
+        """Wait until the CRM cannot commit any more what was sent. Raises `Withdrawn` when stopping."""
+
+    async def held_by_another(self, protocolo: str) -> bool:
+        """Whether another ticket of ours has this protocolo."""
+
 
 class Tool(Protocol):
     """One function the model may call."""
@@ -94,7 +105,10 @@ class Tool(Protocol):
     async def perform(self, call: CallRecord, attempts: Attempts) -> Outcome:
         """Do what the intent says; `call.body` and `call.idempotency_key` are what goes over the wire."""
 
-    def success(self, call: CallRecord) -> dict[str, object]:
+    async def recheck(self, call: CallRecord, attempts: Attempts) -> Outcome | None:
+        """Ask once more what became of a call that is `unknown` or `no_protocol`; None: still not known."""
+
+    def success(self, call: CallRecord) -> Personal:
         """What the model is told of a call that is `done`."""
 
 
@@ -106,14 +120,22 @@ class RunStore(Protocol):
 
     async def claim(self, owner: str, limit: int, lease_s: float) -> Sequence[Run]: ...
 
-    async def renew(self, owner: str, run_ids: Iterable[str], lease_s: float) -> set[str]:
-        """Renew the leases of runs with a live task; returns the ids that are still ours."""
+    async def renew(self, owner: str, run_ids: Iterable[str], lease_s: float) -> Mapping[str, int]:
+        """Renew the leases of watched runs: those that are still ours, and how often each was woken."""
 
     async def release(self, owner: str) -> None: ...
 
     async def close(self, run: Run, state: RunState, reason: str, platform_status: str | None) -> bool: ...
 
     async def submitted(self, run: Run, call_ids: Sequence[str], platform_status: str) -> None: ...
+
+    async def begin_submit(self, run: Run) -> bool:
+        """Commit that a submit begins; whether one was begun before whose outcome is not known."""
+
+    async def continued(
+        self, run: Run, call_ids: Sequence[str], status: str, ref: RunRef, *, owner: str, lease_s: float
+    ) -> Run | None:
+        """Answers taken, old run ended, the new one watched by us: one transaction. None: no longer ours."""
 
     async def discoverable(
         self, limit: int, interval_s: float, window_s: float
@@ -123,25 +145,74 @@ class RunStore(Protocol):
 
 
 class Ledger(Protocol):
-    """The calls: an outcome is stored before anyone sees it, and replayed, never repeated."""
+    """The calls: an outcome is stored before anyone sees it, and replayed, never repeated.
 
-    async def admit(self, run: Run, call: ToolCall, decide: Decide) -> CallRecord:
+    A call that is worked on is held by a lease; when that lapses, the reconciler of some process claims it.
+    """
+
+    async def admit(
+        self, run: Run, call: ToolCall, decide: Decide, *, owner: str, lease_s: float
+    ) -> CallRecord:
         """Record a call, or find it recorded. One transaction, committed before anything is sent.
 
-        Raises `Isolated` when the conversation's thread is another than the run's.
+        `CallRecord.owner` tells whether it is ours to work on. Raises `Isolated` when the conversation's
+        thread is another than the run's, `Withdrawn` when the run is another owner's by now.
         """
 
     async def get(self, call_id: str) -> CallRecord: ...
 
-    async def begin_attempt(self, call: CallRecord, attempt: int, send_window_s: float) -> bool: ...
+    async def begin_attempt(
+        self, call: CallRecord, attempt: int, *, owner: str, send_window_s: float
+    ) -> bool: ...
 
     async def end_attempt(self, call_id: str, attempt: int, *, certain: bool, detail: str) -> None: ...
 
-    async def settle(self, call_id: str, outcome: Outcome, answer: Personal, *, success: bool) -> CallRecord:
-        """Record what became of a call, and its answer unless one was given. Never loses a protocolo."""
+    async def settle(
+        self, call_id: str, outcome: Outcome, answer: Personal, *, success: bool, checked: bool = False
+    ) -> CallRecord:
+        """Record what became of a call, and its answer unless one was given. Never loses a protocolo.
+
+        `checked`: the CRM itself was asked, so that `unknown` can become `failed`.
+        """
 
     async def answer_at_deadline(self, call_id: str, sent: Personal, unsent: Personal) -> CallRecord:
         """The run cannot wait: `sent` if something may have gone out, else close it with `unsent`."""
+
+    async def claim(self, owner: str, limit: int, lease_s: float) -> Sequence[CallRecord]:
+        """Calls whose time has come and that nobody works on, whatever became of their run."""
+
+    async def renew(self, owner: str, call_ids: Iterable[str], lease_s: float) -> None: ...
+
+    async def release(self, owner: str) -> None: ...
+
+    async def check_later(self, call: CallRecord) -> None:
+        """The CRM did not know (yet) what became of a call: claim it again later, for a day."""
+
+    async def sent(self, call_id: str) -> Sent: ...
+
+    async def held_by_another(self, call: CallRecord, protocolo: str) -> bool: ...
+
+
+class Outbox(Protocol):
+    """Events on their way to the bot, in order per conversation."""
+
+    async def claim(self, owner: str, limit: int, lease_s: float) -> Sequence[Event]: ...
+
+    async def delivered(self, event: Event, result: str) -> None: ...
+
+    async def retry(self, event: Event, result: str, wait_s: float) -> None: ...
+
+    async def give_up(self, event: Event, result: str) -> None: ...
+
+
+class Operators(Protocol):
+    """What a person may change of a call. Raises `RequestRefused` with codes of contract §3."""
+
+    async def retryable(self, call_id: str) -> CallRecord: ...
+
+    async def retry(self, call_id: str) -> None: ...
+
+    async def resolve(self, call_id: str, protocolo: str) -> None: ...
 
 
 Cursor = tuple[float, str]

@@ -1,20 +1,26 @@
 """Each platform adapter beside a simulator it talks to over real HTTP: what the behavioural suite drives."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from typing import Protocol
 
 import httpx
 
-from worker.model import RunRef
+from worker.model import RunRef, Sight
+from worker.platforms.agents import AgentsPlatform
 from worker.platforms.assistants import AssistantsPlatform
+from worker.platforms.responses import ResponsesPlatform
 from worker.ports import Platform
+from worker.simulator.agents import AgentsSimulator
 from worker.simulator.assistants import AssistantsSimulator
 from worker.simulator.clock import Clock
 from worker.simulator.registry import ASSISTANTS
+from worker.simulator.responses import ResponsesSimulator
 from worker.simulator.runs import Timings
+from worker.simulator.saved_agents import AGENTS
 from worker.simulator.scripts import Heard, Move, Rounds, Said
 from worker.simulator.server import serve
+from worker.simulator.sessions import SessionTimings
 
 NOON = 1795348800
 SERVED = ASSISTANTS["FINANCEIRO"]
@@ -25,13 +31,20 @@ class Harness(Protocol):
     """One platform seen from its other side: the bot's, the model's and the operator's."""
 
     platform: Platform
-    lifetime_s: float
-    """How long a run lives after its start."""
+    lifetime_s: float | None
+    """How long a run lives after its start; None: as long as it takes."""
+    hint_s: float | None
+    """When the platform asks to be asked again."""
+    endings: Mapping[str, tuple[Sight, str]]
+    """What a look sees of a run that the model completed or broke, or that was cancelled, and why."""
 
     async def start(self, *moves: Move, assistant_id: str = SERVED) -> RunRef:
         """The bot starts a run on a new thread; it will make these moves, one a round."""
 
     async def cancel(self, ref: RunRef) -> None: ...
+
+    def strangers(self, known: RunRef) -> Sequence[RunRef]:
+        """Runs that the platform does not know, beside one that it does."""
 
     def pass_time(self, seconds: float = 5.0) -> None:
         """Moves the platform's clock; by default enough for the model to make its next move."""
@@ -44,7 +57,14 @@ class Harness(Protocol):
 
 
 class AssistantsHarness:
-    lifetime_s = 600.0
+    lifetime_s: float | None = 600.0
+    hint_s: float | None = 0.1
+    endings: Mapping[str, tuple[Sight, str]] = {
+        "completed": (Sight.ENDED, "concluida"),
+        "failed": (Sight.ENDED, "falhou"),
+        "incomplete": (Sight.ENDED, "incompleta"),
+        "cancelled": (Sight.LOST, "cancelada"),
+    }
 
     def __init__(self, simulator: AssistantsSimulator, http: httpx.AsyncClient, platform: Platform) -> None:
         self.platform = platform
@@ -62,6 +82,9 @@ class AssistantsHarness:
 
     async def cancel(self, ref: RunRef) -> None:
         await self._post(f"/threads/{ref.thread_id}/runs/{ref.run_id}/cancel", {})
+
+    def strangers(self, known: RunRef) -> Sequence[RunRef]:
+        return RunRef("run_desconhecida", known.thread_id), RunRef(known.run_id, "thread_desconhecida")
 
     def pass_time(self, seconds: float = 5.0) -> None:
         self._simulator.clock.skip(seconds)
@@ -102,4 +125,137 @@ async def assistants() -> AsyncIterator[Harness]:
         )
         async with httpx.AsyncClient(base_url=base_url, params={"api-version": "v1"}) as http:
             yield AssistantsHarness(simulator, http, platform)
+        await platform.aclose()
+
+
+class AgentsHarness:
+    lifetime_s: float | None = None
+    hint_s: float | None = None
+    endings: Mapping[str, tuple[Sight, str]] = {
+        "completed": (Sight.ENDED, "ociosa"),
+        "failed": (Sight.ENDED, "falhou"),
+        "incomplete": (Sight.ENDED, "ociosa"),
+        "cancelled": (Sight.ENDED, "ociosa"),
+    }
+
+    def __init__(self, simulator: AgentsSimulator, http: httpx.AsyncClient, platform: Platform) -> None:
+        self.platform = platform
+        self._simulator = simulator
+        self._http = http
+        self._scripts: dict[str, Sequence[Move]] = {}
+        simulator.sessions.script = self._play
+
+    async def start(self, *moves: Move, assistant_id: str = SERVED) -> RunRef:
+        text = f"mensagem {len(self._scripts)}"
+        self._scripts[text] = moves
+        name = next(name for name, known in ASSISTANTS.items() if known == assistant_id)
+        body = {"agent_id": AGENTS[name], "environment": {"type": "none"}, "input": text}
+        session = (await self._post("/agents/sessions", body)).json()
+        return RunRef(session["id"], session["id"])
+
+    async def cancel(self, ref: RunRef) -> None:
+        events = [{"type": "agent.session.input.cancel"}]
+        await self._post(f"/agents/sessions/{ref.run_id}/events", {"events": events})
+
+    def strangers(self, known: RunRef) -> Sequence[RunRef]:
+        return [RunRef("sess_desconhecida", "sess_desconhecida")]
+
+    def pass_time(self, seconds: float = 5.0) -> None:
+        self._simulator.clock.skip(seconds)
+
+    def heard(self, ref: RunRef) -> Sequence[Sequence[Heard]]:
+        turns = self._simulator.sessions.session(ref.run_id).turns
+        return [heard for turn in turns for each in turn.rounds if (heard := each.heard())]
+
+    @contextmanager
+    def weather(self, fault: str) -> Iterator[None]:
+        self._simulator.faults.preset(fault, times=None)
+        yield
+        self._simulator.faults.clear()
+
+    def _play(self, told: Sequence[Said], rounds: Rounds) -> Move:
+        return self._scripts[told[-1].text][len(rounds)]
+
+    async def _post(self, path: str, body: object) -> httpx.Response:
+        return (await self._http.post(path, json=body)).raise_for_status()
+
+
+_AT_ONCE = SessionTimings(queued_s=1, thinking_s=1, registering_s=0, applying_s=0, cancelling_s=1)
+
+
+@asynccontextmanager
+async def agents(timings: SessionTimings = _AT_ONCE) -> AsyncIterator[AgentsHarness]:
+    """The Agents adapter; by default the platform knows of a call, and applies its result, at once."""
+    simulator = AgentsSimulator(timings=timings, clock=Clock(lambda: NOON))
+
+    async def wait(seconds: float) -> None:
+        simulator.clock.skip(seconds)
+
+    async with serve(simulator.app) as url:
+        platform = AgentsPlatform(
+            api_key="key", base_url=f"{url}/v1", assistant_ids=[AGENTS["FINANCEIRO"]], sleep=wait
+        )
+        async with httpx.AsyncClient(base_url=url, headers={"openai-beta": "agents=v1"}) as http:
+            yield AgentsHarness(simulator, http, platform)
+        await platform.aclose()
+
+
+class ResponsesHarness:
+    """Every run in a conversation of its own; what differs on a chain has tests of its own."""
+
+    lifetime_s: float | None = None
+    hint_s: float | None = None
+    endings: Mapping[str, tuple[Sight, str]] = AssistantsHarness.endings
+
+    def __init__(self, simulator: ResponsesSimulator, http: httpx.AsyncClient, platform: Platform) -> None:
+        self.platform = platform
+        self._simulator = simulator
+        self._http = http
+        self._scripts: dict[str, Sequence[Move]] = {}
+        simulator.responses.script = self._play
+
+    async def start(self, *moves: Move, assistant_id: str = SERVED) -> RunRef:
+        text = f"mensagem {len(self._scripts)}"
+        self._scripts[text] = moves
+        conversation = await self._post("/conversations", {})
+        body = {"model": "gpt-4o", "input": text, "background": True, "conversation": conversation["id"]}
+        return RunRef((await self._post("/responses", body))["id"], conversation["id"])
+
+    async def cancel(self, ref: RunRef) -> None:
+        await self._post(f"/responses/{ref.run_id}/cancel", {})
+
+    def strangers(self, known: RunRef) -> Sequence[RunRef]:
+        return [RunRef("resp_desconhecida", known.thread_id), RunRef("resp_desconhecida", None)]
+
+    def pass_time(self, seconds: float = 5.0) -> None:
+        self._simulator.clock.skip(seconds)
+
+    def heard(self, ref: RunRef) -> Sequence[Sequence[Heard]]:
+        newest = self._simulator.conversations.get(ref.thread_id or "").newest
+        return newest.rounds() if newest else []
+
+    @contextmanager
+    def weather(self, fault: str) -> Iterator[None]:
+        self._simulator.faults.preset(fault, times=None)
+        yield
+        self._simulator.faults.clear()
+
+    def _play(self, told: Sequence[Said], rounds: Rounds) -> Move:
+        return self._scripts[told[-1].text][len(rounds)]
+
+    async def _post(self, path: str, body: object) -> dict[str, str]:
+        answer = await self._http.post(path, json=body)
+        answer.raise_for_status()
+        values: dict[str, str] = answer.json()
+        return values
+
+
+@asynccontextmanager
+async def responses() -> AsyncIterator[Harness]:
+    """The Responses adapter, where every round is a new response."""
+    simulator = ResponsesSimulator(timings=Timings(queued_s=1, thinking_s=1), clock=Clock(lambda: NOON))
+    async with serve(simulator.app) as url:
+        platform = ResponsesPlatform(api_key="key", base_url=f"{url}/v1")
+        async with httpx.AsyncClient(base_url=url) as http:
+            yield ResponsesHarness(simulator, http, platform)
         await platform.aclose()

@@ -6,8 +6,8 @@ from tests.fakes import FakePlatform, FakeTool
 from worker.clock import SystemClock
 from worker.dispatch import Dispatcher
 from worker.lease import Lease
-from worker.loop import LoopLimits, Worker
-from worker.pacing import Pace, TokenBucket
+from worker.loop import Worker
+from worker.pacing import LoopLimits, Pace, TokenBucket
 from worker.personal import Personal
 from worker.ports import Tool
 from worker.store.store import Store

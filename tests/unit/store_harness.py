@@ -55,6 +55,7 @@ class Desk:
     """One open store, as a process of its own uses it."""
 
     store: Store
+    name: str = "me"
 
     async def conversation(self, name: str = "c1", **changes: object) -> str:
         known = {"thread_id": f"thread_{name}", "client_document": Personal(DOCUMENT)}
@@ -67,17 +68,21 @@ class Desk:
         return await self.claimed(run_id)
 
     async def claimed(self, run_id: str = "run_1") -> Run:
-        runs = {run.ref.run_id: run for run in await self.store.runs.claim("me", 100, LEASE_S)}
+        runs = {run.ref.run_id: run for run in await self.store.runs.claim(self.name, 100, LEASE_S)}
         return runs[run_id]
 
     async def admit(self, run: Run, number: int = 1, decision: Decision = TICKET) -> CallRecord:
         """Call number `number` of a run, decided as said whatever the conversation."""
-        return await self.store.calls.admit(run, call(number), lambda _: decision)
+        return await self.store.calls.admit(
+            run, call(number), lambda _: decision, owner=self.name, lease_s=LEASE_S
+        )
 
     async def attempted(self, record: CallRecord, *, certain: bool | None = None) -> CallRecord:
         """One more attempt: left open, or ended surely or not."""
         attempt = record.attempts + 1
-        assert await self.store.calls.begin_attempt(record, attempt, SEND_WINDOW_S)
+        assert await self.store.calls.begin_attempt(
+            record, attempt, owner=self.name, send_window_s=SEND_WINDOW_S
+        )
         if certain is not None:
             detail = "connect" if certain else "timeout"
             await self.store.calls.end_attempt(record.call_id, attempt, certain=certain, detail=detail)
@@ -131,7 +136,7 @@ def seeing(seen: list[Conversation | None], decision: Decision = TICKET) -> Call
 async def another(settings: Settings) -> AsyncIterator[Desk]:
     """A second process on the same database, as far as the store can tell."""
     store = await Store.open(settings, "assistants", owner=False)
-    yield Desk(store)
+    yield Desk(store, "other")
     await store.close()
 
 

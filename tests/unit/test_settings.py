@@ -76,7 +76,7 @@ def test_the_keys_and_the_assistants_come_apart() -> None:
 def test_every_problem_is_told_at_once() -> None:
     found = problems(
         for_run=True,
-        PLATFORM="agents",
+        PLATFORM="azure",
         CRM_TIMEOUT_S="0",
         CRM_SETTLE_S="-1",
         CRM_MAX_ATTEMPTS="1.5",
@@ -93,7 +93,7 @@ def test_every_problem_is_told_at_once() -> None:
     )
     assert sorted(found) == sorted(
         [
-            "PLATFORM precisa ser um destes: 'assistants'",
+            "PLATFORM precisa ser um destes: 'assistants', 'agents' ou 'responses'",
             "OPENAI_API_KEY não está definida: a chave da plataforma",
             "CRM_WEBHOOK_URL não está definida: o endereço do webhook que abre tickets",
             "CRM_TIMEOUT_S precisa ser maior que 0",
@@ -329,7 +329,7 @@ def test_an_unknown_name_of_ours_warns_in_the_env_file_and_nowhere_else(env_file
 
 
 def test_names_of_the_sdk_are_nobodys_misspelling() -> None:
-    load({"OPENAI_WEBHOOK_SECRET": "x", "OPENAI_LOG": "debug", "PATH": "/bin", "LOGNAME": "x"}, NOWHERE)
+    load({"OPENAI_ORG_ID": "x", "OPENAI_LOG": "debug", "PATH": "/bin", "LOGNAME": "x"}, NOWHERE)
 
 
 def test_the_process_environment_is_read_when_none_is_given(monkeypatch: pytest.MonkeyPatch) -> None:

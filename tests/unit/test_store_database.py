@@ -77,7 +77,7 @@ async def test_the_lock_file_of_a_daemon_that_died_locks_nobody_out(make_setting
     lock.write_text("pid 1 em outra-maquina, que nunca se despediu de ninguém")
     store = await _open(make_settings(), owner=True)
     assert lock.read_text().startswith(f"pid {os.getpid()} em ")
-    assert "outra-maquina" not in lock.read_text()
+    assert "despediu" not in lock.read_text()
     await store.close()
 
 
@@ -211,10 +211,14 @@ async def test_two_processes_that_open_an_empty_database_at_once_agree_on_its_ke
     database_url: str, make_settings: MakeSettings
 ) -> None:
     settings = make_settings(DATABASE_URL=database_url)
-    stores = await asyncio.gather(*(_open(settings) for _ in range(4)))
-    assert len({store.database.hasher.digest("any", "thing") for store in stores}) == 1
-    for store in stores:
-        await store.close()
+    opened = await asyncio.gather(*(_open(settings) for _ in range(4)), return_exceptions=True)
+    digests = set()
+    for store in opened:
+        if isinstance(store, Store):
+            digests.add(store.database.hasher.digest("any", "thing"))
+            await store.close()
+    assert [error for error in opened if isinstance(error, BaseException)] == []
+    assert len(digests) == 1
 
 
 async def test_a_database_that_is_not_open_hashes_nothing(make_settings: MakeSettings) -> None:
@@ -376,5 +380,6 @@ async def test_a_write_that_is_cancelled_is_undone_and_the_next_write_goes_on(de
 async def test_readers_do_not_wait_for_a_writer_and_see_nothing_of_it_yet(desk: Desk) -> None:
     async with desk.store.database.write() as connection:
         await connection.exec_driver_sql("delete from conversations")
-        assert len(await desk.rows("conversations")) == 1
+        async with asyncio.timeout(20):
+            assert len(await desk.rows("conversations")) == 1
     assert await desk.rows("conversations") == []

@@ -66,9 +66,9 @@ def _missing_for_run(raw: Mapping[str, str]) -> list[str]:
         problems.append(
             "API_TOKEN não está definida: sem ela, HTTP_HOST precisa ser um endereço local (127.0.0.1)"
         )
-    for url in ("BOT_WEBHOOK_URL", "TOOL_FORWARD_URL"):
-        if url in raw and "BOT_WEBHOOK_SECRET" not in raw:
-            problems.append(f"BOT_WEBHOOK_SECRET não está definida: {url} precisa dela (whsec_…)")
+    signed = [url for url in ("BOT_WEBHOOK_URL", "TOOL_FORWARD_URL") if url in raw]
+    if signed and "BOT_WEBHOOK_SECRET" not in raw:
+        problems.append(f"BOT_WEBHOOK_SECRET não está definida: {' e '.join(signed)} precisa dela (whsec_…)")
     return problems
 
 

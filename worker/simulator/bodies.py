@@ -107,7 +107,7 @@ class NewAssistant(AssistantChange):
     model: str
 
 
-Body = TypeVar("Body", bound=_Body)
+Body = TypeVar("Body", bound=BaseModel)
 
 _CODES: dict[str, tuple[str, str]] = {
     "missing": ("missing_required_parameter", "Missing required parameter: '{}'."),

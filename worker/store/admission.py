@@ -10,8 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from worker.errors import Isolated, Withdrawn
 from worker.model import CallState, Conversation, HandoffState, Intent, Rejection, Run, ToolCall
 from worker.personal import Personal
+from worker.store import leasing
 from worker.store.database import Database
 from worker.store.equals import earlier_equal
+from worker.store.outbox import Outbox
 from worker.store.schema import now
 
 _Columns = dict[str, Any]
@@ -25,8 +27,9 @@ def call_key(platform: str, run: Run, call: ToolCall) -> str:
 class Admission:
     """Writes new calls, inside the transaction of `Calls.admit`, which lets one in at a time."""
 
-    def __init__(self, database: Database, receipt_fresh_s: float) -> None:
+    def __init__(self, database: Database, outbox: Outbox, receipt_fresh_s: float) -> None:
         self._db = database
+        self._outbox = outbox
         self._receipt_fresh_s = receipt_fresh_s
 
     async def conversation(self, connection: AsyncConnection, run: Run) -> Conversation | None:
@@ -108,7 +111,8 @@ class Admission:
 
     async def _on_its_own(self, connection: AsyncConnection, row: _Columns, intent: Intent) -> _Columns:
         if intent.answer is not None:
-            return {"body": intent.body, "state": CallState.DONE} | _answered(intent.answer, success=True)
+            done = {"body": intent.body, "state": CallState.DONE}
+            return done | _answered(intent.answer, success=True)
         await self._take_receipt(connection, row, intent)
         key = self._db.hasher.digest("idempotency", row["call_key"])[:40]
         return {"body": intent.body, "idempotency_key": f"tw-{key}"}
@@ -123,22 +127,25 @@ class Admission:
             )
 
     async def _hand_off(self, connection: AsyncConnection, row: _Columns, intent: Intent) -> None:
+        handoff = {
+            "handoff_id": f"ho_{secrets.token_hex(12)}",
+            "call_id": row["call_id"],
+            "conversation_id": row["conversation_id"],
+            "departamento": intent.departamento,
+        }
         await connection.execute(
             self._db.tables.handoffs.insert().values(
-                handoff_id=f"ho_{secrets.token_hex(12)}",
-                call_id=row["call_id"],
-                conversation_id=row["conversation_id"],
-                departamento=intent.departamento,
-                motivo=intent.body,
-                state=HandoffState.REQUESTED,
-                requested_at=now(),
+                **handoff, motivo=intent.body, state=HandoffState.REQUESTED, requested_at=now()
             )
         )
+        told = handoff | {"run_id": row["run_id"]}
+        await self._outbox.put(connection, row["conversation_id"], "handoff.requested", told)
 
 
 def arrival(key: str, run: Run, call: ToolCall) -> _Columns:
-    """The columns every new call has, whatever is decided about it."""
+    """The columns every new call has, whatever is decided about it: due, until it is answered."""
     return {
+        "due": now(),
         "call_key": key,
         "call_id": f"tc_{secrets.token_hex(12)}",
         "platform_call_id": call.platform_call_id,
@@ -160,4 +167,10 @@ def _rejected(rejection: Rejection) -> _Columns:
 
 
 def _answered(answer: Personal, *, success: bool) -> _Columns:
-    return {"answer": answer, "answered_success": success, "answered_at": now(), "finished_at": now()}
+    return {
+        "answer": answer,
+        "answered_success": success,
+        "answered_at": now(),
+        "finished_at": now(),
+        "due": None,
+    } | leasing.GIVEN_BACK

@@ -6,7 +6,7 @@ import fcntl
 import os
 import socket
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,6 +20,8 @@ from worker.store import migrations
 from worker.store.schema import Tables
 
 _BUSY_S = 30.0
+_CHANNEL = "ticket_worker"
+_LISTEN_AGAIN_S = 5.0
 _MIGRATION_LOCK = 0x7469636B6574  # "ticket"; any number that nobody else uses
 
 
@@ -89,6 +91,26 @@ class Database:
         with _driver_errors():
             async with self._gate, self._engine.begin() as connection:
                 yield connection
+
+    async def notify(self, connection: AsyncConnection, run_id: str) -> None:
+        """Tell every process, once this transaction has committed, that a run wants a look (PostgreSQL)."""
+        if not self.sqlite:
+            await connection.execute(text("select pg_notify(:c, :r)"), {"c": _CHANNEL, "r": run_id})
+
+    async def listen(self, wake: Callable[[str], None]) -> None:
+        """Pass on what other processes tell, for ever. Where LISTEN is not to be had, heartbeats find out."""
+        if self.sqlite:
+            await asyncio.Event().wait()
+        import psycopg  # noqa: PLC0415  # nothing for those who start with SQLite
+
+        while True:
+            with contextlib.suppress(psycopg.Error, OSError):
+                url = self.url.set(drivername="postgresql").render_as_string(hide_password=False)
+                async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+                    await connection.execute(f"listen {_CHANNEL}")
+                    async for told in connection.notifies():
+                        wake(told.payload)
+            await asyncio.sleep(_LISTEN_AGAIN_S)
 
     async def serialise(self, connection: AsyncConnection, *subjects: str | None) -> None:
         """Let one transaction at a time decide about each subject (SQLite: every write already is alone).

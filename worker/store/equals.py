@@ -1,45 +1,16 @@
-"""Reading the ledger, and the equal-call rule: which earlier call a new one takes after (contract §6)."""
+"""The equal-call rule: which earlier call a new one takes after (contract §6)."""
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, exists, not_, select
+from sqlalchemy import ColumnElement, Select, and_, exists, not_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.model import CallRecord, CallState, RunState
+from worker.store.rows import record, select_calls
 from worker.store.schema import Tables, now
 
 EQUAL_WINDOW_S = 600.0
 """Two calls of a conversation can be equal this long."""
-
-
-def select_calls(tables: Tables) -> Select[Any]:
-    """Calls as `record` reads them. `uncertain`: an attempt is open, or ended without being sure."""
-    t, a = tables.calls, tables.attempts
-    uncertain = exists().where(a.c.call_id == t.c.call_id, a.c.certain.is_not(True))
-    return select(t, uncertain.label("uncertain"))
-
-
-def record(row: Row[Any]) -> CallRecord:
-    """One row of `select_calls`."""
-    return CallRecord(
-        call_id=row.call_id,
-        run_id=row.run_id,
-        conversation_id=row.conversation_id,
-        tool=row.tool,
-        state=CallState(row.state),
-        attempts=row.attempts,
-        maybe_sent=bool(row.maybe_sent or row.uncertain),
-        idempotency_key=row.idempotency_key,
-        body=row.body,
-        equal_to=row.equal_to,
-        setor=row.setor,
-        motivo=row.motivo,
-        departamento=row.departamento,
-        protocolo=row.protocolo,
-        error=row.error,
-        answer=row.answer,
-        answered_success=row.answered_success,
-    )
 
 
 async def earlier_equal(

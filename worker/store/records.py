@@ -20,8 +20,8 @@ from worker.model import (
 from worker.personal import Personal
 from worker.ports import Cursor
 from worker.store import migrations
+from worker.store.arrivals import Arrivals
 from worker.store.database import Database
-from worker.store.runs import Runs
 from worker.store.schema import now
 
 _View = TypeVar("_View", CallView, HandoffView)
@@ -30,9 +30,9 @@ _View = TypeVar("_View", CallView, HandoffView)
 class Records:
     """Implements `ports.Records`."""
 
-    def __init__(self, database: Database, runs: Runs) -> None:
+    def __init__(self, database: Database, arrivals: Arrivals) -> None:
         self._db = database
-        self._runs = runs
+        self._arrivals = arrivals
         self._t = database.tables
 
     # -------------------------------------------------------------------------------------- conversations
@@ -106,7 +106,7 @@ class Records:
     # ----------------------------------------------------------------------------------------------- runs
 
     async def register_run(self, conversation_id: str, run_id: str, thread_id: str | None) -> bool:
-        return await self._runs.register(conversation_id, run_id, thread_id)
+        return await self._arrivals.register(conversation_id, run_id, thread_id)
 
     async def run(self, run_id: str) -> RunView:
         r, c = self._t.runs, self._t.calls

@@ -120,6 +120,7 @@ class Tables:
             Column("lease_until", Float, nullable=False, server_default=text("0")),
             Column("lease_epoch", Integer, nullable=False, server_default=text("0")),
             Column("wake", Integer, nullable=False, server_default=text("0")),
+            Column("submit_begun_at", Float),
             Column("rounds", Integer, nullable=False, server_default=text("0")),
         )
         watching = text("state = 'watching'")
@@ -147,6 +148,12 @@ class Tables:
             Column("idempotency_key", String),
             Column("body", sealed),
             Column("answer", sealed),
+            Column("owner", String),
+            Column("lease_until", Float, nullable=False, server_default=text("0")),
+            Column("due", Float),
+            Column("checks", Integer, nullable=False, server_default=text("0")),
+            Column("retry_from", Integer, nullable=False, server_default=text("0")),
+            Column("retrying", Boolean, nullable=False, server_default=text("false")),
             Column("answered_success", Boolean, nullable=False, server_default=text("false")),
             Column("attempts", Integer, nullable=False, server_default=text("0")),
             Column("maybe_sent", Boolean, nullable=False, server_default=text("false")),
@@ -155,6 +162,16 @@ class Tables:
             Column("finished_at", Float),
             Column("submitted_at", Float),
         )
+        Index("ix_calls_idempotency_key", self.calls.c.idempotency_key)
+        several = text("extra_protocolo is not null")
+        Index(
+            "ix_calls_extra_protocolo",
+            self.calls.c.extra_protocolo,
+            sqlite_where=several,
+            postgresql_where=several,
+        )
+        waiting = text("due is not null")
+        Index("ix_calls_due", self.calls.c.due, sqlite_where=waiting, postgresql_where=waiting)
         Index("ix_calls_conversation", self.calls.c.conversation_id, self.calls.c.received_at)
         self.attempts = Table(
             "attempts",
@@ -179,6 +196,30 @@ class Tables:
             Column("requested_at", Float, nullable=False, index=True),
             Column("accepted_at", Float),
             Column("closed_at", Float),
+        )
+        self.outbox = Table(
+            "outbox",
+            self.metadata,
+            Column("seq", Integer, primary_key=True),
+            Column("event_id", String, nullable=False, unique=True),
+            Column("conversation_id", String, nullable=False),
+            Column("body", String, nullable=False),
+            Column("state", String, nullable=False),
+            Column("created_at", Float, nullable=False),
+            Column("due", Float, nullable=False),
+            Column("tries", Integer, nullable=False, server_default=text("0")),
+            Column("result", String),
+            Column("delivered_at", Float),
+            Column("owner", String),
+            Column("lease_until", Float, nullable=False, server_default=text("0")),
+        )
+        pending = text("state = 'pending'")
+        Index(
+            "ix_outbox_pending",
+            self.outbox.c.conversation_id,
+            self.outbox.c.seq,
+            sqlite_where=pending,
+            postgresql_where=pending,
         )
         self.access_log = Table(
             "access_log",

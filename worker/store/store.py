@@ -1,41 +1,67 @@
-"""The store as the composition root opens it: one database, three sets of verbs."""
+"""The store as the composition root opens it: one database, and a set of verbs for each who asks."""
 
 from dataclasses import dataclass
 from typing import Self
 
+from worker.model import ThreadRule
 from worker.privacy import Vault
 from worker.settings import Settings
+from worker.store import leasing
+from worker.store.admission import Admission
+from worker.store.arrivals import Arrivals
 from worker.store.calls import Calls
 from worker.store.database import Database
+from worker.store.operators import Operators
+from worker.store.outbox import Outbox
+from worker.store.outcomes import Outcomes
 from worker.store.records import Records
 from worker.store.runs import Runs
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """`runs` and `calls` are the loop's, `records` the API's and the commands'."""
+    """`runs` and `calls` are the loop's, `outbox` the courier's, `records` and `operators` people's."""
 
     database: Database
     runs: Runs
     calls: Calls
+    outbox: Outbox
     records: Records
+    operators: Operators
 
     @classmethod
-    async def open(cls, settings: Settings, platform: str, *, owner: bool) -> Self:
+    async def open(
+        cls, settings: Settings, platform: str, *, owner: bool, thread: ThreadRule = ThreadRule.REQUIRED
+    ) -> Self:
         """Open and migrate the database; the owner (`run`) also takes back what a crash left claimed.
 
         Raises `ConfigError`: see `Database.open`.
         """
         database = await Database(settings.DATABASE_URL, Vault(settings.data_keys)).open(owner=owner)
-        runs = Runs(database, platform)
         if owner and database.sqlite:
-            await runs.release_everyone()
+            await _take_everything_back(database)
+        lookup = settings.CRM_LOOKUP_URL is not None
+        outbox = Outbox(database, enabled=settings.BOT_WEBHOOK_URL is not None)
+        outcomes = Outcomes(database, outbox, checks=lookup)
+        arrivals = Arrivals(database, platform, thread)
         return cls(
             database=database,
-            runs=runs,
-            calls=Calls(database, platform, settings.ATTACHMENT_FRESH_S),
-            records=Records(database, runs),
+            runs=Runs(database, platform, arrivals, outbox),
+            calls=Calls(
+                database, platform, Admission(database, outbox, settings.ATTACHMENT_FRESH_S), outcomes
+            ),
+            outbox=outbox,
+            records=Records(database, arrivals),
+            operators=Operators(database, outcomes, may_repeat=lookup or settings.CRM_IDEMPOTENT),
         )
 
     async def close(self) -> None:
         await self.database.close()
+
+
+async def _take_everything_back(database: Database) -> None:
+    """On SQLite the owner's lock proves that whoever held a lease is gone: nobody waits for it to lapse."""
+    tables = database.tables
+    async with database.write() as connection:
+        for table in (tables.runs, tables.calls, tables.outbox):
+            await leasing.give_back(connection, table, None)

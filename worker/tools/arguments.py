@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from worker.errors import InvalidArguments, MissingParameters
 from worker.personal import Personal
 
-_UNRECORDABLE = re.compile(r"[\x00\ud800-\udfff]")
+UNRECORDABLE = re.compile(r"[\x00\ud800-\udfff]")
 """NUL, which PostgreSQL cannot store, and lone surrogates, which are not UTF-8."""
 
 
@@ -16,7 +16,7 @@ def read(arguments: Personal, names: Sequence[str]) -> dict[str, str]:
 
     Other names are ignored, whatever their values. Raises `InvalidArguments`.
     """
-    given = _parse(arguments.reveal())
+    given = parse(arguments)
     return {name: _text(name, given.get(name)) for name in names}
 
 
@@ -27,10 +27,11 @@ def require(given: Mapping[str, str]) -> None:
         raise MissingParameters(missing)
 
 
-def _parse(text: str) -> dict[str, object]:
+def parse(arguments: Personal) -> dict[str, object]:
+    """The model's JSON object; no text at all is an empty one. Raises `InvalidArguments`."""
+    text = arguments.reveal()
     try:
-        # As a float, a number of any length is read without an error: it may stand under an ignored name.
-        given = json.loads(text.strip() or "{}", parse_int=float)
+        given = json.loads(text.strip() or "{}", parse_int=_number)
     except (ValueError, RecursionError):
         raise InvalidArguments from None
     if not isinstance(given, dict):
@@ -38,11 +39,16 @@ def _parse(text: str) -> dict[str, object]:
     return given
 
 
+def _number(digits: str) -> float:
+    """Python refuses an int of thousands of digits, which may well stand under an ignored name."""
+    return int(digits) if len(digits) < 1000 else float(digits)
+
+
 def _text(name: str, value: object) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
         raise InvalidArguments
-    if _UNRECORDABLE.search(value):
+    if UNRECORDABLE.search(value):
         raise InvalidArguments(f"{name} contém caracteres que não podem ser registrados")
     return value if value.strip() else ""

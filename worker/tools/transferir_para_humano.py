@@ -33,14 +33,18 @@ class TransferirParaHumano:
             equal_on=(departamento,),
             body=Personal(given["motivo"]),
             departamento=departamento,
-            answer=Personal.json(_success(departamento, given["motivo"])),
+            answer=_success(departamento, given["motivo"]),
         )
 
     async def perform(self, call: CallRecord, attempts: Attempts) -> Outcome:
         """Nothing is left to do: the intent, once recorded, is the hand-off."""
         return Outcome(CallState.DONE)
 
-    def success(self, call: CallRecord) -> dict[str, object]:
+    async def recheck(self, call: CallRecord, attempts: Attempts) -> Outcome | None:
+        """A hand-off is never in doubt."""
+        return None
+
+    def success(self, call: CallRecord) -> Personal:
         """What the model is told of a recorded hand-off (contract §6)."""
         return _success(call.departamento, call.body.reveal() if call.body else "")
 
@@ -54,10 +58,12 @@ class TransferirParaHumano:
         return departamento
 
 
-def _success(departamento: str | None, motivo: str) -> dict[str, object]:
-    return {
-        "success": True,
-        "departamento": departamento,
-        "motivo": echo(motivo),
-        "mensagem": "Transferência para atendimento humano iniciada com sucesso.",
-    }
+def _success(departamento: str | None, motivo: str) -> Personal:
+    return Personal.json(
+        {
+            "success": True,
+            "departamento": departamento,
+            "motivo": echo(motivo),
+            "mensagem": "Transferência para atendimento humano iniciada com sucesso.",
+        }
+    )

@@ -39,6 +39,12 @@ def upgrade() -> None:
         sa.Column("idempotency_key", sa.String(), nullable=True),
         sa.Column("body", sa.LargeBinary(), nullable=True),
         sa.Column("answer", sa.LargeBinary(), nullable=True),
+        sa.Column("owner", sa.String(), nullable=True),
+        sa.Column("lease_until", sa.Float(), server_default=sa.text("0"), nullable=False),
+        sa.Column("due", sa.Float(), nullable=True),
+        sa.Column("checks", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("retry_from", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("retrying", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("answered_success", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("maybe_sent", sa.Boolean(), server_default=sa.text("false"), nullable=False),
@@ -50,7 +56,24 @@ def upgrade() -> None:
         sa.UniqueConstraint("call_id", name=("uq_calls_call_id")),
     )
     op.create_index("ix_calls_conversation", "calls", ["conversation_id", "received_at"], unique=False)
+    op.create_index(
+        "ix_calls_due",
+        "calls",
+        ["due"],
+        unique=False,
+        sqlite_where=sa.text("due is not null"),
+        postgresql_where=sa.text("due is not null"),
+    )
     op.create_index(("ix_calls_equal_to"), "calls", ["equal_to"], unique=False)
+    op.create_index(
+        "ix_calls_extra_protocolo",
+        "calls",
+        ["extra_protocolo"],
+        unique=False,
+        sqlite_where=sa.text("extra_protocolo is not null"),
+        postgresql_where=sa.text("extra_protocolo is not null"),
+    )
+    op.create_index("ix_calls_idempotency_key", "calls", ["idempotency_key"], unique=False)
     op.create_index(("ix_calls_protocolo"), "calls", ["protocolo"], unique=False)
     op.create_index(("ix_calls_received_at"), "calls", ["received_at"], unique=False)
     op.create_index(("ix_calls_run_id"), "calls", ["run_id"], unique=False)
@@ -81,6 +104,31 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=("pk_index_key")),
     )
     op.create_table(
+        "outbox",
+        sa.Column("seq", sa.Integer(), nullable=False),
+        sa.Column("event_id", sa.String(), nullable=False),
+        sa.Column("conversation_id", sa.String(), nullable=False),
+        sa.Column("body", sa.String(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("created_at", sa.Float(), nullable=False),
+        sa.Column("due", sa.Float(), nullable=False),
+        sa.Column("tries", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("result", sa.String(), nullable=True),
+        sa.Column("delivered_at", sa.Float(), nullable=True),
+        sa.Column("owner", sa.String(), nullable=True),
+        sa.Column("lease_until", sa.Float(), server_default=sa.text("0"), nullable=False),
+        sa.PrimaryKeyConstraint("seq", name=("pk_outbox")),
+        sa.UniqueConstraint("event_id", name=("uq_outbox_event_id")),
+    )
+    op.create_index(
+        "ix_outbox_pending",
+        "outbox",
+        ["conversation_id", "seq"],
+        unique=False,
+        sqlite_where=sa.text("state = 'pending'"),
+        postgresql_where=sa.text("state = 'pending'"),
+    )
+    op.create_table(
         "runs",
         sa.Column("run_id", sa.String(), nullable=False),
         sa.Column("platform", sa.String(), nullable=False),
@@ -97,6 +145,7 @@ def upgrade() -> None:
         sa.Column("lease_until", sa.Float(), server_default=sa.text("0"), nullable=False),
         sa.Column("lease_epoch", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("wake", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("submit_begun_at", sa.Float(), nullable=True),
         sa.Column("rounds", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.PrimaryKeyConstraint("run_id", name=("pk_runs")),
     )

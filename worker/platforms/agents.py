@@ -1,0 +1,195 @@
+"""The OpenAI Agents API: a run is a session, whose turns end idle and begin anew with the next message."""
+
+import asyncio
+import hashlib
+import json
+import re
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from openai.types.beta.agent_session_input_param import SessionInputParamAgentSessionInputToolResult
+
+from worker.errors import PlatformError, PlatformUnavailable, RunGone
+from worker.model import Answer, Look, RunRef, Sight, ThreadRule, ToolCall, Traits
+from worker.platforms import wire
+
+_ENDINGS = {"idle": "ociosa", "failed": "falhou", "budget_reached": "limite_de_gasto"}
+"""A session at its spending limit is paused until somebody raises that: then it is found at work again."""
+
+_AT_WORK = {"in_progress", "requires_action"}
+_NOT_PENDING = re.compile("Unknown pending tool call", re.IGNORECASE)
+_REGISTERED_WITHIN_S = (0.1, 0.3, 0.6)
+"""How long a call that is already shown may be unknown to the events endpoint: the SDK's own waits."""
+
+_LONGEST_KEY = 256
+
+
+class AgentsPlatform:
+    """Implements `worker.ports.Platform`. Looks are not retried here: the loop looks again."""
+
+    name = "agents"
+    traits = Traits(
+        ThreadRule.IS_THE_RUN,
+        one_by_one=True,
+        settling_s=15.0,  # contract §3: a message just sent may find its session still idle
+        # No expiry is documented, of a session or of a call it waits for. Ours are answered in minutes: what
+        # works for an hour waits for others (an approval, say), and is found again when it goes on.
+        life_s=3600.0,
+    )
+
+    def __init__(
+        self,
+        *,
+        api_key: str,
+        base_url: str | None = None,
+        api_version: str | None = None,
+        assistant_ids: Collection[str] = (),
+        timeout_s: float = 20.0,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """`assistant_ids`: agents probed, and whose sessions are discovered (none: all)."""
+        self._agent_ids = tuple(dict.fromkeys(assistant_ids))
+        self._sleep = sleep
+        self._connection = wire.Connection(
+            api_key=api_key,
+            base_url=base_url,
+            api_version=api_version,
+            beta="agents=v1",
+            passing=_NOT_PENDING,
+            timeout_s=timeout_s,
+        )
+        sessions = self._connection.client.beta.agents.sessions
+        self._sessions = sessions.with_raw_response
+        self._events = sessions.events.with_raw_response
+
+    async def probe(self) -> Sequence[str]:
+        """Ask for the configured agents, else for the list of sessions; returns warnings in Portuguese.
+
+        Never `PlatformGone`: OpenAI serves this protocol, so a 404 is a wrong id, path or project.
+        """
+        paths = [f"/agents/{quote(each, safe='')}" for each in self._agent_ids]
+        return self._connection.warnings(await self._connection.probe(paths or ["/agents/sessions?limit=1"]))
+
+    async def inspect(self, ref: RunRef) -> Look:
+        """See `worker.ports.Platform.inspect`. Decides on the status, never on `required_actions` alone."""
+        session = await self._session(ref.run_id)
+        status = session["status"]
+        if session["id"] != ref.run_id or ref.thread_id not in {None, ref.run_id}:
+            return Look(Sight.LOST, status, reason="isolamento")
+        if status in _ENDINGS:
+            return Look(Sight.ENDED, status, reason=_ENDINGS[status])
+        calls = _calls(session.get("required_actions")) if status == "requires_action" else ()
+        return Look(Sight.REQUIRES_ACTION if calls else Sight.WORKING, status, calls)
+
+    async def submit(self, ref: RunRef, answers: Sequence[Answer], *, again: bool = False) -> None:
+        """See `worker.ports.Platform.submit`: one request an answer, so that none is refused with another.
+
+        Accepted is not applied: the session may show the call once more, and the same answer may be given
+        again, with the same key and bytes. A call that is not pending (any more) is `PlatformUnavailable`.
+        """
+        failures = [failure for answer in answers if (failure := await self._failure_of(ref, answer))]
+        if failures:
+            raise failures[0]
+
+    async def discover(self, thread_id: str) -> RunRef | None:
+        """See `worker.ports.Platform.discover`: the session itself, if it is at work."""
+        try:
+            session = await self._session(thread_id)
+        except RunGone:
+            return None
+        at_work = session["id"] == thread_id and session["status"] in _AT_WORK
+        return RunRef(thread_id, thread_id) if at_work and self._serves(session) else None
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._connection.aclose()
+
+    def _serves(self, session: dict[str, Any]) -> bool:
+        match session.get("agent"):
+            case {"id": str(agent_id)} if agent_id in self._agent_ids:
+                return True
+        return not self._agent_ids
+
+    async def _session(self, session_id: str) -> dict[str, Any]:
+        """A session that says which one it is and how it is. Raises `RunGone`."""
+        if not wire.addressable(session_id):
+            raise RunGone
+        session = (await self._connection.ask(self._sessions.retrieve(session_id))).body
+        if isinstance(session.get("id"), str) and wire.is_word(session.get("status")):
+            return session
+        raise PlatformUnavailable(200)
+
+    async def _failure_of(self, ref: RunRef, answer: Answer) -> PlatformError | None:
+        try:
+            await self._give(ref, answer)
+        except PlatformError as failure:
+            return failure
+        return None
+
+    async def _give(self, ref: RunRef, answer: Answer) -> None:
+        for wait_s in _REGISTERED_WITHIN_S:
+            try:
+                return await self._post(ref.run_id, answer)
+            except PlatformUnavailable as failure:
+                if failure.status != 400:
+                    raise
+            await self._sleep(wait_s)
+        return await self._post(ref.run_id, answer)
+
+    async def _post(self, session_id: str, answer: Answer) -> None:
+        if not wire.addressable(session_id):
+            raise RunGone
+        response = await self._connection.send(
+            self._events.create(
+                session_id, events=[_event(answer)], idempotency_key=_idempotency_key(session_id, answer)
+            )
+        )
+        if response.status_code != 202:
+            raise PlatformUnavailable(response.status_code)
+
+
+# ------------------------------------------------------------------------------------------ what is given
+
+
+def _event(answer: Answer) -> SessionInputParamAgentSessionInputToolResult:
+    """Contract §6: the whole object travels, as `output` or as `error`."""
+    event: SessionInputParamAgentSessionInputToolResult = {
+        "type": "agent.session.input.tool_result",
+        "turn_id": answer.turn_id or "",
+        "call_id": answer.platform_call_id,
+        "success": answer.success,
+    }
+    event["output" if answer.success else "error"] = answer.output.reveal()
+    return event
+
+
+def _idempotency_key(session_id: str, answer: Answer) -> str:
+    """The same for the same call, over restarts too; at most as long as the platform takes it."""
+    key = f"tool-result:{session_id}:{answer.turn_id}:{answer.platform_call_id}"
+    return key if len(key) <= _LONGEST_KEY else f"tool-result:{hashlib.sha256(key.encode()).hexdigest()}"
+
+
+# ---------------------------------------------------------------------------------------- what a look saw
+
+
+def _calls(actions: object) -> tuple[ToolCall, ...]:
+    """The function calls; approvals and environments a session may wait for besides are others' business."""
+    if not isinstance(actions, list):
+        raise PlatformUnavailable(200)
+    calls = [each for each in actions if isinstance(each, dict) and each.get("type") == "function_call"]
+    return wire.each_once(map(_call, calls))
+
+
+def _call(action: dict[str, Any]) -> ToolCall:
+    turn_id = action.get("turn_id")
+    if not wire.is_id(turn_id):
+        raise PlatformUnavailable(200)
+    return wire.tool_call(action.get("call_id"), action.get("name"), _text(action.get("arguments")), turn_id)
+
+
+def _text(arguments: object) -> str:
+    """The model's JSON text, which this platform shows parsed; a text where it could not be (or was not)."""
+    if isinstance(arguments, str):
+        return arguments
+    return json.dumps({} if arguments is None else arguments, ensure_ascii=False)

@@ -1,0 +1,206 @@
+"""The OpenAI Responses API: background responses, in a conversation or one after the other."""
+
+import re
+from collections.abc import Awaitable, Sequence
+from typing import Any
+
+import httpx2
+
+from worker import logs
+from worker.errors import PlatformRefused, PlatformUnavailable, RunGone
+from worker.model import Answer, Look, RunRef, Sight, ThreadRule, ToolCall, Traits
+from worker.platforms import continuation, wire
+
+Json = dict[str, Any]
+
+_ENDINGS = {
+    "failed": (Sight.ENDED, "falhou"),
+    "incomplete": (Sight.ENDED, "incompleta"),
+    "cancelled": (Sight.LOST, "cancelada"),
+}
+_LOCKED = re.compile("conversation_locked|currently operating on this conversation")
+_UNLOCKED_AFTER_S = 2.0
+"""The platform asks for "a few seconds" and sends no number."""
+
+_NEWEST_ITEMS = 100
+
+
+class ResponsesPlatform:
+    """Implements `worker.ports.Platform`. A run is one response; what answers it is a new one.
+
+    There is no idempotency and no list of responses: whether a submit was taken can be told in a conversation
+    only, and which response came of it not even there.
+    """
+
+    name = "responses"
+    traits = Traits(
+        ThreadRule.OPTIONAL,
+        new_run_per_round=True,
+        # Nothing expires here. A step of a chat takes minutes at most, and a ticket opened after an hour of
+        # silence would surprise everybody.
+        life_s=3600.0,
+    )
+
+    def __init__(
+        self,
+        *,
+        api_key: str,
+        base_url: str | None = None,
+        api_version: str | None = None,
+        timeout_s: float = 20.0,
+    ) -> None:
+        """`timeout_s`: one request; creating in the background takes no longer than any other."""
+        self._connection = wire.Connection(
+            api_key=api_key, base_url=base_url, api_version=api_version, passing=_LOCKED, timeout_s=timeout_s
+        )
+        client = self._connection.client
+        self._responses = client.responses.with_raw_response
+        self._items = client.conversations.items.with_raw_response
+
+    async def probe(self) -> Sequence[str]:
+        """Ask for the models, which proves key and base URL and makes nothing; warnings in Portuguese."""
+        return self._connection.warnings(await self._connection.probe(["/models"]))
+
+    async def inspect(self, ref: RunRef) -> Look:
+        """See `worker.ports.Platform.inspect`. What cannot be answered is LOST before any call is shown."""
+        return _look(await self._retrieve(ref), ref)
+
+    async def submit(self, ref: RunRef, answers: Sequence[Answer], *, again: bool = False) -> RunRef | None:
+        """See `worker.ports.Platform.submit`: all outputs in a new response, whose run is returned.
+
+        The response is read once more for its settings: they hold the customer's data, so they are not kept.
+        `again`: in a conversation, None when the answers are there already, for the response that took them
+        cannot be found; on a chain they are sent again, and the first may live on as an orphan.
+        """
+        reply = await self._retrieve(ref)
+        if _look(reply, ref).sight is not Sight.REQUIRES_ACTION:
+            raise PlatformUnavailable(200)  # the next look tells
+        conversation_id = _conversation_id(reply.body)
+        if again and await self._taken(ref, conversation_id, answers):
+            return None
+        goes_on = (
+            {"conversation": conversation_id} if conversation_id else {"previous_response_id": ref.run_id}
+        )
+        return await self._create(continuation.request(reply.body, goes_on, answers), ref)
+
+    async def discover(self, thread_id: str) -> RunRef | None:
+        """None: this platform lists no responses."""
+        return None
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._connection.aclose()
+
+    async def _retrieve(self, ref: RunRef) -> wire.Reply:
+        if not wire.addressable(ref.run_id):
+            raise RunGone
+        return await self._connection.ask(self._responses.retrieve(ref.run_id))
+
+    async def _taken(self, ref: RunRef, conversation_id: str | None, answers: Sequence[Answer]) -> bool:
+        """Whether the platform has these answers; on a chain nobody can know."""
+        if conversation_id is None:
+            logs.event(
+                "! respostas enviadas de novo: pode haver uma continuação órfã | run_id={run_id}",
+                level="WARNING",
+                run_id=ref.run_id,
+            )
+            return False
+        listing = self._items.list(conversation_id, limit=_NEWEST_ITEMS, order="desc")
+        reply = await self._ask(listing)
+        return _holds(reply.body, [answer.platform_call_id for answer in answers])
+
+    async def _create(self, body: Json, ref: RunRef) -> RunRef:
+        """One new response. After a 400 there is surely none: once more, without the sampling settings."""
+        try:
+            return await self._post(body, ref)
+        except PlatformRefused as refusal:
+            bare = continuation.without_sampling(body)
+            if refusal.status != 400 or bare == body:
+                raise
+        return await self._post(bare, ref)
+
+    async def _post(self, body: Json, ref: RunRef) -> RunRef:
+        client = self._connection.client
+        try:
+            reply = await self._ask(client.post("/responses", cast_to=httpx2.Response, body=body))
+        except PlatformUnavailable as failure:
+            if failure.status == 400 and failure.retry_after_s is None:
+                failure.retry_after_s = _UNLOCKED_AFTER_S
+            raise
+        if not wire.is_id(reply.body.get("id")):
+            raise PlatformUnavailable(200)
+        return RunRef(reply.body["id"], ref.thread_id)
+
+    async def _ask(self, request: Awaitable[Any]) -> wire.Reply:
+        """A request about something else than the run: a 404 means its conversation, or its model."""
+        try:
+            return await self._connection.ask(request)
+        except RunGone as missing:
+            raise PlatformRefused(missing.status, missing.code) from None
+
+
+# ---------------------------------------------------------------------------------------- what a look saw
+
+
+def _look(reply: wire.Reply, ref: RunRef) -> Look:
+    response = reply.body
+    status = response.get("status")
+    if not (isinstance(status, str) and wire.is_word(status)):
+        raise PlatformUnavailable(200)
+    owner = _conversation_id(response)
+    if owner and ref.thread_id and owner != ref.thread_id:
+        return Look(Sight.LOST, status, reason="isolamento")
+    if status in _ENDINGS:
+        sight, reason = _ENDINGS[status]
+        return Look(sight, status, reason=reason)
+    if status == "completed":
+        return _completed(response)
+    return Look(Sight.WORKING, status, poll_after_s=wire.poll_after_s(reply.headers))
+
+
+def _completed(response: Json) -> Look:
+    """A completed response wants answers, or nothing more. A call that was cut off is not executed."""
+    items = _dicts(response.get("output"))
+    calls = continuation.waiting(items)
+    if not calls:
+        return Look(Sight.ENDED, "completed", reason="concluida")
+    if any(call.get("status") not in (None, "completed") for call in calls):
+        return Look(Sight.ENDED, "completed", reason="incompleta")
+    if reason := continuation.obstacle(response, items):
+        return Look(Sight.LOST, "completed", reason=reason)
+    return Look(Sight.REQUIRES_ACTION, "completed", wire.each_once(map(_call, calls)))
+
+
+def _call(item: Json) -> ToolCall:
+    arguments = item.get("arguments")
+    if not isinstance(arguments, str):
+        raise PlatformUnavailable(200)
+    return wire.tool_call(item.get("call_id"), item.get("name"), arguments)
+
+
+def _conversation_id(response: Json) -> str | None:
+    """The conversation this response belongs to; None when it is one of a chain."""
+    match response.get("conversation"):
+        case None:
+            return None
+        case {"id": str(named)} | str(named) if wire.is_id(named) and wire.addressable(named):
+            return named
+    raise PlatformUnavailable(200)
+
+
+def _holds(listing: Json, call_ids: Sequence[str]) -> bool:
+    """Whether a conversation's newest items, newest first, show these calls answered.
+
+    Its answer comes before a call. Where neither is shown, so much has happened since that there was one: a
+    conversation takes nothing else while a call waits.
+    """
+    for item in _dicts(listing.get("data")):
+        if item.get("call_id") in call_ids:
+            return item.get("type") == "function_call_output"
+    return listing.get("has_more") is True
+
+
+def _dicts(items: object) -> list[Json]:
+    if isinstance(items, list) and all(isinstance(item, dict) for item in items):
+        return items
+    raise PlatformUnavailable(200)

@@ -1,0 +1,206 @@
+"""What the adapters have in common: one connection, answers read as plain JSON, and what becomes of the rest.
+
+The official SDK on aiohttp, its quickest transport. Looks are this worker's main cost, so answers are read as
+plain JSON: the SDK's models would only add time, and do not check what they build.
+"""
+
+import asyncio
+import json
+import math
+import re
+import time
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
+from urllib.parse import urlsplit
+
+import httpx2
+from openai import APIStatusError, AsyncOpenAI, DefaultAioHttpClient
+
+from worker.errors import PlatformError, PlatformRefused, PlatformUnavailable, RunGone
+from worker.model import ToolCall
+from worker.personal import Personal
+
+if TYPE_CHECKING:
+    from openai._legacy_response import LegacyAPIResponse  # what with_raw_response gives; exported nowhere
+
+_OPENAI = "https://api.openai.com/v1"
+_ID = re.compile(r"[!-~]{1,256}")  # contract §3: visible ASCII, no prefix assumed
+_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
+_NEVER = re.compile(r"(?!)")
+
+
+class Reply(NamedTuple):
+    """An answer that is a JSON object."""
+
+    body: dict[str, Any]
+    headers: Mapping[str, str]
+
+
+class Connection:
+    """One platform's server. Nothing is retried here: the loop looks again."""
+
+    def __init__(
+        self,
+        *,
+        api_key: str,
+        base_url: str | None = None,
+        api_version: str | None = None,
+        beta: str | None = None,
+        passing: re.Pattern[str] = _NEVER,
+        timeout_s: float,
+    ) -> None:
+        """`beta`: the protocol's `OpenAI-Beta`; `passing`: what a 400 says that a later look explains."""
+        url = base_url or _OPENAI
+        self.host = urlsplit(url).hostname or ""
+        self.at_openai = f".{self.host}".endswith(".api.openai.com")
+        self._passing = passing
+        self._timeout_s = timeout_s
+        self.client = AsyncOpenAI(
+            api_key=api_key,
+            base_url=url,
+            timeout=timeout_s,
+            max_retries=0,
+            default_headers={"OpenAI-Beta": beta} if beta else None,
+            default_query={"api-version": api_version} if api_version else None,
+            # A redirected submit would hand the customer's data to a host nobody configured.
+            http_client=DefaultAioHttpClient(follow_redirects=False),
+        )
+        if not self.at_openai:  # the SDK takes both from the environment
+            self.client.organization = self.client.project = None
+
+    async def ask(self, request: "Awaitable[LegacyAPIResponse[Any] | httpx2.Response]") -> Reply:
+        """One request, read as a JSON object within the time limit. Raises only `PlatformError`s."""
+        return _read(await self.send(request))
+
+    async def send(
+        self, request: "Awaitable[LegacyAPIResponse[Any] | httpx2.Response]"
+    ) -> "LegacyAPIResponse[Any] | httpx2.Response":
+        """One request whose answer need not be JSON. Raises only `PlatformError`s."""
+        try:
+            async with asyncio.timeout(self._timeout_s):  # the SDK's own limit is per socket operation
+                return await request
+        except Exception as error:  # noqa: BLE001 - the SDK wraps most of what its transport raises, not all
+            failure = _translated(error, self._passing)
+        raise failure  # out here, so that no traceback chains the SDK's error: it carries the server's text
+
+    async def probe(self, paths: Sequence[str]) -> Mapping[str, PlatformError]:
+        """Read each path once, side by side; what failed, by path."""
+        failures = await asyncio.gather(*map(self._failure_of, paths))
+        return {path: failure for path, failure in zip(paths, failures, strict=True) if failure}
+
+    async def _failure_of(self, path: str) -> PlatformError | None:
+        try:
+            await self.ask(self.client.get(path, cast_to=httpx2.Response))
+        except PlatformError as failure:
+            return failure
+        return None
+
+    def warnings(self, failures: Mapping[str, PlatformError]) -> list[str]:
+        """A Portuguese sentence for each failed path of a probe."""
+        return [self._warning(path, failure) for path, failure in failures.items()]
+
+    def _warning(self, path: str, failure: PlatformError) -> str:
+        unread = failure.status is None or failure.status < 300
+        said = "não deu resposta legível" if unread else f"respondeu HTTP {failure.status}"
+        refused = failure.status in {401, 403}
+        hint = "OPENAI_API_KEY e as permissões dela" if refused else "OPENAI_BASE_URL e OPENAI_API_VERSION"
+        return f"A plataforma {said} em {self.host}{path}: confira {hint}. O worker segue tentando."
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self.client.close()
+
+
+# --------------------------------------------------------------------------------------- reading an answer
+
+
+def _read(response: "LegacyAPIResponse[Any] | httpx2.Response") -> Reply:
+    try:
+        body = json.loads(response.content)
+    except (ValueError, RecursionError):
+        body = None
+    if not isinstance(body, dict):
+        raise PlatformUnavailable(response.status_code)
+    return Reply(body, response.headers)
+
+
+def is_id(value: object) -> TypeGuard[str]:
+    """One of the platform's ids, as contract §3 takes them."""
+    return isinstance(value, str) and bool(_ID.fullmatch(value))
+
+
+def is_word(value: object) -> TypeGuard[str]:
+    """A status or code that can be shown and logged as it is."""
+    return isinstance(value, str) and bool(_WORD.fullmatch(value))
+
+
+def addressable(*ids: str | None) -> bool:
+    """Whether a URL can hold these ids: the SDK refuses to build one with `.` or `..`, or an empty one."""
+    return all(ids) and not {".", ".."} & set(ids)
+
+
+def tool_call(call_id: object, name: object, arguments: str, turn_id: str | None = None) -> ToolCall:
+    """A call whose id can be sent back and whose name can be printed. Raises `PlatformUnavailable`."""
+    if is_id(call_id) and isinstance(name, str) and name and name.isprintable():
+        return ToolCall(call_id, name, Personal(arguments), turn_id)
+    raise PlatformUnavailable(200)
+
+
+def each_once(calls: Iterable[ToolCall]) -> tuple[ToolCall, ...]:
+    """The calls in their order; one that is listed twice is one call."""
+    return tuple({(call.turn_id, call.platform_call_id): call for call in calls}.values())
+
+
+# ------------------------------------------------------------------------------------------- what failed
+
+
+def _translated(error: Exception, passing: re.Pattern[str]) -> PlatformError:
+    """The one place where answers become errors. Keeps status and code: texts may carry personal data."""
+    if not isinstance(error, APIStatusError):
+        return PlatformUnavailable()
+    status, headers = error.status_code, error.response.headers
+    code = error.code if is_word(error.code) else None
+    if status == 404:
+        return RunGone(status, code)
+    passes = status in {408, 409, 429} or status >= 500
+    passes = passes or (status == 400 and bool(passing.search(error.response.text)))
+    return (PlatformUnavailable if passes else PlatformRefused)(status, code, _retry_after_s(headers))
+
+
+def _retry_after_s(headers: Mapping[str, str]) -> float | None:
+    milliseconds = number(headers.get("retry-after-ms"))
+    seconds = number(headers.get("retry-after")) if milliseconds is None else milliseconds / 1000
+    if seconds is None and (date := _date(headers.get("retry-after"))) is not None:
+        seconds = date - now(headers)
+    return None if seconds is None else max(0.0, seconds)
+
+
+def poll_after_s(headers: Mapping[str, str]) -> float | None:
+    """The platform's hint for the next look."""
+    milliseconds = number(headers.get("openai-poll-after-ms"))
+    return None if milliseconds is None else max(0.0, milliseconds / 1000)
+
+
+def now(headers: Mapping[str, str]) -> float:
+    """The platform's clock; ours where it shows none."""
+    date = _date(headers.get("date"))
+    return time.time() if date is None else date
+
+
+def _date(text: str | None) -> float | None:
+    try:
+        date = parsedate_to_datetime(text or "")
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def number(value: object) -> float | None:
+    """A finite number out of JSON or a header; some servers send fractions, some send them as text."""
+    try:
+        found = float(value) if isinstance(value, (int, float, str)) else math.nan
+    except (ValueError, OverflowError):
+        return None
+    return found if math.isfinite(found) else None

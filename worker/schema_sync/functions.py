@@ -1,0 +1,56 @@
+"""The functions the model is shown: read by name, never globbed (the catalogue lies beside them)."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from worker.catalog import schemas_dir
+from worker.errors import ConfigError
+
+Json = dict[str, Any]
+"""A JSON object; here mostly a function: `name`, `description`, `parameters`."""
+
+NAMES = ("abrir_ticket_crm", "transferir_para_humano")
+
+
+def load(folder: Path | None = None) -> Sequence[Json]:
+    """Our functions, the shipped ones by default. Raises `ConfigError` when a file cannot be used."""
+    return [_read((folder or schemas_dir()) / f"{name}.json") for name in NAMES]
+
+
+def _read(path: Path) -> Json:
+    try:
+        function = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        function = None
+    match function:
+        case {"name": path.stem, "description": str(), "parameters": {"type": "object"}}:
+            return function
+    raise ConfigError(f"{path} não é o esquema da função {path.stem}; corrija-o ou reinstale o ticket-worker")
+
+
+def canonical(value: object) -> str:
+    """A JSON value as text: equal texts are the same value (in Python, `True == 1 == 1.0`)."""
+    return json.dumps(value, sort_keys=True)
+
+
+def same(shown: Json, ours: Json) -> bool:
+    """Whether the platform shows our function: not counting `strict`, nor what it adds at its default.
+
+    `strict` is refused by some servers and not shown by others; `defer_loading` and `async` are echoed.
+    """
+    return canonical(_essence(shown)) == canonical(_essence(ours))
+
+
+def _essence(function: Json) -> Json:
+    echoes = (None, False)
+    return {k: v for k, v in function.items() if k != "strict" and not any(v is echo for echo in echoes)}
+
+
+def lines(function: Json) -> list[str]:
+    """A function to be read, and compared line by line."""
+    shown = _essence(function)
+    description = str(shown.pop("description", ""))
+    rest = json.dumps(shown, ensure_ascii=False, sort_keys=True, indent=2)
+    return [*description.splitlines(), *rest.splitlines()]

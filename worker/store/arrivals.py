@@ -1,0 +1,118 @@
+"""How a run becomes known: announced by the bot, told by a webhook, or found by discovery (contract §3)."""
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from worker.errors import RequestRefused
+from worker.model import RunRef, RunState, ThreadRule
+from worker.store.database import Database
+from worker.store.schema import now
+
+
+class Arrivals:
+    """Writes rows of `runs` for one platform, whose runs relate to threads by `rule`."""
+
+    def __init__(self, database: Database, platform: str, rule: ThreadRule) -> None:
+        self._db = database
+        self._platform = platform
+        self._rule = rule
+        self._runs = database.tables.runs
+        self._conversations = database.tables.conversations
+
+    async def register(self, conversation_id: str, run_id: str, thread_id: str | None) -> bool:
+        """Watch a run that the bot announces; see `ports.Records.register_run`."""
+        if self._rule is ThreadRule.IS_THE_RUN:
+            if thread_id not in (None, run_id):
+                raise RequestRefused("thread_diferente")
+            thread_id = run_id
+        async with self._db.write() as connection:
+            await self._db.serialise(connection, conversation_id, run_id, thread_id)
+            thread = await self._thread_of(connection, conversation_id, thread_id)
+            return await self._watch(connection, conversation_id, RunRef(run_id, thread))
+
+    async def found(self, conversation_id: str, ref: RunRef) -> bool:
+        """Watch a run that discovery found, unless it is known already; whether it is watched anew.
+
+        Where the run is the thread, a known one that has ended is found at work again.
+        """
+        async with self._db.write() as connection:
+            await self._db.serialise(connection, conversation_id, ref.run_id)
+            known = await connection.execute(
+                select(self._runs.c.conversation_id).where(self._runs.c.run_id == ref.run_id)
+            )
+            owner = known.scalar()
+            if owner is not None and (self._rule is not ThreadRule.IS_THE_RUN or owner != conversation_id):
+                return False
+            return await self._watch(connection, conversation_id, ref)
+
+    async def _thread_of(
+        self, connection: AsyncConnection, conversation_id: str, thread_id: str | None
+    ) -> str | None:
+        """The thread a new run belongs to; a conversation without one takes the announced one."""
+        c = self._conversations
+        row = (
+            await connection.execute(select(c.c.thread_id).where(c.c.conversation_id == conversation_id))
+        ).first()
+        if row is None:
+            raise RequestRefused("conversa_desconhecida")
+        if row.thread_id is not None:
+            if thread_id not in (None, row.thread_id):
+                raise RequestRefused("thread_diferente")
+            return str(row.thread_id)
+        if thread_id is None:
+            if self._rule is ThreadRule.REQUIRED:
+                raise RequestRefused("thread_ausente")
+            return None
+        taken = await connection.execute(select(c.c.conversation_id).where(c.c.thread_id == thread_id))
+        if taken.first() is not None:
+            raise RequestRefused("thread_em_uso")
+        await connection.execute(
+            update(c).where(c.c.conversation_id == conversation_id).values(thread_id=thread_id)
+        )
+        return thread_id
+
+    async def _watch(self, connection: AsyncConnection, conversation_id: str, ref: RunRef) -> bool:
+        t, c = self._runs, self._conversations
+        this = t.c.run_id == ref.run_id
+        known = (await connection.execute(select(t).where(this).with_for_update())).first()
+        if known is None:
+            await connection.execute(t.insert().values(**new_run(self._platform, conversation_id, ref)))
+        elif known.conversation_id != conversation_id:
+            raise RequestRefused("execucao_de_outra_conversa")
+        elif known.thread_id != ref.thread_id:
+            raise RequestRefused("thread_diferente")
+        elif known.state == RunState.WATCHING:
+            await connection.execute(update(t).where(this).values(wake=t.c.wake + 1, due=now()))
+        else:
+            await connection.execute(update(t).where(this).values(**_AGAIN))
+        await connection.execute(
+            update(c).where(c.c.conversation_id == conversation_id).values(active_at=now())
+        )
+        await self._db.notify(connection, ref.run_id)
+        return known is None or known.state != RunState.WATCHING
+
+
+def new_run(platform: str, conversation_id: str, ref: RunRef) -> dict[str, object]:
+    """The columns of a run that is watched from now on."""
+    return {
+        "run_id": ref.run_id,
+        "platform": platform,
+        "conversation_id": conversation_id,
+        "thread_id": ref.thread_id,
+        "state": RunState.WATCHING,
+        "registered_at": now(),
+        "due": now(),
+    }
+
+
+_AGAIN = {
+    "state": RunState.WATCHING,
+    "reason": None,
+    "closed_at": None,
+    "continues_as": None,
+    "submit_begun_at": None,
+    "registered_at": now(),
+    "due": now(),
+    "rounds": 0,
+}
+"""A run that had ended or was lost is watched again as if it were new."""

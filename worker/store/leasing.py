@@ -1,0 +1,77 @@
+"""Rows that processes share out among themselves: taken by one statement, kept by a heartbeat, given back."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, Row, Select, Table, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from worker.store.database import Database
+from worker.store.schema import now
+
+_BATCH = 5_000
+"""Rows one statement names: below every driver's limit of parameters."""
+
+
+def unheld(table: Table) -> ColumnElement[bool]:
+    """Nobody holds the row, or whoever did has not been heard of in time."""
+    return or_(table.c.owner.is_(None), table.c.lease_until < now())
+
+
+def held_by(owner: str, lease_s: float) -> dict[str, Any]:
+    """The columns of a row that `owner` holds from now on."""
+    return {"owner": owner, "lease_until": now() + lease_s}
+
+
+GIVEN_BACK: dict[str, Any] = {"owner": None, "lease_until": 0}
+"""The columns of a row that nobody holds."""
+
+
+async def take(
+    database: Database,
+    key: Column[Any],
+    due: Select[Any],
+    values: dict[str, Any],
+    returning: Sequence[ColumnElement[Any]],
+) -> Sequence[Row[Any]]:
+    """Change the rows whose keys `due` selects, in one statement, and return them.
+
+    Looks before it writes: an idle worker must not cost the database a write a second. Two workers that take
+    at once never see the same row, and never wait for each other.
+    """
+    async with database.read() as connection:
+        if (await connection.execute(due.limit(1))).first() is None:
+            return ()
+    chosen = due.with_for_update(skip_locked=True).cte("due")
+    taking = update(key.table).where(key.in_(select(chosen.c[key.name]))).values(**values)
+    async with database.write() as connection:
+        return (await connection.execute(taking.returning(*returning))).all()
+
+
+async def renew(
+    database: Database,
+    key: Column[Any],
+    keys: Iterable[str],
+    *,
+    owner: str,
+    lease_s: float,
+    returning: Sequence[ColumnElement[Any]],
+) -> list[Row[Any]]:
+    """Renew what `owner` still holds of these rows, and return that."""
+    t = key.table
+    kept: list[Row[Any]] = []
+    for some in _batches(sorted(keys)):
+        renewing = update(t).where(key.in_(some), t.c.owner == owner).values(lease_until=now() + lease_s)
+        async with database.write() as connection:
+            kept += await connection.execute(renewing.returning(*returning))
+    return kept
+
+
+async def give_back(connection: AsyncConnection, table: Table, owner: str | None, **values: Any) -> None:
+    """Let go of every row this owner holds; of every row at all where it is None."""
+    whose = table.c.owner.is_not(None) if owner is None else table.c.owner == owner
+    await connection.execute(update(table).where(whose).values(**GIVEN_BACK, **values))
+
+
+def _batches(items: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (items[start : start + _BATCH] for start in range(0, len(items), _BATCH))

@@ -1,0 +1,90 @@
+"""Events for the bot: written with what they tell of, delivered in order per conversation (contract §5)."""
+
+import json
+import secrets
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Row, exists, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from worker.model import Event, EventState
+from worker.store import leasing
+from worker.store.database import Database
+from worker.store.schema import now
+
+
+class Outbox:
+    """Implements `ports.Outbox`. `enabled`: the bot wants events; else none are written."""
+
+    def __init__(self, database: Database, *, enabled: bool) -> None:
+        self._db = database
+        self._t = database.tables.outbox
+        self._enabled = enabled
+
+    async def put(
+        self, connection: AsyncConnection, conversation_id: str, kind: str, data: dict[str, Any]
+    ) -> None:
+        """Write an event in the transaction of what it tells of. `data` holds no personal value."""
+        if not self._enabled:
+            return
+        said = {"type": kind, "timestamp": datetime.now(UTC).isoformat(), "data": data}
+        await connection.execute(
+            self._t.insert().values(
+                event_id=f"msg_{secrets.token_hex(12)}",
+                conversation_id=conversation_id,
+                body=json.dumps(said, ensure_ascii=False),
+                state=EventState.PENDING,
+                created_at=now(),
+                due=now(),
+            )
+        )
+
+    async def claim(self, owner: str, limit: int, lease_s: float) -> Sequence[Event]:
+        """The oldest pending event of each conversation that is due, each for one process at a time."""
+        t, earlier = self._t, self._t.alias("earlier")
+        not_first = exists().where(
+            earlier.c.conversation_id == t.c.conversation_id,
+            earlier.c.seq < t.c.seq,
+            earlier.c.state == EventState.PENDING,
+        )
+        due = (
+            select(t.c.seq)
+            .where(t.c.state == EventState.PENDING, t.c.due <= now(), ~not_first)
+            .where(leasing.unheld(t))
+            .order_by(t.c.seq)
+            .limit(limit)
+        )
+        rows = await leasing.take(
+            self._db,
+            t.c.seq,
+            due,
+            leasing.held_by(owner, lease_s),
+            [*t.c, (now() - t.c.created_at).label("age_s")],
+        )
+        return [_event(row) for row in rows]
+
+    async def delivered(self, event: Event, result: str) -> None:
+        """The bot has it."""
+        await self._leave(event, state=EventState.DELIVERED, delivered_at=now(), result=result)
+
+    async def retry(self, event: Event, result: str, wait_s: float) -> None:
+        """Not delivered: again after `wait_s` seconds, and those behind it wait too."""
+        await self._leave(event, due=now() + wait_s, tries=self._t.c.tries + 1, result=result)
+
+    async def give_up(self, event: Event, result: str) -> None:
+        """A person is needed; the next one goes."""
+        await self._leave(event, state=EventState.STUCK, result=result)
+
+    async def _leave(self, event: Event, **values: Any) -> None:
+        async with self._db.write() as connection:
+            await connection.execute(
+                update(self._t)
+                .where(self._t.c.event_id == event.event_id)
+                .values(**leasing.GIVEN_BACK, **values)
+            )
+
+
+def _event(row: Row[Any]) -> Event:
+    return Event(event_id=row.event_id, body=row.body, tries=row.tries, age_s=row.age_s)

@@ -1,0 +1,103 @@
+"""Calls that outlive their process: leased, claimed when the lease lapses, looked up until known."""
+
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import Table, and_, case, exists, func, not_, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from worker.model import CallRecord, CallState, RunState, Sent
+from worker.store import leasing
+from worker.store.database import Database
+from worker.store.rows import record, select_calls
+from worker.store.schema import now
+
+_CHECK_AFTER_S = (60.0, 300.0, 900.0, 3600.0)
+"""When an open question is looked up again, then hourly."""
+
+_CHECK_FOR_S = 24 * 3600.0
+
+
+class Recovery:
+    """The part of `ports.Ledger` that the heartbeat and the reconciler ask for."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+        self._t = database.tables.calls
+
+    async def claim(self, owner: str, limit: int, lease_s: float) -> Sequence[CallRecord]:
+        """Take calls whose time has come and that nobody works on, whatever became of their run.
+
+        A call that was never sent is left to its run's owner, while its run is watched.
+        """
+        t, r = self._t, self._db.tables.runs
+        watched = exists().where(r.c.run_id == t.c.run_id, r.c.state == RunState.WATCHING)
+        its_runs = and_(t.c.state == CallState.RECEIVED, not_(t.c.retrying), watched)
+        due = (
+            select(t.c.call_id)
+            .where(t.c.due <= now(), leasing.unheld(t), not_(its_runs))
+            .order_by(t.c.due)
+            .limit(limit)
+        )
+        held = leasing.held_by(owner, lease_s)
+        taken = [row.call_id for row in await leasing.take(self._db, t.c.call_id, due, held, [t.c.call_id])]
+        if not taken:
+            return ()
+        async with self._db.read() as connection:
+            rows = await connection.execute(select_calls(self._db.tables).where(t.c.call_id.in_(taken)))
+            return [record(row) for row in rows]
+
+    async def renew(self, owner: str, call_ids: Iterable[str], lease_s: float) -> None:
+        """Renew the leases of calls this process works on."""
+        await leasing.renew(
+            self._db, self._t.c.call_id, call_ids, owner=owner, lease_s=lease_s, returning=[self._t.c.call_id]
+        )
+
+    async def release(self, owner: str) -> None:
+        """Give all calls back to whoever comes next."""
+        async with self._db.write() as connection:
+            await leasing.give_back(connection, self._t, owner)
+
+    async def check_later(self, call: CallRecord) -> None:
+        """The CRM did not know (yet): ask again, ever later, for a day."""
+        t = self._t
+        waits = [(t.c.checks == n, wait) for n, wait in enumerate(_CHECK_AFTER_S[1:])]
+        next_check = now() + case(*waits, else_=_CHECK_AFTER_S[-1])
+        too_old = t.c.finished_at < now() - _CHECK_FOR_S
+        async with self._db.write() as connection:
+            await connection.execute(
+                update(t)
+                .where(t.c.call_id == call.call_id)
+                .values(
+                    due=case((too_old, None), else_=next_check), checks=t.c.checks + 1, **leasing.GIVEN_BACK
+                )
+            )
+
+    async def sent(self, call_id: str) -> Sent:
+        """When the ticket's first attempt began, and how long the CRM may still commit one of them.
+
+        An equal call that tries a failed one's ticket again inherits its attempts: they have one key.
+        """
+        a, t, this = self._db.tables.attempts, self._t, self._t.alias("this")
+        key = select(this.c.idempotency_key).where(this.c.call_id == call_id).scalar_subquery()
+        of_ticket = a.c.call_id.in_(select(t.c.call_id).where(t.c.idempotency_key == key))
+        query = select(func.min(a.c.begun_at), func.max(a.c.send_deadline) - now()).where(of_ticket)
+        async with self._db.read() as connection:
+            first_at, settles_in_s = (await connection.execute(query)).one()
+        return Sent(first_at, max(0.0, settles_in_s))
+
+    async def held_by_another(self, call: CallRecord, protocolo: str) -> bool:
+        """Whether a protocolo is another ticket's. Calls equal to this one share theirs."""
+        async with self._db.read() as connection:
+            return await held_by_another(connection, self._t, call, protocolo)
+
+
+async def held_by_another(
+    connection: AsyncConnection, calls: Table, call: CallRecord, protocolo: str
+) -> bool:
+    """See `Recovery.held_by_another`; inside a transaction of whoever asks."""
+    several = calls.c.extra_protocolo.is_not(None)
+    beside = several & ("," + calls.c.extra_protocolo + ",").contains(f",{protocolo},", autoescape=True)
+    shown = or_(calls.c.protocolo == protocolo, beside)
+    mine = select(calls.c.equal_key).where(calls.c.call_id == call.call_id).scalar_subquery()
+    query = select(calls.c.call_id).where(shown, calls.c.call_id != call.call_id, calls.c.equal_key != mine)
+    return (await connection.execute(query.limit(1))).first() is not None

@@ -1,0 +1,68 @@
+"""Reading rows of the ledger, inside a transaction of whoever asks."""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Select, exists, not_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from worker.errors import StoreError
+from worker.model import CallRecord, CallState
+from worker.store.schema import WATCHING, Tables
+
+
+async def get(connection: AsyncConnection, tables: Tables, call_id: str, *, lock: bool = False) -> CallRecord:
+    """A recorded call; locked, nobody else changes it before this transaction ends.
+
+    Raises `StoreError` when there is none: whoever asks holds an id from the ledger.
+    """
+    which = tables.calls.c.call_id == call_id
+    if lock:
+        # Apart from reading: a statement that waited for the lock sees other tables as they were before.
+        await connection.execute(select(tables.calls.c.call_id).where(which).with_for_update())
+    found = await find(connection, tables, which)
+    if found is None:
+        raise StoreError("a recorded call is missing")
+    return found
+
+
+async def find(connection: AsyncConnection, tables: Tables, which: ColumnElement[bool]) -> CallRecord | None:
+    """The first call of these, or None."""
+    row = (await connection.execute(select_calls(tables).where(which))).first()
+    return None if row is None else record(row)
+
+
+def select_calls(tables: Tables) -> Select[Any]:
+    """Calls as `record` reads them. `uncertain`: an attempt is open, or ended without being sure."""
+    # An alias of its own, so that a query which joins the runs as well means two different rows.
+    t, a, r = tables.calls, tables.attempts, tables.runs.alias("its_run")
+    uncertain = exists().where(a.c.call_id == t.c.call_id, a.c.certain.is_not(True))
+    watched = exists().where(r.c.run_id == t.c.run_id, r.c.state == WATCHING)
+    return select(t, uncertain.label("uncertain"), not_(watched).label("run_gone"))
+
+
+def record(row: Row[Any]) -> CallRecord:
+    """One row of `select_calls`."""
+    return CallRecord(
+        call_id=row.call_id,
+        run_id=row.run_id,
+        conversation_id=row.conversation_id,
+        tool=row.tool,
+        state=CallState(row.state),
+        attempts=row.attempts,
+        maybe_sent=bool(row.maybe_sent or row.uncertain),
+        idempotency_key=row.idempotency_key,
+        body=row.body,
+        equal_to=row.equal_to,
+        setor=row.setor,
+        motivo=row.motivo,
+        departamento=row.departamento,
+        protocolo=row.protocolo,
+        error=row.error,
+        answer=row.answer,
+        answered_success=row.answered_success,
+        retry_from=row.retry_from,
+        retrying=row.retrying,
+        owner=row.owner,
+        run_gone=bool(row.run_gone),
+        received_at=row.received_at,
+    )

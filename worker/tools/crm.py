@@ -1,0 +1,136 @@
+"""The CRM: one ticket per call, and what can be known of it after a doubtful attempt (contract §4)."""
+
+import json
+import re
+from dataclasses import dataclass, field
+
+from worker.errors import BeingConfirmed, CrmRefused, CrmUnavailable, InternalError, MissingProtocolo
+from worker.guard import Delivered, Guard, Undelivered
+from worker.model import CallRecord, CallState, Outcome
+from worker.personal import Personal
+from worker.ports import Attempts
+from worker.tools.lookup import Absent, Lookup, Sought
+
+
+@dataclass(frozen=True, slots=True)
+class CrmSettings:
+    """Where tickets are opened (contract §2). `protocol_pattern` is searched for in a protocolo.
+
+    `idempotent`: the CRM opens one ticket per `Idempotency-Key`, so what may have been sent may go again.
+    """
+
+    url: str = field(repr=False)
+    protocol_pattern: str
+    idempotent: bool
+    auth_header: tuple[str, str] | None = field(default=None, repr=False)
+
+
+class Crm:
+    """Opens tickets behind the guard; with a lookup, what is in doubt is looked up before it goes again."""
+
+    def __init__(self, guard: Guard, settings: CrmSettings, lookup: Lookup | None = None) -> None:
+        self._guard = guard
+        self._settings = settings
+        self._lookup = lookup
+        self._pattern = re.compile(settings.protocol_pattern)
+
+    async def open(self, call: CallRecord, attempts: Attempts) -> Outcome:
+        """Open the ticket that `call.body` describes, whatever earlier owners may have sent of it."""
+        if call.body is None or call.idempotency_key is None:
+            raise InternalError
+        doubtful, certain = call.maybe_sent, not call.maybe_sent
+        while True:
+            if doubtful and (known := await self._known(call, attempts)):
+                return known
+            delivery = await self._guard.post(
+                self._settings.url,
+                call.body.reveal().encode(),
+                self._headers(call.idempotency_key),
+                attempts,
+            )
+            if isinstance(delivery, Delivered):
+                return await self._accepted(delivery, call, attempts)
+            certain = certain and delivery.certain
+            if delivery.certain or self._lookup is None:
+                return self._not_accepted(delivery, certain=certain)
+            doubtful = True
+
+    async def recheck(self, call: CallRecord, attempts: Attempts) -> Outcome | None:
+        """Look up a ticket in doubt once more; None while the CRM does not know."""
+        if self._lookup is None:
+            return None
+        found = await self._find(self._lookup, call, attempts)
+        if isinstance(found, str):
+            return Outcome(CallState.DONE, protocolo=found, certain=False)
+        settled = (await attempts.sent()).settles_in_s == 0
+        if found is Absent.ABSENT and settled and call.state is CallState.UNKNOWN:
+            return Outcome(CallState.FAILED, CrmUnavailable.code, certain=False)
+        return None
+
+    # ------------------------------------------------------------------------------------ what is in doubt
+
+    async def _known(self, call: CallRecord, attempts: Attempts) -> Outcome | None:
+        """What became of what may have been sent; None when it may be sent (again)."""
+        if self._lookup is None:
+            return None if self._settings.idempotent else _UNCONFIRMED
+        found = await self._find_when_settled(self._lookup, call, attempts)
+        if isinstance(found, str):
+            return Outcome(CallState.DONE, protocolo=found, certain=False)
+        return _UNCONFIRMED if found is Absent.NOT_KNOWN else None
+
+    async def _find_when_settled(self, lookup: Lookup, call: CallRecord, attempts: Attempts) -> str | Absent:
+        """A find counts at once; that there is none, only when the CRM cannot commit any more."""
+        early = (await attempts.sent()).settles_in_s > 0
+        found = await self._find(lookup, call, attempts)
+        if isinstance(found, str) or not early:
+            return found
+        await attempts.settled()
+        return await self._find(lookup, call, attempts)
+
+    async def _find(self, lookup: Lookup, call: CallRecord, attempts: Attempts) -> str | Absent:
+        if call.body is None:
+            return Absent.NOT_KNOWN
+        document = Personal(json.loads(call.body.reveal())["documento"])
+        since = (await attempts.sent()).first_at
+        sought = Sought(document, call.setor or "", call.motivo or "", since)
+        return await lookup.find(sought, attempts.held_by_another)
+
+    # -------------------------------------------------------------------------------------- what came back
+
+    async def _accepted(self, delivery: Delivered, call: CallRecord, attempts: Attempts) -> Outcome:
+        found: str | Absent | None = _protocolo(delivery.body)
+        if not (isinstance(found, str) and found.isprintable() and self._pattern.search(found)):
+            found = await self._find(self._lookup, call, attempts) if self._lookup else None
+        if isinstance(found, str):
+            return Outcome(CallState.DONE, protocolo=found, certain=False)
+        return Outcome(CallState.NO_PROTOCOL, MissingProtocolo.code, certain=False)
+
+    def _not_accepted(self, delivery: Undelivered, *, certain: bool) -> Outcome:
+        if not certain and self._lookup is None and not self._settings.idempotent:
+            return _UNCONFIRMED
+        error = CrmRefused if delivery.refused else CrmUnavailable
+        return Outcome(CallState.FAILED, error.code, certain=certain)
+
+    def _headers(self, idempotency_key: str) -> dict[str, str]:
+        headers = {"Content-Type": "application/json; charset=utf-8", "Idempotency-Key": idempotency_key}
+        if self._settings.auth_header:
+            name, value = self._settings.auth_header
+            headers[name] = value
+        return headers
+
+
+_UNCONFIRMED = Outcome(CallState.UNKNOWN, BeingConfirmed.code, certain=False)
+"""Something may have been opened, and nobody can tell (now)."""
+
+
+def _protocolo(answer: bytes) -> str | None:
+    """The protocolo of the CRM's answer, if it has the shape of contract §4."""
+    try:
+        # Numbers stay the text they are: a protocolo may be longer than a float is exact.
+        found = json.loads(answer, parse_int=str, parse_float=str)
+    except (ValueError, RecursionError):
+        return None
+    match found:
+        case [{"data": [{"resposta": [{"protocolo": str(protocolo)}, *_]}, *_]}, *_]:
+            return protocolo
+    return None
