@@ -13,6 +13,7 @@ from openai.types.beta.agent_session_input_param import SessionInputParamAgentSe
 from worker.errors import PlatformError, PlatformUnavailable, RunGone
 from worker.model import Answer, Look, RunRef, Sight, ThreadRule, ToolCall, Traits
 from worker.platforms import wire
+from worker.platforms.entra import EntraToken
 
 _ENDINGS = {"idle": "ociosa", "failed": "falhou", "budget_reached": "limite_de_gasto"}
 """A session at its spending limit is paused until somebody raises that: then it is found at work again."""
@@ -41,7 +42,7 @@ class AgentsPlatform:
     def __init__(
         self,
         *,
-        api_key: str,
+        api_key: str | EntraToken,
         base_url: str | None = None,
         api_version: str | None = None,
         assistant_ids: Collection[str] = (),

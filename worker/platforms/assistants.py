@@ -10,6 +10,7 @@ from openai.types.beta.threads.run_submit_tool_outputs_params import ToolOutput
 from worker.errors import PlatformGone, PlatformUnavailable, RunGone
 from worker.model import Answer, Look, RunRef, Sight, ThreadRule, ToolCall, Traits
 from worker.platforms import wire
+from worker.platforms.entra import EntraToken
 
 _ENDINGS = {
     "completed": (Sight.ENDED, "concluida"),
@@ -30,7 +31,7 @@ class AssistantsPlatform:
     def __init__(
         self,
         *,
-        api_key: str,
+        api_key: str | EntraToken,
         base_url: str | None = None,
         api_version: str | None = None,
         assistant_ids: Collection[str] = (),

@@ -10,6 +10,7 @@ from worker import logs
 from worker.errors import PlatformRefused, PlatformUnavailable, RunGone
 from worker.model import Answer, Look, RunRef, Sight, ThreadRule, ToolCall, Traits
 from worker.platforms import continuation, wire
+from worker.platforms.entra import EntraToken
 
 Json = dict[str, Any]
 
@@ -44,7 +45,7 @@ class ResponsesPlatform:
     def __init__(
         self,
         *,
-        api_key: str,
+        api_key: str | EntraToken,
         base_url: str | None = None,
         api_version: str | None = None,
         timeout_s: float = 20.0,

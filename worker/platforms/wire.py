@@ -21,6 +21,7 @@ from openai import APIStatusError, AsyncOpenAI, DefaultAioHttpClient
 from worker.errors import PlatformError, PlatformRefused, PlatformUnavailable, RunGone
 from worker.model import ToolCall
 from worker.personal import Personal
+from worker.platforms.entra import EntraToken
 
 if TYPE_CHECKING:
     from openai._legacy_response import LegacyAPIResponse  # what with_raw_response gives; exported nowhere
@@ -44,7 +45,7 @@ class Connection:
     def __init__(
         self,
         *,
-        api_key: str,
+        api_key: str | EntraToken,
         base_url: str | None = None,
         api_version: str | None = None,
         beta: str | None = None,
@@ -53,6 +54,7 @@ class Connection:
     ) -> None:
         """`beta`: the protocol's `OpenAI-Beta`; `passing`: what a 400 says that a later look explains."""
         url = base_url or _OPENAI
+        self._api_key = api_key
         self.host = urlsplit(url).hostname or ""
         self.at_openai = f".{self.host}".endswith(".api.openai.com")
         self._passing = passing
@@ -111,6 +113,8 @@ class Connection:
     async def aclose(self) -> None:
         """Close the connections."""
         await self.client.close()
+        if isinstance(self._api_key, EntraToken):
+            await self._api_key.aclose()
 
 
 # --------------------------------------------------------------------------------------- reading an answer

@@ -61,6 +61,8 @@ def _missing_for_run(raw: Mapping[str, str]) -> list[str]:
     problems = [
         f"{name} não está definida: {hint}" for name, hint in _NEEDED_BY_RUN.items() if name not in raw
     ]
+    if raw.get("OPENAI_AUTH") == "entra":
+        problems = [problem for problem in problems if not problem.startswith("OPENAI_API_KEY")]
     serves = raw.get("HTTP_PORT") != "0"
     if serves and "API_TOKEN" not in raw and not is_loopback(raw.get("HTTP_HOST", "127.0.0.1")):
         problems.append(

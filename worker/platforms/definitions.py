@@ -1,0 +1,178 @@
+"""Assistants, agents and sessions as stored definitions, raw: what `sync-schema` and the doctor read.
+
+The SDK's generic calls, because its models would drop or invent fields of tools that are not ours.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+import httpx2
+
+from worker.errors import PlatformGone, PlatformRefused, PlatformUnavailable, RunGone
+from worker.platforms import api_key, wire
+from worker.settings import Settings
+
+Json = dict[str, Any]
+
+_TIMEOUT_S = 30.0
+
+
+class Envelope(NamedTuple):
+    """How a platform's tool holds a function: in a `function` of its own or flat; with `strict` or without."""
+
+    nested: bool
+    strict: bool
+
+    def wrap(self, function: Json, *, strict: bool) -> Json:
+        """The tool that offers this function."""
+        held = {**function, "strict": True} if strict else function
+        return {"type": "function", "function": held} if self.nested else {"type": "function", **held}
+
+    def unwrap(self, tool: Json) -> Json | None:
+        """The function a tool offers, flat; None for a tool of another kind."""
+        if tool.get("type") != "function":
+            return None
+        if not self.nested:
+            return {name: value for name, value in tool.items() if name != "type"}
+        function = tool.get("function")
+        return function if isinstance(function, dict) else None
+
+
+ENVELOPES: Mapping[str, Envelope] = {
+    "assistants": Envelope(nested=True, strict=True),
+    "agents": Envelope(nested=False, strict=False),
+    "responses": Envelope(nested=False, strict=True),
+}
+"""By `PLATFORM`."""
+
+
+def connect(settings: Settings) -> "Stored | None":
+    """Where the configured platform stores assistants; None where it stores none."""
+    match settings.PLATFORM:
+        case "assistants":
+            return Assistants(connection(settings, beta="assistants=v2"))
+        case "agents":
+            return Agents(connection(settings, beta="agents=v1"))
+    return None
+
+
+def connection(settings: Settings, *, beta: str | None = None) -> wire.Connection:
+    """A connection to the configured platform; `beta` is the `OpenAI-Beta` of its protocol."""
+    return wire.Connection(
+        api_key=api_key(settings),
+        base_url=settings.OPENAI_BASE_URL,
+        api_version=settings.OPENAI_API_VERSION,
+        beta=beta,
+        timeout_s=_TIMEOUT_S,
+    )
+
+
+class Stored:
+    """Implements `worker.schema_sync.Definitions` for one kind of object."""
+
+    path: str
+    envelope: Envelope
+
+    def __init__(self, connection: wire.Connection) -> None:
+        self._connection = connection
+        self.host = connection.host
+
+    async def read(self, identifier: str) -> Json:
+        """The definition as the server sends it."""
+        return self._definition((await self._get(self._path(identifier))).body)
+
+    async def write(self, identifier: str, changes: Json) -> None:
+        """Replace these top-level fields; `tools` is the whole list. The last writer wins."""
+        await self._connection.ask(self._post(self._path(identifier), changes))
+
+    def complete(self, definition: Json) -> bool:
+        """Whether its tools were shown with everything that writing them back needs."""
+        return True
+
+    async def served(self) -> bool:
+        """Whether this base URL serves the protocol at all. Raises `PlatformError`."""
+        try:
+            await self._get(f"{self.path}?limit=1")
+        except RunGone:
+            return False
+        except PlatformRefused as refusal:
+            if refusal.status != 405:
+                raise
+            return False
+        return True
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._connection.aclose()
+
+    def _definition(self, body: Json) -> Json:
+        tools = body.get("tools", ...)
+        if tools is None:
+            return {**body, "tools": []}
+        if isinstance(tools, list) and all(isinstance(tool, dict) for tool in tools):
+            return body
+        raise PlatformUnavailable(200)  # written on this ground, the tools we cannot see would be gone
+
+    def _path(self, identifier: str) -> str:
+        if not wire.addressable(identifier):
+            raise RunGone
+        return f"{self.path}/{quote(identifier, safe='')}"
+
+    async def _get(self, path: str) -> wire.Reply:
+        return await self._connection.ask(self._connection.client.get(path, cast_to=httpx2.Response))
+
+    async def _post(self, path: str, body: Json) -> httpx2.Response:
+        # Escaped, so that a lone surrogate in a tool that is not ours travels as it came.
+        content = json.dumps(body, allow_nan=False).encode()
+        return await self._connection.client.post(path, cast_to=httpx2.Response, content=content)
+
+
+class Assistants(Stored):
+    """The Assistants protocol's assistants."""
+
+    path = "/assistants"
+    envelope = ENVELOPES["assistants"]
+
+    async def _get(self, path: str) -> wire.Reply:
+        """Raises `PlatformGone` where OpenAI answers 404: it does so for the whole protocol."""
+        try:
+            return await super()._get(path)
+        except RunGone:
+            if self._connection.at_openai:
+                raise PlatformGone(404) from None
+            raise
+
+
+class Agents(Stored):
+    """The Agents API's saved agents. A change reaches the sessions created after it."""
+
+    path = "/agents"
+    envelope = ENVELOPES["agents"]
+
+    @property
+    def sessions(self) -> "Sessions":
+        """The live ones, over the same connection."""
+        return Sessions(self._connection)
+
+
+class Sessions(Stored):
+    """The Agents API's sessions: the definition is the session's own copy of its agent."""
+
+    path = "/agents/sessions"
+    envelope = ENVELOPES["agents"]
+
+    async def write(self, identifier: str, changes: Json) -> None:
+        """Functions change with the next call of the model."""
+        await super().write(identifier, {"agent": changes})
+
+    def complete(self, definition: Json) -> bool:
+        """False with an MCP server: its credentials are never shown, and would be gone."""
+        return all(tool.get("type") != "mcp" for tool in definition["tools"])
+
+    def _definition(self, body: Json) -> Json:
+        agent = body.get("agent")
+        if not isinstance(agent, dict):
+            raise PlatformUnavailable(200)
+        return super()._definition(agent)
