@@ -10,6 +10,7 @@ from collections.abc import Coroutine, Iterable
 from typing import Any
 
 from worker import logs, narration
+from worker.attempts import CallAttempts, Sending
 from worker.errors import (
     OUTCOME_ERRORS,
     BeingConfirmed,
@@ -22,7 +23,7 @@ from worker.errors import (
     Withdrawn,
 )
 from worker.lease import LEASE_S, Lease
-from worker.model import CallRecord, CallState, Conversation, Intent, Outcome, Rejection, Run, Sent, ToolCall
+from worker.model import CallRecord, CallState, Conversation, Intent, Outcome, Rejection, Run, ToolCall
 from worker.personal import Personal
 from worker.ports import Clock, Ledger, Tool
 
@@ -49,12 +50,11 @@ class Dispatcher:
         self._other = self._tools.get("*")
         self._ledger = ledger
         self._lease = lease
-        self._send_window_s = send_window_s
         self._clock = clock
+        self._sending = Sending(ledger, lease, clock, send_window_s)
         self._work: dict[str, asyncio.Task[CallRecord | None]] = {}
         self._writes: set[asyncio.Task[CallRecord]] = set()
         self._tasks: asyncio.TaskGroup | None = None
-        self._stopping = False
 
     def start(self, tasks: asyncio.TaskGroup) -> None:
         """Work from now on belongs to this group: a failure to record ends the daemon with it."""
@@ -62,7 +62,7 @@ class Dispatcher:
 
     def stop(self) -> None:
         """Begin no attempt from now on; what is in flight goes on."""
-        self._stopping = True
+        self._sending.stopping = True
 
     @property
     def working(self) -> frozenset[asyncio.Task[CallRecord | None]]:
@@ -93,7 +93,7 @@ class Dispatcher:
     async def reconcile(self) -> None:
         """Go on with calls whose process or run is gone, and with those a person wants tried again."""
         free = MAX_RECONCILED - len(self._work)
-        if free > 0 and not self._stopping:
+        if free > 0 and not self._sending.stopping:
             for record in await self._ledger.claim(self._lease.owner, free, LEASE_S):
                 self._begin(record)
 
@@ -119,7 +119,7 @@ class Dispatcher:
             late = self._clock.monotonic() >= deadline
             if record.answer is not None or record.owner == self._lease.owner or late:
                 return record
-            await self._pause(_FOLLOW_S)
+            await self._sending.pause(_FOLLOW_S)
 
     async def _answer_at_deadline(self, record: CallRecord) -> CallRecord:
         record = await self._ledger.answer_at_deadline(
@@ -192,14 +192,14 @@ class Dispatcher:
         if record.waits:
             return await self._followed(record)
         if not record.state.open:
-            return record, await self._tool(record).recheck(record, _Attempts(self, record))
+            return record, await self._tool(record).recheck(record, CallAttempts(record, self._sending))
         if record.orphaned:
             return record, Outcome(CallState.FAILED, RunEnded.code)
         return record, await self._perform(record)
 
     async def _followed(self, record: CallRecord) -> tuple[CallRecord, Outcome]:
         while (first := await self._ledger.get(record.equal_to or "")).state.open:
-            await self._pause(_FOLLOW_S)
+            await self._sending.pause(_FOLLOW_S)
         output = first.answer if first.answered_success else None
         return first, Outcome(first.state, first.error, first.protocolo, output=output)
 
@@ -210,14 +210,8 @@ class Dispatcher:
             raise UnknownTool
         return tool
 
-    async def _pause(self, seconds: float) -> None:
-        """Wait, but not while stopping. Raises `Withdrawn`."""
-        if self._stopping:
-            raise Withdrawn("stopping")
-        await self._clock.sleep(seconds)
-
     async def _perform(self, record: CallRecord) -> Outcome:
-        attempts = _Attempts(self, record)
+        attempts = CallAttempts(record, self._sending)
         try:
             return await self._tool(record).perform(record, attempts)
         except (Withdrawn, StoreError):
@@ -242,79 +236,6 @@ class Dispatcher:
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
         return await asyncio.shield(task)
-
-    # ----------------------------------------------------------------------- what attempts ask and report
-
-    async def begin_attempt(self, record: CallRecord, attempt: int) -> None:
-        """See `ports.Attempts.begin`."""
-        if self._stopping or not self._lease.holds():
-            raise Withdrawn("this process sends nothing any more")
-        begun = await self._ledger.begin_attempt(
-            record, attempt, owner=self._lease.owner, send_window_s=self._send_window_s
-        )
-        if not begun:
-            raise Withdrawn("the call went on without us")
-        if attempt == 1:
-            narration.sending(record)
-
-    async def end_attempt(self, record: CallRecord, attempt: int, *, certain: bool, detail: str) -> None:
-        """See `ports.Attempts.end`."""
-        narration.attempt_failed(record, attempt, detail)
-        await self._ledger.end_attempt(record.call_id, attempt, certain=certain, detail=detail)
-
-    async def await_settled(self, record: CallRecord) -> None:
-        """See `ports.Attempts.settled`."""
-        while (wait := (await self._ledger.sent(record.call_id)).settles_in_s) > 0:
-            await self._pause(min(wait, 1.0))
-
-    async def sent(self, record: CallRecord) -> Sent:
-        """See `ports.Attempts.sent`."""
-        return await self._ledger.sent(record.call_id)
-
-    async def held_by_another(self, record: CallRecord, protocolo: str) -> bool:
-        """See `ports.Attempts.held_by_another`."""
-        return await self._ledger.held_by_another(record, protocolo)
-
-    def alive(self) -> bool:
-        """See `ports.Attempts.alive`."""
-        return self._lease.holds()
-
-
-class _Attempts:
-    """Implements `ports.Attempts` for one call."""
-
-    def __init__(self, dispatcher: Dispatcher, record: CallRecord) -> None:
-        self._dispatcher = dispatcher
-        self._record = record
-        self._last = record.attempts
-
-    @property
-    def used(self) -> int:
-        return self._last - self._record.retry_from
-
-    @property
-    def begun(self) -> bool:
-        """Whether this work has begun an attempt."""
-        return self._last > self._record.attempts
-
-    def alive(self) -> bool:
-        return self._dispatcher.alive()
-
-    async def begin(self) -> None:
-        await self._dispatcher.begin_attempt(self._record, self._last + 1)
-        self._last += 1
-
-    async def end(self, *, certain: bool, detail: str) -> None:
-        await self._dispatcher.end_attempt(self._record, self._last, certain=certain, detail=detail)
-
-    async def sent(self) -> Sent:
-        return await self._dispatcher.sent(self._record)
-
-    async def settled(self) -> None:
-        await self._dispatcher.await_settled(self._record)
-
-    async def held_by_another(self, protocolo: str) -> bool:
-        return await self._dispatcher.held_by_another(self._record, protocolo)
 
 
 def _told(error: ToolError) -> Personal:
