@@ -1,0 +1,295 @@
+"""The same loop on platforms of other kinds, and calls that outlive their process."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+
+import pytest
+
+from tests.fakes import COMPLETED, WORKING, FakePlatform, asks, call, until
+from tests.unit.loop_harness import Harness
+from worker import steps
+from worker.errors import PlatformUnavailable
+from worker.model import Answer, CallRecord, CallState, Outcome, RunRef, RunState, ThreadRule, Traits
+from worker.ports import Attempts
+from worker.store.store import Store
+
+PROTOCOLO = "2510271534789012"
+TOLD = {"success": True, "protocolo": PROTOCOLO}
+
+
+@pytest.fixture
+async def harness(store: Store) -> AsyncIterator[Harness]:
+    made = Harness(store)
+    await made.conversation()
+    return made
+
+
+def driven(harness: Harness, **traits: object) -> FakePlatform:
+    harness.platform.traits = replace(harness.platform.traits, **traits)
+    return harness.platform
+
+
+class Chain(FakePlatform):
+    """Each submit makes a new run; the old one goes on showing its calls, whatever was submitted."""
+
+    traits = Traits(ThreadRule.OPTIONAL, new_run_per_round=True)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.again: list[bool] = []
+        self.made = 0
+        self.untraceable = False
+
+    async def submit(self, ref: RunRef, answers: Sequence[Answer], *, again: bool = False) -> RunRef | None:
+        self.again.append(again)
+        fault, taken = self.submit_faults.popleft() if self.submit_faults else (None, True)
+        if taken:
+            self.submitted.append((ref.run_id, tuple(answers)))
+            self.made += 1
+        if fault:
+            raise fault
+        return None if self.untraceable else RunRef(f"resp_{self.made}", ref.thread_id)
+
+
+async def test_an_answer_is_submitted_as_soon_as_it_is_known(harness: Harness) -> None:
+    slow_may_end = asyncio.Event()
+
+    async def perform(record: CallRecord, attempts: Attempts) -> Outcome:
+        if record.body and "oi 1" in record.body.reveal():
+            await slow_may_end.wait()
+        return Outcome(CallState.DONE, protocolo=PROTOCOLO)
+
+    class Sessions(FakePlatform):
+        async def submit(self, ref: RunRef, answers: Sequence[Answer], *, again: bool = False) -> None:
+            self.submitted.append((ref.run_id, tuple(answers)))
+            if len(self.submitted) == 2:
+                self.scripts[ref.run_id].popleft()
+
+    harness.platform = Sessions()
+    driven(harness, one_by_one=True)
+    harness.tool.performance = perform
+    harness.platform.script("run_1", asks(call(1), call(2)), COMPLETED)
+    await harness.announce()
+    serving = asyncio.create_task(harness.worker().run_until_idle())
+    await until(lambda: len(harness.platform.submitted) == 1)
+    assert harness.platform.submitted[0][1][0].platform_call_id == "call_2"
+    slow_may_end.set()
+    await serving
+    assert harness.platform.outputs("run_1") == [TOLD, TOLD]
+
+
+async def test_an_accepted_answer_not_yet_applied_is_not_sent_again_at_once(harness: Harness) -> None:
+    class Slow(FakePlatform):
+        """Accepts, and shows the call five times more before it applies the answer."""
+
+        shown = 0
+
+        async def inspect(self, ref: RunRef):  # type: ignore[no-untyped-def]  # as the fake's own
+            if self.submitted:
+                self.shown += 1
+                if self.shown > 5:
+                    return COMPLETED
+            return await super().inspect(ref)
+
+        async def submit(self, ref: RunRef, answers: Sequence[Answer], *, again: bool = False) -> None:
+            self.submitted.append((ref.run_id, tuple(answers)))
+
+    harness.platform = Slow()
+    harness.platform.script("run_1", asks(call(1)))
+    await harness.announce()
+    await harness.worker().run_until_idle()
+    assert len(harness.platform.submitted) == 1
+
+
+async def test_an_accepted_answer_that_is_never_applied_is_sent_again(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps, "APPLY_S", 0.0)
+
+    class Deaf(FakePlatform):
+        async def submit(self, ref: RunRef, answers: Sequence[Answer], *, again: bool = False) -> None:
+            self.submitted.append((ref.run_id, tuple(answers)))
+            if len(self.submitted) == 2:
+                self.scripts[ref.run_id].popleft()
+
+    harness.platform = Deaf()
+    harness.platform.script("run_1", asks(call(1)), COMPLETED)
+    await harness.announce()
+    await harness.worker().run_until_idle()
+    first, second = harness.platform.submitted
+    assert first == second
+    assert len(harness.tool.performed) == 1
+
+
+async def test_an_end_seen_too_soon_after_the_announcement_counts_as_working(harness: Harness) -> None:
+    driven(harness, settling_s=15.0)
+    harness.platform.script("run_1", COMPLETED)
+    await harness.announce()
+    worker = harness.worker()
+    serving = asyncio.create_task(worker.run())
+    await until(lambda: len(harness.platform.looks) > 3)
+    assert (await harness.store.records.run("run_1")).state is RunState.WATCHING
+    harness.platform.script("run_1", asks(call(1)), COMPLETED)
+    await until(lambda: bool(harness.platform.submitted))
+    worker.stop()
+    await serving
+    await harness.worker().run_until_idle()
+    assert (await harness.store.records.run("run_1")).state is RunState.ENDED
+
+
+async def test_a_run_that_never_ends_is_lost_after_our_own_deadline(harness: Harness) -> None:
+    driven(harness, life_s=0.0)
+    harness.platform.script("run_1", WORKING)
+    await harness.announce()
+    await harness.worker().run_until_idle()
+    run = await harness.store.records.run("run_1")
+    assert (run.state, run.reason) == (RunState.LOST, "prazo_esgotado")
+
+
+async def test_the_watch_moves_to_the_new_run_in_one_step(harness: Harness) -> None:
+    chain = Chain()
+    harness.platform = chain
+    chain.script("run_1", WORKING, asks(call(1)))
+    chain.script("resp_1", asks(call(2)))
+    chain.script("resp_2", COMPLETED)
+    await harness.announce()
+    await harness.worker().run_until_idle()
+    seen = [await harness.store.records.run(run_id) for run_id in ("run_1", "resp_1", "resp_2")]
+    assert [(run.state, run.reason, run.continues_as) for run in seen] == [
+        (RunState.ENDED, "continua", "resp_1"),
+        (RunState.ENDED, "continua", "resp_2"),
+        (RunState.ENDED, "concluida", None),
+    ]
+    assert all(call.submitted_at for run in seen for call in run.calls)
+    assert chain.again == [False, False]
+
+
+async def test_a_submit_whose_outcome_is_not_known_is_made_again_and_said_so(harness: Harness) -> None:
+    chain = Chain()
+    harness.platform = chain
+    chain.script("run_1", asks(call(1)))
+    chain.script("resp_1", COMPLETED)
+    chain.script("resp_2", COMPLETED)
+    chain.submit_faults.append((PlatformUnavailable(), True))
+    await harness.announce()
+    await harness.worker().run_until_idle()
+    assert chain.again == [False, True]
+    assert len(harness.tool.performed) == 1
+    assert (await harness.store.records.run("run_1")).continues_as == "resp_2"
+
+
+async def test_a_continuation_that_nobody_can_name_ends_the_watch_with_the_answers_given(
+    harness: Harness,
+) -> None:
+    chain = Chain()
+    chain.untraceable = True
+    harness.platform = chain
+    chain.script("run_1", asks(call(1)))
+    await harness.announce()
+    await harness.worker().run_until_idle()
+    run = await harness.store.records.run("run_1")
+    assert (run.state, run.reason) == (RunState.ENDED, "continuacao_desconhecida")
+    assert run.calls[0].submitted_at is not None
+
+
+async def test_rounds_are_counted_over_the_runs_of_one_conversation(harness: Harness) -> None:
+    from tests.unit.loop_harness import LIMITS
+
+    chain = Chain()
+    harness.platform = chain
+    chain.script("run_1", asks(call(1)))
+    chain.script("resp_1", asks(call(2)))
+    chain.script("resp_2", asks(call(3)))
+    await harness.announce()
+    await harness.worker(limits=replace(LIMITS, max_rounds=2)).run_until_idle()
+    run = await harness.store.records.run("resp_2")
+    assert (run.state, run.reason) == (RunState.LOST, "rodadas_demais")
+
+
+# ------------------------------------------------------------------------------------------ reconciliation
+
+
+async def test_a_call_whose_process_died_after_its_run_was_lost_is_brought_to_its_end(
+    harness: Harness,
+) -> None:
+    harness.platform.script("run_1", asks(call(1)))
+    await harness.announce()
+    sent = asyncio.Event()
+
+    async def never_answers(record: CallRecord, attempts: Attempts) -> Outcome:
+        await attempts.begin()
+        sent.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    harness.tool.performance = never_answers
+    dying = asyncio.create_task(harness.worker().run())
+    await sent.wait()
+    dying.cancel()
+    await asyncio.wait({dying})
+    runs = harness.store.database.tables.runs
+    async with harness.store.database.write() as connection:
+        await connection.execute(runs.update().values(state=RunState.LOST))
+
+    async def opens(record: CallRecord, attempts: Attempts) -> Outcome:
+        assert record.maybe_sent
+        await attempts.begin()
+        return Outcome(CallState.DONE, protocolo=PROTOCOLO)
+
+    harness.tool.performance = opens
+    await harness.worker().run_until_idle()
+    (kept,) = (await harness.store.records.run("run_1")).calls
+    assert (kept.state, kept.protocolo, len(kept.attempts)) == (CallState.DONE, PROTOCOLO, 2)
+
+
+async def test_a_call_never_sent_whose_run_is_gone_fails_and_is_not_sent(harness: Harness) -> None:
+    harness.platform.script("run_1", asks(call(1)))
+    await harness.announce()
+    arrived = asyncio.Event()
+
+    async def hesitates(record: CallRecord, attempts: Attempts) -> Outcome:
+        arrived.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    harness.tool.performance = hesitates
+    dying = asyncio.create_task(harness.worker().run())
+    await arrived.wait()
+    dying.cancel()
+    await asyncio.wait({dying})
+    runs = harness.store.database.tables.runs
+    async with harness.store.database.write() as connection:
+        await connection.execute(runs.update().values(state=RunState.LOST))
+    harness.tool.performed.clear()
+    await harness.worker().run_until_idle()
+    (kept,) = (await harness.store.records.run("run_1")).calls
+    assert (kept.state, kept.error) == (CallState.FAILED, "execucao_encerrada")
+    assert harness.tool.performed == []
+
+
+async def test_another_try_that_an_operator_wants_keeps_the_given_answer(harness: Harness) -> None:
+    async def fails(record: CallRecord, attempts: Attempts) -> Outcome:
+        await attempts.begin()
+        await attempts.end(certain=True, detail="connect")
+        return Outcome(CallState.FAILED, "crm_indisponivel")
+
+    harness.tool.performance = fails
+    harness.platform.script("run_1", asks(call(1)), COMPLETED)
+    await harness.announce()
+    await harness.worker().run_until_idle()
+    (failed,) = (await harness.store.records.run("run_1")).calls
+    used: list[int] = []
+
+    async def opens(record: CallRecord, attempts: Attempts) -> Outcome:
+        used.append(attempts.used)
+        await attempts.begin()
+        return Outcome(CallState.DONE, protocolo=PROTOCOLO)
+
+    harness.tool.performance = opens
+    await harness.store.operators.retry(failed.call_id)
+    await harness.worker().run_until_idle()
+    (kept,) = (await harness.store.records.run("run_1")).calls
+    assert (kept.state, kept.protocolo) == (CallState.DONE, PROTOCOLO)
+    assert used == [0]
+    assert (await harness.store.calls.get(failed.call_id)).answered_success is False
