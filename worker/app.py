@@ -6,7 +6,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from worker import __version__, logs
+from worker import __version__, logs, metrics
 from worker.catalog import Catalog
 from worker.clock import SystemClock
 from worker.dispatch import Dispatcher
@@ -132,6 +132,7 @@ def build_tools(
     """
     guard = Guard(_policy(settings), clock)
     stack.push_async_callback(guard.aclose)
+    metrics.breaker_open.set_function(lambda: guard.breaker_state != "closed")
     crm = Crm(guard, _crm(settings), _lookup(settings, stack))
     tools: list[Tool] = [AbrirTicketCrm(catalog, crm), TransferirParaHumano(catalog)]
     if settings.TOOL_FORWARD_URL and settings.BOT_WEBHOOK_SECRET:

@@ -62,7 +62,7 @@ class CallAttempts:
             narration.sending(self._call)
 
     async def end(self, *, certain: bool, detail: str) -> None:
-        narration.attempt_failed(self._call, self._last, detail)
+        narration.attempt_failed(self._call, self._last, detail, certain=certain)
         await self._sending.ledger.end_attempt(self._call.call_id, self._last, certain=certain, detail=detail)
 
     async def sent(self) -> Sent:

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 
+from worker import metrics
 from worker.discovery import Discovery
 from worker.dispatch import Dispatcher
 from worker.errors import StoreError
@@ -38,6 +39,7 @@ class Worker:
         limits: LoopLimits,
         clock: Clock,
     ) -> None:
+        self._platform = platform
         self._runs = runs
         self._dispatcher = dispatcher
         self._lease = lease
@@ -99,6 +101,11 @@ class Worker:
         self._watches.announced(run_id)
         self._woken.set()
 
+    async def thread_of(self, run_id: str) -> str | None:
+        """The thread of a run nobody announced: one more platform read. Raises `PlatformError`s."""
+        await self._reads.take()
+        return await self._platform.thread_of(run_id)
+
     def alive(self) -> bool:
         """The claiming loop has ticked lately (readiness)."""
         return self._clock.monotonic() - self._ticked < 10 * CLAIM_S
@@ -108,6 +115,7 @@ class Worker:
         while True:
             self._ticked = self._clock.monotonic()
             self._woken.clear()
+            metrics.runs_watched.set(len(self._watches))
             free = self._limits.max_runs - len(self._watches)
             for run in await self._runs.claim(self._lease.owner, free, LEASE_S) if free > 0 else ():
                 self._watches.begin(run)

@@ -1,9 +1,13 @@
-"""What the log tells of a call, line by line (contract §9). The ticket's lines are the mission's own."""
+"""What log and metrics tell of a call, transition by transition (contract §7, §9).
 
-from worker import logs
+The ticket's lines are the mission's own.
+"""
+
+from worker import logs, metrics
 from worker.model import CallRecord, CallState, Conversation, Outcome
 
 _TICKET = "abrir_ticket_crm"
+_OURS = frozenset({_TICKET, "transferir_para_humano"})
 
 
 def received(tool: str, conversation: Conversation | None) -> None:
@@ -22,8 +26,9 @@ def sending(call: CallRecord) -> None:
         logs.calling_crm(call.setor, call.motivo)
 
 
-def attempt_failed(call: CallRecord, attempt: int, detail: str) -> None:
+def attempt_failed(call: CallRecord, attempt: int, detail: str, *, certain: bool) -> None:
     """One attempt has failed; another may follow."""
+    metrics.attempts_failed.labels(_label(call.tool), str(certain).lower()).inc()
     logs.event(
         "↻ [AI Tool Handler] Tentativa sem resposta útil | tool={tool} attempt={attempt} code={code} "
         "conversationId={conversation_id}",
@@ -37,11 +42,16 @@ def attempt_failed(call: CallRecord, attempt: int, detail: str) -> None:
 
 def settled(call: CallRecord, outcome: Outcome, *, duration_ms: int) -> None:
     """A call has its outcome; a call that waited for an equal one was answered with that one's."""
+    metrics.calls.labels(_label(call.tool), outcome.state).inc()
+    if outcome.protocolo not in (None, call.protocolo):
+        metrics.duplicate_tickets.inc()
+        logs.event("! segundo ticket de uma chamada | call_id={call_id}", level="ERROR", call_id=call.call_id)
     if outcome.state is not CallState.DONE:
         refused(call.tool, outcome.error, call.setor, call.conversation_id)
     elif call.waits:
         replayed(call)
     elif call.tool == _TICKET:
+        metrics.ticket_seconds.observe(duration_ms / 1000)
         logs.ticket_opened(
             call.protocolo, call.setor, call.motivo, call.conversation_id, duration_ms=duration_ms
         )
@@ -63,5 +73,11 @@ def refused(tool: str, code: str | None, setor: str | None, conversation_id: str
 
 def replayed(call: CallRecord) -> None:
     """A success is told again: the same call after a restart, or an equal one."""
+    metrics.answers_reused.inc()
     if call.tool == _TICKET and call.answered_success:
         logs.ticket_reused(call.protocolo, call.conversation_id)
+
+
+def _label(tool: str) -> str:
+    """A tool of the bot's is named by the model: its name is no label."""
+    return tool if tool in _OURS else "other"

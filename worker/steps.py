@@ -6,7 +6,7 @@ Only here errors become scheduling: what to do about one is when to look again.
 import asyncio
 from collections.abc import Callable, Sequence
 
-from worker import logs
+from worker import logs, metrics
 from worker.dispatch import Dispatcher
 from worker.errors import Isolated, PlatformError, PlatformRefused, RunGone, StoreError, Withdrawn
 from worker.lease import LEASE_S, Lease
@@ -56,11 +56,13 @@ class Steps:
 
     async def advance(self, watch: Watch, looked: Callable[[], None]) -> None:
         """Look, and do what the look asks for; `looked()` is called as soon as the read is over."""
+        told, watch.told = watch.told, False
         try:
             try:
                 look = await self._platform.inspect(watch.run.ref)
             finally:
                 looked()
+            self._learn(watch, look, told=told)
             await self._follow(watch, look)
         except RunGone:
             await self._gone(watch)
@@ -70,6 +72,13 @@ class Steps:
             await self._close(watch, RunState.LOST, "isolamento", None)
         except Withdrawn:
             self._watches.end(watch.run_id)
+
+    def _learn(self, watch: Watch, look: Look, *, told: bool) -> None:
+        """Whether looking unasked finds anything: a first look does not tell."""
+        if look.sight is Sight.REQUIRES_ACTION and watch.looks:
+            self._pace.learn(told=told)
+        if told:
+            watch.looks = 0
 
     async def _follow(self, watch: Watch, look: Look) -> None:
         await self._confirm_handed(watch, look)
@@ -185,6 +194,7 @@ class Steps:
     async def _close(self, watch: Watch, state: RunState, reason: str, status: str | None) -> None:
         self._watches.end(watch.run_id)
         if await self._runs.close(watch.run, state, reason, status):
+            metrics.runs_closed.labels(state, reason).inc()
             logs.event(
                 "● execução encerrada | state={state} reason={reason} conversationId={conversation_id}",
                 level="INFO" if state is RunState.ENDED else "WARNING",

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx2
 
-from worker import logs
+from worker import logs, metrics
 from worker.errors import PlatformRefused, PlatformUnavailable, RunGone
 from worker.model import Answer, Look, RunRef, Sight, ThreadRule, ToolCall, Traits
 from worker.platforms import continuation, wire
@@ -88,6 +88,10 @@ class ResponsesPlatform:
         """None: this platform lists no responses."""
         return None
 
+    async def thread_of(self, run_id: str) -> str | None:
+        """See `worker.ports.Platform.thread_of`: the conversation; None for a response of a chain."""
+        return _conversation_id((await self._retrieve(RunRef(run_id, None))).body)
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._connection.aclose()
@@ -100,6 +104,7 @@ class ResponsesPlatform:
     async def _taken(self, ref: RunRef, conversation_id: str | None, answers: Sequence[Answer]) -> bool:
         """Whether the platform has these answers; on a chain nobody can know."""
         if conversation_id is None:
+            metrics.orphan_responses.inc()
             logs.event(
                 "! respostas enviadas de novo: pode haver uma continuação órfã | run_id={run_id}",
                 level="WARNING",

@@ -1,0 +1,39 @@
+"""What Prometheus is told (contract §7). Names begin with `ticket_worker_`; no label names a customer."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+registry = CollectorRegistry()
+
+_PREFIX = "ticket_worker"
+
+
+def _counter(name: str, what: str, *labels: str) -> Counter:
+    return Counter(name, what, labels, namespace=_PREFIX, registry=registry)
+
+
+def _gauge(name: str, what: str, *labels: str) -> Gauge:
+    return Gauge(name, what, labels, namespace=_PREFIX, registry=registry)
+
+
+calls = _counter("calls", "Calls by what became of them.", "tool", "state")
+attempts_failed = _counter("attempts_failed", "Attempts that brought no readable 2xx.", "tool", "certain")
+answers_reused = _counter("answers_reused", "Answers told again instead of done again.")
+duplicate_tickets = _counter("duplicate_tickets", "Second tickets of one call: both are kept, and shown.")
+runs_closed = _counter("runs_closed", "Runs by how they ended.", "state", "reason")
+orphan_responses = _counter("orphan_responses", "Continuations that may exist beside the one watched.")
+webhooks_dropped = _counter("webhooks_dropped", "Webhooks about nothing we know.")
+runs_watched = _gauge("runs_watched", "Runs this process watches.")
+schema_drift = _gauge("schema_drift", "1 where an assistant's functions differ from ours.", "assistant")
+breaker_open = _gauge("breaker_open", "1 while the breaker towards the CRM is open.")
+ticket_seconds = Histogram(
+    "ticket_seconds",
+    "From the call to its outcome.",
+    namespace=_PREFIX,
+    registry=registry,
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120),
+)
+
+
+def exposition() -> bytes:
+    """All metrics in Prometheus' text format."""
+    return generate_latest(registry)
