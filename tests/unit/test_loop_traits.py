@@ -193,6 +193,26 @@ async def test_a_continuation_that_nobody_can_name_ends_the_watch_with_the_answe
     assert run.calls[0].submitted_at is not None
 
 
+async def test_customers_without_a_thread_are_told_apart(
+    harness: Harness, make_settings, database_url
+) -> None:  # type: ignore[no-untyped-def]  # fixtures
+    await harness.store.close()
+    settings = make_settings(DATABASE_URL=database_url)
+    store = await Store.open(settings, "responses", owner=True, thread=ThreadRule.OPTIONAL)
+    chained = Harness(store)
+    chained.platform = chain = Chain()
+    for name in ("a", "b"):
+        await chained.conversation(name, thread_id=None)
+        await chained.announce(f"run_{name}", name)
+        chain.script(f"run_{name}", asks(call(1)))
+    chain.script("resp_1", COMPLETED)
+    chain.script("resp_2", COMPLETED)
+    await chained.worker().run_until_idle()
+    reasons = [(await store.records.run(f"run_{name}")).reason for name in ("a", "b")]
+    await store.close()
+    assert reasons == ["continua", "continua"]
+
+
 async def test_rounds_are_counted_over_the_runs_of_one_conversation(harness: Harness) -> None:
     from tests.unit.loop_harness import LIMITS
 

@@ -41,8 +41,11 @@ class Admission:
         c, other = self._db.tables.conversations, self._db.tables.conversations.alias("other")
         await self._check_owner(connection, run)
         fresh = and_(c.c.attachment_taken_by.is_(None), c.c.attachment_at >= now() - self._receipt_fresh_s)
+        # A run without a thread compares with NULL: that conversations without one are no owners of it.
         elsewhere = exists().where(
-            other.c.thread_id == run.ref.thread_id, other.c.conversation_id != run.conversation_id
+            other.c.thread_id.is_not(None),
+            other.c.thread_id == run.ref.thread_id,
+            other.c.conversation_id != run.conversation_id,
         )
         query = select(c, fresh.label("fresh"), elsewhere.label("elsewhere"))
         row = (await connection.execute(query.where(c.c.conversation_id == run.conversation_id))).first()
