@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 RUNTIME := .venv/runtime.stamp
 DEV := .venv/dev.stamp
 
-.PHONY: help setup demo run test lint types lock
+.PHONY: help setup demo run check sync-schema test chaos lint types lock
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,8 +23,17 @@ demo: $(RUNTIME)  ## The mission's scenarios, end to end, against the bundled si
 run: $(RUNTIME)  ## The daemon, configured by the environment or .env
 	@exec $(BIN)/ticket-worker run
 
+check: $(RUNTIME)  ## The doctor: settings, database, platform, CRM, functions, clock, UTF-8
+	@$(BIN)/ticket-worker check $(ARGS)
+
+sync-schema: $(RUNTIME)  ## The assistants' functions made this version's; ARGS=--dry-run only shows
+	@$(BIN)/ticket-worker sync-schema $(ARGS)
+
 test: $(DEV)  ## The whole test suite, with coverage
 	@$(BIN)/python -m pytest --cov --cov-report=term
+
+chaos: $(DEV)  ## Kill real workers hundreds of times and count the tickets (some 15 minutes)
+	@CHAOS=long $(BIN)/python -m pytest -v tests/chaos
 
 lint: $(DEV)  ## Ruff and the import floors
 	@$(BIN)/ruff check .

@@ -26,6 +26,7 @@ from worker.tools.lookup import Lookup, LookupSettings
 from worker.tools.transferir_para_humano import TransferirParaHumano
 from worker.web.api import create_api
 from worker.web.server import serve
+from worker.web.webhooks import Doorbell
 
 
 async def run(settings: Settings, warnings: Sequence[str]) -> None:
@@ -72,15 +73,35 @@ async def _work_and_serve(
 
 
 async def _serve(settings: Settings, store: Store, worker: Worker) -> None:
+    webhooks = _doorbell(settings, store, worker)
     app = create_api(
         store.records,
+        operators=store.operators,
+        webhooks=webhooks,
         token=settings.API_TOKEN.get_secret_value() if settings.API_TOKEN else None,
         platform=settings.PLATFORM or "",
+        protocol_pattern=settings.CRM_PROTOCOL_PATTERN,
         wake=worker.wake,
         alive=worker.alive,
         timezone=settings.TIMEZONE,
     )
-    await serve(app, settings.HTTP_HOST, settings.HTTP_PORT, on_started=_log_started)
+    async with asyncio.TaskGroup() as tasks:
+        if webhooks is not None:
+            tasks.create_task(webhooks.run())
+        await serve(app, settings.HTTP_HOST, settings.HTTP_PORT, on_started=_log_started)
+
+
+def _doorbell(settings: Settings, store: Store, worker: Worker) -> Doorbell | None:
+    if settings.OPENAI_WEBHOOK_SECRET is None:
+        return None
+    return Doorbell(
+        settings.OPENAI_WEBHOOK_SECRET.get_secret_value(),
+        store.webhooks,
+        platform=settings.PLATFORM or "",
+        thread_of=worker.thread_of,
+        wake=worker.wake,
+        clock=SystemClock(),
+    )
 
 
 def _log_started(url: str) -> None:
@@ -202,7 +223,7 @@ def build_worker(
         runs=store.runs,
         dispatcher=Dispatcher(tools, store.calls, lease, send_window_s=send_window_s, clock=clock),
         lease=lease,
-        pace=Pace(settings.POLL_MIN_S, settings.POLL_MAX_S),
+        pace=Pace(settings.POLL_MIN_S, settings.POLL_MAX_S, told=settings.OPENAI_WEBHOOK_SECRET is not None),
         reads=TokenBucket(settings.POLL_RATE, clock),
         limits=LoopLimits(
             max_runs=settings.MAX_RUNS,

@@ -1,33 +1,43 @@
 """Events to the bot: a durable outbox, signed, in order per conversation (contract §5)."""
 
 import asyncio
-from datetime import UTC, datetime
 
-import httpx
-from standardwebhooks import Webhook
-
-from worker import logs
+from worker import http, logs
 from worker.model import Event
 from worker.ports import Clock, Outbox
 
 _LEASE_S = 30.0
 _TIMEOUT_S = 10.0
 _AT_ONCE = 16
+_IDLE_S = 1.0
 _FIRST_RETRY_S, _LAST_RETRY_S = 5.0, 3600.0
 _GIVE_UP_S = 72 * 3600.0
-_GONE = 410
+_GONE = "http_410"
 
 
 class Courier:
-    """Delivers what the outbox holds. A slow or dead bot never delays the run loop."""
+    """Delivers what the outbox holds. A slow or dead bot never delays the run loop.
 
-    def __init__(self, outbox: Outbox, owner: str, url: str, secret: str, clock: Clock) -> None:
+    `timeout_s`: how long one try may take, and thus the longest that one event holds up those of others.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        owner: str,
+        url: str,
+        secret: str,
+        clock: Clock,
+        *,
+        timeout_s: float = _TIMEOUT_S,
+    ) -> None:
         self._outbox = outbox
         self._owner = owner
         self._url = url
-        self._signer = Webhook(secret)
+        self._secret = secret
         self._clock = clock
-        self._client = httpx.AsyncClient(follow_redirects=False, timeout=_TIMEOUT_S)
+        self._timeout_s = timeout_s
+        self._client = http.client(timeout_s)
         self._off = False
 
     async def run(self) -> None:
@@ -35,9 +45,11 @@ class Courier:
         async with self._client:
             while not self._off:
                 due = await self._outbox.claim(self._owner, _AT_ONCE, _LEASE_S)
-                await asyncio.gather(*map(self._deliver, due))
+                async with asyncio.TaskGroup() as tries:
+                    for event in due:
+                        tries.create_task(self._deliver(event))
                 if not due:
-                    await self._clock.sleep(1.0)
+                    await self._clock.sleep(_IDLE_S)
 
     async def _deliver(self, event: Event) -> None:
         result = await self._post(event)
@@ -51,25 +63,27 @@ class Courier:
                 code=result,
             )
         else:
-            await self._outbox.retry(
-                event, result, min(_LAST_RETRY_S, _FIRST_RETRY_S * 2.0 ** min(event.tries, 20))
-            )
-        if result == f"http_{_GONE}" and not self._off:
+            await self._outbox.retry(event, result, _wait_s(event.tries))
+        if result == _GONE and not self._off:
             self._off = True
             logs.event("! o bot respondeu 410: entrega de eventos desligada até reiniciar", level="ERROR")
 
     async def _post(self, event: Event) -> str:
         """One try; a short code of what came back. A redirect is a failure: it may lead anywhere."""
-        now = datetime.now(UTC)
-        headers = {
-            "Content-Type": "application/json; charset=utf-8",
-            "webhook-id": event.event_id,
-            "webhook-timestamp": str(int(now.timestamp())),
-            "webhook-signature": self._signer.sign(event.event_id, now, event.body),
-        }
+        body = event.body.encode()
+        headers = http.signed(self._secret, event.event_id, body)
+        trying = self._client.stream("POST", self._url, content=body, headers=headers)
+        result = None
         try:
-            async with asyncio.timeout(_TIMEOUT_S):
-                answer = await self._client.post(self._url, content=event.body.encode(), headers=headers)
-        except (httpx.HTTPError, TimeoutError) as error:
-            return type(error).__name__
-        return f"http_{answer.status_code}"
+            async with asyncio.timeout(self._timeout_s), trying as answer:
+                result = f"http_{answer.status_code}"
+                async for _ in answer.aiter_raw():
+                    pass  # to its end, so that the connection can be used again
+        except Exception as error:  # noqa: BLE001  # httpx lets some pass (ssl.SSLError); the next try may do
+            return result or http.code(error)
+        return result
+
+
+def _wait_s(tries: int) -> float:
+    """Seconds until the next try, after `tries` earlier ones have failed as well."""
+    return min(_LAST_RETRY_S, _FIRST_RETRY_S * 2.0 ** min(tries, 20))

@@ -5,28 +5,23 @@ posts once. Whatever is not a readable 2xx becomes one `_Failed`, which says wha
 """
 
 import asyncio
-import socket
-import ssl
 from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, cast
 
 import backoff
 import httpx
 from aiobreaker import CircuitBreaker, CircuitBreakerError
 
+from worker import http
 from worker.errors import Withdrawn
 from worker.ports import Attempts, Clock
 
-_BODY_LIMIT = 1 << 20
-_KEEPALIVE_S = 2.0  # below Node's 5 s: losing the race for an idle connection is an ambiguous attempt
 _RETRY_AFTER_MAX_S = 60.0  # asked to wait longer, we give up: better a plain "not now" than an hour open
-_LOOPBACK = ("all://localhost", "all://127.0.0.1", "all://[::1]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +86,7 @@ class Guard:
         self._policy = policy
         self._slots = asyncio.Semaphore(policy.concurrency)
         self._breaker = _Breaker(policy.breaker_failures, policy.breaker_reset_s, clock)
-        self._client = _client(policy.timeout_s)
+        self._client = http.client(policy.timeout_s, {"response": [_judge]})
 
     @property
     def breaker_state(self) -> str:
@@ -177,7 +172,7 @@ class Guard:
         except _Failed:
             raise
         except Exception as error:  # noqa: BLE001 - httpx lets some pass (ssl.SSLError); all are recorded
-            raise _Failed(_code(error), certain=not written) from None
+            raise _Failed(http.code(error), certain=not written) from None
 
 
 class _Breaker:
@@ -227,22 +222,6 @@ class _Breaker:
             raise opened.__cause__ from None
 
 
-def _client(timeout_s: float) -> httpx.AsyncClient:
-    """HTTP/1.1, no redirects, no cookies kept from one customer's answer to the next one's ticket.
-
-    The environment's proxies and SSL_CERT_FILE are honoured, but nothing on this machine goes by a proxy.
-    """
-    return httpx.AsyncClient(
-        # Per socket operation, so `_send` limits the whole attempt. Connecting gets half of that to fail by
-        # itself, because httpcore leaks a connection that is cancelled in its TLS handshake.
-        timeout=httpx.Timeout(None, connect=timeout_s / 2),
-        limits=httpx.Limits(keepalive_expiry=_KEEPALIVE_S),
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-        event_hooks={"response": [_judge]},
-        mounts=dict.fromkeys(_LOOPBACK),
-    )
-
-
 async def _judge(response: httpx.Response) -> None:
     """Raise what an answer that is no 2xx means (contract §4); its body does not matter.
 
@@ -262,32 +241,10 @@ async def _judge(response: httpx.Response) -> None:
 
 
 async def _read(response: httpx.Response) -> Delivered:
-    body = bytearray()
-    async for chunk in response.aiter_bytes():
-        body += chunk
-        if len(body) > _BODY_LIMIT:
-            raise _Failed("body_too_large", certain=False, strike=False)
-    return Delivered(response.status_code, bytes(body))
-
-
-_CODES: tuple[tuple[type[BaseException], str], ...] = (
-    (TimeoutError, "timeout"),
-    (socket.gaierror, "dns"),
-    (ssl.SSLError, "tls"),
-    (httpx.ConnectError, "connect"),
-    (httpx.ProxyError, "proxy"),
-    (httpx.NetworkError, "reset"),
-    (httpx.RemoteProtocolError, "eof"),
-)
-
-
-def _code(error: BaseException) -> str:
-    """A short word for the timeline: the first of `_CODES` among the error and its causes, else its class."""
-    causes = [error]
-    while cause := causes[-1].__cause__ or causes[-1].__context__:  # httpcore drops the first on its way
-        causes.append(cause)
-    found = (code for kind, code in _CODES if any(isinstance(each, kind) for each in causes))
-    return next(found, type(error).__name__)
+    body = await http.read(response)
+    if body is None:
+        raise _Failed("body_too_large", certain=False, strike=False)
+    return Delivered(response.status_code, body)
 
 
 def _waits(policy: GuardPolicy) -> Generator[float, Any, None]:

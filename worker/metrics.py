@@ -2,6 +2,8 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from worker.kpis import KPIS
+
 registry = CollectorRegistry()
 
 _PREFIX = "ticket_worker"
@@ -25,6 +27,7 @@ webhooks_dropped = _counter("webhooks_dropped", "Webhooks about nothing we know.
 runs_watched = _gauge("runs_watched", "Runs this process watches.")
 schema_drift = _gauge("schema_drift", "1 where an assistant's functions differ from ours.", "assistant")
 breaker_open = _gauge("breaker_open", "1 while the breaker towards the CRM is open.")
+kpi_target = _gauge("kpi_target", "What the mission asks of a KPI (contract §7).", "kpi")
 ticket_seconds = Histogram(
     "ticket_seconds",
     "From the call to its outcome.",
@@ -32,6 +35,9 @@ ticket_seconds = Histogram(
     registry=registry,
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120),
 )
+for _kpi in KPIS:
+    if _kpi.target is not None:
+        kpi_target.labels(_kpi.name).set(_kpi.target.bound)
 
 
 def exposition() -> bytes:

@@ -13,6 +13,9 @@ _GROWTH = 1.5
 _LONGEST = 60.0
 """No failure and no wish of the platform keeps a run unseen for longer. Seconds."""
 
+_TRUST = 10
+"""So many finds of our own, in a row, before we no longer count on being told."""
+
 _JITTER = 0.2
 """Delays vary by this share, so that runs which began together do not stay together."""
 
@@ -30,17 +33,31 @@ class LoopLimits:
 
 
 class Pace:
-    """The delay before the next look at one run: quick at first, growing, jittered, bounded. Seconds."""
+    """The delay before the next look at one run: quick at first, growing, jittered, bounded. Seconds.
 
-    def __init__(self, minimum: float, maximum: float, rng: random.Random | None = None) -> None:
+    Where webhooks tell of runs that want something (`told`), looking unasked finds nothing while they arrive:
+    then it is left at the maximum.
+    """
+
+    def __init__(
+        self, minimum: float, maximum: float, rng: random.Random | None = None, *, told: bool = False
+    ) -> None:
+        self._told = told
         self._minimum = minimum
         self._maximum = maximum
         self._rng = rng or random.Random()  # noqa: S311  # jitter, no secret
+        self._trust = 0
+
+    def learn(self, *, told: bool) -> None:
+        """A run was found to want something: because we were told to look, or because we looked."""
+        if self._told:
+            self._trust = _TRUST if told else max(0, self._trust - 1)
 
     def delay(self, looks: int, hint: float | None = None) -> float:
         """After `looks` looks without a change; the platform's hint is a floor, above the maximum too."""
         # The exponent is bounded because 1.5 ** 2000 overflows a float.
-        grown = min(self._maximum, self._minimum * _GROWTH ** min(looks, 100))
+        steps = 100 if self._trust else min(looks, 100)
+        grown = min(self._maximum, self._minimum * _GROWTH**steps)
         jittered = grown * self._rng.uniform(1 - _JITTER, 1 + _JITTER)
         return max(self._minimum, min(self._maximum, jittered), min(hint or 0.0, _LONGEST))
 

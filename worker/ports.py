@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
+from worker.kpis import Kpis
 from worker.model import (
     Answer,
     CallRecord,
@@ -61,6 +62,12 @@ class Platform(Protocol):
 
     async def discover(self, thread_id: str) -> RunRef | None:
         """The thread's newest run, if it is still at work and of an assistant we serve."""
+
+    async def thread_of(self, run_id: str) -> str | None:
+        """The thread of a run that is known by its id only; None when it has none, or needs it to be found.
+
+        Raises `RunGone` on 404.
+        """
 
     async def aclose(self) -> None: ...
 
@@ -168,11 +175,19 @@ class Ledger(Protocol):
     async def end_attempt(self, call_id: str, attempt: int, *, certain: bool, detail: str) -> None: ...
 
     async def settle(
-        self, call_id: str, outcome: Outcome, answer: Personal, *, success: bool, checked: bool = False
+        self,
+        call_id: str,
+        outcome: Outcome,
+        answer: Personal,
+        *,
+        success: bool,
+        checked: bool = False,
+        owner: str | None = None,
     ) -> CallRecord:
         """Record what became of a call, and its answer unless one was given. Never loses a protocolo.
 
-        `checked`: the CRM itself was asked, so that `unknown` can become `failed`.
+        `checked`: the CRM itself was asked, so that `unknown` can become `failed`. `owner`: who says so; of
+        one that has lost the call to another process only a protocolo counts.
         """
 
     async def answer_at_deadline(self, call_id: str, sent: Personal, unsent: Personal) -> CallRecord:
@@ -213,6 +228,19 @@ class Operators(Protocol):
     async def retry(self, call_id: str) -> None: ...
 
     async def resolve(self, call_id: str, protocolo: str) -> None: ...
+
+
+class Webhooks(Protocol):
+    """What the platform's webhooks tell of runs."""
+
+    async def told(self, webhook_id: str, run_id: str) -> bool | None:
+        """Wake the run a webhook names. True: it is ours; False: not known; None: told before.
+
+        A webhook is remembered with what it brought about, in one transaction.
+        """
+
+    async def found(self, run_id: str, thread_id: str) -> bool:
+        """Watch a run that was not known, if its thread is a known conversation's."""
 
 
 Cursor = tuple[float, str]
@@ -264,6 +292,9 @@ class Records(Protocol):
 
     async def handoff(self, handoff_id: str, *, reader: str) -> HandoffView:
         """One hand-off with its `motivo`; who read it (`reader`) enters the access log."""
+
+    async def kpis(self, since: float, until: float | None) -> Kpis:
+        """Of what came in from `since` to before `until` (None: to now), in seconds since the epoch."""
 
     async def ready(self) -> bool:
         """The database can be written, and its schema is this version's."""

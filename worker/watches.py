@@ -21,11 +21,16 @@ class Handed:
 
 @dataclass(slots=True)
 class Watch:
-    """A claimed run. `handed`: what was submitted and the run may still ask for."""
+    """A claimed run. `handed`: what was submitted and the run may still ask for.
+
+    `told`: somebody has spoken of it since the last look began. `heard`: how often, since the last heartbeat.
+    """
 
     run: Run
     since: float
     woken: int
+    heard: int = 0
+    told: bool = False
     looks: int = 0
     failures: int = 0
     refused_since: float | None = None
@@ -81,9 +86,9 @@ class Watches:
         return self._by_id.get(run_id) if run_id else None
 
     def later(self, watch: Watch, delay_s: float) -> None:
-        """Look at this run again, unless it has been let go."""
+        """Look at this run again, unless it has been let go; at once when it was spoken of meanwhile."""
         if watch in self:
-            self.agenda.put(watch.run_id, delay_s)
+            self.agenda.put(watch.run_id, 0.0 if watch.told else delay_s)
 
     def known_s(self, watch: Watch) -> float:
         """Seconds since the bot announced the run, or announced it anew."""
@@ -95,7 +100,8 @@ class Watches:
         if watch is not None:
             watch.run = replace(watch.run, known_s=0.0)
             watch.since = self._clock.monotonic()
-            watch.looks = 0
+            watch.heard += 1
+            watch.told = True
             self.agenda.hurry(run_id)
 
     def renewed(self, run_id: str, woken: int | None) -> None:
@@ -103,6 +109,7 @@ class Watches:
         watch = self._by_id.get(run_id)
         if woken is None:
             self.end(run_id)
-        elif watch is not None and woken > watch.woken:
-            watch.woken = woken
-            self.announced(run_id)
+        elif watch is not None:
+            if woken > watch.woken + watch.heard:
+                self.announced(run_id)
+            watch.woken, watch.heard = woken, 0

@@ -1,10 +1,12 @@
-"""What the store's tests ask for: one process at an open store, and another beside it."""
+"""What the store's tests ask for: one process at an open store, and others beside it."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
 
 import pytest
 
-from tests.unit.store_harness import Desk, another
+from tests.unit.store_harness import Desk, OpenDesk
+from worker.model import ThreadRule
 from worker.settings import Settings
 from worker.store.store import Store
 
@@ -18,9 +20,37 @@ async def desk(store: Store) -> Desk:
 
 
 @pytest.fixture
-async def neighbour(
-    desk: Desk, database_url: str, make_settings: Callable[..., Settings]
-) -> AsyncIterator[Desk]:
+async def open_desk(database_url: str, make_settings: Callable[..., Settings]) -> AsyncIterator[OpenDesk]:
+    """Opens a process at the database of this test, as it is; the first one with an `owner`."""
+    async with AsyncExitStack() as stack:
+
+        async def opened(
+            name: str = "me",
+            *,
+            owner: bool = False,
+            platform: str = "assistants",
+            thread: ThreadRule = ThreadRule.REQUIRED,
+            **changes: object,
+        ) -> Desk:
+            settings = make_settings(DATABASE_URL=database_url, **changes)
+            store = await Store.open(settings, platform, owner=owner, thread=thread)
+            stack.push_async_callback(store.close)
+            return Desk(store, name)
+
+        yield opened
+
+
+@pytest.fixture
+async def neighbour(desk: Desk, open_desk: OpenDesk) -> Desk:
     """A second process on `desk`'s database."""
-    async with another(make_settings(DATABASE_URL=database_url)) as made:
-        yield made
+    return await open_desk("other")
+
+
+@pytest.fixture(scope="module")
+def no_certificates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """HTTP clients trust nobody: reading this machine's certificates takes longer than a test without TLS."""
+    empty = tmp_path_factory.mktemp("certificates")
+    with pytest.MonkeyPatch.context() as environ:
+        environ.setenv("SSL_CERT_DIR", str(empty))
+        environ.delenv("SSL_CERT_FILE", raising=False)
+        yield

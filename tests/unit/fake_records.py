@@ -1,4 +1,4 @@
-"""`ports.Records` in memory, for tests of the HTTP API: the rules of contract §3 without a database."""
+"""The store in memory, for tests of the HTTP API: the rules of contract §3 without a database."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,8 +9,10 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from worker.errors import RequestRefused
+from worker.kpis import Kpis
 from worker.model import (
     AttemptView,
+    CallRecord,
     CallState,
     CallView,
     ConversationView,
@@ -79,6 +81,7 @@ class FakeRecords:
     readers: list[str] = field(default_factory=list)
     asked: list[Mapping[str, object]] = field(default_factory=list)
     is_ready: bool = True
+    figures: Kpis = field(default_factory=Kpis)
     failure: Exception | None = None
     hold: Callable[[], Awaitable[None]] | None = None
 
@@ -165,10 +168,38 @@ class FakeRecords:
         self.readers.append(reader)
         return _found(next((h for h in self.all_handoffs if h.handoff_id == handoff_id), None))
 
+    async def kpis(self, since: float, until: float | None) -> Kpis:
+        self.asked.append({"since": since, "until": until})
+        return self.figures
+
     async def ready(self) -> bool:
         if self.failure is not None:
             raise self.failure
         return self.is_ready
+
+
+@dataclass
+class FakeOperators:
+    """Does what it is asked, unless `refusal` names a reason not to."""
+
+    records: FakeRecords
+    refusal: str | None = None
+
+    async def retryable(self, call_id: str) -> CallRecord:
+        raise NotImplementedError
+
+    async def retry(self, call_id: str) -> None:
+        await self._change(call_id, state=CallState.RECEIVED, error=None)
+
+    async def resolve(self, call_id: str, protocolo: str) -> None:
+        await self._change(call_id, state=CallState.DONE, error=None, protocolo=protocolo)
+
+    async def _change(self, call_id: str, **changes: Any) -> None:
+        call = await self.records.call(call_id)
+        if self.refusal:
+            raise RequestRefused(self.refusal)
+        self.records.all_calls.remove(call)
+        self.records.all_calls.append(replace(call, **changes))
 
 
 def _found(view: _View | None) -> _View:
@@ -188,6 +219,9 @@ def _page(
 def an_api(records: FakeRecords, **changes: Any) -> FastAPI:
     """The API over `records`: without a token, on the platform `assistants`, its clock at `EPOCH`."""
     settings: dict[str, Any] = {
+        "operators": FakeOperators(records),
+        "webhooks": None,
+        "protocol_pattern": r"^\d{8,20}$",
         "token": None,
         "platform": "assistants",
         "wake": lambda run_id: None,

@@ -1,17 +1,27 @@
 """Short words for the store's tests: conversations, runs and calls in a given state, and time gone by."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import json
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Row, Table, select, text, update
 
 from tests.fakes import call
-from worker.model import CallRecord, CallState, Conversation, Intent, Outcome, Rejection, Run, RunState
+from worker.model import (
+    CallRecord,
+    CallState,
+    Conversation,
+    Intent,
+    Outcome,
+    Rejection,
+    Run,
+    RunState,
+    ToolCall,
+)
 from worker.personal import Personal
-from worker.settings import Settings
+from worker.ports import Decide
 from worker.store.schema import now
 from worker.store.store import Store
 
@@ -73,20 +83,24 @@ class Desk:
 
     async def admit(self, run: Run, number: int = 1, decision: Decision = TICKET) -> CallRecord:
         """Call number `number` of a run, decided as said whatever the conversation."""
-        return await self.store.calls.admit(
-            run, call(number), lambda _: decision, owner=self.name, lease_s=LEASE_S
-        )
+        return await self.decided(run, call(number), lambda _: decision)
+
+    async def decided(self, run: Run, tool_call: ToolCall, decide: Decide) -> CallRecord:
+        return await self.store.calls.admit(run, tool_call, decide, owner=self.name, lease_s=LEASE_S)
 
     async def attempted(self, record: CallRecord, *, certain: bool | None = None) -> CallRecord:
         """One more attempt: left open, or ended surely or not."""
         attempt = record.attempts + 1
-        assert await self.store.calls.begin_attempt(
-            record, attempt, owner=self.name, send_window_s=SEND_WINDOW_S
-        )
+        assert await self.begins(record, attempt)
         if certain is not None:
             detail = "connect" if certain else "timeout"
             await self.store.calls.end_attempt(record.call_id, attempt, certain=certain, detail=detail)
         return await self.store.calls.get(record.call_id)
+
+    async def begins(self, record: CallRecord, attempt: int = 1) -> bool:
+        return await self.store.calls.begin_attempt(
+            record, attempt, owner=self.name, send_window_s=SEND_WINDOW_S
+        )
 
     async def settled(self, record: CallRecord, outcome: Outcome, answer: Personal = ANSWER) -> CallRecord:
         success = outcome.state is CallState.DONE
@@ -95,7 +109,25 @@ class Desk:
     async def lost(self, run: Run) -> None:
         assert await self.store.runs.close(run, RunState.LOST, "cancelada", "cancelled")
 
+    async def claims(self, limit: int = 100) -> list[str]:
+        """The calls this desk takes up, in order."""
+        return [record.call_id for record in await self.store.calls.claim(self.name, limit, LEASE_S)]
+
+    async def events(self) -> list[tuple[str, dict[str, Any]]]:
+        """What the bot is told, in order: the type and the data of each event."""
+        told = [json.loads(row.body) for row in await self.rows("outbox")]
+        return [(each["type"], each["data"]) for each in told]
+
     # ----------------------------------------------------------------------------- behind the store's back
+
+    async def time(self) -> float:
+        """Seconds since the epoch, by the database's clock."""
+        async with self.store.database.read() as connection:
+            return float((await connection.execute(select(now()))).scalar_one())
+
+    async def died(self, record: CallRecord) -> None:
+        """As if the process that worked on this call had not been heard of for long enough."""
+        await self.ago(1.0, "calls", "lease_until", call_id=record.call_id)
 
     async def row(self, table: str, **where: object) -> Row[Any]:
         (row,) = await self.rows(table, **where)
@@ -104,6 +136,7 @@ class Desk:
     async def rows(self, table: str, **where: object) -> list[Row[Any]]:
         t = self._table(table)
         query = select(t).where(*(t.c[name] == value for name, value in where.items()))
+        query = query.order_by(*t.primary_key)
         async with self.store.database.read() as connection:
             return list(await connection.execute(query))
 
@@ -122,6 +155,10 @@ class Desk:
         return table
 
 
+OpenDesk = Callable[..., Awaitable[Desk]]
+"""See the fixture `open_desk`."""
+
+
 def seeing(seen: list[Conversation | None], decision: Decision = TICKET) -> Callable[..., Decision]:
     """A decision that tells which conversation it was shown."""
 
@@ -132,16 +169,8 @@ def seeing(seen: list[Conversation | None], decision: Decision = TICKET) -> Call
     return decide
 
 
-@asynccontextmanager
-async def another(settings: Settings) -> AsyncIterator[Desk]:
-    """A second process on the same database, as far as the store can tell."""
-    store = await Store.open(settings, "assistants", owner=False)
-    yield Desk(store, "other")
-    await store.close()
-
-
-async def until_one_waits(desk: Desk) -> None:
-    """Until some statement on this PostgreSQL database waits for a lock; the suite's limit judges never."""
+async def until_one_waits(desk: Desk, *, how_many: int = 1) -> None:
+    """Until that many statements on this PostgreSQL database wait for locks; the limit judges never."""
     waiting = text(
         "select count(*) from pg_stat_activity "
         "where wait_event_type = 'Lock' and datname = current_database()"
@@ -149,6 +178,6 @@ async def until_one_waits(desk: Desk) -> None:
     async with asyncio.timeout(20):
         while True:
             async with desk.store.database.read() as connection:
-                if (await connection.execute(waiting)).scalar():
+                if (await connection.execute(waiting)).scalar_one() >= how_many:
                     return
             await asyncio.sleep(0.005)

@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 
 from tests.unit.raw_server import Act, Gate, RawServer, answer, reply, reset, say, trickle
 from worker import guard as guard_module
+from worker import http
 from worker.errors import StoreError, Withdrawn
 from worker.guard import Delivered, Guard, GuardPolicy, Undelivered
 
@@ -387,7 +388,7 @@ async def test_the_time_the_ledger_takes_to_begin_is_part_of_the_limit() -> None
 async def test_a_body_without_end_is_ambiguous_and_no_fault_of_the_crms_health() -> None:
     permits = Permits()
     async with (
-        crm(reply(200, b"x" * (guard_module._BODY_LIMIT + 1))) as server,
+        crm(reply(200, b"x" * (http.BODY_LIMIT + 1))) as server,
         guarding(replace(ONCE, breaker_failures=1)) as guard,
     ):
         assert await post(guard, server.url, permits) == AMBIGUOUS
@@ -396,7 +397,7 @@ async def test_a_body_without_end_is_ambiguous_and_no_fault_of_the_crms_health()
 
 
 async def test_a_body_of_exactly_the_limit_is_delivered() -> None:
-    body = b"x" * guard_module._BODY_LIMIT
+    body = b"x" * http.BODY_LIMIT
     async with crm(reply(200, body)) as server, guarding() as guard:
         assert await post(guard, server.url) == Delivered(200, body)
 

@@ -4,11 +4,13 @@ import asyncio
 import os
 import re
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from io import StringIO
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +21,24 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from typer.testing import CliRunner
 
+from worker.cli import cli
 from worker.simulator import demo as demo_module
-from worker.simulator import scenarios, worker_process
-from worker.simulator.assistants import AssistantsSimulator
+from worker.simulator import stage as stage_module
+from worker.simulator import worker_process
+from worker.simulator.bots import ChainBot, Peer
 from worker.simulator.crm import CrmSimulator, Ticket
 from worker.simulator.demo import demo
-from worker.simulator.runs import Timings
-from worker.simulator.scenarios import SCENARIOS, Seen, Stage
+from worker.simulator.lineup import LINEUP
+from worker.simulator.saved_agents import AGENTS
+from worker.simulator.scenarios import AGENTS_SCENARIOS, ASSISTANTS_SCENARIOS, Seen
 from worker.simulator.server import serve
+from worker.simulator.serving import simulate
+from worker.simulator.stage import Stage
 from worker.simulator.worker_process import WorkerDied, WorkerProcess
+
+SCENARIO = ASSISTANTS_SCENARIOS[0]
 
 
 class Screen:
@@ -48,24 +58,6 @@ def screen() -> Screen:
     return Screen()
 
 
-async def test_every_scenario_comes_out_as_told_with_the_real_worker(screen: Screen) -> None:
-    playing = asyncio.create_task(demo(keep=True, console=screen.console))
-    async with asyncio.timeout(120):
-        while not playing.done() and "Ctrl-C encerra" not in screen.text:  # noqa: ASYNC110 - nobody tells us
-            await asyncio.sleep(0.01)
-    assert not playing.done(), screen.text
-    worker_url = re.findall(r"API do worker: (\S+)", screen.text)[0]
-    async with httpx.AsyncClient() as client:
-        assert (await client.get(f"{worker_url}/livez")).status_code == 200
-        os.kill(os.getpid(), signal.SIGINT)
-        assert await playing, screen.text
-        with pytest.raises(httpx.ConnectError):
-            await client.get(f"{worker_url}/livez")
-    assert screen.text.count("✓") == len(SCENARIOS) + 3
-    assert "✗" not in screen.text
-    assert "Tickets abertos" in screen.text
-
-
 async def test_a_worker_that_does_not_start_is_quoted(
     screen: Screen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,7 +71,7 @@ async def test_an_interrupt_ends_the_demo_in_order(screen: Screen, monkeypatch: 
     ended = []
 
     @asynccontextmanager
-    async def house(_folder: Path) -> AsyncIterator[None]:
+    async def house(_folder: Path, _platform: str) -> AsyncIterator[None]:
         yield
         ended.append(True)
 
@@ -98,28 +90,45 @@ async def test_a_worker_that_refuses_the_bot_ends_the_demo_in_one_sentence(
     screen: Screen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @asynccontextmanager
-    async def house(_folder: Path) -> AsyncIterator[None]:
+    async def house(_folder: Path, _platform: str) -> AsyncIterator[None]:
         request = httpx.Request("PUT", "http://127.0.0.1:9/v1/conversations/demo-1")
-        raise httpx.HTTPStatusError("422", request=request, response=httpx.Response(422, request=request))
+        raise httpx.HTTPStatusError(
+            "422", request=request, response=httpx.Response(422, request=request, text="não")
+        )
         yield
 
     monkeypatch.setattr(demo_module, "_house", house)
     assert not await demo(console=screen.console)
-    assert screen.text == "✗ A demonstração parou em PUT /v1/conversations/demo-1: 422\n"
+    assert screen.text == "✗ A demonstração parou em PUT /v1/conversations/demo-1: 422 não\n"
 
 
 # ------------------------------------------------------------------------------------ with a worker that errs
 
 
 def call(tool: str, state: str, protocolo: str | None = None, **more: object) -> dict[str, Any]:
-    return {"tool": tool, "state": state, "protocolo": protocolo, "error": None, "timeline": [], **more}
+    call_id = f"tc_{next(COUNT)}"
+    return {
+        "call_id": call_id,
+        "tool": tool,
+        "state": state,
+        "protocolo": protocolo,
+        "error": None,
+        "timeline": [],
+    } | more
+
+
+COUNT = count()
+
+
+def run(*calls: dict[str, Any], state: str = "ended") -> dict[str, Any]:
+    return {"state": state, "calls": list(calls), "continues_as": None}
 
 
 class ErringWorker:
     """A worker that only pretends: it answers the API and does nothing."""
 
-    def __init__(self, run: dict[str, object]) -> None:
-        self.run = run
+    def __init__(self, shown: dict[str, Any]) -> None:
+        self.shown = shown
         self.announced: list[Any] = []
         self.on_announced: Callable[[Request], object] = lambda request: None
         self.app = Starlette(
@@ -136,70 +145,90 @@ class ErringWorker:
         self.on_announced(request)
         return JSONResponse({})
 
-    async def _show(self, _request: Request) -> Response:
-        return JSONResponse(self.run)
+    async def _show(self, request: Request) -> Response:
+        return JSONResponse({**self.shown, "run_id": request.path_params["id"]})
 
     async def _calls(self, _request: Request) -> Response:
-        return JSONResponse({"items": self.run["calls"], "next_cursor": None})
+        return JSONResponse({"items": self.shown["calls"], "next_cursor": None})
 
 
 class StageWith:
     """A stage whose worker is a fake; `process` stands for its child process."""
 
-    def __init__(self, run: dict[str, object]) -> None:
-        self.worker = ErringWorker(run)
-        self.platform = AssistantsSimulator(timings=Timings(queued_s=0, thinking_s=0))
+    def __init__(self, shown: dict[str, Any], platform: str = "assistants") -> None:
+        self.worker = ErringWorker(shown)
+        self.played = LINEUP[platform]
         self.crm = CrmSimulator()
 
     @asynccontextmanager
     async def up(self, folder: Path, process: Any = None) -> AsyncIterator[Stage]:
+        simulator = self.played.quick()
         async with (
-            serve(self.platform.app) as platform_url,
+            serve(simulator.app) as platform_url,
             serve(self.worker.app) as worker_url,
             httpx.AsyncClient() as http,
         ):
-            yield Stage(
-                self.platform, platform_url, self.crm, WorkerProcess(process, worker_url, folder), http
-            )
+            worker = WorkerProcess(process, worker_url, folder)
+            yield Stage(Peer(http, platform_url), simulator.clock, self.played.bot, self.crm, worker)
 
 
 async def test_a_worker_that_does_nothing_is_seen_through(screen: Screen, tmp_path: Path) -> None:
-    async with StageWith({"state": "ended", "calls": []}).up(tmp_path) as stage:
-        assert await stage.play(SCENARIOS[0], "c") == Seen((), told="nada")
+    async with StageWith(run()).up(tmp_path) as stage:
+        assert await stage.play(SCENARIO, "c") == Seen((), told="nada")
 
 
-async def test_the_bot_announces_conversation_and_run_as_a_bot_does(tmp_path: Path) -> None:
-    house = StageWith({"state": "ended", "calls": []})
+@pytest.mark.parametrize(
+    ("platform", "thread", "run_id"),
+    [("assistants", "thread_", "run_"), ("agents", "sess_", "sess_"), ("responses", "conv_", "resp_")],
+)
+async def test_the_bot_announces_conversation_and_run_as_a_bot_does(
+    tmp_path: Path, platform: str, thread: str, run_id: str
+) -> None:
+    house = StageWith(run(), platform)
     async with house.up(tmp_path) as stage:
-        await stage.play(SCENARIOS[0], "c-1")
+        await stage.play(SCENARIO, "c-1")
     conversation, announcement = house.worker.announced
-    [thread] = house.platform.conversations.threads.values()
-    assert conversation["thread_id"] == thread.id
+    assert conversation["thread_id"].startswith(thread)
     assert conversation["client_document"] == "52998224725"
     assert conversation["attachment_url"].startswith("https://")
-    assert announcement == {"conversation_id": "c-1", "run_id": thread.runs[0].id}
+    assert announcement == {"conversation_id": "c-1", "run_id": announcement["run_id"]}
+    assert announcement["run_id"].startswith(run_id)
+
+
+async def test_a_chain_of_responses_is_announced_without_a_thread(tmp_path: Path) -> None:
+    house = StageWith(run(), "responses")
+    async with house.up(tmp_path) as stage:
+        await stage.play(replace(SCENARIO, bot=ChainBot), "c-1")
+    assert "thread_id" not in house.worker.announced[0]
 
 
 async def test_a_run_that_never_ends_is_told_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scenarios, "_ENDS_WITHIN_S", 0.1)
-    async with StageWith({"state": "watching", "calls": []}).up(tmp_path) as stage:
-        assert (await stage.play(SCENARIOS[0], "c")).run == "watching"
-        expiring = next(scenario for scenario in SCENARIOS if scenario.expires)
+    monkeypatch.setattr(stage_module, "_ENDS_WITHIN_S", 0.1)
+    async with StageWith(run(state="watching")).up(tmp_path) as stage:
+        assert (await stage.play(SCENARIO, "c")).run == "watching"
+        expiring = next(each for each in ASSISTANTS_SCENARIOS if each.expires)
         assert (await stage.play(expiring, "d")).tickets == ()
 
 
+async def test_a_customer_whose_run_is_lost_says_nothing_more(tmp_path: Path) -> None:
+    [asked_for_document] = [each for each in ASSISTANTS_SCENARIOS if each.then]
+    house = StageWith(run(state="lost"))
+    async with house.up(tmp_path) as stage:
+        assert await stage.play(asked_for_document, "c") == Seen((), told="nada", run="lost")
+    assert len(house.worker.announced) == 2
+
+
 async def test_one_scenario_that_comes_out_otherwise_makes_the_demo_false(
-    screen: Screen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    screen: Screen, tmp_path: Path
 ) -> None:
-    right = replace(SCENARIOS[0], expected=Seen((), told="nada"))
-    monkeypatch.setattr(demo_module, "SCENARIOS", (SCENARIOS[0], right))
-    async with StageWith({"state": "ended", "calls": []}).up(tmp_path) as stage:
-        assert not await demo_module._scenarios(stage, screen.console)
+    right = replace(SCENARIO, expected=Seen((), told="nada"))
+    async with StageWith(run()).up(tmp_path) as stage:
+        assert not await demo_module._scenarios(stage, (SCENARIO, right), screen.console)
     wrong_line, right_line = screen.text.splitlines()
     assert wrong_line.startswith("✗ Cenário 1")
-    assert f"esperado: {SCENARIOS[0].expected} | aconteceu: nenhum ticket" in wrong_line
+    assert f"esperado: {SCENARIO.expected} | aconteceu: nenhum ticket" in wrong_line
     assert right_line.startswith("✓")
 
 
@@ -209,7 +238,7 @@ async def test_a_worker_that_dies_in_a_scenario_is_quoted(tmp_path: Path) -> Non
     class Process:
         returncode: int | None = None
 
-    process, house = Process(), StageWith({"state": "ended", "calls": []})
+    process, house = Process(), StageWith(run())
 
     def die(request: Request) -> None:
         process.returncode = 1
@@ -218,7 +247,7 @@ async def test_a_worker_that_dies_in_a_scenario_is_quoted(tmp_path: Path) -> Non
     house.worker.on_announced = die
     async with house.up(tmp_path, process) as stage:
         with pytest.raises(WorkerDied) as died:
-            await stage.play(SCENARIOS[0], "c")
+            await stage.play(SCENARIO, "c")
     assert died.value.said == "quebrou\n"
 
 
@@ -234,19 +263,28 @@ TICKETS = [
         ("Protocolos: 2510271534789012 e 2510271534789013", "protocolo"),
         ("Protocolo: 2510271534789012", "um número que não é o do CRM"),
         ("Para abrir um ticket, preciso do seu CPF ou CNPJ", "pedido de CPF ou CNPJ"),
+        ("Seu registro está sendo confirmado.", "registro em confirmação"),
         ("Vou transferir você", "transferência"),
         ("Olá!", "outra coisa"),
         ("", "nada"),
     ],
 )
 def test_what_the_customer_read_is_told_apart(said: str, told: str) -> None:
-    assert scenarios._told(said, TICKETS) == told
+    assert stage_module.told(said, TICKETS) == told
 
 
 def test_a_ticket_the_worker_does_not_know_is_told() -> None:
-    run = {"state": "ended", "calls": [call("abrir_ticket_crm", "done", TICKETS[0].protocolo)]}
-    seen = scenarios._seen(run, TICKETS, [], "")
+    shown = run(call("abrir_ticket_crm", "done", TICKETS[0].protocolo))
+    seen = stage_module.seen([shown], TICKETS, [], [""])
     assert seen.tickets == ("FINANCEIRO / PAGAMENTO", "SUPORTE / SEM INTERNET SEM REGISTRO NO WORKER")
+
+
+def test_a_call_that_two_runs_show_is_one_and_the_last_run_counts() -> None:
+    first = call("abrir_ticket_crm", "rejected")
+    runs = [run(first, state="lost"), run(first, call("abrir_ticket_crm", "done"))]
+    seen = stage_module.seen(runs, [], [], ["pedido de CPF ou CNPJ", "protocolo"])
+    assert seen.calls == ("ticket done", "ticket rejected")
+    assert (seen.run, seen.told) == ("ended", "pedido de CPF ou CNPJ → protocolo")
 
 
 def test_two_that_differ_read_differently() -> None:
@@ -301,8 +339,47 @@ def test_without_calls_there_is_nothing_to_divide_by(screen: Screen) -> None:
 def test_a_log_that_does_not_count_right_makes_the_demo_false(screen: Screen, tmp_path: Path) -> None:
     log = tmp_path / "worker.log"
     log.write_text("🎫 [AI Tool Handler] Chamando abrirTicketCRM... setor=-\n", encoding="utf-8")
-    assert not demo_module._greps(log, screen.console)
-    assert '✗ grep "Chamando abrirTicketCRM" | esperado: 8 | aconteceu: 1' in screen.text
+    assert not demo_module._greps(log, ASSISTANTS_SCENARIOS, screen.console)
+    assert '✗ grep "Chamando abrirTicketCRM" | esperado: 9 | aconteceu: 1' in screen.text
+
+
+def test_a_late_ticket_is_an_error_first_and_a_success_then() -> None:
+    [late] = [each for each in AGENTS_SCENARIOS if each not in ASSISTANTS_SCENARIOS]
+    assert [expected for _, expected in demo_module._counts([late])] == [1, 1, 1]
+
+
+# ----------------------------------------------------------------------------------------------- simulate
+
+
+@pytest.mark.parametrize(("platform", "named"), [("agents", AGENTS), ("responses", {})])
+async def test_simulate_serves_the_platform_it_is_asked_for(
+    screen: Screen, platform: str, named: dict[str, str]
+) -> None:
+    serving = asyncio.create_task(simulate(0, 0, screen.console, platform=platform))
+    while "Ctrl-C" not in screen.text:  # noqa: ASYNC110 - nobody tells us
+        await asyncio.sleep(0.01)
+    lines = screen.text.splitlines()
+    assert f"No worker, também: PLATFORM={platform}" in lines
+    assert [line for line in lines if line.startswith("  ")] == [f"  {n}: {i}" for n, i in named.items()]
+    async with httpx.AsyncClient() as client:
+        state = (await client.get(re.findall(r"por dentro: (\S+/state)", screen.text)[0])).json()
+    assert {"agents": "sessions", "responses": "conversations"}[platform] in state
+    os.kill(os.getpid(), signal.SIGINT)
+    await serving
+
+
+@pytest.mark.parametrize(("option", "other"), [("--port", "--crm-port"), ("--crm-port", "--port")])
+def test_a_port_in_use_is_told_in_one_sentence(option: str, other: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = CliRunner().invoke(cli, ["simulate", option, str(port), other, "0"])
+    assert result.exit_code == 2
+    assert result.stderr == f"✗ A porta {port} está em uso, ou não é permitida: escolha outra com {option}\n"
+
+
+@pytest.mark.parametrize("command", ["demo", "simulate"])
+def test_a_platform_that_does_not_exist_is_a_usage_error(command: str) -> None:
+    assert CliRunner().invoke(cli, [command, "--platform", "threads"]).exit_code == 2
 
 
 # ---------------------------------------------------------------------------------------- the child process

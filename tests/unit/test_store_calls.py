@@ -70,7 +70,7 @@ async def test_two_calls_are_one_only_if_run_turn_and_platform_id_agree(desk: De
         await desk.admit(one, 1, REJECTION),
         await desk.admit(one, 2, REJECTION),
         await desk.admit(two, 1, REJECTION),
-        await desk.store.calls.admit(one, turn, lambda _: REJECTION),
+        await desk.decided(one, turn, lambda _: REJECTION),
     ]
     assert len({record.call_id for record in records}) == 4
 
@@ -116,7 +116,7 @@ async def test_a_hand_off_that_cannot_be_queued_is_not_recorded_either(desk: Des
 async def test_the_decision_is_made_on_the_conversation_as_it_is_now(desk: Desk) -> None:
     seen: list[Conversation | None] = []
     await desk.conversation(contact=Personal("5524900000000"))
-    await desk.store.calls.admit(await desk.run(), call(1), seeing(seen))
+    await desk.decided(await desk.run(), call(1), seeing(seen))
     expected = Conversation("c1", "thread_c1", document=Personal(DOCUMENT), contact=Personal("5524900000000"))
     assert seen == [expected]
 
@@ -125,7 +125,7 @@ async def test_a_run_of_no_known_conversation_is_decided_without_one(desk: Desk)
     run = await desk.run()
     await desk.change("conversations", {"conversation_id": "renamed", "thread_id": None})
     seen: list[Conversation | None] = []
-    await desk.store.calls.admit(run, call(1), seeing(seen, REJECTION))
+    await desk.decided(run, call(1), seeing(seen, REJECTION))
     assert seen == [None]
 
 
@@ -182,7 +182,7 @@ async def test_a_call_that_is_not_there_is_a_defect_of_the_store(desk: Desk) -> 
 async def _receipt_shown(desk: Desk, run_id: str) -> Personal | None:
     """The receipt a further call of this conversation would be decided on."""
     seen: list[Conversation | None] = []
-    await desk.store.calls.admit(await desk.run(run_id), call(1), seeing(seen, REJECTION))
+    await desk.decided(await desk.run(run_id), call(1), seeing(seen, REJECTION))
     (conversation,) = seen
     assert conversation is not None
     return conversation.receipt_url
@@ -324,6 +324,30 @@ async def test_what_comes_of_the_same_ticket_again_counts_for_the_calls_after_it
     assert (after.equal_to, after.waits) == (again.call_id, True)
 
 
+async def test_while_a_person_has_an_old_ticket_tried_again_its_equals_wait_for_it(desk: Desk) -> None:
+    old = await desk.settled(
+        await desk.attempted(await desk.admit(await desk.run()), certain=False), AMBIGUOUS
+    )
+    await desk.settled(await desk.admit(await desk.run("run_2")), AMBIGUOUS)
+    await desk.ago(700.0, "calls", "received_at", call_id=old.call_id)
+    await desk.store.operators.retry(old.call_id)
+    third = await desk.admit(await desk.run("run_3"))
+    assert (third.equal_to, third.waits) == (old.call_id, True)
+
+
+async def test_of_several_failed_tries_the_latest_speaks_for_the_ticket(desk: Desk) -> None:
+    first = await desk.settled(
+        await desk.attempted(await desk.admit(await desk.run()), certain=True), REFUSED
+    )
+    await desk.ago(60.0, "calls", "received_at")
+    again = await desk.settled(
+        await desk.attempted(await desk.admit(await desk.run("run_2")), certain=False), REFUSED
+    )
+    third = await desk.admit(await desk.run("run_3"))
+    assert (third.equal_to, third.idempotency_key) == (again.call_id, first.idempotency_key)
+    assert third.maybe_sent
+
+
 async def test_a_rejected_call_is_nobodys_equal(desk: Desk) -> None:
     run = await desk.run()
     await desk.admit(run, 1, REJECTION)
@@ -352,7 +376,7 @@ async def test_calls_that_differ_are_not_equal(desk: Desk) -> None:
     different = [
         await desk.admit(run, 2, other_document),
         await desk.admit(run, 3, OTHER_RESUMO),
-        await desk.store.calls.admit(run, other_tool, lambda _: TICKET),
+        await desk.decided(run, other_tool, lambda _: TICKET),
         await desk.admit(await desk.run("run_2", "c2"), 1),
     ]
     assert [record.equal_to for record in different] == [None] * 4
@@ -430,6 +454,18 @@ async def test_an_equal_that_never_arrived_either_hands_on_to_the_next(desk: Des
     assert (await desk.admit(await desk.run("run_3"), 1, third)).equal_to == untold_too.call_id
 
 
+async def test_after_an_untold_ticket_failed_its_equals_equal_is_the_same_ticket_again(desk: Desk) -> None:
+    run = await desk.run()
+    untold = await desk.settled(await desk.attempted(await desk.admit(run)), UNKNOWN)
+    await desk.lost(run)
+    run = await desk.run("run_2")
+    await desk.settled(await desk.admit(run, 1, OTHER_RESUMO), UNKNOWN)
+    await desk.store.calls.settle(untold.call_id, AMBIGUOUS, UNSENT, success=False, checked=True)
+    again = await desk.admit(run, 2, OTHER_RESUMO)
+    assert (again.equal_to, again.idempotency_key) == (untold.call_id, untold.idempotency_key)
+    assert (again.body, again.waits) == (TICKET.body, False)
+
+
 async def _lost_after_a_ticket(desk: Desk, outcome: Outcome = DONE) -> str:
     run = await desk.run()
     record = await desk.settled(await desk.attempted(await desk.admit(run)), outcome)
@@ -450,10 +486,15 @@ async def test_only_a_lost_run_leaves_a_ticket_untold(desk: Desk, state: RunStat
     assert (await desk.admit(await desk.run("run_2"), 1, OTHER_RESUMO)).equal_to is None
 
 
-async def test_an_untold_ticket_is_the_next_ones_equal_for_ten_minutes(desk: Desk) -> None:
-    await _lost_after_a_ticket(desk)
-    await desk.ago(601.0, "calls", "received_at")
-    assert (await desk.admit(await desk.run("run_2"), 1, OTHER_RESUMO)).equal_to is None
+@pytest.mark.parametrize(("seconds", "is_equal"), [(590.0, True), (601.0, False)])
+async def test_an_untold_ticket_is_the_next_ones_equal_until_ten_minutes_after_its_run_was_lost(
+    desk: Desk, seconds: float, is_equal: bool
+) -> None:
+    untold = await _lost_after_a_ticket(desk)
+    await desk.ago(5000.0, "calls", "received_at")
+    await desk.ago(seconds, "runs", "closed_at")
+    next_one = await desk.admit(await desk.run("run_2"), 1, OTHER_RESUMO)
+    assert next_one.equal_to == (untold if is_equal else None)
 
 
 @pytest.mark.parametrize("outcome", [REFUSED, NO_PROTOCOL])
@@ -470,7 +511,7 @@ async def test_an_untold_ticket_is_nobodys_equal_but_the_same_customers_and_matt
     different = [
         await desk.admit(run, 1, replace(OTHER_RESUMO, setor="COBRANÇA", equal_on=("1",))),
         await desk.admit(run, 2, replace(OTHER_RESUMO, motivo="DESBLOQUEIO", equal_on=("2",))),
-        await desk.store.calls.admit(run, other_tool, lambda _: OTHER_RESUMO),
+        await desk.decided(run, other_tool, lambda _: OTHER_RESUMO),
         await desk.admit(run, 4, HANDOFF),
         await desk.admit(await desk.run("run_3", "c2"), 1, OTHER_RESUMO),
     ]
@@ -493,14 +534,14 @@ async def test_an_attempt_is_on_record_before_it_is_made_with_the_time_it_may_ta
 async def test_of_two_owners_one_begins_an_attempt(desk: Desk, neighbour: Desk) -> None:
     record = await desk.admit(await desk.run())
     for number in range(1, 6):
-        both = [d.store.calls.begin_attempt(record, number, SEND_WINDOW_S) for d in (desk, neighbour)]
+        both = [d.begins(record, number) for d in (desk, neighbour)]
         assert sorted(await asyncio.gather(*both)) == [False, True]
 
 
 @pytest.mark.parametrize("outcome", [DONE, REFUSED, UNKNOWN, NO_PROTOCOL])
 async def test_a_closed_call_is_sent_no_more(desk: Desk, outcome: Outcome) -> None:
     record = await desk.settled(await desk.admit(await desk.run()), outcome)
-    assert not await desk.store.calls.begin_attempt(record, 1, SEND_WINDOW_S)
+    assert not await desk.begins(record)
     assert await desk.rows("attempts") == []
 
 
@@ -601,7 +642,7 @@ async def test_at_the_deadline_an_unsent_call_fails_and_may_not_be_sent_afterwar
     record = await desk.admit(await desk.run())
     closed = await desk.store.calls.answer_at_deadline(record.call_id, LATE, UNSENT)
     assert (closed.state, closed.error, closed.answer) == (CallState.FAILED, "crm_indisponivel", UNSENT)
-    assert not await desk.store.calls.begin_attempt(record, 1, SEND_WINDOW_S)
+    assert not await desk.begins(record)
 
 
 async def test_at_the_deadline_certain_failures_alone_are_a_failure(desk: Desk) -> None:

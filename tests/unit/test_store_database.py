@@ -30,7 +30,7 @@ sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
 
-async def _open(settings: Settings, *, owner: bool = False) -> Store:
+async def _open(settings: Settings, *, owner: bool = True) -> Store:
     return await Store.open(settings, "assistants", owner=owner)
 
 
@@ -55,18 +55,18 @@ def _file_of(settings: Settings) -> Path:
 
 
 async def test_a_second_daemon_on_the_same_file_is_told_who_holds_it(make_settings: MakeSettings) -> None:
-    first = await _open(make_settings(), owner=True)
+    first = await _open(make_settings())
     sentence = await _refusal(make_settings())
     assert f"pid {os.getpid()}" in sentence
     assert "worker.db" in sentence
     await first.close()
-    await (await _open(make_settings(), owner=True)).close()
+    await (await _open(make_settings())).close()
 
 
 async def test_a_command_opens_the_file_beside_the_daemon(make_settings: MakeSettings) -> None:
-    daemon = await _open(make_settings(), owner=True)
+    daemon = await _open(make_settings())
     await Desk(daemon).conversation()
-    beside = await _open(make_settings())
+    beside = await _open(make_settings(), owner=False)
     assert (await beside.records.conversation("c1")).thread_id == "thread_c1"
     await beside.close()
     await daemon.close()
@@ -75,7 +75,7 @@ async def test_a_command_opens_the_file_beside_the_daemon(make_settings: MakeSet
 async def test_the_lock_file_of_a_daemon_that_died_locks_nobody_out(make_settings: MakeSettings) -> None:
     lock = _file_of(make_settings()).with_name("worker.db.lock")
     lock.write_text("pid 1 em outra-maquina, que nunca se despediu de ninguém")
-    store = await _open(make_settings(), owner=True)
+    store = await _open(make_settings())
     assert lock.read_text().startswith(f"pid {os.getpid()} em ")
     assert "despediu" not in lock.read_text()
     await store.close()
@@ -86,11 +86,11 @@ async def test_several_daemons_share_a_postgresql_database(
     database_url: str, make_settings: MakeSettings
 ) -> None:
     settings = make_settings(DATABASE_URL=database_url)
-    first = await _open(settings, owner=True)
+    first = await _open(settings)
     await Desk(first).conversation()
     run = await Desk(first).run()
-    second = await _open(settings, owner=True)
-    assert await second.runs.claim("second", 10, 10.0) == ()
+    second = await _open(settings)
+    assert await second.runs.claim("second", 10, 10.0) == []
     assert (await Desk(second).row("runs")).lease_epoch == run.epoch
     await second.close()
     await first.close()
@@ -99,14 +99,14 @@ async def test_several_daemons_share_a_postgresql_database(
 async def test_a_restart_on_sqlite_takes_back_at_once_what_a_crash_left_claimed(
     make_settings: MakeSettings,
 ) -> None:
-    crashed = await _open(make_settings(), owner=True)
+    crashed = await _open(make_settings())
     await Desk(crashed).conversation()
     await Desk(crashed).run()
     await crashed.close()
-    beside = await _open(make_settings())
-    assert await beside.runs.claim("beside", 10, 10.0) == ()
+    beside = await _open(make_settings(), owner=False)
+    assert await beside.runs.claim("beside", 10, 10.0) == []
     await beside.close()
-    restarted = await _open(make_settings(), owner=True)
+    restarted = await _open(make_settings())
     (run,) = await restarted.runs.claim("next", 10, 10.0)
     assert run.epoch == 2
     await restarted.close()
@@ -129,13 +129,13 @@ async def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(
 async def test_a_database_cut_short_is_refused_and_opens_again_once_restored(
     make_settings: MakeSettings,
 ) -> None:
-    await (await _open(make_settings(), owner=True)).close()
+    await (await _open(make_settings())).close()
     path = _file_of(make_settings())
     whole = path.read_bytes()
     path.write_bytes(whole[:6000])
     assert "restaure a última cópia" in await _refusal(make_settings())
     path.write_bytes(whole)
-    await (await _open(make_settings(), owner=True)).close()
+    await (await _open(make_settings())).close()
 
 
 async def test_a_place_that_cannot_be_written_is_named_with_what_to_check(
@@ -207,7 +207,8 @@ async def test_after_a_rotation_the_old_values_open_and_their_hashes_are_the_sam
     await store.close()
 
 
-async def test_two_processes_that_open_an_empty_database_at_once_agree_on_its_key(
+@postgresql
+async def test_daemons_that_open_an_empty_database_at_once_agree_on_its_key(
     database_url: str, make_settings: MakeSettings
 ) -> None:
     settings = make_settings(DATABASE_URL=database_url)
@@ -260,8 +261,8 @@ async def test_an_opening_that_fails_halfway_leaves_an_empty_database(
     with monkeypatch.context() as halfway:
         halfway.setattr(database_module, "new_index_key", lambda: b"too short")
         with pytest.raises(ValueError, match="32 bytes"):
-            await _open(settings, owner=True)
-    store = await _open(settings, owner=True)
+            await _open(settings)
+    store = await _open(settings)
     assert await store.records.ready()
     await store.close()
 
@@ -288,7 +289,7 @@ async def test_no_personal_value_is_legible_at_rest(
     database_url: str, make_settings: MakeSettings, tmp_path: Path
 ) -> None:
     document, contact, receipt, resumo, motivo = MARKS
-    store = await _open(make_settings(DATABASE_URL=database_url), owner=True)
+    store = await _open(make_settings(DATABASE_URL=database_url))
     desk = Desk(store)
     await desk.conversation(
         client_document=Personal(document),
@@ -308,7 +309,7 @@ async def test_no_personal_value_is_legible_at_rest(
 
 
 async def test_the_files_belong_to_their_owner_alone(make_settings: MakeSettings, tmp_path: Path) -> None:
-    store = await _open(make_settings(DATABASE_URL=f"sqlite:///{tmp_path}/new/worker.db"), owner=True)
+    store = await _open(make_settings(DATABASE_URL=f"sqlite:///{tmp_path}/new/worker.db"))
     await Desk(store).conversation()
     files = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "new").iterdir()}
     assert files == dict.fromkeys(("worker.db", "worker.db-wal", "worker.db-shm", "worker.db.lock"), 0o600)

@@ -1,15 +1,17 @@
 """Runs with leases, on both databases."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import update
 
-from tests.unit.store_harness import LEASE_S, REJECTION, Desk, until_one_waits
-from worker.errors import RequestRefused
-from worker.model import RunRef, RunState
-from worker.store import runs as runs_module
-from worker.store.runs import Runs
+from tests.unit.store_harness import LEASE_S, REFUSED, REJECTION, Desk, OpenDesk, until_one_waits
+from worker.errors import RequestRefused, Withdrawn
+from worker.model import Run, RunRef, RunState
+from worker.store import database as database_module
+from worker.store import leasing
 
 postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 """For what only row locks can get wrong."""
@@ -24,7 +26,7 @@ async def test_an_announced_run_is_claimed_once_with_a_new_epoch(desk: Desk) -> 
     assert (run.ref, run.conversation_id) == (RunRef("run_1", "thread_c1"), "c1")
     assert (run.epoch, run.rounds) == (1, 0)
     assert 0 <= run.known_s < 60
-    assert await desk.store.runs.claim("other", 10, LEASE_S) == ()
+    assert await desk.store.runs.claim("other", 10, LEASE_S) == []
 
 
 async def test_runs_are_claimed_earliest_due_first_and_never_more_than_asked_for(desk: Desk) -> None:
@@ -39,7 +41,7 @@ async def test_runs_are_claimed_earliest_due_first_and_never_more_than_asked_for
 async def test_a_run_is_not_claimed_before_it_is_due(desk: Desk) -> None:
     await desk.store.records.register_run("c1", "run_1", None)
     await desk.ago(-60.0, "runs", "due")
-    assert await desk.store.runs.claim("me", 10, LEASE_S) == ()
+    assert await desk.store.runs.claim("me", 10, LEASE_S) == []
 
 
 async def test_an_expired_lease_is_taken_over_with_the_next_epoch(desk: Desk) -> None:
@@ -50,9 +52,10 @@ async def test_an_expired_lease_is_taken_over_with_the_next_epoch(desk: Desk) ->
     assert (await desk.row("runs")).owner == "other"
 
 
-async def test_the_runs_of_another_platform_are_left_alone(desk: Desk) -> None:
+async def test_the_runs_of_another_platform_are_left_alone(desk: Desk, open_desk: OpenDesk) -> None:
     await desk.store.records.register_run("c1", "run_1", None)
-    assert await Runs(desk.store.database, "agents").claim("me", 10, LEASE_S) == ()
+    elsewhere = await open_desk(platform="agents")
+    assert await elsewhere.store.runs.claim("me", 10, LEASE_S) == []
 
 
 async def test_workers_that_claim_side_by_side_never_share_a_run(desk: Desk, neighbour: Desk) -> None:
@@ -89,14 +92,15 @@ async def test_a_claim_does_not_wait_for_a_row_that_another_worker_is_taking(des
 
 
 async def test_only_what_is_still_ours_is_renewed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs_module, "_BATCH", 2)
+    monkeypatch.setattr(leasing, "_BATCH", 2)
     mine = [await desk.run(f"run_{number}") for number in range(5)]
     await desk.ago(1.0, "runs", "lease_until")
     await desk.change("runs", {"owner": "other"}, run_id="run_1")
     await desk.store.runs.close(mine[2], RunState.ENDED, "concluida", "completed")
+    await desk.store.records.register_run("c1", "run_3", None)
     kept = await desk.store.runs.renew("me", [*(run.ref.run_id for run in mine), "run_unknown"], LEASE_S)
-    assert kept == {"run_0", "run_3", "run_4"}
-    assert await desk.store.runs.renew("me", [], LEASE_S) == set()
+    assert kept == {"run_0": 0, "run_3": 1, "run_4": 0}
+    assert await desk.store.runs.renew("me", [], LEASE_S) == {}
     (taken,) = await desk.store.runs.claim("third", 10, LEASE_S)
     assert taken.ref.run_id == "run_1"
 
@@ -122,7 +126,7 @@ async def test_a_closed_run_keeps_why_and_is_claimed_no_more(desk: Desk) -> None
     assert (row.state, row.reason, row.platform_status) == ("lost", "expirada", "expired")
     assert (row.owner, row.lease_until) == (None, 0)
     assert row.closed_at >= row.registered_at
-    assert await desk.store.runs.claim("next", 10, LEASE_S) == ()
+    assert await desk.store.runs.claim("next", 10, LEASE_S) == []
     assert not await desk.store.runs.close(run, RunState.ENDED, "concluida", "completed")
 
 
@@ -240,8 +244,8 @@ async def test_a_watched_run_announced_again_is_woken_and_stays_with_its_owner(d
     assert await desk.store.records.register_run("c1", "run_1", "thread_c1") is False
     row = await desk.row("runs")
     assert (row.owner, row.lease_epoch, row.wake) == ("me", run.epoch, 1)
-    await desk.store.runs.release_everyone()
-    assert await desk.claimed()
+    await desk.ago(1.0, "runs", "lease_until")
+    assert (await desk.claimed()).woken == 1
 
 
 @pytest.mark.parametrize("state", [RunState.ENDED, RunState.LOST])
@@ -300,7 +304,7 @@ def _told(outcome: object) -> str:
 
 async def test_an_active_conversation_is_looked_into_once_an_interval(desk: Desk) -> None:
     assert await desk.store.runs.discoverable(10, 10.0, 900.0) == [("c1", "thread_c1")]
-    assert await desk.store.runs.discoverable(10, 10.0, 900.0) == ()
+    assert await desk.store.runs.discoverable(10, 10.0, 900.0) == []
     await desk.ago(1.0, "conversations", "discover_due")
     assert await desk.store.runs.discoverable(10, 10.0, 900.0) == [("c1", "thread_c1")]
 
@@ -308,12 +312,12 @@ async def test_an_active_conversation_is_looked_into_once_an_interval(desk: Desk
 async def test_a_conversation_is_looked_into_only_while_active_and_on_a_thread(desk: Desk) -> None:
     await desk.conversation("bare", thread_id=None)
     await desk.ago(901.0, "conversations", "active_at", conversation_id="c1")
-    assert await desk.store.runs.discoverable(10, 10.0, 900.0) == ()
+    assert await desk.store.runs.discoverable(10, 10.0, 900.0) == []
 
 
 async def test_a_conversation_whose_run_is_watched_is_not_looked_into(desk: Desk) -> None:
     run = await desk.run()
-    assert await desk.store.runs.discoverable(10, 10.0, 900.0) == ()
+    assert await desk.store.runs.discoverable(10, 10.0, 900.0) == []
     await desk.lost(run)
     assert await desk.store.runs.discoverable(10, 10.0, 900.0) == [("c1", "thread_c1")]
 
@@ -355,3 +359,246 @@ async def test_a_run_found_side_by_side_is_new_once(desk: Desk, neighbour: Desk)
         ref = RunRef(f"run_{number}", "thread_c1")
         finds = [worker.store.runs.found("c1", ref) for worker in (desk, neighbour)]
         assert sorted(await asyncio.gather(*finds)) == [False, True]
+
+
+# ------------------------------------------------------------------------------------------------ submits
+
+
+async def test_a_submit_is_on_record_before_it_is_made(desk: Desk) -> None:
+    run = await desk.run()
+    assert await desk.store.runs.begin_submit(run) is False
+    assert (await desk.row("runs")).submit_begun_at is not None
+    assert await desk.store.runs.begin_submit(run) is True
+
+
+async def test_the_next_owner_knows_of_a_submit_that_was_begun(desk: Desk) -> None:
+    await desk.store.runs.begin_submit(await desk.run())
+    await desk.ago(1.0, "runs", "lease_until")
+    assert await desk.store.runs.begin_submit(await desk.claimed()) is True
+
+
+async def test_a_run_watched_again_has_no_submit_begun(desk: Desk) -> None:
+    run = await desk.run()
+    await desk.store.runs.begin_submit(run)
+    await desk.lost(run)
+    assert await desk.store.runs.begin_submit(await desk.run()) is False
+
+
+async def test_who_no_longer_owns_a_run_begins_no_submit(desk: Desk) -> None:
+    former = await desk.run()
+    await desk.ago(1.0, "runs", "lease_until")
+    run = await desk.claimed()
+    with pytest.raises(Withdrawn):
+        await desk.store.runs.begin_submit(former)
+    assert (await desk.row("runs")).submit_begun_at is None
+    await desk.lost(run)
+    with pytest.raises(Withdrawn):
+        await desk.store.runs.begin_submit(run)
+
+
+async def test_of_two_owners_that_begin_a_submit_side_by_side_one_is_refused(
+    desk: Desk, neighbour: Desk
+) -> None:
+    for number in range(5):
+        former = await desk.run(f"run_{number}")
+        await desk.ago(1.0, "runs", "lease_until", run_id=f"run_{number}")
+        run = await neighbour.claimed(f"run_{number}")
+        both = [d.store.runs.begin_submit(r) for d, r in ((desk, former), (neighbour, run))]
+        outcomes = await asyncio.gather(*both, return_exceptions=True)
+        assert [repr(outcome)[:9] for outcome in outcomes] == ["Withdrawn", "False"]
+
+
+# -------------------------------------------------------------------------------- going on under a new id
+
+GOES_ON = RunRef("resp_2", "thread_c1")
+
+
+async def _continued(desk: Desk, run: Run, *call_ids: str) -> Run | None:
+    return await desk.store.runs.continued(
+        run, call_ids, "completed", GOES_ON, owner=desk.name, lease_s=LEASE_S
+    )
+
+
+async def test_a_conversation_that_goes_on_is_watched_under_its_new_id_by_the_same_process(
+    desk: Desk, neighbour: Desk
+) -> None:
+    run = replace(await desk.run(), rounds=3, known_s=200.0)
+    told, untold = await desk.admit(run, 1, REJECTION), await desk.admit(run, 2, REJECTION)
+    new = await _continued(desk, run, told.call_id)
+    assert new is not None
+    assert (new.ref, new.conversation_id, new.rounds) == (GOES_ON, "c1", 4)
+    assert new.known_s < 60
+    old = await desk.row("runs", run_id="run_1")
+    assert (old.state, old.reason, old.platform_status) == ("ended", "continua", "completed")
+    assert (old.continues_as, old.owner) == ("resp_2", None)
+    assert (await desk.row("calls", call_id=told.call_id)).submitted_at is not None
+    assert (await desk.row("calls", call_id=untold.call_id)).submitted_at is None
+    assert await neighbour.store.runs.claim("other", 10, LEASE_S) == []
+    assert await desk.store.runs.renew("me", ["resp_2"], LEASE_S) == {"resp_2": new.woken}
+    assert (await desk.admit(new, 1, REJECTION)).run_id == "resp_2"
+    await desk.ago(1.0, "runs", "lease_until")
+    taken = await neighbour.claimed("resp_2")
+    assert (taken.rounds, taken.epoch) == (4, new.epoch + 1)
+
+
+async def test_who_no_longer_owns_a_run_does_not_go_on_with_it(desk: Desk) -> None:
+    former = await desk.run()
+    record = await desk.admit(former, decision=REJECTION)
+    await desk.ago(1.0, "runs", "lease_until")
+    await desk.claimed()
+    assert await _continued(desk, former, record.call_id) is None
+    assert [(row.run_id, row.state) for row in await desk.rows("runs")] == [("run_1", "watching")]
+    assert (await desk.row("calls")).submitted_at is None
+
+
+@pytest.mark.parametrize("told_by", ["announcement", "discovery"])
+async def test_a_new_id_that_somebody_else_told_of_sooner_is_gone_on_with(desk: Desk, told_by: str) -> None:
+    run = await desk.run()
+    if told_by == "announcement":
+        await desk.store.records.register_run("c1", "resp_2", None)
+    else:
+        await desk.store.runs.found("c1", GOES_ON)
+    new = await _continued(desk, replace(run, rounds=3))
+    assert new is not None
+    assert (new.ref, new.rounds, new.epoch) == (GOES_ON, 4, 1)
+    assert (await desk.row("runs", run_id="resp_2")).owner == "me"
+
+
+async def test_a_new_id_that_another_process_watches_already_is_left_to_it(
+    desk: Desk, neighbour: Desk
+) -> None:
+    run = await desk.run()
+    record = await desk.admit(run, decision=REJECTION)
+    theirs = await neighbour.run("resp_2")
+    assert await _continued(desk, run, record.call_id) is None
+    assert (await desk.row("runs", run_id="run_1")).continues_as == "resp_2"
+    assert (await desk.row("calls")).submitted_at is not None
+    row = await desk.row("runs", run_id="resp_2")
+    assert (row.owner, row.lease_epoch) == ("other", theirs.epoch)
+
+
+async def test_a_new_id_that_is_over_or_another_conversations_is_left_alone(desk: Desk) -> None:
+    await desk.conversation("c2")
+    await desk.lost(await desk.run("resp_2"))
+    assert await _continued(desk, await desk.run("run_1")) is None
+    await desk.change("runs", {"state": RunState.WATCHING, "conversation_id": "c2"}, run_id="resp_2")
+    assert await _continued(desk, await desk.run("run_2")) is None
+    assert (await desk.row("runs", run_id="resp_2")).owner is None
+
+
+async def test_an_id_told_of_and_gone_on_with_side_by_side_is_one_run(desk: Desk, neighbour: Desk) -> None:
+    for number in range(8):
+        run, ref = await desk.run(f"run_{number}"), RunRef(f"resp_{number}", "thread_c1")
+        new, _ = await asyncio.gather(
+            desk.store.runs.continued(run, [], "completed", ref, owner="me", lease_s=LEASE_S),
+            neighbour.store.records.register_run("c1", ref.run_id, None),
+        )
+        assert new is not None
+        assert (await desk.row("runs", run_id=ref.run_id)).owner == "me"
+
+
+# ---------------------------------------------------------------------------------------------- waking up
+
+
+async def test_the_heartbeat_hears_how_often_a_run_was_woken(desk: Desk, neighbour: Desk) -> None:
+    run = await desk.run()
+    assert run.woken == 0
+    for _ in range(2):
+        await neighbour.store.records.register_run("c1", "run_1", None)
+    assert await desk.store.runs.renew("me", ["run_1"], LEASE_S) == {"run_1": 2}
+    await desk.ago(1.0, "runs", "lease_until")
+    assert (await neighbour.claimed()).woken == 2
+
+
+async def test_a_watched_run_announced_anew_is_new_to_whoever_takes_it_over(desk: Desk) -> None:
+    await desk.run()
+    await desk.ago(1000.0, "runs", "registered_at")
+    await desk.store.records.register_run("c1", "run_1", None)
+    await desk.ago(1.0, "runs", "lease_until")
+    assert (await desk.claimed()).known_s < 60
+
+
+class _Heard:
+    """What a process hears of runs."""
+
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+        self._news = asyncio.Event()
+
+    def __call__(self, run_id: str) -> None:
+        self.ids.append(run_id)
+        self._news.set()
+
+    async def until(self, run_id: str) -> None:
+        async with asyncio.timeout(20):
+            while run_id not in self.ids:
+                self._news.clear()
+                await self._news.wait()
+
+
+@pytest.fixture
+async def heard(neighbour: Desk) -> AsyncIterator[_Heard]:
+    """What `neighbour` hears, from when it surely listens."""
+    hearing = _Heard()
+    listening = asyncio.create_task(neighbour.store.database.listen(hearing))
+    while not hearing.ids:  # a listener that is not yet there hears nothing, and nobody tells when it is
+        async with neighbour.store.database.write() as connection:
+            await neighbour.store.database.notify(connection, "are you there?")
+        await asyncio.sleep(0)
+    hearing.ids.clear()
+    yield hearing
+    listening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await listening
+
+
+@postgresql
+async def test_a_process_hears_at_once_what_another_was_told(desk: Desk, heard: _Heard) -> None:
+    await desk.store.records.register_run("c1", "run_1", None)
+    await heard.until("run_1")
+    await desk.store.runs.found("c1", RunRef("run_2", "thread_c1"))
+    await heard.until("run_2")
+    record = await desk.settled(await desk.admit(await desk.run("run_3")), REFUSED)
+    heard.ids.clear()
+    await desk.store.operators.retry(record.call_id)
+    await heard.until("run_3")
+
+
+@postgresql
+async def test_a_process_hears_nothing_of_what_was_undone(desk: Desk, heard: _Heard) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with desk.store.database.write() as connection:
+            await desk.store.database.notify(connection, "undone")
+            raise ZeroDivisionError
+    await desk.store.records.register_run("c1", "run_1", None)
+    await heard.until("run_1")
+    assert "undone" not in heard.ids
+
+
+@postgresql
+async def test_a_process_whose_connection_broke_listens_again(
+    desk: Desk, heard: _Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "_LISTEN_AGAIN_S", 0.0)
+    async with desk.store.database.write() as connection:
+        listeners = (
+            "select pg_terminate_backend(pid) from pg_stat_activity where query = 'listen ticket_worker'"
+        )
+        assert len((await connection.exec_driver_sql(listeners)).all()) == 1
+    heard.ids.clear()
+    while "again" not in heard.ids:
+        async with desk.store.database.write() as connection:
+            await desk.store.database.notify(connection, "again")
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_on_sqlite_nobody_else_could_tell_anything(desk: Desk) -> None:
+    hearing = _Heard()
+    listening = asyncio.create_task(desk.store.database.listen(hearing))
+    await desk.store.records.register_run("c1", "run_1", None)
+    assert not listening.done()
+    listening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await listening
+    assert hearing.ids == []

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from worker.errors import InvalidArguments, MissingParameters
 from worker.personal import Personal
-from worker.tools.arguments import read, require
+from worker.tools.arguments import parse, read, require
 
 NAMES = ("resumo", "setor")
 JSON = st.recursive(
@@ -19,6 +19,28 @@ JSON = st.recursive(
 
 def read_text(text: str) -> dict[str, str]:
     return read(Personal(text), NAMES)
+
+
+# --------------------------------------------------------------------------------------------- parsing
+
+
+def test_numbers_are_read_as_what_they_are() -> None:
+    found = parse(Personal('{"a": 12345678901234567890, "b": 10.0, "c": -7}'))
+    assert found == {"a": 12345678901234567890, "b": 10.0, "c": -7}
+    assert [type(value) for value in found.values()] == [int, float, int]
+
+
+@pytest.mark.parametrize("length", [999, 1000, 5000])
+def test_a_number_of_any_length_is_read(length: int) -> None:
+    found = parse(Personal('{"a": ' + "9" * length + "}"))["a"]
+    assert found == (int("9" * length) if length < 1000 else float("inf"))
+
+
+@pytest.mark.parametrize("text", ["[]", "{", "5"])
+def test_what_is_no_object_is_told_so(text: str) -> None:
+    with pytest.raises(InvalidArguments) as caught:
+        parse(Personal(text))
+    assert caught.value.answer()["mensagem"] == "Argumentos inválidos: envie um objeto JSON."
 
 
 # --------------------------------------------------------------------------------------------- reading

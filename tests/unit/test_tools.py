@@ -376,6 +376,10 @@ async def test_a_call_whose_payload_is_gone_is_not_sent(lost: dict[str, None]) -
     assert guard.posts == []
 
 
+async def test_a_ticket_in_doubt_is_not_asked_for_without_a_lookup() -> None:
+    assert await opener().recheck(replace(CALL, state=CallState.UNKNOWN), ATTEMPTS) is None
+
+
 def test_an_opened_ticket_is_told_with_its_protocolo() -> None:
     call = replace(CALL, protocolo=PROTOCOLO, setor="FINANCEIRO", motivo="PAGAMENTO")
     assert list(json.loads(opener().success(call).reveal()).items()) == [
@@ -415,6 +419,10 @@ async def test_a_recorded_hand_off_is_done_and_tells_the_same_again() -> None:
     assert await tool.perform(call, ATTEMPTS) == Outcome(CallState.DONE)
     assert tool.success(call) == found.answer
     assert json.loads(tool.success(replace(call, body=None)).reveal())["motivo"] == ""
+
+
+async def test_a_hand_off_is_never_in_doubt() -> None:
+    assert await TransferirParaHumano(CATALOG).recheck(CALL, ATTEMPTS) is None
 
 
 def test_a_hand_off_needs_no_document() -> None:

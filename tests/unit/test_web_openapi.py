@@ -14,8 +14,13 @@ CALLS = {
     "get /v1/runs/{run_id}": {"200"},
     "get /v1/calls": {"200"},
     "get /v1/calls/{call_id}": {"200"},
+    "post /v1/calls/{call_id}/retry": {"202"},
+    "post /v1/calls/{call_id}/resolve": {"200"},
+    "post /v1/webhooks/openai": {"204"},
     "get /v1/handoffs": {"200"},
     "get /v1/handoffs/{handoff_id}": {"200"},
+    "get /v1/kpis": {"200"},
+    "get /metrics": {"200"},
     "get /livez": {"200"},
     "get /readyz": {"200"},
 }
@@ -88,10 +93,30 @@ def test_what_may_be_sent_is_described_as_it_is_judged(description: dict[str, An
     assert change["examples"]
 
 
-def test_the_token_is_asked_everywhere_but_of_the_probes(description: dict[str, Any]) -> None:
+def test_the_token_is_asked_of_all_but_the_probes_and_who_signs(description: dict[str, Any]) -> None:
     assert description["security"] == [{"bearer": []}, {"basic": []}]
     free = {name for name, operation in operations(description).items() if operation.get("security") == []}
-    assert free == {"get /livez", "get /readyz"}
+    assert free == {"get /livez", "get /readyz", "get /metrics", "post /v1/webhooks/openai"}
+
+
+def test_a_webhook_is_described_with_its_signature_and_an_example_of_each_platform(
+    description: dict[str, Any],
+) -> None:
+    webhook = operations(description)["post /v1/webhooks/openai"]
+    headers = [(each["name"], each["in"]) for each in webhook["parameters"]]
+    assert headers == [
+        ("webhook-id", "header"),
+        ("webhook-timestamp", "header"),
+        ("webhook-signature", "header"),
+    ]
+    assert set(webhook["requestBody"]["content"]["application/json"]["examples"]) == {"agents", "responses"}
+
+
+def test_a_resolution_is_described_as_it_is_judged(description: dict[str, Any]) -> None:
+    resolution = description["components"]["schemas"]["Resolution"]
+    assert resolution["additionalProperties"] is False
+    assert resolution["required"] == ["protocolo"]
+    assert resolution["examples"] == [{"protocolo": "2510271534789012"}]
 
 
 async def test_without_a_token_none_is_described() -> None:

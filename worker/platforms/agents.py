@@ -102,6 +102,10 @@ class AgentsPlatform:
         at_work = session["id"] == thread_id and session["status"] in _AT_WORK
         return RunRef(thread_id, thread_id) if at_work and self._serves(session) else None
 
+    async def thread_of(self, run_id: str) -> str | None:
+        """The session is both."""
+        return run_id
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._connection.aclose()

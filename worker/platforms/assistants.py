@@ -96,6 +96,10 @@ class AssistantsPlatform:
                 return RunRef(run_id, thread_id) if ours and at_work else None
         raise PlatformUnavailable(200)
 
+    async def thread_of(self, run_id: str) -> str | None:
+        """None: a run is found through its thread only."""
+        return None
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._connection.aclose()

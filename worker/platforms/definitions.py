@@ -20,7 +20,7 @@ _TIMEOUT_S = 30.0
 
 
 class Envelope(NamedTuple):
-    """How a platform's tool holds a function: in a `function` of its own or flat; with `strict` or without."""
+    """How a platform's tool holds a function: nested in a `function` or flat, with `strict` or without."""
 
     nested: bool
     strict: bool
@@ -108,12 +108,13 @@ class Stored:
         await self._connection.aclose()
 
     def _definition(self, body: Json) -> Json:
-        tools = body.get("tools", ...)
-        if tools is None:
-            return {**body, "tools": []}
-        if isinstance(tools, list) and all(isinstance(tool, dict) for tool in tools):
-            return body
-        raise PlatformUnavailable(200)  # written on this ground, the tools we cannot see would be gone
+        match body:
+            case {"tools": None}:
+                return self._definition({**body, "tools": []})
+            case {"tools": list(tools)} if all(isinstance(tool, dict) for tool in tools):
+                if isinstance(body.get("instructions"), str | None):
+                    return body
+        raise PlatformUnavailable(200)  # written on this ground, what we cannot see would be gone
 
     def _path(self, identifier: str) -> str:
         if not wire.addressable(identifier):

@@ -3,21 +3,24 @@
 import time
 
 import httpx2
-from openai import APIStatusError, OpenAIError
+from openai import APIStatusError
 
 from worker.platforms import definitions, wire
 from worker.settings import Settings
+
+_PATHS = {"assistants": "/assistants?limit=1", "agents": "/agents?limit=1", "responses": "/models"}
 
 
 async def time_offset_s(settings: Settings) -> float | None:
     """How far our clock is ahead, to about a second; None when the platform does not answer or shows none."""
     connection = definitions.connection(settings)
+    before = time.time()
     try:
-        before = time.time()
-        headers = (await connection.client.get("/models", cast_to=httpx2.Response)).headers
+        path = _PATHS[settings.PLATFORM or "assistants"]
+        headers = (await connection.client.get(path, cast_to=httpx2.Response)).headers
     except APIStatusError as error:  # a refusal has a date as well
         headers = error.response.headers
-    except (OpenAIError, httpx2.HTTPError, TimeoutError):
+    except Exception:  # noqa: BLE001  # whatever it was, the probe tells of it; here there is no date
         return None
     finally:
         await connection.aclose()

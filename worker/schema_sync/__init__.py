@@ -3,15 +3,16 @@
 from worker.schema_sync.functions import Json, load
 from worker.schema_sync.instructions import RULES, BrokenMarkers
 from worker.schema_sync.plan import Difference, Envelope, Plan, Wanted, plan
+from worker.schema_sync.shown import diff, printable, sentence, summary
 from worker.schema_sync.sync import (
     BACKUPS,
     Definitions,
     NotApplied,
+    NotComplete,
     NotSaved,
-    Result,
+    apply,
     compare,
     drift,
-    sync,
 )
 
 __all__ = [
@@ -23,13 +24,17 @@ __all__ = [
     "Envelope",
     "Json",
     "NotApplied",
+    "NotComplete",
     "NotSaved",
     "Plan",
-    "Result",
     "Wanted",
+    "apply",
     "compare",
+    "diff",
     "drift",
     "load",
     "plan",
-    "sync",
+    "printable",
+    "sentence",
+    "summary",
 ]

@@ -21,11 +21,12 @@ def load(folder: Path | None = None) -> Sequence[Json]:
 
 def _read(path: Path) -> Json:
     try:
-        function = json.loads(path.read_bytes())
+        found = json.loads(path.read_bytes())
     except (OSError, ValueError):
-        function = None
-    match function:
+        found = None
+    match found:
         case {"name": path.stem, "description": str(), "parameters": {"type": "object"}}:
+            function: Json = found
             return function
     raise ConfigError(f"{path} não é o esquema da função {path.stem}; corrija-o ou reinstale o ticket-worker")
 
@@ -33,6 +34,15 @@ def _read(path: Path) -> Json:
 def canonical(value: object) -> str:
     """A JSON value as text: equal texts are the same value (in Python, `True == 1 == 1.0`)."""
     return json.dumps(value, sort_keys=True)
+
+
+def holds(shown: object, written: object) -> bool:
+    """Whether a JSON value is shown as it was written; a platform may add fields of its own."""
+    if isinstance(shown, dict) and isinstance(written, dict):
+        return all(name in shown and holds(shown[name], value) for name, value in written.items())
+    if isinstance(shown, list) and isinstance(written, list):
+        return len(shown) == len(written) and all(map(holds, shown, written))
+    return canonical(shown) == canonical(written)
 
 
 def same(shown: Json, ours: Json) -> bool:

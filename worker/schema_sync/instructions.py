@@ -13,7 +13,7 @@ SEMPRE use `abrir_ticket_crm` quando:
 - Após processar desbloqueio automatizado
 - Cliente solicitar protocolo formal do atendimento
 
-NUNCA use `abrir_ticket_crm` quando:
+NUNCA use quando:
 - Problema não foi resolvido
 - Cliente está apenas consultando informações
 - Transferência para humano é mais adequada""",
@@ -23,7 +23,7 @@ SEMPRE use `abrir_ticket_crm` quando:
 - Cliente confirma que conexão voltou
 - Necessário registrar solução aplicada
 
-NUNCA use `abrir_ticket_crm` quando:
+NUNCA use quando:
 - Problema persiste e precisa técnico presencial
 - Diagnóstico ainda não foi concluído""",
 }

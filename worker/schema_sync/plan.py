@@ -45,6 +45,7 @@ class Difference:
 class Plan:
     """`changes` is what to write, empty when nothing differs; `kept` are the tools that are not ours."""
 
+    before: Json
     changes: Json
     differences: Sequence[Difference]
     kept: Sequence[Json]
@@ -52,10 +53,9 @@ class Plan:
 
 def plan(definition: Json, wanted: Wanted, envelope: Envelope, *, strict: bool = True) -> Plan:
     """Compare a definition (`tools`, `instructions`) with what it should be. Raises `BrokenMarkers`."""
-    tools: Sequence[Json] = definition["tools"]
     ours = {function["name"]: function for function in wanted.functions}
-    shown = [(_name(envelope.unwrap(tool), ours), tool) for tool in tools]
-    differences = [*_functions(ours, [envelope.unwrap(tool) or {} for name, tool in shown if name])]
+    shown = [(_ours(envelope.unwrap(tool), ours), tool) for tool in definition["tools"]]
+    differences = [*_differences(ours, [function for function, _ in shown if function])]
     changes: Json = {}
     if differences:
         changes["tools"] = [*_merged(shown, ours, envelope, strict=strict and envelope.strict)]
@@ -64,19 +64,18 @@ def plan(definition: Json, wanted: Wanted, envelope: Envelope, *, strict: bool =
         after = with_rules(before, wanted.rules)
         if after != before:
             changes["instructions"] = after
-            differences.append(
-                Difference("instruções: regras de uso", _diff(before.split("\n"), after.split("\n")))
-            )
-    return Plan(changes, differences, [tool for name, tool in shown if name is None])
+            told = _diff(before.splitlines(), after.splitlines())
+            differences.append(Difference("regras de uso: diferem", told))
+    return Plan(definition, changes, differences, [tool for function, tool in shown if function is None])
 
 
-def _name(function: Json | None, ours: dict[str, Json]) -> str | None:
-    """The name of a function of ours."""
+def _ours(function: Json | None, ours: dict[str, Json]) -> Json | None:
+    """The function a tool offers, if it has the name of one of ours."""
     name = (function or {}).get("name")
-    return name if isinstance(name, str) and name in ours else None
+    return function if isinstance(name, str) and name in ours else None
 
 
-def _functions(ours: dict[str, Json], shown: Sequence[Json]) -> Iterator[Difference]:
+def _differences(ours: dict[str, Json], shown: Sequence[Json]) -> Iterator[Difference]:
     for name, function in ours.items():
         found = [each for each in shown if each["name"] == name]
         if not found:
@@ -88,20 +87,20 @@ def _functions(ours: dict[str, Json], shown: Sequence[Json]) -> Iterator[Differe
 
 
 def _merged(
-    shown: Sequence[tuple[str | None, Json]], ours: dict[str, Json], envelope: Envelope, *, strict: bool
+    shown: Sequence[tuple[Json | None, Json]], ours: dict[str, Json], envelope: Envelope, *, strict: bool
 ) -> Iterator[Json]:
     """Everybody's tools in their places, ours renewed and each once; what is missing comes last."""
     left = dict(ours)
-    for name, tool in shown:
-        if name is None:
+    for function, tool in shown:
+        if function is None:
             yield tool
-        elif name in left:
-            yield envelope.wrap(left.pop(name), strict=strict)
+        elif function["name"] in left:
+            yield envelope.wrap(left.pop(function["name"]), strict=strict)
     for function in left.values():
         yield envelope.wrap(function, strict=strict)
 
 
 def _diff(before: Sequence[str], after: Sequence[str]) -> list[str]:
-    """The lines that differ and a little around them, without the header a patch would need."""
+    """The lines that differ and a little around them, without the headers a patch would need."""
     found = difflib.unified_diff(before, after, n=_CONTEXT, lineterm="")
-    return [line for line in found if not line.startswith(("---", "+++", "@@"))]
+    return [line for line in list(found)[2:] if not line.startswith("@@")]

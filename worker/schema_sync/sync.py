@@ -1,16 +1,14 @@
 """One definition made what it should be: read, compare, save what was, write, read back (contract §8)."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from enum import Enum
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
 
 from worker.errors import PlatformError, PlatformRefused, WorkerError
-from worker.schema_sync import functions
-from worker.schema_sync.functions import Json, canonical
+from worker.schema_sync.functions import Json, holds, load
 from worker.schema_sync.instructions import BrokenMarkers
 from worker.schema_sync.plan import Envelope, Plan, Wanted, plan
 
@@ -20,7 +18,7 @@ BACKUPS = Path("data/schema-backups")
 class Definitions(Protocol):
     """The stored assistants (agents, sessions) of one platform, as raw JSON.
 
-    Both methods raise only `PlatformError`s; `RunGone`: there is none of this id.
+    `read` and `write` raise only `PlatformError`s; `RunGone`: there is none of this id.
     """
 
     @property
@@ -32,16 +30,8 @@ class Definitions(Protocol):
     async def write(self, identifier: str, changes: Json) -> None:
         """Replace these top-level fields; the others stay."""
 
-
-class Result(Enum):
-    """What became of one definition."""
-
-    EQUAL = "equal"
-    DIFFERS = "differs"
-    """It was not to be written."""
-    WRITTEN = "written"
-    NOT_STRICT = "not_strict"
-    """Written, but the platform took our functions only without `strict`."""
+    def complete(self, definition: Json) -> bool:
+        """Whether its tools were shown with everything that writing them back needs."""
 
 
 class NotSaved(WorkerError):
@@ -50,6 +40,10 @@ class NotSaved(WorkerError):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class NotComplete(WorkerError):
+    """Writing back what was shown would lose something that is not shown, so nothing was written."""
 
 
 class NotApplied(WorkerError):
@@ -66,7 +60,7 @@ async def drift(definitions: Definitions, identifiers: Mapping[str, str]) -> dic
 
     Raises `ConfigError` when our own schemas cannot be read.
     """
-    wanted = Wanted(functions.load())
+    wanted = Wanted(load())
     found: dict[str, bool] = {}
     for name, identifier in identifiers.items():
         try:
@@ -76,29 +70,19 @@ async def drift(definitions: Definitions, identifiers: Mapping[str, str]) -> dic
     return found
 
 
-async def sync(
-    definitions: Definitions,
-    identifier: str,
-    wanted: Wanted,
-    *,
-    show: Callable[[Plan], None],
-    backups: Path | None = BACKUPS,
-) -> Result:
-    """Write what differs, and nothing where nothing does. `backups` None: only look.
+async def apply(
+    definitions: Definitions, identifier: str, found: Plan, wanted: Wanted, *, backups: Path = BACKUPS
+) -> bool:
+    """Write what `compare` found; False: the platform took our functions only without `strict`.
 
-    Raises `PlatformError`, `BrokenMarkers` and `NotSaved` (nothing was written), `NotApplied`.
+    Raises `NotSaved` and `NotComplete` (nothing was written), `PlatformError`, `NotApplied`.
     """
-    before = await definitions.read(identifier)
-    found = plan(before, wanted, definitions.envelope)
-    show(found)
-    if not found.changes:
-        return Result.EQUAL
-    if backups is None:
-        return Result.DIFFERS
-    _save(before, identifier, backups)
-    result = await _write(definitions, identifier, before, wanted)
-    await _verify(definitions, identifier, found.kept, wanted)
-    return result
+    if "tools" in found.changes and not definitions.complete(found.before):
+        raise NotComplete
+    _save(found.before, identifier, backups)
+    strict = await _write(definitions, identifier, found, wanted)
+    await _verify(definitions, identifier, found, wanted)
+    return strict
 
 
 def _save(definition: Json, identifier: str, folder: Path) -> None:
@@ -112,24 +96,23 @@ def _save(definition: Json, identifier: str, folder: Path) -> None:
         raise NotSaved(error.strerror or type(error).__name__) from None
 
 
-async def _write(definitions: Definitions, identifier: str, before: Json, wanted: Wanted) -> Result:
+async def _write(definitions: Definitions, identifier: str, found: Plan, wanted: Wanted) -> bool:
     """With `strict` where the platform has it; once more without where that was refused."""
-    envelope = definitions.envelope
-    strict, plain = (plan(before, wanted, envelope, strict=each).changes for each in (True, False))
+    plain = plan(found.before, wanted, definitions.envelope, strict=False).changes
     try:
-        await definitions.write(identifier, strict)
+        await definitions.write(identifier, found.changes)
     except PlatformRefused as refusal:
-        if refusal.status not in {400, 422} or strict == plain:
+        if refusal.status not in {400, 422} or found.changes == plain:
             raise
         await definitions.write(identifier, plain)
-        return Result.NOT_STRICT
-    return Result.WRITTEN
+        return False
+    return True
 
 
-async def _verify(definitions: Definitions, identifier: str, kept: Sequence[Json], wanted: Wanted) -> None:
+async def _verify(definitions: Definitions, identifier: str, found: Plan, wanted: Wanted) -> None:
     try:
-        found = await compare(definitions, identifier, wanted)
+        shown = await compare(definitions, identifier, wanted)
     except BrokenMarkers:
         raise NotApplied from None
-    if found.changes or canonical(found.kept) != canonical(kept):
+    if shown.changes or not holds(shown.kept, found.kept):
         raise NotApplied

@@ -1,25 +1,13 @@
-"""The mission's scenarios, played by a bot over HTTP, and what is seen of each from outside."""
+"""The mission's scenarios, and what must be seen of each from outside."""
 
-import asyncio
-import contextlib
-import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
-import httpx
-
-from worker.simulator.assistants import AssistantsSimulator
-from worker.simulator.crm import CrmSimulator, Ticket
+from worker.simulator.bots import ChainBot, MakeBot
 from worker.simulator.faults import Fault
-from worker.simulator.registry import ASSISTANTS
-from worker.simulator.worker_process import WorkerProcess
+from worker.simulator.scripts import Said
 
-Json = dict[str, Any]
-_DOCUMENT = "52998224725"
-_RECEIPT_URL = "https://arquivos.example/comprovante.jpg"
-_ENDS_WITHIN_S = 15.0
-_SHORT = {"abrir_ticket_crm": "ticket", "transferir_para_humano": "transferência"}
+DOCUMENT = "52998224725"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +41,26 @@ class Scenario:
     name: str
     says: str
     expected: Seen
+    then: str = ""
+    """What the customer says next; by then the bot knows the document."""
     image: bool = False
-    document: str | None = _DOCUMENT
+    document: str | None = DOCUMENT
     faults: tuple[Fault, ...] = ()
     expires: bool = False
     """The run's time is up as soon as the CRM has opened the ticket, before it answers."""
+    bot: MakeBot | None = None
+    """Who plays it, where it is not the platform's usual bot."""
 
-    def content(self) -> list[Json]:
-        """The message as a bot posts it."""
-        picture = [{"type": "image_url", "image_url": {"url": _RECEIPT_URL}}] if self.image else []
-        return [*picture, {"type": "text", "text": self.says}]
+    def messages(self) -> Iterator[tuple[Said, str | None]]:
+        """What the customer says, one message after the other, with the document known at the time."""
+        yield Said(self.says, self.image), self.document
+        if self.then:
+            yield Said(self.then), DOCUMENT
 
 
 _PAYMENT, _SOLVED = "FINANCEIRO / INFORMAR PAGAMENTO", "SUPORTE / SEM INTERNET"
 
-SCENARIOS = (
+_EVERYWHERE = (
     Scenario(
         "Cenário 1: comprovante de pagamento",
         "Acabei de pagar",
@@ -102,9 +95,16 @@ SCENARIOS = (
         Seen(("ticket done", "ticket rejected"), ("FINANCEIRO / DESBLOQUEIO",), sends=1, keys=1),
     ),
     Scenario(
-        "Sem documento",
+        "Sem documento, informado em seguida",
         "Enviei o comprovante",
-        Seen(("ticket rejected",), told="pedido de CPF ou CNPJ"),
+        Seen(
+            ("ticket done", "ticket rejected"),
+            (_PAYMENT,),
+            sends=1,
+            keys=1,
+            told="pedido de CPF ou CNPJ → protocolo",
+        ),
+        then="Meu CPF é 529.982.247-25",
         document=None,
     ),
     Scenario(
@@ -112,131 +112,32 @@ SCENARIOS = (
         "Paguei, e a internet voltou",
         Seen(("ticket done", "ticket done"), (_PAYMENT, _SOLVED), sends=2, keys=2),
     ),
-    Scenario(
-        "Execução expira enquanto o CRM responde",
-        "Enviei o comprovante",
-        Seen(("ticket done",), (_PAYMENT,), sends=1, keys=1, told="nada", run="lost"),
-        faults=(Fault(delay_s=0.5, commit_after_s=0),),
-        expires=True,
-    ),
 )
 
+_EXPIRES = Scenario(
+    "Execução expira enquanto o CRM responde",
+    "Enviei o comprovante",
+    Seen(("ticket done",), (_PAYMENT,), sends=1, keys=1, told="nada", run="lost"),
+    faults=(Fault(delay_s=0.5, commit_after_s=0),),
+    expires=True,
+)
 
-class Stage:
-    """A bot between the platform and the worker; it sees only what a bot and the CRM's owner can see."""
+DEADLINE_S = 4.0
+"""`CALL_DEADLINE_S` where runs do not expire: long enough for every other scenario, on a busy machine too."""
 
-    def __init__(
-        self,
-        platform: AssistantsSimulator,
-        platform_url: str,
-        crm: CrmSimulator,
-        worker: WorkerProcess,
-        http: httpx.AsyncClient,
-    ) -> None:
-        self._platform = platform
-        self._platform_url = platform_url
-        self._crm = crm
-        self._worker = worker
-        self._http = http
+_LATE = Scenario(
+    "CRM passa do prazo da chamada; o ticket vem depois",
+    "Enviei o comprovante",
+    Seen(("ticket done",), (_PAYMENT,), sends=1, keys=1, told="registro em confirmação"),
+    faults=(Fault(delay_s=DEADLINE_S + 1),),
+)
 
-    async def play(self, scenario: Scenario, conversation_id: str) -> Seen:
-        """Raises `WorkerDied` when the worker does not live through it."""
-        tickets, requests = len(self._crm.tickets), len(self._crm.requests)
-        self._crm.faults.clear()
-        for fault in scenario.faults:
-            self._crm.faults.add(fault)
-        try:
-            thread_id, run_id = await self._customer_writes(scenario)
-            await self._announce(scenario, conversation_id, thread_id, run_id)
-            if scenario.expires:
-                await self._until(lambda: len(self._crm.tickets) > tickets)
-                self._platform.clock.skip(self._platform.conversations.timings.lifetime_s)
-            run = await self._ended(run_id)
-        except httpx.TransportError:
-            await asyncio.sleep(0.2)  # a child that has just died is known to be dead a moment later
-            self._worker.check()
-            raise
-        said = await self._said(thread_id, run_id)
-        return _seen(run, self._crm.tickets[tickets:], list(self._crm.requests)[requests:], said)
+_CHAINED = tuple(
+    replace(each, name=f"{each.name} (sem conversation)", bot=ChainBot)
+    for each in _EVERYWHERE
+    if each.image or each.then
+)
 
-    async def _customer_writes(self, scenario: Scenario) -> tuple[str, str]:
-        base = self._platform_url
-        thread = await self._call("POST", f"{base}/threads", {})
-        message = {"role": "user", "content": scenario.content()}
-        await self._call("POST", f"{base}/threads/{thread['id']}/messages", message)
-        start = {"assistant_id": ASSISTANTS["FINANCEIRO"]}
-        run = await self._call("POST", f"{base}/threads/{thread['id']}/runs", start)
-        return thread["id"], run["id"]
-
-    async def _announce(self, scenario: Scenario, conversation_id: str, thread_id: str, run_id: str) -> None:
-        known: Json = {"thread_id": thread_id, "assistant": "FINANCEIRO", "contact": "5524900000000"}
-        if scenario.document:
-            known["client_document"] = scenario.document
-        if scenario.image:
-            known["attachment_url"] = _RECEIPT_URL
-        base = f"{self._worker.url}/v1"
-        await self._call("PUT", f"{base}/conversations/{conversation_id}", known)
-        await self._call("POST", f"{base}/runs", {"conversation_id": conversation_id, "run_id": run_id})
-
-    async def _ended(self, run_id: str) -> Json:
-        """The run as the worker shows it once it watches no more, or as it is when patience ends."""
-        run: Json = {}
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_ENDS_WITHIN_S):
-                while run.get("state", "watching") == "watching":
-                    await asyncio.sleep(0.05)
-                    run = await self._call("GET", f"{self._worker.url}/v1/runs/{run_id}")
-        return run
-
-    async def _until(self, happened: Callable[[], bool]) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_ENDS_WITHIN_S):
-                while not happened():  # noqa: ASYNC110  # the simulators are looked at, they tell nobody
-                    await asyncio.sleep(0.01)
-
-    async def _said(self, thread_id: str, run_id: str) -> str:
-        url = f"{self._platform_url}/threads/{thread_id}/messages?run_id={run_id}"
-        messages = (await self._call("GET", url))["data"]
-        return "\n".join(part["text"]["value"] for message in messages for part in message["content"])
-
-    async def _call(self, method: str, url: str, body: Json | None = None) -> Json:
-        response = await self._http.request(method, url, json=body)
-        response.raise_for_status()
-        answer: Json = response.json()
-        return answer
-
-    async def calls(self) -> list[Json]:
-        """The worker's own list of all calls."""
-        items: list[Json] = (await self._call("GET", f"{self._worker.url}/v1/calls?limit=200"))["items"]
-        return items
-
-
-def _seen(run: Json, tickets: Sequence[Ticket], requests: Sequence[Any], said: str) -> Seen:
-    calls = run.get("calls", [])
-    recorded = {call["protocolo"] for call in calls}
-    return Seen(
-        calls=tuple(sorted(f"{_SHORT.get(call['tool'], call['tool'])} {call['state']}" for call in calls)),
-        tickets=tuple(sorted(_ticket(ticket, recorded) for ticket in tickets)),
-        sends=len(requests),
-        keys=len({request.headers.get("idempotency-key") for request in requests}),
-        told=_told(said, tickets),
-        run=run.get("state", "desconhecida"),
-    )
-
-
-def _ticket(ticket: Ticket, recorded: set[str]) -> str:
-    receipt = " com comprovante" if _RECEIPT_URL in ticket.resumo else ""
-    unrecorded = "" if ticket.protocolo in recorded else " SEM REGISTRO NO WORKER"
-    return f"{ticket.setor} / {ticket.motivo}{receipt}{unrecorded}"
-
-
-def _told(said: str, tickets: Sequence[Ticket]) -> str:
-    if tickets and all(ticket.protocolo in said for ticket in tickets):
-        return "protocolo"
-    if re.search(r"\d{8,}", said):
-        return "um número que não é o do CRM"
-    if "CPF ou CNPJ" in said:
-        return "pedido de CPF ou CNPJ"
-    if "transferir" in said:
-        return "transferência"
-    return "outra coisa" if said else "nada"
+ASSISTANTS_SCENARIOS = (*_EVERYWHERE, _EXPIRES)
+AGENTS_SCENARIOS = (*_EVERYWHERE, _LATE)
+RESPONSES_SCENARIOS = (*_EVERYWHERE, *_CHAINED, _LATE)

@@ -1,29 +1,52 @@
 """`simulate`: the platform and the CRM on their own, for bot developers."""
 
+import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 from rich.console import Console
 
-from worker.simulator.assistants import AssistantsSimulator
 from worker.simulator.crm import CrmSimulator
+from worker.simulator.lineup import LINEUP
 from worker.simulator.server import interrupts, serve
 
 
-async def simulate(port: int, crm_port: int, console: Console | None = None) -> None:
-    """Serve both until Ctrl-C. Raises `OSError` when a port is taken."""
+class PortTaken(Exception):
+    """Nothing can be served on this port; `option` chooses another."""
+
+    def __init__(self, port: int, option: str) -> None:
+        super().__init__(port)
+        self.port = port
+        self.option = option
+
+
+async def simulate(
+    port: int, crm_port: int, console: Console | None = None, *, platform: str = "assistants"
+) -> None:
+    """Serve both until Ctrl-C. Raises `PortTaken`."""
     console = console or Console(highlight=False, soft_wrap=True)
-    platform, crm = AssistantsSimulator(), CrmSimulator(latency_s=0.05)
+    crm = CrmSimulator(latency_s=0.05)
     with interrupts() as interrupted:
-        async with serve(platform.app, port=port) as platform_url, serve(crm.app, port=crm_port) as crm_url:
+        async with contextlib.AsyncExitStack() as stack:
+            platform_url = await _served(stack, LINEUP[platform].simulator().app, port, "--port")
+            crm_url = await _served(stack, crm.app, crm_port, "--crm-port")
             for line in _lines(platform, platform_url, crm_url):
                 console.print(line, markup=False)
             await interrupted.wait()
 
 
-def _lines(platform: AssistantsSimulator, platform_url: str, crm_url: str) -> Iterator[str]:
+async def _served(stack: contextlib.AsyncExitStack, app: Any, port: int, option: str) -> str:
+    try:
+        return await stack.enter_async_context(serve(app, port=port))
+    except OSError:
+        raise PortTaken(port, option) from None
+
+
+def _lines(platform: str, platform_url: str, crm_url: str) -> Iterator[str]:
     yield f"Plataforma: OPENAI_BASE_URL={platform_url}/v1   (por dentro: {platform_url}/_sim/state)"
-    for assistant in platform.registry.assistants.values():
-        yield f"  {assistant['name']}: {assistant['id']}"
+    yield f"No worker, também: PLATFORM={platform}"
+    for name, assistant_id in LINEUP[platform].assistants.items():
+        yield f"  {name}: {assistant_id}"
     yield f"CRM: CRM_WEBHOOK_URL={crm_url}{CrmSimulator.webhook}   (por dentro: {crm_url}/_sim/tickets)"
     faults = """'{"faults": [{"preset": "down", "times": 2}]}'"""
     yield f"Defeito no CRM: curl -X PUT {crm_url}/_sim/faults -d {faults}"

@@ -45,6 +45,27 @@ class Arrivals:
                 return False
             return await self._watch(connection, conversation_id, ref)
 
+    async def told(self, connection: AsyncConnection, run_id: str, thread_id: str | None) -> bool:
+        """Wake a run that a webhook names; whether it is one of ours, and needs no more looking into.
+
+        An unknown one is watched when `thread_id` is a known conversation's. Where the run is the thread, one
+        that has ended is at work again. Inside a transaction that has serialised both ids.
+        """
+        t, c = self._runs, self._conversations
+        session = self._rule is ThreadRule.IS_THE_RUN
+        known = (await connection.execute(select(t).where(t.c.run_id == run_id))).first()
+        if known is not None and not (session and known.state != RunState.WATCHING):
+            if known.state == RunState.WATCHING:
+                await self._watch(connection, known.conversation_id, RunRef(run_id, known.thread_id))
+            return True
+        thread = run_id if session else thread_id
+        found = await connection.execute(select(c.c.conversation_id).where(c.c.thread_id == thread))
+        conversation_id = found.scalar()
+        if conversation_id is None or (known is not None and known.conversation_id != conversation_id):
+            return False
+        await self._watch(connection, conversation_id, RunRef(run_id, thread))
+        return True
+
     async def _thread_of(
         self, connection: AsyncConnection, conversation_id: str, thread_id: str | None
     ) -> str | None:
@@ -81,10 +102,9 @@ class Arrivals:
             raise RequestRefused("execucao_de_outra_conversa")
         elif known.thread_id != ref.thread_id:
             raise RequestRefused("thread_diferente")
-        elif known.state == RunState.WATCHING:
-            await connection.execute(update(t).where(this).values(wake=t.c.wake + 1, due=now()))
         else:
-            await connection.execute(update(t).where(this).values(**_AGAIN))
+            announced = _WOKEN if known.state == RunState.WATCHING else _AGAIN
+            await connection.execute(update(t).where(this).values(wake=t.c.wake + 1, **announced))
         await connection.execute(
             update(c).where(c.c.conversation_id == conversation_id).values(active_at=now())
         )
@@ -105,14 +125,15 @@ def new_run(platform: str, conversation_id: str, ref: RunRef) -> dict[str, objec
     }
 
 
-_AGAIN = {
+_WOKEN = {"registered_at": now(), "due": now()}
+"""A watched run is announced anew: whoever holds it, or takes it over, has only just heard of it."""
+
+_AGAIN = _WOKEN | {
     "state": RunState.WATCHING,
     "reason": None,
     "closed_at": None,
     "continues_as": None,
     "submit_begun_at": None,
-    "registered_at": now(),
-    "due": now(),
     "rounds": 0,
 }
 """A run that had ended or was lost is watched again as if it were new."""

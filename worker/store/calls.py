@@ -80,16 +80,24 @@ class Calls(Recovery):
             )
 
     async def settle(
-        self, call_id: str, outcome: Outcome, answer: Personal, *, success: bool, checked: bool = False
+        self,
+        call_id: str,
+        outcome: Outcome,
+        answer: Personal,
+        *,
+        success: bool,
+        checked: bool = False,
+        owner: str | None = None,
     ) -> CallRecord:
         """Record what became of a call; see `ports.Ledger.settle`."""
         async with self._db.write() as connection:
             before = await get(connection, self._db.tables, call_id, lock=True)
-            proven = checked and before.state is CallState.UNKNOWN
-            if before.state.open or proven or _improves(before, outcome):
+            # A person may have asked for another try while the CRM was asked: that is what goes on then.
+            awaited = before.state is CallState.UNKNOWN if checked else before.state.open
+            if (awaited and owner in (None, before.owner)) or _improves(before, outcome):
                 await self._outcomes.finish(connection, before, outcome)
                 await self._outcomes.give(connection, call_id, answer, success=success)
-            elif outcome.protocolo not in (None, before.protocolo):
+            elif outcome.protocolo is not None and outcome.protocolo != before.protocolo:
                 await self._outcomes.keep_beside(connection, call_id, outcome.protocolo)
             return await get(connection, self._db.tables, call_id)
 

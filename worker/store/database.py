@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import secrets
 import socket
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -15,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from worker.errors import ConfigError, StoreError
+from worker.lease import LEASE_S
 from worker.privacy import Hasher, Vault, new_index_key
 from worker.store import migrations
 from worker.store.schema import Tables
@@ -41,6 +43,7 @@ class Database:
         # SQLite has one writer: queue here, in order, rather than spin on SQLITE_BUSY.
         self._gate = asyncio.Lock() if self.sqlite else contextlib.nullcontext()
         self._lock: int | None = None
+        self._name = secrets.token_hex(8)
 
     @property
     def hasher(self) -> Hasher:
@@ -50,17 +53,18 @@ class Database:
         return self._hasher
 
     async def open(self, *, owner: bool) -> Self:
-        """Migrate, check the keys, load the index key; `owner` also takes SQLite's lock (contract §1).
+        """Check the schema and the keys, load the index key.
 
-        Raises `ConfigError`: the file is no database, another owner holds it, its keys are others', or it
-        belongs to a newer version. Nothing has been written then.
+        The owner also creates, migrates, and on SQLite takes the lock (contract §1); a command beside it
+        changes none of these. Raises `ConfigError`: the file is no database, another owner holds it, its keys
+        are others', it belongs to a newer version, or a command finds none of this version's. Nothing has
+        been written then.
         """
         try:
-            if self.sqlite:
-                self._prepare_file()
-                if owner:
-                    self._take_lock()
-            await self._prepare()
+            if owner:
+                await self._prepare()
+            else:
+                await self._find()
         except (SQLAlchemyError, OSError) as error:
             await self.close()
             raise ConfigError(_cannot_open(self.url, error)) from None
@@ -93,9 +97,13 @@ class Database:
                 yield connection
 
     async def notify(self, connection: AsyncConnection, run_id: str) -> None:
-        """Tell every process, once this transaction has committed, that a run wants a look (PostgreSQL)."""
+        """Tell the other processes, once this transaction has committed, that a run wants a look.
+
+        PostgreSQL only. Whoever tells wakes its own process itself.
+        """
         if not self.sqlite:
-            await connection.execute(text("select pg_notify(:c, :r)"), {"c": _CHANNEL, "r": run_id})
+            told = f"{self._name} {run_id}"
+            await connection.execute(text("select pg_notify(:c, :t)"), {"c": _CHANNEL, "t": told})
 
     async def listen(self, wake: Callable[[str], None]) -> None:
         """Pass on what other processes tell, for ever. Where LISTEN is not to be had, heartbeats find out."""
@@ -109,7 +117,9 @@ class Database:
                 async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
                     await connection.execute(f"listen {_CHANNEL}")
                     async for told in connection.notifies():
-                        wake(told.payload)
+                        teller, _, run_id = told.payload.partition(" ")
+                        if teller != self._name:
+                            wake(run_id)
             await asyncio.sleep(_LISTEN_AGAIN_S)
 
     async def serialise(self, connection: AsyncConnection, *subjects: str | None) -> None:
@@ -146,6 +156,9 @@ class Database:
 
     async def _prepare(self) -> None:
         """Schema and index key in one transaction: keys that are not this database's undo it all."""
+        if self.sqlite:
+            self._prepare_file()
+            self._take_lock()
         table = self.tables.index_key
         async with self._engine.begin() as connection:
             if not self.sqlite:
@@ -157,14 +170,35 @@ class Database:
                 await connection.execute(table.insert().values(id=1, wrapped=wrapped))
             self._hasher = Hasher(self._vault.open_bytes(bytes(wrapped)))
 
+    async def _find(self) -> None:
+        """The schema and the index key as the owner made them. Connecting to no file would create one."""
+        if self.sqlite and not _file(self.url).exists():
+            raise ConfigError(migrations.NOT_CURRENT)
+        async with self._engine.connect() as plain:
+            connection = await plain.execution_options(read_only=True)
+            await connection.run_sync(migrations.check)
+            wrapped = (await connection.execute(select(self.tables.index_key.c.wrapped))).scalar_one()
+            self._hasher = Hasher(self._vault.open_bytes(bytes(wrapped)))
+
 
 def _engine(url: URL) -> AsyncEngine:
     if url.get_backend_name() != "sqlite":
-        return create_async_engine(url, hide_parameters=True, pool_pre_ping=True)
+        engine = create_async_engine(url, hide_parameters=True, pool_pre_ping=True)
+        event.listen(engine.sync_engine, "connect", _on_postgres_connect)
+        return engine
     engine = create_async_engine(url, hide_parameters=True, connect_args={"timeout": _BUSY_S})
     event.listen(engine.sync_engine, "connect", _on_sqlite_connect)
     event.listen(engine.sync_engine, "begin", _on_sqlite_begin)
     return engine
+
+
+def _on_postgres_connect(connection: Any, _record: object) -> None:
+    # A machine that freezes or drops off the network in a transaction keeps its locks, and nobody could take
+    # its runs over. Not by `options=`: poolers refuse it.
+    cursor = connection.cursor()
+    cursor.execute(f"SET idle_in_transaction_session_timeout = {round(LEASE_S * 1000)}")
+    cursor.close()
+    connection.commit()  # or the pool's rollback takes it back
 
 
 def _on_sqlite_connect(connection: Any, _record: object) -> None:

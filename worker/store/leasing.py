@@ -42,8 +42,7 @@ async def take(
     async with database.read() as connection:
         if (await connection.execute(due.limit(1))).first() is None:
             return ()
-    chosen = due.with_for_update(skip_locked=True).cte("due")
-    taking = update(key.table).where(key.in_(select(chosen.c[key.name]))).values(**values)
+    taking = update(key.table).where(locked(key, due, wait=False)).values(**values)
     async with database.write() as connection:
         return (await connection.execute(taking.returning(*returning))).all()
 
@@ -61,10 +60,22 @@ async def renew(
     t = key.table
     kept: list[Row[Any]] = []
     for some in _batches(sorted(keys)):
-        renewing = update(t).where(key.in_(some), t.c.owner == owner).values(lease_until=now() + lease_s)
+        ours = select(key).where(key.in_(some), t.c.owner == owner)
+        renewing = update(t).where(locked(key, ours, wait=True)).values(lease_until=now() + lease_s)
         async with database.write() as connection:
             kept += await connection.execute(renewing.returning(*returning))
     return kept
+
+
+def locked(key: Column[Any], chosen: Select[Any], *, wait: bool) -> ColumnElement[bool]:
+    """The rows whose keys `chosen` selects, locked by the statement this is part of.
+
+    Not `wait`: without those that somebody is changing. Else in the order of their keys, so that two who
+    change several rows at once never wait for each other.
+    """
+    chosen = chosen.order_by(key).with_for_update() if wait else chosen.with_for_update(skip_locked=True)
+    rows = chosen.cte("locked")
+    return key.in_(select(rows.c[key.name]))
 
 
 async def give_back(connection: AsyncConnection, table: Table, owner: str | None, **values: Any) -> None:

@@ -5,6 +5,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.errors import RequestRefused
 from worker.model import CallRecord, CallState, Outcome
+from worker.store import leasing
 from worker.store.database import Database
 from worker.store.outcomes import Outcomes
 from worker.store.recovery import held_by_another
@@ -34,6 +35,7 @@ class Operators:
     async def retry(self, call_id: str) -> None:
         """Have the daemon send the same ticket again: its key, its bytes. Raises as `retryable` does."""
         async with self._db.write() as connection:
+            await self._alone(connection, call_id)
             call = await self._retryable(connection, call_id, lock=True)
             await connection.execute(
                 update(self._t)
@@ -45,29 +47,34 @@ class Operators:
                     retrying=True,
                     retry_from=call.attempts,
                     due=now(),
+                    **leasing.GIVEN_BACK,
                 )
             )
             await self._db.notify(connection, call.run_id)
 
     async def resolve(self, call_id: str, protocolo: str) -> None:
-        """Complete a call with the protocolo a person found; the bot is told (late).
+        """Complete a ticket with the protocolo a person found; the bot is told (late).
 
-        Raises `nao_encontrado`, `estado_incompativel`; `dados_invalidos` when another ticket has it.
+        A call that waited for an equal one shares what becomes of that one. Raises `nao_encontrado`,
+        `estado_incompativel`; `dados_invalidos` when another ticket has this protocolo.
         """
         async with self._db.write() as connection:
+            await self._alone(connection, call_id, protocolo)
             call = await self._known(connection, call_id, lock=True)
-            if call.state not in _RESOLVABLE or call.setor is None:
+            if call.state not in _RESOLVABLE or call.setor is None or call.idempotency_key is None:
                 raise RequestRefused("estado_incompativel")
             if await held_by_another(connection, self._t, call, protocolo):
                 raise RequestRefused("dados_invalidos")
             done = Outcome(CallState.DONE, protocolo=protocolo, certain=False)
             await self._outcomes.finish(connection, call, done)
 
+    async def _alone(self, connection: AsyncConnection, call_id: str, *subjects: str) -> None:
+        """No equal call is admitted, and no other person decides about the same ticket, until we have."""
+        call = await self._known(connection, call_id)
+        await self._db.serialise(connection, call.conversation_id, *subjects)
+
     async def _known(self, connection: AsyncConnection, call_id: str, *, lock: bool = False) -> CallRecord:
-        which = self._t.c.call_id == call_id
-        if lock:
-            await connection.execute(select(self._t.c.call_id).where(which).with_for_update())
-        call = await find(connection, self._db.tables, which)
+        call = await find(connection, self._db.tables, self._t.c.call_id == call_id, lock=lock)
         if call is None:
             raise RequestRefused("nao_encontrado")
         return call

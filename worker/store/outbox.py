@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from worker.model import Event, EventState
 from worker.store import leasing
 from worker.store.database import Database
-from worker.store.schema import now
+from worker.store.schema import PENDING, now
 
 
 class Outbox:
@@ -47,13 +47,13 @@ class Outbox:
         not_first = exists().where(
             earlier.c.conversation_id == t.c.conversation_id,
             earlier.c.seq < t.c.seq,
-            earlier.c.state == EventState.PENDING,
+            earlier.c.state == PENDING,
         )
         due = (
             select(t.c.seq)
-            .where(t.c.state == EventState.PENDING, t.c.due <= now(), ~not_first)
+            .where(t.c.state == PENDING, t.c.due <= now(), ~not_first)
             .where(leasing.unheld(t))
-            .order_by(t.c.seq)
+            .order_by(t.c.due)
             .limit(limit)
         )
         rows = await leasing.take(
@@ -78,10 +78,11 @@ class Outbox:
         await self._leave(event, state=EventState.STUCK, result=result)
 
     async def _leave(self, event: Event, **values: Any) -> None:
+        """What is delivered stays so, whatever a process that was too slow has to say of it."""
         async with self._db.write() as connection:
             await connection.execute(
                 update(self._t)
-                .where(self._t.c.event_id == event.event_id)
+                .where(self._t.c.event_id == event.event_id, self._t.c.state != EventState.DELIVERED)
                 .values(**leasing.GIVEN_BACK, **values)
             )
 

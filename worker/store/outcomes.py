@@ -1,6 +1,6 @@
 """What became of a call, recorded with its answer, receipt and event at once (contract §4-6)."""
 
-from sqlalchemy import case, func, update
+from sqlalchemy import case, func, not_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.model import CallRecord, CallState, Outcome
@@ -8,7 +8,7 @@ from worker.personal import Personal
 from worker.store import leasing
 from worker.store.database import Database
 from worker.store.outbox import Outbox
-from worker.store.rows import get
+from worker.store.rows import get, keeps_beside
 from worker.store.schema import now
 
 _EVENTS = {
@@ -17,6 +17,8 @@ _EVENTS = {
     CallState.UNKNOWN: "ticket.unknown",
     CallState.NO_PROTOCOL: "ticket.no_protocol",
 }
+_IN_DOUBT = {CallState.UNKNOWN, CallState.NO_PROTOCOL}
+_MENDABLE = {CallState.FAILED, *_IN_DOUBT}
 _FIRST_CHECK_S = 60.0
 
 
@@ -30,8 +32,8 @@ class Outcomes:
         self._t = database.tables.calls
 
     async def finish(self, connection: AsyncConnection, before: CallRecord, outcome: Outcome) -> None:
-        """Record an outcome, end what is open of its attempts, and tell the bot."""
-        asks_again = self._checks and outcome.state in {CallState.UNKNOWN, CallState.NO_PROTOCOL}
+        """Record an outcome for a call and those that took it over, end its attempts, and tell the bot."""
+        asks_again = self._checks and outcome.state in _IN_DOUBT and _is_ticket(before)
         await connection.execute(
             update(self._t)
             .where(self._t.c.call_id == before.call_id)
@@ -46,6 +48,7 @@ class Outcomes:
                 **leasing.GIVEN_BACK,
             )
         )
+        await self._pass_on(connection, before.call_id, outcome)
         await self._end_open_attempts(connection, before, outcome)
         if outcome.state is CallState.FAILED and outcome.certain:
             await self._give_receipt_back(connection, before.call_id)
@@ -61,14 +64,32 @@ class Outcomes:
             .values(answer=answer, answered_success=success, answered_at=now())
         )
 
-    async def keep_beside(self, connection: AsyncConnection, call_id: str, protocolo: str | None) -> None:
+    async def keep_beside(self, connection: AsyncConnection, call_id: str, protocolo: str) -> None:
         """A second ticket of one call: it was opened, so it is never thrown away, nor is a third."""
         extra = self._t.c.extra_protocolo
         await connection.execute(
             update(self._t)
-            .where(self._t.c.call_id == call_id)
+            .where(self._t.c.call_id == call_id, not_(keeps_beside(self._t, protocolo)))
             .values(extra_protocolo=func.coalesce(extra + ",", "") + protocolo)
         )
+
+    async def _pass_on(self, connection: AsyncConnection, call_id: str, outcome: Outcome) -> None:
+        """Calls that took over what became of this one take over what becomes of it now, and so on.
+
+        A row that somebody is changing is left as it was: two calls must not wait for each other.
+        """
+        t = self._t
+        waited = select(t.c.call_id).where(
+            t.c.equal_to == call_id, t.c.idempotency_key.is_(None), t.c.state.in_(_MENDABLE)
+        )
+        passed = await connection.execute(
+            update(t)
+            .where(leasing.locked(t.c.call_id, waited, wait=False))
+            .values(state=outcome.state, error=outcome.error, protocolo=outcome.protocolo, finished_at=now())
+            .returning(t.c.call_id)
+        )
+        for waiter in passed.scalars().all():
+            await self._pass_on(connection, waiter, outcome)
 
     async def _end_open_attempts(
         self, connection: AsyncConnection, before: CallRecord, outcome: Outcome
@@ -98,8 +119,8 @@ class Outcomes:
             )
 
     async def _tell(self, connection: AsyncConnection, before: CallRecord, outcome: Outcome) -> None:
-        """Events are of tickets, and of those that were sent: a call that took over another's emits none."""
-        if before.setor is None or before.waits:
+        """An event for each ticket. `late`: the model was answered otherwise, or will not be any more."""
+        if not _is_ticket(before):
             return
         told = {
             "call_id": before.call_id,
@@ -109,6 +130,11 @@ class Outcomes:
             "motivo": before.motivo,
             "protocolo": outcome.protocolo,
             "error": outcome.error,
-            "late": before.answer is not None,
+            "late": before.answer is not None or before.run_gone,
         }
         await self._outbox.put(connection, before.conversation_id, _EVENTS[outcome.state], told)
+
+
+def _is_ticket(call: CallRecord) -> bool:
+    """Not another tool's call, and not one that only waited for an equal one's ticket."""
+    return call.setor is not None and not call.waits

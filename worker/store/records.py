@@ -7,6 +7,7 @@ from sqlalchemy import Column, Row, Select, and_, case, func, or_, select, updat
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.errors import RequestRefused
+from worker.kpis import Kpis
 from worker.model import (
     AttemptView,
     CallState,
@@ -22,6 +23,7 @@ from worker.ports import Cursor
 from worker.store import migrations
 from worker.store.arrivals import Arrivals
 from worker.store.database import Database
+from worker.store.kpis import measure
 from worker.store.schema import now
 
 _View = TypeVar("_View", CallView, HandoffView)
@@ -206,7 +208,12 @@ class Records:
         )
         return select(*(c for c in h.c if c is not h.c.motivo), (until - h.c.requested_at).label("waiting_s"))
 
-    # ------------------------------------------------------------------------------------------ readiness
+    # ------------------------------------------------------------------------------- figures and readiness
+
+    async def kpis(self, since: float, until: float | None) -> Kpis:
+        """See `ports.Records.kpis`."""
+        async with self._db.read() as connection:
+            return await measure(connection, self._t, since, until)
 
     async def ready(self) -> bool:
         """The database can be written, and its schema is this version's."""

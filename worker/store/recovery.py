@@ -8,11 +8,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from worker.model import CallRecord, CallState, RunState, Sent
 from worker.store import leasing
 from worker.store.database import Database
-from worker.store.rows import record, select_calls
+from worker.store.rows import keeps_beside, record, select_calls
 from worker.store.schema import now
 
-_CHECK_AFTER_S = (60.0, 300.0, 900.0, 3600.0)
-"""When an open question is looked up again, then hourly."""
+_CHECK_AGAIN_S = (300.0, 900.0, 3600.0)
+"""When an open question is looked up again after the first time, then hourly."""
 
 _CHECK_FOR_S = 24 * 3600.0
 
@@ -43,8 +43,8 @@ class Recovery:
         if not taken:
             return ()
         async with self._db.read() as connection:
-            rows = await connection.execute(select_calls(self._db.tables).where(t.c.call_id.in_(taken)))
-            return [record(row) for row in rows]
+            calls = select_calls(self._db.tables).where(t.c.call_id.in_(taken)).order_by(t.c.due)
+            return [record(row) for row in await connection.execute(calls)]
 
     async def renew(self, owner: str, call_ids: Iterable[str], lease_s: float) -> None:
         """Renew the leases of calls this process works on."""
@@ -58,15 +58,15 @@ class Recovery:
             await leasing.give_back(connection, self._t, owner)
 
     async def check_later(self, call: CallRecord) -> None:
-        """The CRM did not know (yet): ask again, ever later, for a day."""
+        """The CRM did not know (yet): ask again, ever later, for a day. Not if a person has stepped in."""
         t = self._t
-        waits = [(t.c.checks == n, wait) for n, wait in enumerate(_CHECK_AFTER_S[1:])]
-        next_check = now() + case(*waits, else_=_CHECK_AFTER_S[-1])
+        waits = [(t.c.checks == n, wait) for n, wait in enumerate(_CHECK_AGAIN_S)]
+        next_check = now() + case(*waits, else_=_CHECK_AGAIN_S[-1])
         too_old = t.c.finished_at < now() - _CHECK_FOR_S
         async with self._db.write() as connection:
             await connection.execute(
                 update(t)
-                .where(t.c.call_id == call.call_id)
+                .where(t.c.call_id == call.call_id, t.c.state == call.state)
                 .values(
                     due=case((too_old, None), else_=next_check), checks=t.c.checks + 1, **leasing.GIVEN_BACK
                 )
@@ -86,7 +86,7 @@ class Recovery:
         return Sent(first_at, max(0.0, settles_in_s))
 
     async def held_by_another(self, call: CallRecord, protocolo: str) -> bool:
-        """Whether a protocolo is another ticket's. Calls equal to this one share theirs."""
+        """Whether a protocolo is another ticket's: not of a call that tried or waited for this one."""
         async with self._db.read() as connection:
             return await held_by_another(connection, self._t, call, protocolo)
 
@@ -94,10 +94,11 @@ class Recovery:
 async def held_by_another(
     connection: AsyncConnection, calls: Table, call: CallRecord, protocolo: str
 ) -> bool:
-    """See `Recovery.held_by_another`; inside a transaction of whoever asks."""
-    several = calls.c.extra_protocolo.is_not(None)
-    beside = several & ("," + calls.c.extra_protocolo + ",").contains(f",{protocolo},", autoescape=True)
-    shown = or_(calls.c.protocolo == protocolo, beside)
-    mine = select(calls.c.equal_key).where(calls.c.call_id == call.call_id).scalar_subquery()
-    query = select(calls.c.call_id).where(shown, calls.c.call_id != call.call_id, calls.c.equal_key != mine)
+    """See `Recovery.held_by_another`; inside a transaction of whoever asks.
+
+    What an equal call shows it has from the ticket it waited for, or it is the same ticket, by its key. Two
+    tickets that only say the same, more than ten minutes apart, are two.
+    """
+    shown = or_(calls.c.protocolo == protocolo, keeps_beside(calls, protocolo))
+    query = select(calls.c.call_id).where(shown, calls.c.idempotency_key != call.idempotency_key)
     return (await connection.execute(query.limit(1))).first() is not None

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, exists, not_, select
+from sqlalchemy import ColumnElement, Row, Select, Table, and_, exists, not_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.errors import StoreError
@@ -15,18 +15,19 @@ async def get(connection: AsyncConnection, tables: Tables, call_id: str, *, lock
 
     Raises `StoreError` when there is none: whoever asks holds an id from the ledger.
     """
-    which = tables.calls.c.call_id == call_id
-    if lock:
-        # Apart from reading: a statement that waited for the lock sees other tables as they were before.
-        await connection.execute(select(tables.calls.c.call_id).where(which).with_for_update())
-    found = await find(connection, tables, which)
+    found = await find(connection, tables, tables.calls.c.call_id == call_id, lock=lock)
     if found is None:
         raise StoreError("a recorded call is missing")
     return found
 
 
-async def find(connection: AsyncConnection, tables: Tables, which: ColumnElement[bool]) -> CallRecord | None:
-    """The first call of these, or None."""
+async def find(
+    connection: AsyncConnection, tables: Tables, which: ColumnElement[bool], *, lock: bool = False
+) -> CallRecord | None:
+    """The first call of these, or None; locked as `get` does."""
+    if lock:
+        # Apart from reading: a statement that waited for the lock sees other tables as they were before.
+        await connection.execute(select(tables.calls.c.call_id).where(which).with_for_update())
     row = (await connection.execute(select_calls(tables).where(which))).first()
     return None if row is None else record(row)
 
@@ -66,3 +67,9 @@ def record(row: Row[Any]) -> CallRecord:
         run_gone=bool(row.run_gone),
         received_at=row.received_at,
     )
+
+
+def keeps_beside(calls: Table, protocolo: str) -> ColumnElement[bool]:
+    """Calls for which this protocolo turned up when they had another already."""
+    extra = calls.c.extra_protocolo
+    return and_(extra.is_not(None), ("," + extra + ",").contains(f",{protocolo},", autoescape=True))

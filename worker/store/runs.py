@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from worker.errors import Withdrawn
 from worker.model import Run, RunRef, RunState
 from worker.store import leasing
 from worker.store.arrivals import Arrivals, new_run
@@ -77,23 +78,32 @@ class Runs:
             await self._mark_submitted(connection, calls.c.call_id.in_(call_ids))
 
     async def begin_submit(self, run: Run) -> bool:
-        """Commit that a submit begins; whether one was begun before, whose outcome is not known."""
+        """Commit that a submit begins; whether one was begun before, whose outcome is not known.
+
+        Raises `Withdrawn` when the run has another owner, or none any more.
+        """
         t = self._t
         async with self._db.write() as connection:
-            begun = await connection.execute(select(t.c.submit_begun_at).where(t.c.run_id == run.ref.run_id))
-            again = begun.scalar() is not None
-            await connection.execute(update(t).where(*self._still_ours(run)).values(submit_begun_at=now()))
-            return again
+            ours = select(t.c.submit_begun_at).where(*self._still_ours(run)).with_for_update()
+            begun = (await connection.execute(ours)).first()
+            if begun is None:
+                raise Withdrawn("the run has another owner")
+            await connection.execute(
+                update(t).where(t.c.run_id == run.ref.run_id).values(submit_begun_at=now())
+            )
+            return begun.submit_begun_at is not None
 
     async def continued(
         self, run: Run, call_ids: Sequence[str], status: str, ref: RunRef, *, owner: str, lease_s: float
     ) -> Run | None:
         """The conversation goes on under a new id: end the old run, hold the new one, in one transaction.
 
-        Returns the new run; None when the old one was no longer ours (its owner finds out for itself).
+        Returns the new run; None when the old one was no longer ours (its owner finds out for itself), and
+        when somebody else, who was told of the new one sooner, is watching it.
         """
-        t, calls = self._t, self._db.tables.calls
+        calls = self._db.tables.calls
         async with self._db.write() as connection:
+            await self._db.serialise(connection, run.conversation_id, ref.run_id)
             ended = await self._end(
                 connection,
                 run,
@@ -105,9 +115,11 @@ class Runs:
             if not ended:
                 return None
             await self._mark_submitted(connection, calls.c.call_id.in_(call_ids))
-            row = new_run(self._platform, run.conversation_id, ref) | leasing.held_by(owner, lease_s)
-            await connection.execute(t.insert().values(**row, lease_epoch=1, rounds=run.rounds + 1))
-            return Run(ref, run.conversation_id, epoch=1, rounds=run.rounds + 1, known_s=run.known_s)
+            known = await connection.execute(select(self._t.c.run_id).where(self._t.c.run_id == ref.run_id))
+            if known.first() is None:
+                row = new_run(self._platform, run.conversation_id, ref)
+                await connection.execute(self._t.insert().values(**row))
+            return await self._go_on(connection, run, ref, leasing.held_by(owner, lease_s))
 
     async def discoverable(self, limit: int, interval_s: float, window_s: float) -> Sequence[tuple[str, str]]:
         """Take conversations to look for unannounced runs in: (conversation, thread), each for an interval.
@@ -165,10 +177,28 @@ class Runs:
             )
         return ended.rowcount == 1
 
+    async def _go_on(
+        self, connection: AsyncConnection, run: Run, ref: RunRef, held: dict[str, Any]
+    ) -> Run | None:
+        """Hold the run that goes on from this one, unless it is held or over."""
+        t = self._t
+        taken = await connection.execute(
+            update(t)
+            .where(t.c.run_id == ref.run_id, t.c.conversation_id == run.conversation_id)
+            .where(t.c.state == WATCHING, leasing.unheld(t))
+            .values(**held, lease_epoch=t.c.lease_epoch + 1, rounds=run.rounds + 1)
+            .returning(*self._run_columns())
+        )
+        row = taken.first()
+        return None if row is None else _run(row)
+
     async def _mark_submitted(self, connection: AsyncConnection, *which: ColumnElement[bool]) -> None:
         calls = self._db.tables.calls
+        unmarked = select(calls.c.call_id).where(*which, calls.c.submitted_at.is_(None))
         await connection.execute(
-            update(calls).where(*which, calls.c.submitted_at.is_(None)).values(submitted_at=now())
+            update(calls)
+            .where(leasing.locked(calls.c.call_id, unmarked, wait=True))
+            .values(submitted_at=now())
         )
 
     def _still_ours(self, run: Run) -> list[ColumnElement[bool]]:

@@ -21,7 +21,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
-from worker.model import RunState
+from worker.model import EventState, RunState
 from worker.personal import Personal
 from worker.privacy import Vault
 
@@ -53,7 +53,8 @@ def _now_postgresql(_element: object, _compiler: object, **_: Any) -> str:
 
 
 WATCHING = literal(RunState.WATCHING, String, literal_execute=True)
-"""The state written out: a partial index serves no query whose parameter might be another value."""
+PENDING = literal(EventState.PENDING, String, literal_execute=True)
+"""States written out: a partial index serves no query whose parameter might be another value."""
 
 
 class Sealed(TypeDecorator[Personal]):
@@ -220,6 +221,13 @@ class Tables:
             self.outbox.c.seq,
             sqlite_where=pending,
             postgresql_where=pending,
+        )
+        Index("ix_outbox_due", self.outbox.c.due, sqlite_where=pending, postgresql_where=pending)
+        self.webhook_ids = Table(
+            "webhook_ids",
+            self.metadata,
+            Column("webhook_id", String, primary_key=True),
+            Column("received_at", Float, nullable=False, index=True),
         )
         self.access_log = Table(
             "access_log",

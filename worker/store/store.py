@@ -16,11 +16,15 @@ from worker.store.outbox import Outbox
 from worker.store.outcomes import Outcomes
 from worker.store.records import Records
 from worker.store.runs import Runs
+from worker.store.webhooks import Webhooks
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """`runs` and `calls` are the loop's, `outbox` the courier's, `records` and `operators` people's."""
+    """`runs` and `calls` are the loop's, `outbox` the courier's, `records` and `operators` people's.
+
+    `webhooks` is for what the platform tells.
+    """
 
     database: Database
     runs: Runs
@@ -28,12 +32,13 @@ class Store:
     outbox: Outbox
     records: Records
     operators: Operators
+    webhooks: Webhooks
 
     @classmethod
     async def open(
         cls, settings: Settings, platform: str, *, owner: bool, thread: ThreadRule = ThreadRule.REQUIRED
     ) -> Self:
-        """Open and migrate the database; the owner (`run`) also takes back what a crash left claimed.
+        """Open the database; the owner (`run`) also migrates it and takes back what a crash left claimed.
 
         Raises `ConfigError`: see `Database.open`.
         """
@@ -53,6 +58,7 @@ class Store:
             outbox=outbox,
             records=Records(database, arrivals),
             operators=Operators(database, outcomes, may_repeat=lookup or settings.CRM_IDEMPOTENT),
+            webhooks=Webhooks(database, arrivals),
         )
 
     async def close(self) -> None:

@@ -33,9 +33,9 @@ def parse(arguments: Personal) -> dict[str, object]:
     try:
         given = json.loads(text.strip() or "{}", parse_int=_number)
     except (ValueError, RecursionError):
-        raise InvalidArguments from None
+        given = None
     if not isinstance(given, dict):
-        raise InvalidArguments
+        raise InvalidArguments("envie um objeto JSON")
     return given
 
 

@@ -38,31 +38,26 @@ class Crm:
         """Open the ticket that `call.body` describes, whatever earlier owners may have sent of it."""
         if call.body is None or call.idempotency_key is None:
             raise InternalError
-        doubtful, certain = call.maybe_sent, not call.maybe_sent
+        body, headers = call.body.reveal().encode(), self._headers(call.idempotency_key)
+        certain = not call.maybe_sent
         while True:
-            if doubtful and (known := await self._known(call, attempts)):
+            if not certain and (known := await self._known(call, attempts)):
                 return known
-            delivery = await self._guard.post(
-                self._settings.url,
-                call.body.reveal().encode(),
-                self._headers(call.idempotency_key),
-                attempts,
-            )
+            delivery = await self._guard.post(self._settings.url, body, headers, attempts)
             if isinstance(delivery, Delivered):
                 return await self._accepted(delivery, call, attempts)
             certain = certain and delivery.certain
             if delivery.certain or self._lookup is None:
                 return self._not_accepted(delivery, certain=certain)
-            doubtful = True
 
     async def recheck(self, call: CallRecord, attempts: Attempts) -> Outcome | None:
         """Look up a ticket in doubt once more; None while the CRM does not know."""
         if self._lookup is None:
             return None
+        settled = (await attempts.sent()).settles_in_s == 0
         found = await self._find(self._lookup, call, attempts)
         if isinstance(found, str):
             return Outcome(CallState.DONE, protocolo=found, certain=False)
-        settled = (await attempts.sent()).settles_in_s == 0
         if found is Absent.ABSENT and settled and call.state is CallState.UNKNOWN:
             return Outcome(CallState.FAILED, CrmUnavailable.code, certain=False)
         return None

@@ -1,11 +1,11 @@
 """Tools that the bot owns: answered in the same run, through the same ledger and guard (contract §5)."""
 
 import json
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from standardwebhooks import Webhook
-
+from worker import http
 from worker.catalog import fold
 from worker.errors import InternalError, InvalidArguments, ToolError, ToolFailed, UnknownConversation
 from worker.guard import Delivered, Guard
@@ -13,6 +13,9 @@ from worker.model import CallRecord, CallState, Conversation, Intent, Outcome, R
 from worker.personal import Personal
 from worker.ports import Attempts
 from worker.tools.arguments import UNRECORDABLE, parse
+
+_ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+"""NUL as JSON writes it; an even number of backslashes before it would be a text about NUL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,26 +37,25 @@ class Forward:
     def __init__(self, guard: Guard, settings: ForwardSettings) -> None:
         self._guard = guard
         self._settings = settings
-        self._signer = Webhook(settings.secret)
 
     def plan(self, arguments: Personal, conversation: Conversation | None) -> Intent | Rejection:
         """Any JSON object goes to the bot, of a conversation we know."""
         try:
-            given = parse(arguments)
+            text = _written(parse(arguments))
             if conversation is None:
                 raise UnknownConversation
         except ToolError as error:
             return Rejection.of(error)
-        body = json.dumps(given, ensure_ascii=False, sort_keys=True)
-        if UNRECORDABLE.search(body):
-            return Rejection.of(InvalidArguments("há caracteres que não podem ser registrados"))
-        return Intent(equal_on=(fold(body),), body=Personal(body))
+        document = conversation.document.reveal() if conversation.document else ""
+        return Intent(equal_on=(fold(text), document), body=Personal(text))
 
     async def perform(self, call: CallRecord, attempts: Attempts) -> Outcome:
         """Ask the bot; its output goes to the model unread."""
         if call.body is None or call.idempotency_key is None:
             raise InternalError
-        delivery = await self._guard.post(self._settings.url, _body(call), self._headers(call), attempts)
+        key, body = call.idempotency_key, _message(call, call.body.reveal()).encode()
+        headers = http.signed(self._settings.secret, key, body) | {"Idempotency-Key": key}
+        delivery = await self._guard.post(self._settings.url, body, headers, attempts)
         output = _output(delivery.body) if isinstance(delivery, Delivered) else None
         if output is None:
             return Outcome(CallState.FAILED, ToolFailed.code, certain=False)
@@ -67,42 +69,45 @@ class Forward:
         """What an equal call is told when the output itself came too late to be kept."""
         return Personal.json({"success": True, "mensagem": "A função foi executada."})
 
-    def _headers(self, call: CallRecord) -> dict[str, str]:
-        now = datetime.now(UTC)
-        key = call.idempotency_key or ""
-        return {
-            "Content-Type": "application/json; charset=utf-8",
-            "Idempotency-Key": key,
-            "webhook-id": key,
-            "webhook-timestamp": str(int(now.timestamp())),
-            "webhook-signature": self._signer.sign(key, now, _body(call).decode()),
-        }
+
+def _written(given: dict[str, object]) -> str:
+    """Arguments in one spelling, so that equal ones are equal. Raises `InvalidArguments`."""
+    try:
+        text = json.dumps(given, ensure_ascii=False, sort_keys=True, allow_nan=False)
+    except (ValueError, RecursionError):
+        raise InvalidArguments("há um valor que não pode ser escrito em JSON") from None
+    if UNRECORDABLE.search(text) or _ESCAPED_NUL.search(text):
+        raise InvalidArguments("há caracteres que não podem ser registrados")
+    return text
 
 
-def _body(call: CallRecord) -> bytes:
-    """The same bytes on every attempt: the signature's time is in the headers, the event's is the call's."""
-    arguments = json.loads(call.body.reveal()) if call.body else {}
-    data = {
+def _message(call: CallRecord, arguments: str) -> str:
+    """The same text for every attempt: the signature's time is in the headers, the event's is the call's.
+
+    The arguments go in as they are stored; what could just be written once might be too deep the next time.
+    """
+    received = datetime.fromtimestamp(call.received_at, UTC).isoformat()
+    ids = {
         "call_id": call.call_id,
         "run_id": call.run_id,
         "conversation_id": call.conversation_id,
         "tool": call.tool,
-        "arguments": arguments,
     }
-    received = datetime.fromtimestamp(call.received_at, UTC).isoformat()
-    said = {"type": "tool.call", "timestamp": received, "data": data}
-    return json.dumps(said, ensure_ascii=False).encode()
+    data = f'{json.dumps(ids)[:-1]}, "arguments": {arguments}}}'
+    return f'{{"type": "tool.call", "timestamp": "{received}", "data": {data}}}'
 
 
 def _output(answer: bytes) -> Personal | None:
     """What the bot wants the model to be told: a text as it is, an object as JSON."""
     try:
-        found = json.loads(answer)
+        match json.loads(answer):
+            case {"output": str(text)}:
+                pass
+            case {"output": dict(said)}:
+                text = json.dumps(said, ensure_ascii=False, allow_nan=False)
+            case _:
+                return None
     except (ValueError, RecursionError):
         return None
-    match found:
-        case {"output": str(text)}:
-            return Personal(text)
-        case {"output": dict(said)}:
-            return Personal.json(said)
-    return None
+    # A platform could not be sent half a character, and may not take NUL.
+    return None if UNRECORDABLE.search(text) else Personal(text)

@@ -5,19 +5,20 @@ import json
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from enum import Enum
 from zoneinfo import ZoneInfo
 
-import httpx
-
+from worker import http, logs
 from worker.catalog import fold
 from worker.personal import Personal
 
-_SLACK = timedelta(seconds=120)
+_SLACK_S = 120.0
 """The CRM's clock may be behind the database's by this much."""
 
-_BRAZILIAN = ("%d/%m/%Y %H:%M:%S", "%d/%m/%Y %H:%M", "%d/%m/%Y")
+_BRAZILIAN_DAY = re.compile(r"\A(\d{2})/(\d{2})/(\d{4})")
+# Narrower than `fromisoformat`, which takes 1712051210304 (milliseconds) for a moment of the year 1712.
+_ISO = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?")
 
 
 class Absent(Enum):
@@ -48,90 +49,118 @@ class LookupSettings:
     auth_header: tuple[str, str] | None = field(default=None, repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A ticket as the CRM lists it, setor and motivo folded; None is what cannot be read.
+
+    `opened`: a moment, or only its day.
+    """
+
+    setor: str | None
+    motivo: str | None
+    opened: datetime | date | None
+    protocolo: str | None
+
+    @property
+    def complete(self) -> bool:
+        return None not in (self.setor, self.motivo, self.opened, self.protocolo)
+
+
 class Lookup:
-    """One question to the CRM. `held` tells whether another ticket of ours has that protocolo."""
+    """One question to the CRM, and what its answer proves. One for life."""
 
     def __init__(self, settings: LookupSettings) -> None:
         self._settings = settings
         self._zone = ZoneInfo(settings.timezone)
         self._pattern = re.compile(settings.protocol_pattern)
-        headers = dict([settings.auth_header]) if settings.auth_header else {}
-        self._client = httpx.AsyncClient(headers=headers, follow_redirects=False, timeout=settings.timeout_s)
+        self._headers = dict([settings.auth_header]) if settings.auth_header else {}
+        self._client = http.client(settings.timeout_s)
 
     async def find(self, sought: Sought, held: Callable[[str], Awaitable[bool]]) -> str | Absent:
-        """The protocolo of exactly one ticket that can be ours, or why there is none."""
+        """The protocolo of the only ticket that can be ours, or why there is none.
+
+        `held` tells whether another ticket of ours has that protocolo. A row is another ticket when it surely
+        differs; one that cannot be read proves that something may have been opened, and no more.
+        """
         rows = await self._ask(sought.document)
         if rows is None:
             return Absent.NOT_KNOWN
-        ours = [row for row in rows if self._alike(row, sought)]
-        opened = [self._opened(row.get("data_abertura")) for row in ours]
-        if None in opened:
-            return Absent.NOT_KNOWN
-        fresh = [
-            row for row, at in zip(ours, opened, strict=True) if at is not None and self._since(at, sought)
-        ]
-        protocolos = [self._protocolo(row.get("protocolo")) for row in fresh]
-        free = [each for each in protocolos if each is None or not await held(each)]
-        if not free:
-            return Absent.ABSENT
-        # A ticket that can be ours and shows no protocolo proves that something was opened, and no more.
-        return free[0] if len(free) == 1 and free[0] is not None else Absent.NOT_KNOWN
+        left = [row for row in rows if self._may_be(row, sought)]
+        left = [row for row in left if row.protocolo is None or not await held(row.protocolo)]
+        match left:
+            case []:
+                return Absent.ABSENT
+            case [_Row(protocolo=str(protocolo)) as row] if row.complete:
+                return protocolo
+        return Absent.NOT_KNOWN
 
     async def aclose(self) -> None:
+        """Close the idle connections."""
         await self._client.aclose()
 
-    async def _ask(self, document: Personal) -> Sequence[dict[str, object]] | None:
+    async def _ask(self, document: Personal) -> Sequence[_Row] | None:
         """The rows of the CRM's answer; None when it gave none that can be read."""
-        try:
-            async with asyncio.timeout(self._settings.timeout_s):
-                answer = await self._client.post(self._settings.url, json={"documento": document.reveal()})
-                found = (
-                    json.loads(answer.content, parse_int=str, parse_float=str) if answer.is_success else None
-                )
-        except (httpx.HTTPError, TimeoutError, ValueError, RecursionError):
-            return None
-        if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
-            return None
-        return found
-
-    @staticmethod
-    def _alike(row: dict[str, object], sought: Sought) -> bool:
-        return (fold(str(row.get("setor"))), fold(str(row.get("motivo")))) == (
-            fold(sought.setor),
-            fold(sought.motivo),
+        asking = self._client.stream(
+            "POST", self._settings.url, json={"documento": document.reveal()}, headers=self._headers
         )
+        found, code = None, "formato"
+        try:
+            async with asyncio.timeout(self._settings.timeout_s), asking as answer:
+                if answer.is_success:
+                    found = json.loads(await http.read(answer) or b"")
+                else:
+                    code = f"http_{answer.status_code}"
+        except (ValueError, RecursionError):
+            pass
+        except Exception as error:  # noqa: BLE001  # httpx lets some pass (ssl.SSLError)
+            code = http.code(error)
+        if isinstance(found, list) and all(isinstance(row, dict) for row in found):
+            return [self._row(row) for row in found]
+        logs.event("! a consulta ao CRM não deu resposta útil | code={code}", level="WARNING", code=code)
+        return None
 
-    def _opened(self, text: object) -> datetime | date | None:
-        """When a ticket was opened: a moment, or only its day; None when it cannot be read."""
-        if not isinstance(text, str):
-            return None
-        text = text.strip()
-        if re.fullmatch(r"\d{4}-\d{2}-\d{2}|\d{2}/\d{2}/\d{4}", text):
-            moment = _parsed(text)
-            return moment.date() if moment else None
-        moment = _parsed(text)
-        return moment if moment is None or moment.tzinfo else moment.replace(tzinfo=self._zone)
+    def _may_be(self, row: _Row, sought: Sought) -> bool:
+        alike = row.setor in (None, fold(sought.setor)) and row.motivo in (None, fold(sought.motivo))
+        return alike and (row.opened is None or self._in_time(row.opened, sought))
 
-    def _since(self, opened: datetime | date, sought: Sought) -> bool:
-        earliest = datetime.fromtimestamp(sought.since, UTC) - _SLACK
+    def _in_time(self, opened: datetime | date, sought: Sought) -> bool:
+        earliest = datetime.fromtimestamp(sought.since - _SLACK_S, UTC)
         if isinstance(opened, datetime):
             return opened >= earliest
         return opened >= earliest.astimezone(self._zone).date()
 
-    def _protocolo(self, value: object) -> str | None:
-        if isinstance(value, str) and value.isprintable() and self._pattern.search(value):
-            return value
-        return None
+    # ------------------------------------------------------------------------------------------ reading a row
 
+    def _row(self, said: dict[str, object]) -> _Row:
+        return _Row(
+            setor=_folded(said.get("setor")),
+            motivo=_folded(said.get("motivo")),
+            opened=self._opened(said.get("data_abertura")),
+            protocolo=self._protocolo(said.get("protocolo")),
+        )
 
-def _parsed(text: str) -> datetime | None:
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        pass
-    for form in _BRAZILIAN:
+    def _opened(self, said: object) -> datetime | date | None:
+        iso = _BRAZILIAN_DAY.sub(r"\3-\2-\1", said.strip()) if isinstance(said, str) else ""
+        shaped = _ISO.fullmatch(iso)
+        if shaped is None:
+            return None
         try:
-            return datetime.strptime(text, form)  # noqa: DTZ007  # the caller adds the zone
+            moment = datetime.fromisoformat(iso)
         except ValueError:
-            continue
-    return None
+            return None
+        return self._placed(moment) if shaped[1] else moment.date()
+
+    def _placed(self, moment: datetime) -> datetime | None:
+        """A moment with its offset; None in the hour that the clocks of `TIMEZONE` show twice, or never."""
+        if moment.tzinfo:
+            return moment
+        once, again = (moment.replace(tzinfo=self._zone, fold=which) for which in (0, 1))
+        return once if once.utcoffset() == again.utcoffset() else None
+
+    def _protocolo(self, said: object) -> str | None:
+        text = str(said) if type(said) is int else said
+        return text if isinstance(text, str) and text.isprintable() and self._pattern.search(text) else None
+
+
+def _folded(said: object) -> str | None:
+    return fold(said) if isinstance(said, str) else None

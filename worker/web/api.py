@@ -1,22 +1,28 @@
 """The HTTP API put together: calls, problems, layers of defence, and its own description (contract §3)."""
 
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.routing import Match
 from starlette.staticfiles import StaticFiles
 
 from worker import __version__
-from worker.ports import Records
+from worker.ports import Operators, Records
+from worker.web import actions, kpis, routes
+from worker.web.desk import Desk
 from worker.web.limits import Busy, WholeBody
-from worker.web.problems import HANDLERS, Problem
-from worker.web.routes import Desk, router, wrong_method
+from worker.web.problems import HANDLERS, Problem, problem
 from worker.web.security import PROBES, Answers, Failures, Gate
+from worker.web.webhooks import Doorbell
 
 _STATIC = Path(__file__).parent / "static"
 _DOCS_CSP = (
@@ -37,7 +43,7 @@ class _Api(FastAPI):
             docs_url=None,
             redoc_url=None,
             redirect_slashes=False,
-            exception_handlers={**HANDLERS, 405: wrong_method},
+            exception_handlers={**HANDLERS, 405: _wrong_method},
             middleware=middleware,
         )
         self._asks_token = bool(token)
@@ -46,8 +52,8 @@ class _Api(FastAPI):
         """The description as served; `Problem` is added because no call names it as its model."""
         if self.openapi_schema is None:
             description = super().openapi()
-            problem = Problem.model_json_schema(ref_template=_REFERENCE)
-            description["components"]["schemas"] |= {**problem.pop("$defs"), "Problem": problem}
+            schema = Problem.model_json_schema(ref_template=_REFERENCE)
+            description["components"]["schemas"] |= {**schema.pop("$defs"), "Problem": schema}
             if self._asks_token:
                 _describe_token(description)
         return self.openapi_schema or {}
@@ -66,8 +72,11 @@ def _describe_token(description: dict[str, Any]) -> None:
 def create_api(
     records: Records,
     *,
+    operators: Operators,
+    webhooks: Doorbell | None,
     token: str | None,
     platform: str = "assistants",
+    protocol_pattern: str,
     wake: Callable[[str], None],
     alive: Callable[[], bool],
     timezone: str,
@@ -75,7 +84,8 @@ def create_api(
 ) -> FastAPI:
     """The whole API. `wake(run_id)`: look at this run now; `alive()`: the loop ticked lately.
 
-    `platform` is PLATFORM, `timezone` TIMEZONE; `now` gives seconds since the epoch.
+    `platform` is PLATFORM, `timezone` TIMEZONE, `protocol_pattern` CRM_PROTOCOL_PATTERN; `webhooks` is None
+    without OPENAI_WEBHOOK_SECRET, else its `run()` is the caller's; `now` gives seconds since the epoch.
     """
     layers = [
         Middleware(Answers),
@@ -84,8 +94,20 @@ def create_api(
         Middleware(Busy),
     ]
     api = _Api(token=token, middleware=layers)
-    api.state.desk = Desk(records, platform, wake, alive, ZoneInfo(timezone), now)
-    api.include_router(router)
+    api.state.desk = Desk(
+        records=records,
+        operators=operators,
+        webhooks=webhooks,
+        platform=platform,
+        wake=wake,
+        alive=alive,
+        zone=ZoneInfo(timezone),
+        now=now,
+        protocolo=re.compile(protocol_pattern),
+    )
+    api.include_router(routes.router)
+    api.include_router(actions.router)
+    api.include_router(kpis.router)
     api.add_api_route("/docs", _docs, include_in_schema=False)
     api.mount("/static", StaticFiles(directory=_STATIC))
     return api
@@ -93,3 +115,17 @@ def create_api(
 
 async def _docs() -> FileResponse:
     return FileResponse(_STATIC / "docs.html", headers={"Content-Security-Policy": _DOCS_CSP})
+
+
+async def _wrong_method(request: Request, error: HTTPException) -> Response:
+    """405 with every method of the path: FastAPI names those of the first call that matches only."""
+    allowed = {
+        method
+        for route in [*routes.router.routes, *actions.router.routes, *kpis.router.routes]
+        if isinstance(route, APIRoute) and route.matches(request.scope)[0] is Match.PARTIAL
+        for method in route.methods or ()
+    }
+    if "GET" in allowed:
+        allowed.add("HEAD")
+    headers = {"Allow": ", ".join(sorted(allowed))} if allowed else error.headers
+    return problem("metodo_nao_permitido", headers=headers)

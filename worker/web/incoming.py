@@ -81,6 +81,12 @@ def _contact(value: object) -> Personal:
     return Personal(_text(value, 64))
 
 
+def _protocolo(value: object) -> str:
+    if isinstance(value, str) and value.strip() and value.isprintable() and len(value) <= 64:
+        return value
+    raise wrong("precisa ser um texto de 1 a 64 caracteres imprimíveis")
+
+
 def _url(value: object) -> Personal:
     text = _text(value, 2048)
     try:
@@ -119,6 +125,7 @@ def _read_by(read: Callable[[object], Any], **schema: Any) -> tuple[BeforeValida
 
 
 Label = Annotated[str, *_read_by(_label, maxLength=64)]
+Protocolo = Annotated[str, *_read_by(_protocolo, maxLength=64)]
 Contact = Annotated[Personal, *_read_by(_contact, maxLength=64)]
 AttachmentUrl = Annotated[Personal, *_read_by(_url, format="uri", maxLength=2048)]
 Document = Annotated[Personal, *_read_by(_document)]
@@ -183,6 +190,14 @@ class ConversationChange(_Body):
                 raise InvalidField("attachment_at", "não pode estar mais de 60 s no futuro")
             changes["attachment_at"] = min(self.attachment_at, now)
         return changes
+
+
+class Resolution(_Body):
+    """O que uma pessoa achou no CRM."""
+
+    protocolo: Protocolo = Field(description="O número do ticket, como o CRM o mostra.")
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"protocolo": "2510271534789012"}]})
 
 
 class RunAnnouncement(_Body):

@@ -25,6 +25,11 @@ class _Kind(NamedTuple):
 
 PROBLEMS: Mapping[str, _Kind] = {
     "json_invalido": _Kind(400, "JSON inválido", "O corpo do pedido não é um JSON válido em UTF-8."),
+    "assinatura_invalida": _Kind(
+        400,
+        "Assinatura inválida",
+        "O webhook não foi assinado com OPENAI_WEBHOOK_SECRET, ou o horário dele não é de agora.",
+    ),
     "nao_autorizado": _Kind(
         401, "Não autorizado", "Envie o API_TOKEN em Authorization: Bearer, ou como senha em HTTP Basic."
     ),
@@ -47,6 +52,12 @@ PROBLEMS: Mapping[str, _Kind] = {
     ),
     "thread_diferente": _Kind(
         409, "Thread diferente", "Este thread_id não é o registrado na conversa ou na execução."
+    ),
+    "estado_incompativel": _Kind(
+        409, "Estado incompatível", "O estado em que a chamada está não permite isto; veja state."
+    ),
+    "payload_expirado": _Kind(
+        409, "Payload expirado", "O pedido ao CRM já foi apagado pelo prazo de retenção; não há o que enviar."
     ),
     "corpo_grande_demais": _Kind(413, "Corpo grande demais", "O corpo do pedido pode ter no máximo 256 KiB."),
     "tipo_nao_suportado": _Kind(

@@ -1,19 +1,13 @@
 """The calls of contract §3, each a few lines: what comes in is checked already, what goes out is shown."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import tzinfo
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
-from fastapi.routing import APIRoute
+from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.convertors import StringConvertor, register_url_convertor
-from starlette.exceptions import HTTPException
-from starlette.routing import Match
 
 from worker.errors import RequestRefused
 from worker.model import CallState, HandoffState
-from worker.ports import Records
+from worker.web.desk import ALWAYS, FINDING, WRITING, After, AtDesk, Limit
 from worker.web.incoming import ConversationChange, ConversationId, OwnId, PlatformId, RunAnnouncement
 from worker.web.problems import problem, refusals
 from worker.web.queries import cursor_text, parse_cursor, parse_since
@@ -26,40 +20,6 @@ from worker.web.shown import (
     HandoffPage,
     Health,
     Run,
-)
-
-
-@dataclass(frozen=True)
-class Desk:
-    """What the calls work with. `wake` says that a run is due now; `alive` that the loop ticked lately."""
-
-    records: Records
-    platform: str
-    wake: Callable[[str], None]
-    alive: Callable[[], bool]
-    zone: tzinfo
-    now: Callable[[], float]
-
-
-async def _desk(request: Request) -> Desk:
-    desk: Desk = request.app.state.desk
-    return desk
-
-
-AtDesk = Annotated[Desk, Depends(_desk)]
-Limit = Annotated[int, Query(ge=1, le=200, description="Quantos itens por página.")]
-After = Annotated[str | None, Query(description="O next_cursor da página anterior.")]
-
-_ALWAYS = ("nao_autorizado", "host_recusado", "limite_excedido", "erro_interno", "indisponivel")
-_FINDING = refusals(*_ALWAYS, "nao_encontrado", "identificador_invalido")
-_WRITING = (
-    *_ALWAYS,
-    "origem_recusada",
-    "json_invalido",
-    "corpo_grande_demais",
-    "tipo_nao_suportado",
-    "dados_invalidos",
-    "identificador_invalido",
 )
 
 
@@ -86,7 +46,7 @@ _ConversationPath = Annotated[ConversationId, Path(description="O id da conversa
     response_description="Conversa nova",
     responses={
         200: {"model": Conversation, "description": "Conversa já conhecida"},
-        **refusals(*_WRITING, "thread_em_uso", "documento_invalido"),
+        **refusals(*WRITING, "thread_em_uso", "documento_invalido"),
     },
 )
 async def put_conversation(
@@ -102,7 +62,7 @@ async def put_conversation(
     "/v1/conversations/{conversation_id:whole}",
     tags=["conversas"],
     summary="Ler uma conversa",
-    responses=refusals(*_ALWAYS, "conversa_desconhecida", "identificador_invalido"),
+    responses=refusals(*ALWAYS, "conversa_desconhecida", "identificador_invalido"),
 )
 async def get_conversation(conversation_id: _ConversationPath, desk: AtDesk) -> Conversation:
     """O documento vem mascarado."""
@@ -123,7 +83,7 @@ _ONLY_ON = {"sess_": "agents", "resp_": "responses"}
     responses={
         200: {"model": Run, "description": "Já era acompanhada; será olhada agora"},
         **refusals(
-            *_WRITING,
+            *WRITING,
             "conversa_desconhecida",
             "execucao_de_outra_conversa",
             "thread_diferente",
@@ -146,7 +106,7 @@ async def post_run(run: RunAnnouncement, desk: AtDesk, response: Response) -> Ru
     "/v1/runs/{run_id:whole}",
     tags=["execuções"],
     summary="Ler uma execução e suas chamadas",
-    responses=_FINDING,
+    responses=FINDING,
 )
 async def get_run(run_id: Annotated[PlatformId, Path(description="O id anunciado.")], desk: AtDesk) -> Run:
     """`state`: `watching` até a plataforma ou uma regra encerrá-la; `lost` sempre com `reason`."""
@@ -160,7 +120,7 @@ async def get_run(run_id: Annotated[PlatformId, Path(description="O id anunciado
     "/v1/calls",
     tags=["chamadas"],
     summary="Listar chamadas",
-    responses=refusals(*_ALWAYS, "dados_invalidos", "identificador_invalido"),
+    responses=refusals(*ALWAYS, "dados_invalidos", "identificador_invalido"),
 )
 async def list_calls(
     *,
@@ -184,7 +144,7 @@ async def list_calls(
     return CallPage(items=[Call.of(view, desk.zone) for view in found], next_cursor=cursor_text(following))
 
 
-@router.get("/v1/calls/{call_id}", tags=["chamadas"], summary="Ler uma chamada", responses=_FINDING)
+@router.get("/v1/calls/{call_id}", tags=["chamadas"], summary="Ler uma chamada", responses=FINDING)
 async def get_call(call_id: OwnId, desk: AtDesk) -> Call:
     """O `call_id` é do worker, não da plataforma."""
     return Call.of(await desk.records.call(call_id), desk.zone)
@@ -197,7 +157,7 @@ async def get_call(call_id: OwnId, desk: AtDesk) -> Call:
     "/v1/handoffs",
     tags=["atendimento humano"],
     summary="Listar pedidos",
-    responses=refusals(*_ALWAYS, "dados_invalidos"),
+    responses=refusals(*ALWAYS, "dados_invalidos"),
 )
 async def list_handoffs(
     *,
@@ -215,7 +175,7 @@ async def list_handoffs(
 
 
 @router.get(
-    "/v1/handoffs/{handoff_id}", tags=["atendimento humano"], summary="Ler um pedido", responses=_FINDING
+    "/v1/handoffs/{handoff_id}", tags=["atendimento humano"], summary="Ler um pedido", responses=FINDING
 )
 async def get_handoff(handoff_id: OwnId, desk: AtDesk, request: Request) -> HandoffDetail:
     """Traz o motivo; por isso a leitura fica registrada."""
@@ -243,20 +203,3 @@ async def readyz(desk: AtDesk) -> Health | Response:
     """Banco gravável e atualizado, e laço em andamento; CRM e plataforma não contam. Sem token."""
     ready = desk.alive() and await desk.records.ready()
     return Health() if ready else problem("indisponivel")
-
-
-# ------------------------------------------------------------------------------------------ wrong methods
-
-
-async def wrong_method(request: Request, error: HTTPException) -> Response:
-    """405 with every method of the path: FastAPI names those of the first call that matches only."""
-    allowed = {
-        method
-        for route in router.routes
-        if isinstance(route, APIRoute) and route.matches(request.scope)[0] is Match.PARTIAL
-        for method in route.methods or ()
-    }
-    if "GET" in allowed:
-        allowed.add("HEAD")
-    headers = {"Allow": ", ".join(sorted(allowed))} if allowed else error.headers
-    return problem("metodo_nao_permitido", headers=headers)

@@ -16,8 +16,12 @@ from worker import logs
 from worker.settings import is_loopback
 from worker.web.problems import problem
 
-PROBES = frozenset({"/livez", "/readyz"})
+METRICS = "/metrics"
+PROBES = frozenset({"/livez", "/readyz", METRICS})
 """Asked by machines that hold no token, and answered even when the service is busy."""
+
+WEBHOOKS = "/v1/webhooks/openai"
+"""Called by the platform from its own site and by our public name; its signature is what lets it in."""
 
 _CLOSED = "default-src 'none'; frame-ancestors 'none'"
 _HEADERS = {
@@ -104,6 +108,8 @@ class Gate:
         await (refusal or self._app)(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> Response | None:
+        if scope["path"] == WEBHOOKS:
+            return None
         headers = Headers(scope=scope)
         if self._token is None and not is_loopback(_hostname(headers.get("host", ""))):
             return problem("host_recusado")

@@ -11,22 +11,37 @@ from sqlalchemy import Connection
 
 from worker.errors import ConfigError
 
+NOT_CURRENT = (
+    "O banco ainda não foi criado ou atualizado por esta versão: inicie o daemon (ticket-worker run) uma vez"
+)
+"""What a command beside the daemon says; only the daemon migrates."""
+
 
 def upgrade(connection: Connection) -> None:
     """Bring the database to this version's schema, inside the caller's transaction.
 
     Raises `ConfigError` when a newer version has already been here.
     """
+    if _behind(connection):
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def check(connection: Connection) -> None:
+    """Raises `ConfigError` unless the database is at this version's schema."""
+    if _behind(connection):
+        raise ConfigError(NOT_CURRENT)
+
+
+def _behind(connection: Connection) -> bool:
     found, known = _revision(connection), _history()
     if found is not None and found not in known:
         raise ConfigError(
             f"O banco está na revisão {found}, mais nova que a desta versão ({known[0]}); "
             "instale a versão que o criou"
         )
-    if found != known[0]:
-        config = _config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    return found != known[0]
 
 
 def current(connection: Connection) -> bool:

@@ -121,6 +121,14 @@ def upgrade() -> None:
         sa.UniqueConstraint("event_id", name=("uq_outbox_event_id")),
     )
     op.create_index(
+        "ix_outbox_due",
+        "outbox",
+        ["due"],
+        unique=False,
+        sqlite_where=sa.text("state = 'pending'"),
+        postgresql_where=sa.text("state = 'pending'"),
+    )
+    op.create_index(
         "ix_outbox_pending",
         "outbox",
         ["conversation_id", "seq"],
@@ -158,6 +166,13 @@ def upgrade() -> None:
         sqlite_where=sa.text("state = 'watching'"),
         postgresql_where=sa.text("state = 'watching'"),
     )
+    op.create_table(
+        "webhook_ids",
+        sa.Column("webhook_id", sa.String(), nullable=False),
+        sa.Column("received_at", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("webhook_id", name=("pk_webhook_ids")),
+    )
+    op.create_index(("ix_webhook_ids_received_at"), "webhook_ids", ["received_at"], unique=False)
     op.create_table(
         "attempts",
         sa.Column("call_id", sa.String(), nullable=False),

@@ -1,0 +1,123 @@
+"""How runs become known where a run needs its thread, may have one, or is it, on both databases."""
+
+import pytest
+
+from tests.unit.store_harness import Desk, OpenDesk
+from worker.errors import RequestRefused
+from worker.model import RunRef, RunState, ThreadRule
+
+
+async def _refused(desk: Desk, conversation: str, run_id: str, thread: str | None) -> str:
+    before = await desk.rows("runs"), await desk.rows("conversations")
+    with pytest.raises(RequestRefused) as refused:
+        await desk.store.records.register_run(conversation, run_id, thread)
+    assert before == (await desk.rows("runs"), await desk.rows("conversations"))
+    return refused.value.code
+
+
+# ------------------------------------------------------------------------------------ a thread is required
+
+
+async def test_a_run_that_needs_a_thread_is_not_watched_without_one(desk: Desk) -> None:
+    await desk.conversation("bare", thread_id=None)
+    assert await _refused(desk, "bare", "run_1", None) == "thread_ausente"
+    assert await desk.store.records.register_run("bare", "run_1", "thread_new") is True
+    assert await desk.store.records.register_run("bare", "run_2", None) is True
+    runs = await desk.rows("runs")
+    assert [(row.run_id, row.thread_id) for row in runs] == [("run_1", "thread_new"), ("run_2", "thread_new")]
+
+
+# ------------------------------------------------------------------------------------- a thread is optional
+
+
+@pytest.fixture
+async def chaining(open_desk: OpenDesk) -> Desk:
+    """A process on a platform whose runs may do without a thread; `bare` has none, `c1` one."""
+    desk = await open_desk(owner=True, thread=ThreadRule.OPTIONAL)
+    await desk.conversation()
+    await desk.conversation("bare", thread_id=None)
+    return desk
+
+
+async def test_a_run_without_a_thread_is_watched_where_it_needs_none(chaining: Desk) -> None:
+    assert await chaining.store.records.register_run("bare", "resp_1", None) is True
+    run = await chaining.claimed("resp_1")
+    assert run.ref == RunRef("resp_1", None)
+    assert (await chaining.row("conversations", conversation_id="bare")).thread_id is None
+    assert (await chaining.admit(run)).conversation_id == "bare"
+    assert await chaining.store.records.register_run("bare", "resp_1", None) is False
+
+
+async def test_where_no_thread_is_needed_a_known_one_still_counts(chaining: Desk) -> None:
+    register = chaining.store.records.register_run
+    assert await register("c1", "resp_1", None) is True
+    assert (await chaining.claimed("resp_1")).ref.thread_id == "thread_c1"
+    assert await _refused(chaining, "c1", "resp_2", "thread_other") == "thread_diferente"
+    assert await _refused(chaining, "bare", "resp_2", "thread_c1") == "thread_em_uso"
+    assert await register("bare", "resp_2", "thread_new") is True
+    assert (await chaining.row("conversations", conversation_id="bare")).thread_id == "thread_new"
+
+
+async def test_a_run_of_no_thread_is_refused_once_its_conversation_has_one(chaining: Desk) -> None:
+    await chaining.store.records.register_run("bare", "resp_1", None)
+    await chaining.conversation("bare", thread_id="thread_new")
+    assert await _refused(chaining, "bare", "resp_1", None) == "thread_diferente"
+
+
+# ------------------------------------------------------------------------------------- the run is the thread
+
+
+@pytest.fixture
+async def in_sessions(open_desk: OpenDesk) -> Desk:
+    """A process on a platform whose runs are sessions: `c1` has one, `bare` has none."""
+    desk = await open_desk(owner=True, thread=ThreadRule.IS_THE_RUN)
+    await desk.conversation("c1", thread_id="sess_1")
+    await desk.conversation("bare", thread_id=None)
+    return desk
+
+
+@pytest.mark.parametrize("thread", [None, "sess_2"])
+async def test_a_session_becomes_its_conversations_thread(in_sessions: Desk, thread: str | None) -> None:
+    assert await in_sessions.store.records.register_run("bare", "sess_2", thread) is True
+    assert (await in_sessions.row("conversations", conversation_id="bare")).thread_id == "sess_2"
+    assert (await in_sessions.claimed("sess_2")).ref == RunRef("sess_2", "sess_2")
+
+
+@pytest.mark.parametrize(
+    ("conversation", "run_id", "thread", "code"),
+    [
+        ("c1", "sess_1", "sess_2", "thread_diferente"),
+        ("c1", "sess_2", None, "thread_diferente"),
+        ("bare", "sess_1", None, "thread_em_uso"),
+        ("nobody", "sess_2", None, "conversa_desconhecida"),
+    ],
+)
+async def test_a_session_that_does_not_fit_is_refused(
+    in_sessions: Desk, conversation: str, run_id: str, thread: str | None, code: str
+) -> None:
+    assert await _refused(in_sessions, conversation, run_id, thread) == code
+
+
+@pytest.mark.parametrize("state", [RunState.ENDED, RunState.LOST])
+async def test_a_session_found_at_work_again_is_watched_again(in_sessions: Desk, state: RunState) -> None:
+    ref = RunRef("sess_1", "sess_1")
+    assert await in_sessions.store.runs.found("c1", ref) is True
+    run = await in_sessions.claimed("sess_1")
+    await in_sessions.store.runs.close(run, state, "ociosa", "idle")
+    assert await in_sessions.store.runs.found("c1", ref) is True
+    again = await in_sessions.claimed("sess_1")
+    assert (again.epoch, again.rounds) == (run.epoch + 1, 0)
+
+
+async def test_a_session_found_while_it_is_watched_is_only_woken(in_sessions: Desk) -> None:
+    run = await in_sessions.run("sess_1")
+    assert await in_sessions.store.runs.found("c1", run.ref) is False
+    assert await in_sessions.store.runs.renew("me", ["sess_1"], 10.0) == {"sess_1": run.woken + 1}
+
+
+async def test_a_session_of_another_conversation_is_not_found_for_this_one(in_sessions: Desk) -> None:
+    run = await in_sessions.run("sess_1")
+    await in_sessions.lost(run)
+    assert await in_sessions.store.runs.found("bare", run.ref) is False
+    row = await in_sessions.row("runs")
+    assert (row.state, row.conversation_id) == ("lost", "c1")

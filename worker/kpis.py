@@ -1,0 +1,207 @@
+"""The KPIs (contract §7), defined once: names, formulas, targets. Which rows count is the store's to say."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+TICKET = "abrir_ticket_crm"
+"""The tool whose calls the KPIs speak of; hand-offs are counted by departamento besides."""
+
+DEFAULT_SINCE = "24h"
+
+
+@dataclass(frozen=True, slots=True)
+class Durations:
+    """Milliseconds; None when nothing was timed. Percentiles by nearest rank: times that were seen."""
+
+    mean: float | None = None
+    p50: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kpis:
+    """What the ledger holds of one period, by the time calls were received (hand-offs: requested).
+
+    `pairs_given`: calls with setor and motivo both present; of these `pairs_inexact` were not in the
+    catalogue's exact spelling, and `pairs_invalid` were rejected after folding too.
+    """
+
+    tickets_opened: int = 0
+    valid_requests: int = 0
+    pairs_given: int = 0
+    pairs_inexact: int = 0
+    pairs_invalid: int = 0
+    without_protocol: int = 0
+    unknown: int = 0
+    duplicates_avoided: int = 0
+    retries: int = 0
+    crm_ms: Durations = Durations()
+    end_to_end_ms: Durations = Durations()
+    handoffs: Mapping[str, int] = field(default_factory=dict)
+    by_setor: Mapping[str, int] = field(default_factory=dict)
+    by_motivo: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def success_rate(self) -> float | None:
+        return _ratio(self.tickets_opened, self.valid_requests)
+
+    @property
+    def invalid_rate_raw(self) -> float | None:
+        return _ratio(self.pairs_inexact, self.pairs_given)
+
+    @property
+    def invalid_rate(self) -> float | None:
+        return _ratio(self.pairs_invalid, self.pairs_given)
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    """0..1, or None when there is nothing to divide by."""
+    return part / whole if whole else None
+
+
+class Unit(Enum):
+    COUNT = "count"
+    RATE = "rate"
+    MS = "ms"
+
+
+class Side(Enum):
+    """Where of its bound a value must be."""
+
+    ABOVE = ">"
+    BELOW = "<"
+    AT_MOST = "≤"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What the mission asks of a KPI."""
+
+    side: Side
+    bound: float
+
+    def met(self, value: float | None) -> bool | None:
+        """None: there is no value to judge."""
+        if value is None:
+            return None
+        if self.side is Side.ABOVE:
+            return value > self.bound
+        return value < self.bound if self.side is Side.BELOW else value <= self.bound
+
+
+@dataclass(frozen=True, slots=True)
+class Kpi:
+    """One figure as people see it. `name`: its path in `GET /v1/kpis`; `meaning`: its formula in words."""
+
+    name: str
+    title: str
+    meaning: str
+    unit: Unit
+    value: Callable[[Kpis], float | None]
+    target: Target | None = None
+
+    def met(self, kpis: Kpis) -> bool | None:
+        """Whether the target is met; None without a target or without a value."""
+        return None if self.target is None else self.target.met(self.value(kpis))
+
+
+def _of_durations(name: str, title: str, meaning: str, mean_target: Target | None = None) -> tuple[Kpi, ...]:
+    """The four figures of a field of `Kpis` that holds durations."""
+
+    def one(part: str, how: str, target: Target | None = None) -> Kpi:
+        def value(kpis: Kpis) -> float | None:
+            found: float | None = getattr(getattr(kpis, name), part)
+            return found
+
+        return Kpi(f"{name}.{part}", f"{title} ({how})", meaning, Unit.MS, value, target)
+
+    percentiles = (one(f"p{n}", f"percentil {n}") for n in (50, 95, 99))
+    return (one("mean", "média", mean_target), *percentiles)
+
+
+KPIS: tuple[Kpi, ...] = (
+    Kpi(
+        "tickets_opened",
+        "Tickets abertos",
+        "Pedidos válidos cujo ticket foi aberto, também se por uma nova tentativa do mesmo ticket.",
+        Unit.COUNT,
+        lambda kpis: kpis.tickets_opened,
+    ),
+    Kpi(
+        "valid_requests",
+        "Pedidos válidos",
+        "Chamadas de abrir_ticket_crm que passaram em todas as validações, não são iguais a outra e já têm "
+        "resultado.",
+        Unit.COUNT,
+        lambda kpis: kpis.valid_requests,
+    ),
+    Kpi(
+        "success_rate",
+        "Taxa de sucesso na abertura",
+        "tickets_opened ÷ valid_requests, de 0 a 1.",
+        Unit.RATE,
+        lambda kpis: kpis.success_rate,
+        Target(Side.ABOVE, 0.95),
+    ),
+    *_of_durations(
+        "crm_ms",
+        "Tempo de resposta do CRM",
+        "Do início ao fim das tentativas bem-sucedidas, em milissegundos.",
+        Target(Side.BELOW, 500.0),
+    ),
+    *_of_durations(
+        "end_to_end_ms",
+        "Tempo de ponta a ponta",
+        "Do recebimento de um pedido válido à entrega da resposta à plataforma, em milissegundos.",
+    ),
+    Kpi(
+        "invalid_rate_raw",
+        "Setor ou motivo fora da grafia exata",
+        "Chamadas cujo setor ou motivo não veio na grafia do catálogo ÷ chamadas que trouxeram os dois.",
+        Unit.RATE,
+        lambda kpis: kpis.invalid_rate_raw,
+    ),
+    Kpi(
+        "invalid_rate",
+        "Combinações inválidas",
+        "Chamadas recusadas por setor_invalido ou motivo_incompativel ÷ chamadas que trouxeram os dois.",
+        Unit.RATE,
+        lambda kpis: kpis.invalid_rate,
+        Target(Side.BELOW, 0.01),
+    ),
+    Kpi(
+        "without_protocol",
+        "Tickets sem protocolo",
+        "Pedidos válidos que o CRM aceitou sem devolver o protocolo.",
+        Unit.COUNT,
+        lambda kpis: kpis.without_protocol,
+        Target(Side.AT_MOST, 0.0),
+    ),
+    Kpi(
+        "unknown",
+        "Resultado desconhecido",
+        "Pedidos válidos enviados cujo resultado não se conhece.",
+        Unit.COUNT,
+        lambda kpis: kpis.unknown,
+    ),
+    Kpi(
+        "duplicates_avoided",
+        "Duplicados evitados",
+        "Chamadas iguais a outra que foram decididas sem enviar nada: tickets não abertos e atendentes não "
+        "chamados duas vezes.",
+        Unit.COUNT,
+        lambda kpis: kpis.duplicates_avoided,
+    ),
+    Kpi(
+        "retries",
+        "Novas tentativas",
+        "Tentativas de abrir_ticket_crm além da primeira de cada chamada.",
+        Unit.COUNT,
+        lambda kpis: kpis.retries,
+    ),
+)
+"""In the order in which people read them."""
+
+BY_NAME: Mapping[str, Kpi] = {kpi.name: kpi for kpi in KPIS}

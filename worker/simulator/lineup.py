@@ -1,0 +1,66 @@
+"""The simulated platforms, by the name the worker's `PLATFORM` has for each."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from worker.simulator import scenarios
+from worker.simulator.agents import AgentsSimulator
+from worker.simulator.assistants import AssistantsSimulator
+from worker.simulator.bots import AgentsBot, AssistantsBot, MakeBot, ResponsesBot
+from worker.simulator.clock import Clock
+from worker.simulator.registry import ASSISTANTS
+from worker.simulator.responses import ResponsesSimulator
+from worker.simulator.runs import Timings
+from worker.simulator.saved_agents import AGENTS
+from worker.simulator.scenarios import Scenario
+from worker.simulator.sessions import SessionTimings
+
+
+class Simulator(Protocol):
+    """A platform that can be served."""
+
+    clock: Clock
+    app: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """One platform: its simulator, and how the demo plays on it. `quick` is for those who only look on."""
+
+    simulator: Callable[[], Simulator]
+    quick: Callable[[], Simulator]
+    bot: MakeBot
+    scenarios: tuple[Scenario, ...]
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """The worker's, where this platform's scenarios need others."""
+    assistants: Mapping[str, str] = field(default_factory=dict)
+    """The ids that are there from the start, by name."""
+
+
+_DEADLINE = {"CALL_DEADLINE_S": str(scenarios.DEADLINE_S)}
+
+LINEUP: Mapping[str, Played] = {
+    "assistants": Played(
+        AssistantsSimulator,
+        lambda: AssistantsSimulator(timings=Timings(queued_s=0.02, thinking_s=0.08, poll_after_ms=50)),
+        AssistantsBot,
+        scenarios.ASSISTANTS_SCENARIOS,
+        assistants=ASSISTANTS,
+    ),
+    "agents": Played(
+        AgentsSimulator,
+        lambda: AgentsSimulator(timings=SessionTimings(queued_s=0.02, thinking_s=0.08)),
+        AgentsBot,
+        scenarios.AGENTS_SCENARIOS,
+        settings=_DEADLINE,
+        assistants=AGENTS,
+    ),
+    "responses": Played(
+        ResponsesSimulator,
+        lambda: ResponsesSimulator(timings=Timings(queued_s=0.02, thinking_s=0.08)),
+        ResponsesBot,
+        scenarios.RESPONSES_SCENARIOS,
+        settings=_DEADLINE,
+    ),
+}

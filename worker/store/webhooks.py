@@ -1,0 +1,50 @@
+"""What the platform's webhooks tell of runs: each webhook counts once, over restarts and processes too."""
+
+from sqlalchemy import delete, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from worker.store import leasing
+from worker.store.arrivals import Arrivals
+from worker.store.database import Database
+from worker.store.schema import now
+
+_KEPT_S = 4 * 86_400.0
+"""The platform sends a webhook again for 72 hours."""
+
+
+class Webhooks:
+    """Implements `ports.Webhooks`."""
+
+    def __init__(self, database: Database, arrivals: Arrivals) -> None:
+        self._db = database
+        self._t = database.tables.webhook_ids
+        self._arrivals = arrivals
+
+    async def told(self, webhook_id: str, run_id: str) -> bool | None:
+        """Remember the webhook and wake its run, both or neither: one that is sent again finds the other."""
+        async with self._db.write() as connection:
+            await self._db.serialise(connection, run_id)
+            if not await self._first(connection, webhook_id):
+                return None
+            return await self._arrivals.told(connection, run_id, None)
+
+    async def found(self, run_id: str, thread_id: str) -> bool:
+        """Watch a run whose thread is known by now, if a conversation of ours has it."""
+        async with self._db.write() as connection:
+            await self._db.serialise(connection, run_id, thread_id)
+            return await self._arrivals.told(connection, run_id, thread_id)
+
+    async def _first(self, connection: AsyncConnection, webhook_id: str) -> bool:
+        """Whether this webhook was not here before. Tidies those that cannot come again."""
+        t = self._t
+        old = select(t.c.webhook_id).where(t.c.received_at < now() - _KEPT_S)
+        await connection.execute(delete(t).where(leasing.locked(t.c.webhook_id, old, wait=False)))
+        insert = sqlite.insert if self._db.sqlite else postgresql.insert
+        remembered = await connection.execute(
+            insert(t)
+            .values(webhook_id=webhook_id, received_at=now())
+            .on_conflict_do_nothing()
+            .returning(t.c.webhook_id)
+        )
+        return remembered.first() is not None

@@ -1,0 +1,133 @@
+"""Calls of contract §3 by which somebody acts on what happens: a person on a call, the platform on a run."""
+
+from fastapi import APIRouter, Request, Response
+
+from worker.errors import RequestRefused
+from worker.web.desk import ALWAYS, WRITING, AtDesk, Desk
+from worker.web.incoming import OwnId, Resolution
+from worker.web.problems import InvalidField, refusals
+from worker.web.security import WEBHOOKS
+from worker.web.shown import Call
+
+router = APIRouter()
+
+
+@router.post(
+    "/v1/calls/{call_id}/retry",
+    tags=["chamadas"],
+    summary="Tentar de novo",
+    status_code=202,
+    response_description="O worker vai enviar o mesmo pedido outra vez",
+    responses=refusals(
+        *ALWAYS,
+        "origem_recusada",
+        "nao_encontrado",
+        "estado_incompativel",
+        "payload_expirado",
+        "corpo_grande_demais",
+        "tipo_nao_suportado",
+        "identificador_invalido",
+    ),
+)
+async def retry_call(call_id: OwnId, desk: AtDesk) -> Call:
+    """Com a mesma chave e os mesmos bytes, para que nunca abra um segundo ticket.
+
+    Só a partir de `failed`; a partir de `unknown`, só com CRM_LOOKUP_URL ou CRM_IDEMPOTENT=true.
+    """
+    await desk.operators.retry(call_id)
+    return await _changed(desk, call_id)
+
+
+@router.post(
+    "/v1/calls/{call_id}/resolve",
+    tags=["chamadas"],
+    summary="Informar o protocolo encontrado no CRM",
+    response_description="A chamada agora é `done`; o bot é avisado",
+    responses=refusals(*WRITING, "nao_encontrado", "estado_incompativel"),
+)
+async def resolve_call(call_id: OwnId, resolution: Resolution, desk: AtDesk) -> Call:
+    """A partir de `failed`, `unknown` e `no_protocol`, quando uma pessoa achou o ticket no CRM."""
+    protocolo = resolution.protocolo
+    if not desk.protocolo.search(protocolo):
+        raise InvalidField("protocolo", "não tem a forma dos protocolos deste CRM (CRM_PROTOCOL_PATTERN)")
+    try:
+        await desk.operators.resolve(call_id, protocolo)
+    except RequestRefused as refusal:
+        if refusal.code != "dados_invalidos":
+            raise
+        raise InvalidField("protocolo", "já é o protocolo de outra chamada") from None
+    return await _changed(desk, call_id)
+
+
+async def _changed(desk: Desk, call_id: str) -> Call:
+    view = await desk.records.call(call_id)
+    desk.wake(view.run_id)
+    return Call.of(view, desk.zone)
+
+
+# ----------------------------------------------------------------------------------------------- webhooks
+
+_SIGNED = [
+    {"name": name, "in": "header", "required": True, "schema": {"type": "string"}, "example": example}
+    for name, example in (
+        ("webhook-id", "wh_abc123"),
+        ("webhook-timestamp", "1761590040"),
+        ("webhook-signature", "v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4="),
+    )
+]
+_EVENT = {
+    "schema": {"type": "object"},
+    "examples": {
+        "agents": {
+            "value": {
+                "id": "evt_abc123",
+                "object": "event",
+                "type": "agent.session.action_required",
+                "created_at": 1761590040,
+                "data": {"id": "sess_abc123", "required_action": {"type": "function_call"}},
+            }
+        },
+        "responses": {
+            "value": {
+                "id": "evt_abc123",
+                "object": "event",
+                "type": "response.completed",
+                "created_at": 1761590040,
+                "data": {"id": "resp_abc123"},
+            }
+        },
+    },
+}
+
+
+@router.post(
+    WEBHOOKS,
+    tags=["webhooks"],
+    summary="Receber um webhook da OpenAI",
+    status_code=204,
+    response_description="Recebido; também o repetido, e o de um tipo que não interessa",
+    responses=refusals(
+        "assinatura_invalida",
+        "json_invalido",
+        "nao_encontrado",
+        "corpo_grande_demais",
+        "tipo_nao_suportado",
+        "erro_interno",
+        "indisponivel",
+    ),
+    openapi_extra={
+        "parameters": _SIGNED,
+        "requestBody": {"required": True, "content": {"application/json": _EVENT}},
+        "security": [],
+    },
+)
+async def openai_webhook(request: Request, desk: AtDesk) -> Response:
+    """Faz o worker olhar a execução agora: a assinatura vale como autenticação.
+
+    Standard Webhooks, com OPENAI_WEBHOOK_SECRET; sem ele, 404. Uma execução que ninguém anunciou só é
+    acompanhada se a sessão ou conversa dela for o `thread_id` de uma conversa registrada.
+    """
+    if desk.webhooks is None:
+        raise RequestRefused("nao_encontrado")
+    await desk.webhooks.ring(request.headers, await request.body())
+    return Response(status_code=204)

@@ -1,0 +1,116 @@
+"""What the platform tells by webhook (contract §3): verified, taken once, answered at once.
+
+A webhook is thin and proves nothing but that something happened: it makes the next look immediate. Which
+conversation a run belongs to that nobody announced is found out after answering.
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import Awaitable, Callable, Mapping
+
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from worker import logs, metrics
+from worker.errors import PlatformError, PlatformUnavailable, RequestRefused
+from worker.ports import Clock, Webhooks
+
+_WAKES = {"agents": "agent.session.action_required", "responses": "response.completed"}
+"""The one type each platform has for "this run may want something"; Assistants servers send none."""
+
+_ID = re.compile(r"[!-~]{1,256}")  # contract §3: visible ASCII
+_AT_ONCE = 4
+_WAITING = 1000
+_WAITS_S = (1.0, 5.0, 25.0)
+"""Before each further try at a platform that does not answer: a webhook that was taken is not sent again."""
+
+
+class Doorbell:
+    """Takes webhooks signed with `secret`; `run()` looks into those about runs nobody announced.
+
+    `thread_of` asks the platform (see `ports.Platform.thread_of`); `wake(run_id)`: look at this run now.
+    """
+
+    def __init__(
+        self,
+        secret: str,
+        store: Webhooks,
+        *,
+        platform: str,
+        thread_of: Callable[[str], Awaitable[str | None]],
+        wake: Callable[[str], None],
+        clock: Clock,
+    ) -> None:
+        self._signature = Webhook(secret)
+        self._store = store
+        self._wakes = _WAKES.get(platform)
+        self._thread_of = thread_of
+        self._wake = wake
+        self._clock = clock
+        self._unknown: asyncio.Queue[str] = asyncio.Queue(_WAITING)
+
+    async def ring(self, headers: Mapping[str, str], body: bytes) -> None:
+        """Take one delivery. Raises `RequestRefused`: `assinatura_invalida`, `json_invalido`."""
+        run_id = self._run_named(self._verified(headers, body))
+        if run_id is None:
+            return
+        known = await self._store.told(headers["webhook-id"], run_id)
+        if known:
+            self._wake(run_id)
+        elif known is False:
+            self._look_into(run_id)
+
+    async def run(self) -> None:
+        """Look into runs that nobody announced, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(_AT_ONCE):
+                tasks.create_task(self._look())
+
+    def _verified(self, headers: Mapping[str, str], body: bytes) -> object:
+        try:
+            self._signature.verify(body, dict(headers), json_parse=False)
+        except (WebhookVerificationError, ValueError):  # the latter: what no signature looks like
+            raise RequestRefused("assinatura_invalida") from None
+        try:
+            return json.loads(body)
+        except (ValueError, RecursionError):
+            raise RequestRefused("json_invalido") from None
+
+    def _run_named(self, event: object) -> str | None:
+        """The run an event is about; None for an event that is not for us."""
+        match event:
+            case {"type": kind, "data": {"id": str(run_id)}} if kind == self._wakes and _ID.fullmatch(run_id):
+                return run_id
+        return None
+
+    def _look_into(self, run_id: str) -> None:
+        """Later. A flood is others' business: they share the project, and its webhooks."""
+        if self._unknown.full():
+            metrics.webhooks_dropped.inc()
+        else:
+            self._unknown.put_nowait(run_id)
+
+    async def _look(self) -> None:
+        while True:
+            run_id = await self._unknown.get()
+            thread_id = await self._thread(run_id)
+            if thread_id is not None and await self._store.found(run_id, thread_id):
+                self._wake(run_id)
+            else:
+                metrics.webhooks_dropped.inc()
+
+    async def _thread(self, run_id: str) -> str | None:
+        for wait_s in (*_WAITS_S, None):
+            try:
+                return await self._thread_of(run_id)
+            except PlatformUnavailable as error:
+                if wait_s is not None:
+                    await self._clock.sleep(max(wait_s, error.retry_after_s or 0.0))
+            except PlatformError:
+                return None
+        logs.event(
+            "! webhook sem efeito: a plataforma não disse de que conversa é a execução | run_id={run_id}",
+            level="WARNING",
+            run_id=run_id,
+        )
+        return None
