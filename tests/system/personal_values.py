@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from urllib.parse import unquote_plus
 
 DOCUMENT, MASKED = "91427358664", "914.273.586-64"
-CNPJ = "12ABC34501DE35"
+CNPJ = "7XKPQ4R80TWZ98"
 NAME = "Zulmira Quaresma Bragança"
 PHONE = "5524997135826"
 EMAIL = "zulmira.braganca@caixapostal.example"

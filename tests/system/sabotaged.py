@@ -1,6 +1,6 @@
 """The worker with defects that carry personal values: `python -m tests.system.sabotaged run`.
 
-Each is at a place where code of ours, or of a library, could one day raise or print what a customer said. What
+Each is where code of ours, or of a library, could one day raise or print what a customer said. What
 sets it off is a word in the data; everything else in this process works as ever.
 """
 
@@ -26,7 +26,7 @@ FATAL_RUN = "run_defeito"
 _kept: list[object] = []
 
 
-def sabotage() -> None:
+def sabotage() -> None:  # noqa: C901  # four defects, each simple
     """Put the defects in."""
     setor, open_, advance, put = Catalog.setor, Crm.open, Steps.advance, Records.put_conversation
 

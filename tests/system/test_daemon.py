@@ -1,6 +1,5 @@
 """The daemon from outside: how it starts, what it refuses, how it stops, and what it survives."""
 
-import os
 import re
 import signal
 import sqlite3
@@ -278,7 +277,7 @@ def _listening_sockets(daemon: Daemon) -> int:
     folder = Path(f"/proc/{daemon.process.pid}/fd")
     if not folder.is_dir():
         return 0
-    ours = {os.readlink(entry) for entry in folder.iterdir() if entry.is_symlink()}
+    ours = {str(entry.readlink()) for entry in folder.iterdir() if entry.is_symlink()}
     table = Path("/proc/net/tcp").read_text().splitlines()[1:]
     return sum(f"socket:[{row.split()[9]}]" in ours for row in table if row.split()[3] == "0A")
 

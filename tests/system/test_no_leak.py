@@ -164,8 +164,9 @@ class Walk:
         logs = sorted((daemon.folder / "logs").glob("*.log*"))
         self.sinks |= {path.name: path.read_text(encoding="utf-8") for path in logs}
         self.sinks |= {"stdout": daemon.stdout, "stderr": daemon.stderr}
-        for path in daemon.folder.glob("worker.db*"):
-            self.database.setdefault(f"{path.name} {self.ended}", path.read_bytes())
+        if not self.home.stored("select 1 from sqlite_master where type = 'trigger'"):  # those are ours
+            for path in daemon.folder.glob("worker.db*"):
+                self.database[f"{path.name} {self.ended}"] = path.read_bytes()
 
 
 async def walk(folder: Path, **settings: str) -> Walk:
@@ -404,8 +405,8 @@ def test_every_path_was_walked(walked: Walk) -> None:
 
 def test_the_last_calls_met_an_open_breaker(walked: Walk) -> None:
     assert walked.told["sobrecarga"] == ["crm_indisponivel"] * len(OVERLOAD)
-    sent = sum(b"n\xc2\xba" in exchange.body for exchange in walked.server.requests)
-    assert STRIKES // 2 < sent < 2 * len(OVERLOAD)
+    unsent = "select 1 from calls where error = 'crm_indisponivel' and attempts = 0"
+    assert walked.home.stored(unsent)
 
 
 def test_the_daemons_wrote_about_it_all(both: dict[str, Walk]) -> None:
@@ -425,7 +426,7 @@ def test_the_daemons_wrote_about_it_all(both: dict[str, Walk]) -> None:
 # ------------------------------------------------------------------------------------- the search can fail
 
 PLANTED = [
-    *(PERSONAL, NAME.upper(), "ZULMIRA", DOCUMENT, MASKED, "***.273.586-**", CNPJ.lower(), "AB.C34.501/DE"),
+    *(PERSONAL, NAME.upper(), "ZULMIRA", DOCUMENT, MASKED, "***.273.586-**", CNPJ.lower(), "7X.KPQ.4R8/0T"),
     *(f"doc={DOCUMENT[2:9]}", quote(PERSONAL), json.dumps(NAME), EMAIL, "R$ 7.391,84", "(24) 99713-5826"),
     *(
         "recibos.example",

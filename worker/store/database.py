@@ -22,6 +22,7 @@ from worker.store import migrations
 from worker.store.schema import Tables
 
 _BUSY_S = 30.0
+_CONNECTIONS = 16
 _CHANNEL = "ticket_worker"
 _LISTEN_AGAIN_S = 5.0
 _MIGRATION_LOCK = 0x7469636B6574  # "ticket"; any number that nobody else uses
@@ -42,6 +43,9 @@ class Database:
         self._engine = _engine(self.url)
         # SQLite has one writer: queue here, in order, rather than spin on SQLITE_BUSY.
         self._gate = asyncio.Lock() if self.sqlite else contextlib.nullcontext()
+        # Wait here, in order and without a limit, not in the pool, which gives up after 30 s: a burst of
+        # calls is no failure of the database.
+        self._room = asyncio.Semaphore(_CONNECTIONS - 1)
         self._lock: int | None = None
         self._name = secrets.token_hex(8)
 
@@ -84,16 +88,20 @@ class Database:
 
     @contextlib.asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction that changes nothing; on SQLite it waits for no writer."""
+        """A consistent view."""
         with _driver_errors():
-            async with self._engine.connect() as plain:
+            async with self._room, self._engine.connect() as plain:
                 yield await plain.execution_options(read_only=True)
 
     @contextlib.asynccontextmanager
-    async def write(self) -> AsyncIterator[AsyncConnection]:
-        """One transaction, durable when the block has ended."""
+    async def write(self, *, urgent: bool = False) -> AsyncIterator[AsyncConnection]:
+        """One transaction, durable when the block has ended.
+
+        `urgent` (heartbeats) does not queue for a connection: one is kept free for it.
+        """
+        room = contextlib.nullcontext() if urgent else self._room
         with _driver_errors():
-            async with self._gate, self._engine.begin() as connection:
+            async with room, self._gate, self._engine.begin() as connection:
                 yield connection
 
     async def notify(self, connection: AsyncConnection, run_id: str) -> None:
@@ -181,12 +189,15 @@ class Database:
             self._hasher = Hasher(self._vault.open_bytes(bytes(wrapped)))
 
 
+_POOL: dict[str, Any] = {"hide_parameters": True, "pool_size": _CONNECTIONS, "max_overflow": 0}
+
+
 def _engine(url: URL) -> AsyncEngine:
     if url.get_backend_name() != "sqlite":
-        engine = create_async_engine(url, hide_parameters=True, pool_pre_ping=True)
+        engine = create_async_engine(url, **_POOL, pool_pre_ping=True)
         event.listen(engine.sync_engine, "connect", _on_postgres_connect)
         return engine
-    engine = create_async_engine(url, hide_parameters=True, connect_args={"timeout": _BUSY_S})
+    engine = create_async_engine(url, **_POOL, connect_args={"timeout": _BUSY_S})
     event.listen(engine.sync_engine, "connect", _on_sqlite_connect)
     event.listen(engine.sync_engine, "begin", _on_sqlite_begin)
     return engine

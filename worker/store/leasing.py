@@ -62,7 +62,7 @@ async def renew(
     for some in _batches(sorted(keys)):
         ours = select(key).where(key.in_(some), t.c.owner == owner)
         renewing = update(t).where(locked(key, ours, wait=True)).values(lease_until=now() + lease_s)
-        async with database.write() as connection:
+        async with database.write(urgent=True) as connection:
             kept += await connection.execute(renewing.returning(*returning))
     return kept
 
