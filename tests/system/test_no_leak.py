@@ -152,7 +152,6 @@ class Walk:
     """One daemon that was led through everything, and where it could have told."""
 
     home: House
-    server: RawServer
     sinks: dict[str, str] = field(default_factory=dict)
     database: dict[str, bytes] = field(default_factory=dict)
     told: dict[str, list[str | None]] = field(default_factory=dict)
@@ -173,7 +172,7 @@ async def walk(folder: Path, **settings: str) -> Walk:
     platform = AssistantsSimulator(script=play, timings=QUICK)
     async with RawServer(default=crm_or_bot).running() as server, house(folder, platform) as home:
         home.http.headers["Authorization"] = f"Bearer {SECRETS['API_TOKEN']}"
-        walked = Walk(home, server)
+        walked = Walk(home)
         own = SECRETS | {
             "CRM_WEBHOOK_URL": server.url,
             "CRM_TIMEOUT_S": "1.5",
@@ -405,8 +404,8 @@ def test_every_path_was_walked(walked: Walk) -> None:
 
 def test_the_last_calls_met_an_open_breaker(walked: Walk) -> None:
     assert walked.told["sobrecarga"] == ["crm_indisponivel"] * len(OVERLOAD)
-    unsent = "select 1 from calls where error = 'crm_indisponivel' and attempts = 0"
-    assert walked.home.stored(unsent)
+    cut_short = "select 1 from calls where error = 'crm_indisponivel' and attempts < 2"
+    assert walked.home.stored(cut_short)
 
 
 def test_the_daemons_wrote_about_it_all(both: dict[str, Walk]) -> None:
