@@ -178,6 +178,15 @@ async def test_warnings_of_the_settings_are_passed_on(make_settings: Make) -> No
     assert str(findings[1]) == "! API_X não é conhecida"
 
 
+async def test_what_a_part_of_the_worker_would_refuse_to_start_with_is_told_in_its_words(
+    make_settings: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "azure.identity.aio", None)
+    level, message = await only(make_settings(OPENAI_AUTH="entra"), "platform")
+    assert level is Level.ERROR
+    assert "azure-identity" in message
+
+
 async def test_a_check_that_breaks_or_hangs_is_a_finding_and_the_others_go_on(
     make_settings: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -301,26 +301,17 @@ def test_two_that_differ_read_differently() -> None:
     assert len({str(each) for each in [seen, *others]}) == 8
 
 
+FIGURES = {
+    "tickets_opened": 1,
+    "success_rate": 0.5,
+    "crm_ms": {"mean": 250.4},
+    "invalid_rate": 0.25,
+    "without_protocol": 1,
+}
+
+
 def test_the_kpis_are_those_of_the_document(screen: Screen) -> None:
-    timeline = [
-        {"event": "attempt_begun", "attempt": 1, "at": "2026-11-22T10:00:00.000000-03:00", "result": None},
-        {
-            "event": "attempt_ended",
-            "attempt": 1,
-            "at": "2026-11-22T10:00:01.000000-03:00",
-            "result": "http_503",
-        },
-        {"event": "attempt_begun", "attempt": 2, "at": "2026-11-22T10:00:02.000000-03:00", "result": None},
-        {"event": "attempt_ended", "attempt": 2, "at": "2026-11-22T10:00:02.250000-03:00", "result": "ok"},
-    ]
-    calls = [
-        call("abrir_ticket_crm", "done", "1", timeline=timeline),
-        call("abrir_ticket_crm", "no_protocol"),
-        call("abrir_ticket_crm", "rejected", error="motivo_incompativel"),
-        call("abrir_ticket_crm", "rejected", error="documento_ausente"),
-        call("transferir_para_humano", "done"),
-    ]
-    screen.console.print(demo_module._kpis(calls))
+    screen.console.print(demo_module._kpis(FIGURES))
     cells = re.findall(r"│ (.+?) +│ (.+?) +│ (.*?) +│", screen.text)
     assert cells == [
         ("Tickets abertos", "1", ""),
@@ -332,7 +323,8 @@ def test_the_kpis_are_those_of_the_document(screen: Screen) -> None:
 
 
 def test_without_calls_there_is_nothing_to_divide_by(screen: Screen) -> None:
-    screen.console.print(demo_module._kpis([]))
+    nothing = {"success_rate": None, "crm_ms": {"mean": None}}
+    screen.console.print(demo_module._kpis(FIGURES | nothing))
     assert re.search(r"Taxa de sucesso +│ - ", screen.text)
 
 

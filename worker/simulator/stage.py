@@ -54,10 +54,9 @@ class Stage:
         opened = self._crm.tickets[tickets:]
         return seen(runs, opened, list(self._crm.requests)[requests:], [told(each, opened) for each in said])
 
-    async def calls(self) -> list[Json]:
-        """The worker's own list of all calls."""
-        items: list[Json] = (await self._worker.ask("GET", "/calls?limit=200"))["items"]
-        return items
+    async def kpis(self) -> Json:
+        """The KPIs as the worker itself counts them."""
+        return await self._worker.ask("GET", "/kpis?since=24h")
 
     async def _converse(self, scenario: Scenario, conversation_id: str) -> tuple[list[Json], list[str]]:
         """Message and answer by turns; the runs as the worker shows them, and the answers."""
