@@ -6,7 +6,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from worker import __version__, logs, metrics
+from worker import __version__, logs, metrics, schema_sync
 from worker.catalog import Catalog
 from worker.clock import SystemClock
 from worker.dispatch import Dispatcher
@@ -15,7 +15,7 @@ from worker.guard import Guard, GuardPolicy
 from worker.lease import Lease
 from worker.loop import Worker
 from worker.pacing import LoopLimits, Pace, TokenBucket
-from worker.platforms import connect
+from worker.platforms import connect, definitions
 from worker.ports import Clock, Platform, Tool
 from worker.settings import Settings
 from worker.store.store import Store
@@ -27,6 +27,8 @@ from worker.tools.transferir_para_humano import TransferirParaHumano
 from worker.web.api import create_api
 from worker.web.server import serve
 from worker.web.webhooks import Doorbell
+
+_COMPARE_S = 6 * 3600.0
 
 
 async def run(settings: Settings, warnings: Sequence[str]) -> None:
@@ -58,7 +60,7 @@ async def _work_and_serve(
     """The loop with everything beside it; when the loop has ended, so has the daemon."""
     with _signals(worker):
         async with asyncio.TaskGroup() as tasks:
-            sides = [store.database.listen(worker.wake)]
+            sides = [store.database.listen(worker.wake), _compare_schemas(settings, clock)]
             if settings.HTTP_PORT:
                 sides.append(_serve(settings, store, worker))
             if settings.BOT_WEBHOOK_URL and settings.BOT_WEBHOOK_SECRET:
@@ -102,6 +104,24 @@ def _doorbell(settings: Settings, store: Store, worker: Worker) -> Doorbell | No
         wake=worker.wake,
         clock=SystemClock(),
     )
+
+
+async def _compare_schemas(settings: Settings, clock: Clock) -> None:
+    """Tell where an assistant's functions differ from ours: at start, and every 6 h (contract §8)."""
+    while (stored := definitions.connect(settings)) is not None:
+        try:
+            found = await schema_sync.drift(stored, settings.assistant_ids)
+        finally:
+            await stored.aclose()
+        for assistant, drifted in found.items():
+            metrics.schema_drift.labels(assistant).set(drifted)
+            if drifted:
+                logs.event(
+                    "! as funções de {name} diferem das nossas: ticket-worker sync-schema --check",
+                    level="WARNING",
+                    name=assistant,
+                )
+        await clock.sleep(_COMPARE_S)
 
 
 def _log_started(url: str) -> None:

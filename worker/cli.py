@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import io
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -56,7 +57,9 @@ _SimulatedPlatform = Annotated[
 
 
 def main() -> None:
-    """The console script."""
+    """The console script. A terminal without our letters gets `?`, not a crash."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     cli()
 
 

@@ -248,7 +248,7 @@ async def _without_a_server_it_goes_on_with_what_was_recorded(home: House, held:
         assert [told["success"] for told in home.told(held)] == [True]
         assert len(home.crm.tickets) == 2
         home.crm.faults.add(Fault(delay_s=HELD_S))
-        begun = await home.begin(PAID)
+        begun = await home.begin("Minha internet voltou")  # the same again would be an equal call
         _announce_without_a_server(home, begun["id"], begun["thread_id"])
         await until(lambda: home.stored("select 1 from calls where state = 'running'"))
         said = daemon.log.count("encerrando:")

@@ -3,8 +3,10 @@
 import asyncio
 import io
 import json
+import os
 import socket
 import sqlite3
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
@@ -31,6 +33,7 @@ from worker.simulator.server import serve
 from worker.store.store import Store
 
 Make = Callable[..., Settings]
+ROOT = Path(__file__).parents[2]
 NOBODY = "http://127.0.0.1:9"
 
 
@@ -440,6 +443,14 @@ async def test_the_terminals_encoding_is_told(
     stream: Any = io.TextIOWrapper(io.BytesIO(), encoding) if encoding else SimpleNamespace(encoding=None)
     monkeypatch.setattr(sys, "stdout", stream)
     assert (await only(make_settings(OPENAI_BASE_URL=NOBODY), "utf8_output"))[0] is level
+
+
+def test_a_terminal_without_our_letters_gets_the_report_all_the_same() -> None:
+    environ = {**os.environ, "PYTHONIOENCODING": "ascii", "PLATFORM": "", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "worker", "check", "--json"]
+    ended = subprocess.run(command, env=environ, capture_output=True, check=False)
+    assert ended.returncode == 2
+    assert "n?o est? definida" in json.loads(ended.stdout)["findings"][0]["message"]
 
 
 async def test_the_log_is_tried_where_it_is_or_will_be_and_nothing_stays(

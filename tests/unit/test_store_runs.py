@@ -589,7 +589,7 @@ async def test_a_process_whose_connection_broke_listens_again(
     while "again" not in heard.ids:
         async with desk.store.database.write() as connection:
             await desk.store.database.notify(connection, "again")
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.005)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

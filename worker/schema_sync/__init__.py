@@ -2,7 +2,7 @@
 
 from worker.schema_sync.functions import Json, load
 from worker.schema_sync.instructions import RULES, BrokenMarkers
-from worker.schema_sync.plan import Difference, Envelope, Plan, Wanted, plan
+from worker.schema_sync.plan import Plan, Wanted, plan
 from worker.schema_sync.shown import diff, printable, sentence, summary
 from worker.schema_sync.sync import (
     BACKUPS,
@@ -20,8 +20,6 @@ __all__ = [
     "RULES",
     "BrokenMarkers",
     "Definitions",
-    "Difference",
-    "Envelope",
     "Json",
     "NotApplied",
     "NotComplete",
