@@ -261,7 +261,9 @@ def _carry_out(work: Coroutine[Any, Any, int | None]) -> None:
             _stderr.print(f"✗ {_REFUSALS[cause.code]} ({cause.code})", markup=False, soft_wrap=True)
         elif isinstance(cause, StoreError):
             _stderr.print(
-                f"✗ O banco deixou de gravar ({cause}); nada mais será feito sem registro", markup=False
+                f"✗ O banco deixou de gravar ({cause}); nada mais será feito sem registro",
+                markup=False,
+                soft_wrap=True,
             )
         else:
             logs.failure("erro inesperado", error)

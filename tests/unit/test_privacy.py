@@ -130,7 +130,9 @@ def test_a_sealed_value_holds_nothing_of_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "sealed", [b"", b"lixo", Vault([NEW]).seal(Personal("x")), Vault([OLD]).seal_bytes(b"\xff")]
+    "sealed",
+    [b"", b"lixo", Vault([NEW]).seal(Personal("x")), Vault([OLD]).seal_bytes(b"\xff")],
+    ids=["empty", "rubbish", "another_key", "not_utf8"],
 )
 def test_what_no_key_opens_is_the_stores_error(sealed: bytes) -> None:
     with pytest.raises(StoreError, match="DATA_KEYS"):

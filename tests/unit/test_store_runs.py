@@ -479,10 +479,11 @@ async def test_a_new_id_that_another_process_watches_already_is_left_to_it(
 
 async def test_a_new_id_that_is_over_or_another_conversations_is_left_alone(desk: Desk) -> None:
     await desk.conversation("c2")
+    one, two = await desk.run("run_1"), await desk.run("run_2")
     await desk.lost(await desk.run("resp_2"))
-    assert await _continued(desk, await desk.run("run_1")) is None
+    assert await _continued(desk, one) is None
     await desk.change("runs", {"state": RunState.WATCHING, "conversation_id": "c2"}, run_id="resp_2")
-    assert await _continued(desk, await desk.run("run_2")) is None
+    assert await _continued(desk, two) is None
     assert (await desk.row("runs", run_id="resp_2")).owner is None
 
 
@@ -536,16 +537,25 @@ class _Heard:
                 await self._news.wait()
 
 
+async def _notify(desk: Desk, run_id: str) -> None:
+    async with desk.store.database.write() as connection:
+        await desk.store.database.notify(connection, run_id)
+
+
+async def _notify_until_heard(desk: Desk, heard: _Heard, run_id: str) -> None:
+    """A listener that is not there yet hears nothing, and nobody tells when it is."""
+    async with asyncio.timeout(20):
+        while run_id not in heard.ids:
+            await _notify(desk, run_id)
+            await asyncio.sleep(0.005)
+
+
 @pytest.fixture
-async def heard(neighbour: Desk) -> AsyncIterator[_Heard]:
+async def heard(desk: Desk, neighbour: Desk) -> AsyncIterator[_Heard]:
     """What `neighbour` hears, from when it surely listens."""
     hearing = _Heard()
     listening = asyncio.create_task(neighbour.store.database.listen(hearing))
-    while not hearing.ids:  # a listener that is not yet there hears nothing, and nobody tells when it is
-        async with neighbour.store.database.write() as connection:
-            await neighbour.store.database.notify(connection, "are you there?")
-        await asyncio.sleep(0)
-    hearing.ids.clear()
+    await _notify_until_heard(desk, hearing, "are you there?")
     yield hearing
     listening.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -566,10 +576,13 @@ async def test_a_process_hears_at_once_what_another_was_told(desk: Desk, heard: 
 
 @postgresql
 async def test_a_process_hears_nothing_of_what_was_undone(desk: Desk, heard: _Heard) -> None:
-    with pytest.raises(ZeroDivisionError):
+    async def undone() -> None:
         async with desk.store.database.write() as connection:
             await desk.store.database.notify(connection, "undone")
             raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await undone()
     await desk.store.records.register_run("c1", "run_1", None)
     await heard.until("run_1")
     assert "undone" not in heard.ids
@@ -585,11 +598,15 @@ async def test_a_process_whose_connection_broke_listens_again(
             "select pg_terminate_backend(pid) from pg_stat_activity where query = 'listen ticket_worker'"
         )
         assert len((await connection.exec_driver_sql(listeners)).all()) == 1
-    heard.ids.clear()
-    while "again" not in heard.ids:
-        async with desk.store.database.write() as connection:
-            await desk.store.database.notify(connection, "again")
-        await asyncio.sleep(0.005)
+    await _notify_until_heard(desk, heard, "again")
+
+
+@postgresql
+async def test_a_process_does_not_hear_itself(desk: Desk, neighbour: Desk, heard: _Heard) -> None:
+    await neighbour.store.records.register_run("c1", "run_1", None)
+    await desk.store.records.register_run("c1", "run_2", None)
+    await heard.until("run_2")
+    assert "run_1" not in heard.ids
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
