@@ -72,6 +72,23 @@ async def test_a_command_opens_the_file_beside_the_daemon(make_settings: MakeSet
     await daemon.close()
 
 
+async def test_a_command_without_a_daemon_before_it_creates_nothing_and_says_what_to_do(
+    database_url: str, make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    settings = make_settings(DATABASE_URL=database_url)
+    assert "ticket-worker run" in await _refusal(settings, owner=False)
+    assert _files_in(tmp_path) == b""
+    await (await _open(settings)).close()
+
+
+async def test_a_command_migrates_nothing(database_url: str, make_settings: MakeSettings) -> None:
+    settings = make_settings(DATABASE_URL=database_url)
+    store = await _open(settings)
+    await _raw(store, "delete from alembic_version")
+    assert "ticket-worker run" in await _refusal(settings, owner=False)
+    await store.close()
+
+
 async def test_the_lock_file_of_a_daemon_that_died_locks_nobody_out(make_settings: MakeSettings) -> None:
     lock = _file_of(make_settings()).with_name("worker.db.lock")
     lock.write_text("pid 1 em outra-maquina, que nunca se despediu de ninguém")

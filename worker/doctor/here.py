@@ -70,6 +70,6 @@ def _utf8_log(directory: str) -> Finding:
 def _logged(folder: Path) -> bool:
     with contextlib.redirect_stderr(io.StringIO()):
         path = logs.setup(directory=folder)
-        logs.event(_SAMPLE)
+        logs.event("ÇÃÉ")  # _SAMPLE: a log message is a literal
         logs.shutdown()
     return path is not None and path.read_text("utf-8", "replace").rstrip().endswith(_SAMPLE)
