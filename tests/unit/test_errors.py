@@ -19,6 +19,7 @@ from worker.errors import (
 )
 
 EXAMPLES = {
+    "execucao_encerrada": (errors.RunEnded(), "A execução terminou"),
     "argumentos_invalidos": (InvalidArguments(), "Argumentos inválidos"),
     "parametros_faltando": (
         MissingParameters(["resumo", "motivo"]),
