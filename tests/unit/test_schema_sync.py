@@ -1,6 +1,7 @@
 """`sync-schema` leaves what is others' alone, writes only what differs, and sees what became of it."""
 
 import json
+import os
 from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -296,7 +297,7 @@ async def test_a_definition_whose_tools_are_not_wholly_shown_is_not_written(tmp_
     with pytest.raises(schema_sync.NotComplete):
         await synced(shelf, tmp_path)
     assert shelf.written == []
-    assert [*tmp_path.iterdir()] == []
+    assert os.listdir(tmp_path) == []  # noqa: PTH208  # pathlib blocks as well, and is refused here
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,10 @@ async def _raw(store: Store, statement: str) -> None:
         await connection.exec_driver_sql(statement)
 
 
+def _names_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
 def _file_of(settings: Settings) -> Path:
     return Path(settings.DATABASE_URL.removeprefix("sqlite:///"))
 
@@ -77,7 +81,7 @@ async def test_a_command_without_a_daemon_before_it_creates_nothing_and_says_wha
 ) -> None:
     settings = make_settings(DATABASE_URL=database_url)
     assert "ticket-worker run" in await _refusal(settings, owner=False)
-    assert _files_in(tmp_path) == b""
+    assert _names_in(tmp_path) == []
     await (await _open(settings)).close()
 
 

@@ -50,7 +50,7 @@ def _intercept_loggers(stack: contextlib.ExitStack, level: Level) -> None:
         foreign.handlers.clear()
         foreign.propagate = True
     logging.getLogger("uvicorn.access").disabled = True  # request lines carry conversation ids and addresses
-    logging.getLogger("aiosqlite").setLevel(logging.INFO)  # two lines a statement, at DEBUG: nine in ten of all
+    logging.getLogger("aiosqlite").setLevel(logging.INFO)  # at DEBUG, two lines a statement
 
 
 class _Reducer(logging.Handler):
