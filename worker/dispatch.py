@@ -4,10 +4,10 @@ The only module that turns errors into answers, and with the reconciler the only
 """
 
 import asyncio
+import contextlib
 import dataclasses
 import re
-from collections.abc import Coroutine, Iterable
-from typing import Any
+from collections.abc import Iterable
 
 from worker import logs, narration
 from worker.attempts import CallAttempts, Sending
@@ -71,7 +71,9 @@ class Dispatcher:
 
     async def flush(self) -> None:
         """Wait for outcomes that are being recorded, even where their work has been cancelled."""
-        await asyncio.gather(*self._writes)
+        for write in list(self._writes):
+            with contextlib.suppress(Withdrawn):
+                await write
 
     async def answer(self, run: Run, call: ToolCall, deadline: float) -> CallRecord:
         """The ledger's record of this call, its answer set: at the latest at `deadline` (monotonic clock).
@@ -173,17 +175,12 @@ class Dispatcher:
         began = self._clock.monotonic()
         try:
             source, outcome = await self._outcome(record)
+            if outcome is None:
+                await self._ledger.check_later(record)
+                return record
+            settled = await self._recorded(record, source, outcome)
         except Withdrawn:
             return None
-        if outcome is None:
-            await self._ledger.check_later(record)
-            return record
-        answer, success = self._say(source, outcome)
-        settled = await self._recorded(
-            self._ledger.settle(
-                record.call_id, outcome, answer, success=success, checked=not record.state.open
-            )
-        )
         narration.settled(settled, outcome, duration_ms=round(1000 * (self._clock.monotonic() - began)))
         return settled
 
@@ -192,7 +189,7 @@ class Dispatcher:
         if record.waits:
             return await self._followed(record)
         if not record.state.open:
-            return record, await self._tool(record).recheck(record, CallAttempts(record, self._sending))
+            return record, await self._recheck(record)
         if record.orphaned:
             return record, Outcome(CallState.FAILED, RunEnded.code)
         return record, await self._perform(record)
@@ -222,6 +219,15 @@ class Dispatcher:
                 return Outcome(CallState.UNKNOWN, BeingConfirmed.code, certain=False)
             return Outcome(CallState.FAILED, InternalError.code)
 
+    async def _recheck(self, record: CallRecord) -> Outcome | None:
+        try:
+            return await self._tool(record).recheck(record, CallAttempts(record, self._sending))
+        except (Withdrawn, StoreError):
+            raise
+        except Exception as error:  # noqa: BLE001  # one call's defect is no reason to leave the others
+            logs.failure("defeito ao consultar uma chamada", error, call_id=record.call_id)
+            return None
+
     def _say(self, record: CallRecord, outcome: Outcome) -> tuple[Personal, bool]:
         """The answer that an outcome gives, and whether it is a success."""
         if outcome.state is CallState.DONE:
@@ -230,9 +236,19 @@ class Dispatcher:
         error = OUTCOME_ERRORS.get(outcome.error or "", InternalError)
         return _told(error()), False
 
-    async def _recorded(self, write: Coroutine[Any, Any, CallRecord]) -> CallRecord:
-        """An outcome that is known is recorded, whoever is cancelled meanwhile."""
-        task = asyncio.create_task(write)
+    async def _recorded(self, record: CallRecord, source: CallRecord, outcome: Outcome) -> CallRecord:
+        """An outcome that is known is recorded, whoever is cancelled meanwhile. Raises as `settle` does."""
+        answer, success = self._say(source, outcome)
+        task = asyncio.create_task(
+            self._ledger.settle(
+                record.call_id,
+                outcome,
+                answer,
+                success=success,
+                checked=not record.state.open,
+                owner=self._lease.owner,
+            )
+        )
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
         return await asyncio.shield(task)

@@ -197,13 +197,15 @@ class Rejection:
 class Outcome:
     """What became of a call. `error` is a code of contract §6; `certain`: surely nothing was opened.
 
-    `output`: what a tool of the bot wants the model to be told, unread.
+    `found`: the protocolo is of a ticket that a lookup showed, not the answer to an attempt. `output`: what a
+    tool of the bot wants the model to be told, unread.
     """
 
     state: CallState
     error: str | None = None
     protocolo: str | None = None
     certain: bool = True
+    found: bool = False
     output: Personal | None = field(default=None, repr=False)
 
 

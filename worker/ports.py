@@ -186,8 +186,9 @@ class Ledger(Protocol):
     ) -> CallRecord:
         """Record what became of a call, and its answer unless one was given. Never loses a protocolo.
 
-        `checked`: the CRM itself was asked, so that `unknown` can become `failed`. `owner`: who says so; of
-        one that has lost the call to another process only a protocolo counts.
+        `checked`: the CRM itself was asked, so that `unknown` can become `failed`. `owner`: who says so.
+        Raises `Withdrawn` when who says so lost the call and has no protocolo, and when what was found may be
+        another's.
         """
 
     async def answer_at_deadline(self, call_id: str, sent: Personal, unsent: Personal) -> CallRecord:

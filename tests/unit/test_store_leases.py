@@ -22,6 +22,7 @@ from tests.unit.store_harness import (
     OpenDesk,
     until_one_waits,
 )
+from worker.errors import Withdrawn
 from worker.model import CallRecord, CallState, Outcome, RunState
 from worker.store import leasing
 
@@ -95,7 +96,9 @@ async def test_an_outcome_of_a_process_that_lost_the_call_counts_only_with_a_pro
     await desk.died(record)
     await neighbour.claims()
     settle = desk.store.calls.settle
-    left = await settle(record.call_id, REFUSED, UNSENT, success=False, owner="me")
+    with pytest.raises(Withdrawn):
+        await settle(record.call_id, REFUSED, UNSENT, success=False, owner="me")
+    left = await desk.store.calls.get(record.call_id)
     assert (left.state, left.owner, left.answer) == (CallState.RUNNING, "other", None)
     done = await settle(record.call_id, DONE, LATE, success=True, owner="me")
     assert (done.state, done.protocolo) == (CallState.DONE, DONE.protocolo)

@@ -21,7 +21,9 @@ from tests.unit.store_harness import (
     Desk,
     OpenDesk,
 )
+from worker.errors import Withdrawn
 from worker.model import CallRecord, CallState, Outcome
+from worker.personal import Personal
 
 HOUR_S = 3600.0
 
@@ -172,6 +174,86 @@ async def test_calls_that_waited_share_a_later_failure_and_tries_of_their_own_do
     assert (await asking.store.calls.get(waiting.call_id)).state is CallState.FAILED
     await asking.store.calls.settle(first.call_id, DONE, ANSWER, success=True)
     assert (await asking.store.calls.get(again.call_id)).state is CallState.FAILED
+
+
+# ------------------------------------------------------------------------- tickets that look alike to the CRM
+
+FOUND = replace(DONE, found=True)
+
+
+async def _twins(asking: Desk) -> list[CallRecord]:
+    """Two tickets of one customer that differ in their resumo only, both sent."""
+    run = await asking.run()
+    admitted = [await asking.admit(run, n, intent) for n, intent in enumerate((TICKET, OTHER_RESUMO))]
+    return [await asking.attempted(record) for record in admitted]
+
+
+async def test_a_ticket_that_was_found_is_this_ones(asking: Desk) -> None:
+    record = await _in_doubt(asking)
+    after = await asking.store.calls.settle(record.call_id, FOUND, ANSWER, success=True, checked=True)
+    assert (after.state, after.protocolo) == (CallState.DONE, PROTOCOLO)
+
+
+async def test_an_attempt_whose_ticket_was_found_does_not_tell_how_long_the_crm_took(asking: Desk) -> None:
+    record = await asking.attempted(await asking.admit(await asking.run()))
+    await asking.settled(record, FOUND)
+    assert (await asking.row("attempts")).result == "found"
+
+
+async def test_a_ticket_that_may_be_another_calls_is_not_taken_while_that_one_may_be_answered(
+    asking: Desk,
+) -> None:
+    mine, other = await _twins(asking)
+    with pytest.raises(Withdrawn):
+        await asking.settled(mine, FOUND)
+    assert await asking.store.calls.get(mine.call_id) == mine
+    await asking.ago(1.0, "attempts", "send_deadline", call_id=other.call_id)
+    assert (await asking.settled(mine, FOUND)).protocolo == PROTOCOLO
+
+
+async def test_a_ticket_that_another_call_was_answered_with_is_not_taken(asking: Desk) -> None:
+    mine, other = await _twins(asking)
+    await asking.settled(other, DONE)
+    with pytest.raises(Withdrawn):
+        await asking.settled(mine, FOUND)
+    assert (await asking.settled(mine, replace(FOUND, protocolo="90000001"))).state is CallState.DONE
+
+
+async def test_an_answer_of_the_crm_itself_is_never_refused(asking: Desk) -> None:
+    mine, other = await _twins(asking)
+    for record in (mine, other):
+        assert (await asking.settled(record, DONE)).protocolo == PROTOCOLO
+
+
+async def test_a_call_that_looks_otherwise_to_the_crm_stands_in_no_ones_way(asking: Desk) -> None:
+    await asking.conversation("c2", client_document=Personal("12ABC34501DE35"))
+    run = await asking.run()
+    mine = await asking.attempted(await asking.admit(run, 1))
+    others = [
+        await asking.admit(run, 2, replace(TICKET, motivo="DESBLOQUEIO", equal_on=("2",))),
+        await asking.admit(run, 3, replace(TICKET, setor="COBRANÇA", equal_on=("3",))),
+        await asking.admit(await asking.run("run_2", "c2"), 1),
+    ]
+    for record in others:
+        await asking.attempted(record)
+    assert (await asking.settled(mine, FOUND)).protocolo == PROTOCOLO
+
+
+async def test_of_two_calls_that_found_one_ticket_at_once_one_takes_it(
+    asking: Desk, open_desk: OpenDesk
+) -> None:
+    beside = await open_desk("other")
+    for number in range(6):
+        run = await asking.run(f"run_{number}")
+        twins = []
+        for n in range(2):
+            intent = replace(TICKET, equal_on=(f"{number}", f"{n}"))
+            twins.append(await asking.attempted(await asking.admit(run, n, intent), certain=False))
+        found = replace(FOUND, protocolo=f"9000000{number}")
+        both = [d.settled(record, found) for d, record in zip((asking, beside), twins, strict=True)]
+        outcomes = await asyncio.gather(*both, return_exceptions=True)
+        assert sum(isinstance(outcome, Withdrawn) for outcome in outcomes) == 1
+        assert sum(isinstance(outcome, CallRecord) for outcome in outcomes) == 1
 
 
 # --------------------------------------------------------------------------------------- what was sent when

@@ -3,7 +3,7 @@
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.errors import CrmUnavailable
+from worker.errors import CrmUnavailable, Withdrawn
 from worker.model import CallRecord, CallState, Outcome, Run, ToolCall
 from worker.personal import Personal
 from worker.ports import Decide
@@ -11,7 +11,7 @@ from worker.store import leasing
 from worker.store.admission import Admission, arrival, call_key
 from worker.store.database import Database
 from worker.store.outcomes import Outcomes
-from worker.store.recovery import Recovery
+from worker.store.recovery import Recovery, held_by_another, in_flight_beside
 from worker.store.rows import find, get
 from worker.store.schema import now
 
@@ -91,10 +91,14 @@ class Calls(Recovery):
     ) -> CallRecord:
         """Record what became of a call; see `ports.Ledger.settle`."""
         async with self._db.write() as connection:
+            if outcome.found:
+                await self._check_found(connection, call_id, outcome.protocolo or "")
             before = await get(connection, self._db.tables, call_id, lock=True)
+            if before.state.open and outcome.protocolo is None and owner not in (None, before.owner):
+                raise Withdrawn("the call has another owner")
             # A person may have asked for another try while the CRM was asked: that is what goes on then.
             awaited = before.state is CallState.UNKNOWN if checked else before.state.open
-            if (awaited and owner in (None, before.owner)) or _improves(before, outcome):
+            if awaited or _improves(before, outcome):
                 await self._outcomes.finish(connection, before, outcome)
                 await self._outcomes.give(connection, call_id, answer, success=success)
             elif outcome.protocolo is not None and outcome.protocolo != before.protocolo:
@@ -112,6 +116,19 @@ class Calls(Recovery):
                 await self._outcomes.finish(connection, before, unopened)
                 await self._outcomes.give(connection, call_id, unsent, success=False)
             return await get(connection, self._db.tables, call_id)
+
+    async def _check_found(self, connection: AsyncConnection, call_id: str, protocolo: str) -> None:
+        """Of two tickets that look alike to the CRM, only one can be the one that was found.
+
+        Raises `Withdrawn` while the other's answer may still be on its way, and when it has this protocolo.
+        """
+        await self._db.serialise(connection, protocolo)
+        call = await get(connection, self._db.tables, call_id)
+        # In this order: an answer that is recorded between the two questions is seen by the second.
+        if await in_flight_beside(connection, self._db.tables, call):
+            raise Withdrawn("another ticket's answer is on its way")
+        if await held_by_another(connection, self._t, call, protocolo):
+            raise Withdrawn("another ticket has this protocolo")
 
     async def _taken_over(
         self, connection: AsyncConnection, known: CallRecord, owner: str, lease_s: float

@@ -97,12 +97,13 @@ class Outcomes:
         """The outcome is the last attempt's; an earlier one still open was left so by a process that died."""
         a = self._db.tables.attempts
         last = a.c.attempt == before.attempts
+        done = "found" if outcome.found else "ok"  # only an answer tells how long the CRM took
         await connection.execute(
             update(a)
             .where(a.c.call_id == before.call_id, a.c.ended_at.is_(None))
             .values(
                 ended_at=now(),
-                result=case((last, outcome.error or "ok"), else_="abandoned"),
+                result=case((last, outcome.error or done), else_="abandoned"),
                 certain=case((last, outcome.certain), else_=False),
             )
         )

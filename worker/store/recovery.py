@@ -9,7 +9,7 @@ from worker.model import CallRecord, CallState, RunState, Sent
 from worker.store import leasing
 from worker.store.database import Database
 from worker.store.rows import keeps_beside, record, select_calls
-from worker.store.schema import now
+from worker.store.schema import Tables, now
 
 _CHECK_AGAIN_S = (300.0, 900.0, 3600.0)
 """When an open question is looked up again after the first time, then hourly."""
@@ -101,4 +101,18 @@ async def held_by_another(
     """
     shown = or_(calls.c.protocolo == protocolo, keeps_beside(calls, protocolo))
     query = select(calls.c.call_id).where(shown, calls.c.idempotency_key != call.idempotency_key)
+    return (await connection.execute(query.limit(1))).first() is not None
+
+
+async def in_flight_beside(connection: AsyncConnection, tables: Tables, call: CallRecord) -> bool:
+    """Whether an attempt of another ticket that a lookup cannot tell from this one may still be answered."""
+    t, a, this = tables.calls, tables.attempts, tables.calls.alias("this")
+    mine = select(this.c.document_hash).where(this.c.call_id == call.call_id).scalar_subquery()
+    query = (
+        select(a.c.call_id)
+        .join(t, t.c.call_id == a.c.call_id)
+        .where(t.c.document_hash == mine, t.c.setor == call.setor, t.c.motivo == call.motivo)
+        .where(t.c.idempotency_key != call.idempotency_key)
+        .where(a.c.ended_at.is_(None), a.c.send_deadline > now())
+    )
     return (await connection.execute(query.limit(1))).first() is not None

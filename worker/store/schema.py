@@ -143,7 +143,7 @@ class Tables:
             Column("motivo", String),
             Column("departamento", String),
             Column("exact", Boolean),
-            Column("document_hash", String),
+            Column("document_hash", String, index=True),
             Column("equal_key", String),
             Column("equal_to", String, index=True),
             Column("idempotency_key", String),

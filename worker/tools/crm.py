@@ -57,7 +57,7 @@ class Crm:
         settled = (await attempts.sent()).settles_in_s == 0
         found = await self._find(self._lookup, call, attempts)
         if isinstance(found, str):
-            return Outcome(CallState.DONE, protocolo=found, certain=False)
+            return _found(found)
         if found is Absent.ABSENT and settled and call.state is CallState.UNKNOWN:
             return Outcome(CallState.FAILED, CrmUnavailable.code, certain=False)
         return None
@@ -70,7 +70,7 @@ class Crm:
             return None if self._settings.idempotent else _UNCONFIRMED
         found = await self._find_when_settled(self._lookup, call, attempts)
         if isinstance(found, str):
-            return Outcome(CallState.DONE, protocolo=found, certain=False)
+            return _found(found)
         return _UNCONFIRMED if found is Absent.NOT_KNOWN else None
 
     async def _find_when_settled(self, lookup: Lookup, call: CallRecord, attempts: Attempts) -> str | Absent:
@@ -93,9 +93,11 @@ class Crm:
     # -------------------------------------------------------------------------------------- what came back
 
     async def _accepted(self, delivery: Delivered, call: CallRecord, attempts: Attempts) -> Outcome:
-        found: str | Absent | None = _protocolo(delivery.body)
-        if not (isinstance(found, str) and found.isprintable() and self._pattern.search(found)):
-            found = await self._find(self._lookup, call, attempts) if self._lookup else None
+        protocolo = _protocolo(delivery.body)
+        if protocolo is not None and protocolo.isprintable() and self._pattern.search(protocolo):
+            return Outcome(CallState.DONE, protocolo=protocolo, certain=False)
+        # It was accepted, so it is not sent again whatever a lookup shows: what that finds is not doubted.
+        found = await self._find(self._lookup, call, attempts) if self._lookup else None
         if isinstance(found, str):
             return Outcome(CallState.DONE, protocolo=found, certain=False)
         return Outcome(CallState.NO_PROTOCOL, MissingProtocolo.code, certain=False)
@@ -116,6 +118,10 @@ class Crm:
 
 _UNCONFIRMED = Outcome(CallState.UNKNOWN, BeingConfirmed.code, certain=False)
 """Something may have been opened, and nobody can tell (now)."""
+
+
+def _found(protocolo: str) -> Outcome:
+    return Outcome(CallState.DONE, protocolo=protocolo, certain=False, found=True)
 
 
 def _protocolo(answer: bytes) -> str | None:

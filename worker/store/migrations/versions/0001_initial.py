@@ -56,6 +56,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("call_id", name=("uq_calls_call_id")),
     )
     op.create_index("ix_calls_conversation", "calls", ["conversation_id", "received_at"], unique=False)
+    op.create_index(("ix_calls_document_hash"), "calls", ["document_hash"], unique=False)
     op.create_index(
         "ix_calls_due",
         "calls",
