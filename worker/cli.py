@@ -1,6 +1,7 @@
 """Commands and exit codes (contract §1). The only module that turns errors into exit codes.
 
-0 done, 1 refused, not found or crash, 2 usage or configuration, 4 accepted but no daemon runs.
+0 done, 1 refused, not found or crash, 2 usage or configuration, 3 `--check` found drift, 4 accepted but no
+daemon runs.
 """
 
 import asyncio
@@ -134,11 +135,11 @@ def sync_schema(
     ] = False,
 ) -> None:
     """Deixa as funções dos assistentes iguais às desta versão, sem tocar nas ferramentas dos outros."""
-    from worker import commands_schema  # noqa: PLC0415  # as in `run`
+    from worker.commands import schema as verbs  # noqa: PLC0415  # as in `run`
 
     configured, _ = _configured()
-    options = commands_schema.Options(dry_run, check, assistant or (), out, sessions, instructions)
-    _carry_out(commands_schema.sync_schema(configured, options, _stdout()))
+    options = verbs.Options(dry_run, check, assistant or (), out, sessions, instructions)
+    _carry_out(verbs.sync_schema(configured, options, _stdout()))
 
 
 @cli.command()
@@ -157,9 +158,9 @@ def kpis(
     ] = "table",
 ) -> None:
     """Mostra os indicadores e as metas: sucesso, tempo do CRM, combinações inválidas, sem protocolo."""
-    from worker import commands_kpis  # noqa: PLC0415  # as in `run`
+    from worker.commands import kpis as verbs  # noqa: PLC0415  # as in `run`
 
-    _carry_out(commands_kpis.show_kpis(_configured()[0], _stdout(), since, form))
+    _carry_out(verbs.show_kpis(_configured()[0], _stdout(), since, form))
 
 
 @cli.command()
@@ -177,18 +178,18 @@ def list_calls(
     as_json: _AsJson = False,
 ) -> None:
     """Lista as chamadas, da mais nova à mais antiga."""
-    from worker import commands_calls  # noqa: PLC0415  # as in `run`
+    from worker.commands import calls as verbs  # noqa: PLC0415  # as in `run`
 
-    asked = commands_calls.Asked(state, since, conversation, limit)
-    _carry_out(commands_calls.list_calls(_configured()[0], _stdout(), asked, as_json=as_json))
+    asked = verbs.Asked(state, since, conversation, limit)
+    _carry_out(verbs.list_calls(_configured()[0], _stdout(), asked, as_json=as_json))
 
 
 @calls.command("show")
 def show_call(call_id: _Call, as_json: _AsJson = False) -> None:
     """Mostra uma chamada e o que lhe aconteceu."""
-    from worker import commands_calls  # noqa: PLC0415  # as in `run`
+    from worker.commands import calls as verbs  # noqa: PLC0415  # as in `run`
 
-    _carry_out(commands_calls.show_call(_configured()[0], _stdout(), call_id, as_json=as_json))
+    _carry_out(verbs.show_call(_configured()[0], _stdout(), call_id, as_json=as_json))
 
 
 @calls.command("retry")
@@ -197,12 +198,12 @@ def retry_call(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Só mostra o que seria enviado.")] = False,
 ) -> None:
     """Pede ao daemon que envie o mesmo ticket de novo, com a mesma chave."""
-    from worker import commands_calls  # noqa: PLC0415  # as in `run`
+    from worker.commands import calls as verbs  # noqa: PLC0415  # as in `run`
 
     if dry_run:
-        _carry_out(commands_calls.preview_retry(_configured()[0], _stdout(), call_id))
+        _carry_out(verbs.preview_retry(_configured()[0], _stdout(), call_id))
     else:
-        _carry_out(commands_calls.retry_call(_configured()[0], _stdout(), call_id, SystemClock()))
+        _carry_out(verbs.retry_call(_configured()[0], _stdout(), call_id, SystemClock()))
 
 
 @calls.command("resolve")
@@ -210,9 +211,9 @@ def resolve_call(
     call_id: _Call, protocolo: Annotated[str, typer.Option(help="O protocolo encontrado no CRM.")]
 ) -> None:
     """Conclui uma chamada com o protocolo que alguém encontrou no CRM."""
-    from worker import commands_calls  # noqa: PLC0415  # as in `run`
+    from worker.commands import calls as verbs  # noqa: PLC0415  # as in `run`
 
-    _carry_out(commands_calls.resolve_call(_configured()[0], _stdout(), call_id, protocolo))
+    _carry_out(verbs.resolve_call(_configured()[0], _stdout(), call_id, protocolo))
 
 
 @handoffs.command("list")
@@ -222,11 +223,9 @@ def list_handoffs(
     as_json: _AsJson = False,
 ) -> None:
     """Lista os pedidos de atendimento humano, do mais novo ao mais antigo."""
-    from worker import commands_calls  # noqa: PLC0415  # as in `run`
+    from worker.commands import calls as verbs  # noqa: PLC0415  # as in `run`
 
-    work = commands_calls.list_handoffs(
-        _configured()[0], _stdout(), state=state, limit=limit, as_json=as_json
-    )
+    work = verbs.list_handoffs(_configured()[0], _stdout(), state=state, limit=limit, as_json=as_json)
     _carry_out(work)
 
 

@@ -29,9 +29,9 @@ from tests.unit.store_harness import (
     UNKNOWN,
     Desk,
 )
-from worker import commands_calls
 from worker.cli import cli
-from worker.commands_calls import Exit
+from worker.commands import calls as verbs
+from worker.commands.calls import Exit
 from worker.errors import ConfigError
 from worker.model import CallRecord, CallState, Outcome
 from worker.personal import Personal
@@ -106,7 +106,7 @@ def test_on_a_terminal_a_state_has_its_colour(office: Office, make_settings: Mak
     office.ticket()
     screen = StringIO()
     console = Console(file=screen, force_terminal=True, color_system="standard", width=200)
-    listing = commands_calls.list_calls(make_settings(), console, commands_calls.Asked(), as_json=False)
+    listing = verbs.list_calls(make_settings(), console, verbs.Asked(), as_json=False)
     asyncio.run(listing)
     assert "\x1b[31mfailed" in screen.getvalue()
 
@@ -266,7 +266,7 @@ def test_what_was_erased_cannot_be_tried_again(office: Office) -> None:
 def test_a_retry_that_no_daemon_takes_is_accepted_and_waits_for_one(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(commands_calls, "_TAKEN_WITHIN_S", 0.0)
+    monkeypatch.setattr(verbs, "_TAKEN_WITHIN_S", 0.0)
     failed = office.ticket()
     accepted = office.run("calls", "retry", failed.call_id)
     assert accepted.exit_code == 4
@@ -423,7 +423,7 @@ async def _retry(
     told = StringIO()
     console = Console(file=told, width=200)
     settings = make(DATABASE_URL=url)
-    code = await commands_calls.retry_call(settings, console, record.call_id, Patience(meanwhile))
+    code = await verbs.retry_call(settings, console, record.call_id, Patience(meanwhile))
     return code, told.getvalue()
 
 

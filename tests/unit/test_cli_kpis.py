@@ -14,8 +14,8 @@ from typer.testing import CliRunner, Result
 from tests.conftest import KEY
 from tests.fakes import call
 from tests.unit.store_harness import DONE, HANDOFF, NO_PROTOCOL, REJECTION, TICKET, Decision, Desk
-from worker import commands_kpis
 from worker.cli import cli
+from worker.commands import kpis as verbs
 from worker.settings import Settings
 from worker.store.store import Store
 
@@ -112,7 +112,7 @@ def test_on_a_terminal_a_missed_target_is_red(shell: Shell, make_settings: Calla
     shell()
     screen = StringIO()
     console = Console(file=screen, force_terminal=True, color_system="standard", width=200)
-    asyncio.run(commands_kpis.show_kpis(make_settings(), console, "24h", "table"))
+    asyncio.run(verbs.show_kpis(make_settings(), console, "24h", "table"))
     assert "\x1b[31m✗ não atingida" in screen.getvalue()
 
 
