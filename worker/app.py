@@ -79,6 +79,7 @@ async def _serve(settings: Settings, store: Store, worker: Worker) -> None:
     app = create_api(
         store.records,
         operators=store.operators,
+        handoffs=store.handoffs,
         webhooks=webhooks,
         token=settings.API_TOKEN.get_secret_value() if settings.API_TOKEN else None,
         platform=settings.PLATFORM or "",

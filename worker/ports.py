@@ -231,6 +231,16 @@ class Operators(Protocol):
     async def resolve(self, call_id: str, protocolo: str) -> None: ...
 
 
+class Handoffs(Protocol):
+    """What people do with a hand-off, told to the bot. Raises `RequestRefused`: `nao_encontrado`."""
+
+    async def accept(self, handoff_id: str) -> HandoffView:
+        """Take it: the customer waits no longer. Raises `estado_incompativel`: somebody was quicker."""
+
+    async def close(self, handoff_id: str) -> HandoffView:
+        """Nothing is left to do, accepted or not; closing what is closed changes nothing."""
+
+
 class Webhooks(Protocol):
     """What the platform's webhooks tell of runs."""
 

@@ -202,6 +202,29 @@ class FakeOperators:
         self.records.all_calls.append(replace(call, **changes))
 
 
+@dataclass
+class FakeHandoffs:
+    """Does what it is asked, unless `refusal` names a reason not to."""
+
+    records: FakeRecords
+    refusal: str | None = None
+
+    async def accept(self, handoff_id: str) -> HandoffView:
+        return self._change(handoff_id, state=HandoffState.ACCEPTED, accepted_at=EPOCH + 60)
+
+    async def close(self, handoff_id: str) -> HandoffView:
+        return self._change(handoff_id, state=HandoffState.CLOSED, closed_at=EPOCH + 60)
+
+    def _change(self, handoff_id: str, **changes: Any) -> HandoffView:
+        handoffs = self.records.all_handoffs
+        handoff = _found(next((each for each in handoffs if each.handoff_id == handoff_id), None))
+        if self.refusal:
+            raise RequestRefused(self.refusal)
+        handoffs.remove(handoff)
+        handoffs.append(replace(handoff, **changes))
+        return handoffs[-1]
+
+
 def _found(view: _View | None) -> _View:
     if view is None:
         raise RequestRefused("nao_encontrado")
@@ -220,6 +243,7 @@ def an_api(records: FakeRecords, **changes: Any) -> FastAPI:
     """The API over `records`: without a token, on the platform `assistants`, its clock at `EPOCH`."""
     settings: dict[str, Any] = {
         "operators": FakeOperators(records),
+        "handoffs": FakeHandoffs(records),
         "webhooks": None,
         "protocol_pattern": r"^\d{8,20}$",
         "token": None,

@@ -129,6 +129,7 @@ async def real(desk: Desk) -> AsyncIterator[httpx.AsyncClient]:
     app = create_api(
         desk.store.records,
         operators=desk.store.operators,
+        handoffs=desk.store.handoffs,
         webhooks=None,
         protocol_pattern=r"^\d{8,20}$",
         token=None,

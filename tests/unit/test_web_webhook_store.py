@@ -167,6 +167,7 @@ class Ringing:
         app = create_api(
             store.records,
             operators=store.operators,
+            handoffs=store.handoffs,
             webhooks=self.bell,
             protocol_pattern=".",
             token=None,

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import Column, Row, Select, and_, case, func, or_, select, update
+from sqlalchemy import Column, Row, Select, and_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.errors import RequestRefused
@@ -23,6 +23,7 @@ from worker.ports import Cursor
 from worker.store import migrations
 from worker.store.arrivals import Arrivals
 from worker.store.database import Database
+from worker.store.handoffs import handoff_view, shown
 from worker.store.kpis import measure
 from worker.store.schema import now
 
@@ -180,17 +181,17 @@ class Records:
         self, *, state: HandoffState | None = None, limit: int = 50, cursor: Cursor | None = None
     ) -> tuple[Sequence[HandoffView], Cursor | None]:
         h = self._t.handoffs
-        query = self._handoff_query()
+        query = select(*shown(self._t))
         if state is not None:
             query = query.where(h.c.state == state)
         query = _newest_first(query, h.c.requested_at, h.c.handoff_id, limit, cursor)
         async with self._db.read() as connection:
-            found = [_handoff_view(row) for row in await connection.execute(query)]
+            found = [handoff_view(row) for row in await connection.execute(query)]
         return found[:limit], _next(found, limit, lambda view: (view.requested_at, view.handoff_id))
 
     async def handoff(self, handoff_id: str, *, reader: str) -> HandoffView:
         h = self._t.handoffs
-        query = self._handoff_query().add_columns(h.c.motivo).where(h.c.handoff_id == handoff_id)
+        query: Select[Any] = select(*shown(self._t), h.c.motivo).where(h.c.handoff_id == handoff_id)
         async with self._db.write() as connection:
             row = (await connection.execute(query)).first()
             if row is None:
@@ -198,15 +199,7 @@ class Records:
             await connection.execute(
                 self._t.access_log.insert().values(at=now(), reader=reader, subject=handoff_id)
             )
-            return _handoff_view(row, row.motivo)
-
-    def _handoff_query(self) -> Select[Any]:
-        """Every column but the payload, and how long the customer has waited, or did wait."""
-        h = self._t.handoffs
-        until = case(
-            (h.c.state == HandoffState.REQUESTED, now()), else_=func.coalesce(h.c.accepted_at, h.c.closed_at)
-        )
-        return select(*(c for c in h.c if c is not h.c.motivo), (until - h.c.requested_at).label("waiting_s"))
+            return handoff_view(row, row.motivo)
 
     # ------------------------------------------------------------------------------- figures and readiness
 
@@ -254,19 +247,4 @@ def _call_view(row: Row[Any], attempts: Sequence[AttemptView]) -> CallView:
         answered_at=row.answered_at,
         finished_at=row.finished_at,
         submitted_at=row.submitted_at,
-    )
-
-
-def _handoff_view(row: Row[Any], motivo: Personal | None = None) -> HandoffView:
-    return HandoffView(
-        handoff_id=row.handoff_id,
-        conversation_id=row.conversation_id,
-        call_id=row.call_id,
-        departamento=row.departamento,
-        state=HandoffState(row.state),
-        requested_at=row.requested_at,
-        accepted_at=row.accepted_at,
-        closed_at=row.closed_at,
-        waiting_s=row.waiting_s,
-        motivo=motivo,
     )

@@ -11,6 +11,7 @@ from worker.store.admission import Admission
 from worker.store.arrivals import Arrivals
 from worker.store.calls import Calls
 from worker.store.database import Database
+from worker.store.handoffs import Handoffs
 from worker.store.operators import Operators
 from worker.store.outbox import Outbox
 from worker.store.outcomes import Outcomes
@@ -21,9 +22,9 @@ from worker.store.webhooks import Webhooks
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """`runs` and `calls` are the loop's, `outbox` the courier's, `records` and `operators` people's.
+    """`runs` and `calls` are the loop's, `outbox` the courier's, `webhooks` is for what the platform tells.
 
-    `webhooks` is for what the platform tells.
+    `records`, `operators` and `handoffs` are people's.
     """
 
     database: Database
@@ -32,6 +33,7 @@ class Store:
     outbox: Outbox
     records: Records
     operators: Operators
+    handoffs: Handoffs
     webhooks: Webhooks
 
     @classmethod
@@ -58,6 +60,7 @@ class Store:
             outbox=outbox,
             records=Records(database, arrivals),
             operators=Operators(database, outcomes, may_repeat=lookup or settings.CRM_IDEMPOTENT),
+            handoffs=Handoffs(database, outbox),
             webhooks=Webhooks(database, arrivals),
         )
 

@@ -1,4 +1,4 @@
-"""Calls of contract §3 by which somebody acts on what happens: a person on a call, the platform on a run."""
+"""Calls of contract §3 by which somebody acts: a person on a call or a hand-off, the platform on a run."""
 
 from fastapi import APIRouter, Request, Response
 
@@ -7,9 +7,19 @@ from worker.web.desk import ALWAYS, WRITING, AtDesk, Desk
 from worker.web.incoming import OwnId, Resolution
 from worker.web.problems import InvalidField, refusals
 from worker.web.security import WEBHOOKS
-from worker.web.shown import Call
+from worker.web.shown import Call, Handoff
 
 router = APIRouter()
+
+_ACTING = (
+    *ALWAYS,
+    "origem_recusada",
+    "nao_encontrado",
+    "corpo_grande_demais",
+    "tipo_nao_suportado",
+    "identificador_invalido",
+)
+"""What an action without a body is refused for, whatever it acts on."""
 
 
 @router.post(
@@ -18,16 +28,7 @@ router = APIRouter()
     summary="Tentar de novo",
     status_code=202,
     response_description="O worker vai enviar o mesmo pedido outra vez",
-    responses=refusals(
-        *ALWAYS,
-        "origem_recusada",
-        "nao_encontrado",
-        "estado_incompativel",
-        "payload_expirado",
-        "corpo_grande_demais",
-        "tipo_nao_suportado",
-        "identificador_invalido",
-    ),
+    responses=refusals(*_ACTING, "estado_incompativel", "payload_expirado"),
 )
 async def retry_call(call_id: OwnId, desk: AtDesk) -> Call:
     """Com a mesma chave e os mesmos bytes, para que nunca abra um segundo ticket.
@@ -63,6 +64,33 @@ async def _changed(desk: Desk, call_id: str) -> Call:
     view = await desk.records.call(call_id)
     desk.wake(view.run_id)
     return Call.of(view, desk.zone)
+
+
+# ---------------------------------------------------------------------------------------------- hand-offs
+
+
+@router.post(
+    "/v1/handoffs/{handoff_id}/accept",
+    tags=["atendimento humano"],
+    summary="Assumir um pedido",
+    response_description="O pedido agora é `accepted`; o bot é avisado",
+    responses=refusals(*_ACTING, "estado_incompativel"),
+)
+async def accept_handoff(handoff_id: OwnId, desk: AtDesk) -> Handoff:
+    """A espera do cliente acaba aqui. Só a partir de `requested`: um pedido é de um só atendente."""
+    return Handoff.of(await desk.handoffs.accept(handoff_id), desk.zone)
+
+
+@router.post(
+    "/v1/handoffs/{handoff_id}/close",
+    tags=["atendimento humano"],
+    summary="Encerrar um pedido",
+    response_description="O pedido agora é `closed`; o bot é avisado",
+    responses=refusals(*_ACTING),
+)
+async def close_handoff(handoff_id: OwnId, desk: AtDesk) -> Handoff:
+    """Assumido ou não, por exemplo quando o cliente desistiu. Repetir não muda nada."""
+    return Handoff.of(await desk.handoffs.close(handoff_id), desk.zone)
 
 
 # ----------------------------------------------------------------------------------------------- webhooks

@@ -16,7 +16,7 @@ from starlette.routing import Match
 from starlette.staticfiles import StaticFiles
 
 from worker import __version__
-from worker.ports import Operators, Records
+from worker.ports import Handoffs, Operators, Records
 from worker.web import actions, kpis, routes
 from worker.web.desk import Desk
 from worker.web.limits import Busy, WholeBody
@@ -73,6 +73,7 @@ def create_api(
     records: Records,
     *,
     operators: Operators,
+    handoffs: Handoffs,
     webhooks: Doorbell | None,
     token: str | None,
     platform: str = "assistants",
@@ -97,6 +98,7 @@ def create_api(
     api.state.desk = Desk(
         records=records,
         operators=operators,
+        handoffs=handoffs,
         webhooks=webhooks,
         platform=platform,
         wake=wake,

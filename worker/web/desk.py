@@ -8,7 +8,7 @@ from typing import Annotated
 
 from fastapi import Depends, Query, Request
 
-from worker.ports import Operators, Records
+from worker.ports import Handoffs, Operators, Records
 from worker.web.problems import refusals
 from worker.web.webhooks import Doorbell
 
@@ -22,6 +22,7 @@ class Desk:
 
     records: Records
     operators: Operators
+    handoffs: Handoffs
     webhooks: Doorbell | None
     platform: str
     wake: Callable[[str], None]

@@ -53,9 +53,7 @@ PROBLEMS: Mapping[str, _Kind] = {
     "thread_diferente": _Kind(
         409, "Thread diferente", "Este thread_id não é o registrado na conversa ou na execução."
     ),
-    "estado_incompativel": _Kind(
-        409, "Estado incompatível", "O estado em que a chamada está não permite isto; veja state."
-    ),
+    "estado_incompativel": _Kind(409, "Estado incompatível", "O estado atual não permite isto; veja state."),
     "payload_expirado": _Kind(
         409, "Payload expirado", "O pedido ao CRM já foi apagado pelo prazo de retenção; não há o que enviar."
     ),
