@@ -45,11 +45,9 @@ class CarelessCalls(Calls):
     async def sent(self, call_id: str) -> Sent:
         return Sent(0.0, 0.0)
 
-    async def settle(
-        self, call_id: str, outcome: Outcome, answer: Personal, *, success: bool, checked: bool = False
-    ) -> CallRecord:
+    async def settle(self, call_id: str, outcome: Outcome, answer: Personal, **said: Any) -> CallRecord:
         await self._write(call_id)
-        return await super().settle(call_id, outcome, answer, success=success, checked=checked)
+        return await super().settle(call_id, outcome, answer, **said)
 
     async def answer_at_deadline(self, call_id: str, sent: Personal, unsent: Personal) -> CallRecord:
         await self._write(call_id)
