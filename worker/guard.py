@@ -160,6 +160,9 @@ class Guard:
             if event == "http11.send_request_headers.started" and info["request"].method == b"POST":
                 if not alive():
                     raise _Fenced
+                # Frozen until now, the connection may go on before the timeout below is heard of.
+                if asyncio.get_running_loop().time() >= deadline:
+                    raise TimeoutError
                 written = True
 
         trace = {"trace": before_writing}

@@ -587,6 +587,21 @@ async def test_without_the_lease_nothing_is_written_and_the_call_is_withdrawn() 
     assert (permits.begun, permits.ends) == (1, [(True, "sem_posse")])
 
 
+async def test_an_attempt_whose_time_is_up_writes_nothing_and_has_surely_opened_nothing() -> None:
+    """A process that was frozen while it connected goes on with the connection before it hears the time-out."""
+
+    class Freezing(Permits):
+        def alive(self) -> bool:
+            time.sleep(0.2)
+            return True
+
+    permits = Freezing()
+    async with crm() as server, guarding(replace(ONCE, timeout_s=0.1)) as guard:
+        assert await post(guard, server.url, permits) == CERTAIN
+        assert server.requests == []
+    assert permits.ends == [(True, "timeout")]
+
+
 async def test_the_lease_is_checked_after_connecting_and_again_for_each_attempt() -> None:
     permits = Permits()
 
