@@ -74,3 +74,6 @@ class CallAttempts:
 
     async def held_by_another(self, protocolo: str) -> bool:
         return await self._sending.ledger.held_by_another(self._call, protocolo)
+
+    async def first_try(self) -> CallRecord:
+        return await self._sending.ledger.first_try(self._call)

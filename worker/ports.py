@@ -100,6 +100,9 @@ class Attempts(Protocol):
     async def held_by_another(self, protocolo: str) -> bool:
         """Whether another ticket of ours has this protocolo."""
 
+    async def first_try(self) -> CallRecord:
+        """The call whose key this one has: itself, or the failed one that it tries again."""
+
 
 class Tool(Protocol):
     """One function the model may call."""
@@ -207,6 +210,8 @@ class Ledger(Protocol):
     async def sent(self, call_id: str) -> Sent: ...
 
     async def held_by_another(self, call: CallRecord, protocolo: str) -> bool: ...
+
+    async def first_try(self, call: CallRecord) -> CallRecord: ...
 
 
 class Outbox(Protocol):

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from worker.model import Sent
+from worker.model import CallRecord, Sent
 
 
 async def nothing() -> None:
@@ -22,6 +22,7 @@ class FakeAttempts:
     refuses: Exception | None = None
     waits: int = 0
     ends: list[tuple[bool, str]] = field(default_factory=list)
+    first: CallRecord | None = None
 
     def alive(self) -> bool:
         return True
@@ -45,3 +46,7 @@ class FakeAttempts:
 
     async def held_by_another(self, protocolo: str) -> bool:
         return protocolo in self.held
+
+    async def first_try(self) -> CallRecord:
+        assert self.first
+        return self.first

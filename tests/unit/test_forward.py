@@ -126,6 +126,16 @@ async def test_another_process_sends_the_very_same_bytes_again() -> None:
         assert first.headers["webhook-id"] == second.headers["webhook-id"]
 
 
+async def test_a_failed_call_tried_again_by_an_equal_one_sends_the_very_same_bytes_again() -> None:
+    again = replace(CALL, call_id="tc_2", run_id="run_2", received_at=CALL.received_at + 60, equal_to="tc_1")
+    async with asking() as desk:
+        await desk.perform()
+        desk.attempts.first = CALL
+        await desk.perform(again)
+        first, second = desk.bot.requests
+        assert first.body == second.body
+
+
 def test_neither_url_nor_secret_is_shown() -> None:
     shown = repr(ForwardSettings("https://bot.test/?token=abc", SECRET))
     assert "abc" not in shown

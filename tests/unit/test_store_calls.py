@@ -304,6 +304,15 @@ async def test_after_a_failed_call_an_equal_one_is_the_same_ticket_again(desk: D
     assert (again.waits, again.attempts, again.maybe_sent) == (False, 0, False)
 
 
+async def test_however_often_a_ticket_is_tried_again_its_first_try_is_known(desk: Desk) -> None:
+    tries = []
+    for number in range(3):
+        record = await desk.attempted(await desk.admit(await desk.run(f"run_{number}")), certain=True)
+        tries.append(await desk.settled(record, REFUSED))
+    for record in tries:
+        assert await desk.store.calls.first_try(record) == tries[0]
+
+
 async def test_the_same_ticket_again_remembers_that_it_may_have_been_sent(desk: Desk) -> None:
     first = await desk.attempted(await desk.admit(await desk.run()), certain=False)
     await desk.settled(first, AMBIGUOUS)

@@ -90,6 +90,14 @@ class Recovery:
         async with self._db.read() as connection:
             return await held_by_another(connection, self._t, call, protocolo)
 
+    async def first_try(self, call: CallRecord) -> CallRecord:
+        """The earliest call with this one's key, which may be itself."""
+        t = self._t
+        tries = select_calls(self._db.tables).where(t.c.idempotency_key == call.idempotency_key)
+        async with self._db.read() as connection:
+            first = await connection.execute(tries.order_by(t.c.received_at, t.c.call_id).limit(1))
+            return record(first.one())
+
 
 async def held_by_another(
     connection: AsyncConnection, calls: Table, call: CallRecord, protocolo: str

@@ -53,7 +53,8 @@ class Forward:
         """Ask the bot; its output goes to the model unread."""
         if call.body is None or call.idempotency_key is None:
             raise InternalError
-        key, body = call.idempotency_key, _message(call, call.body.reveal()).encode()
+        first = await attempts.first_try() if call.equal_to else call
+        key, body = call.idempotency_key, _message(first, call.body.reveal()).encode()
         headers = http.signed(self._settings.secret, key, body) | {"Idempotency-Key": key}
         delivery = await self._guard.post(self._settings.url, body, headers, attempts)
         output = _output(delivery.body) if isinstance(delivery, Delivered) else None
@@ -84,6 +85,7 @@ def _written(given: dict[str, object]) -> str:
 def _message(call: CallRecord, arguments: str) -> str:
     """The same text for every attempt: the signature's time is in the headers, the event's is the call's.
 
+    `call`: the one that the key was made for. What is sent under one key is one and the same (contract §4).
     The arguments go in as they are stored; what could just be written once might be too deep the next time.
     """
     received = datetime.fromtimestamp(call.received_at, UTC).isoformat()
