@@ -55,7 +55,7 @@ class Courier:
         result = await self._post(event)
         if result.startswith("http_2"):
             await self._outbox.delivered(event, result)
-        elif event.age_s > _GIVE_UP_S:
+        elif _tried_s(event.tries) >= _GIVE_UP_S:
             await self._outbox.give_up(event, result)
             logs.event(
                 "! evento não entregue em 72 h: precisa de uma pessoa | code={code}",
@@ -86,4 +86,13 @@ class Courier:
 
 def _wait_s(tries: int) -> float:
     """Seconds until the next try, after `tries` earlier ones have failed as well."""
-    return min(_LAST_RETRY_S, _FIRST_RETRY_S * 2.0 ** min(tries, 20))
+    return min(_LAST_RETRY_S, _FIRST_RETRY_S * 2.0**tries)
+
+
+def _tried_s(tries: int) -> float:
+    """How long an event has been tried for, by the waits between its tries.
+
+    Not by its age: time when no daemon ran, or when it stood behind another, is no time in which the bot
+    could have taken it.
+    """
+    return sum(map(_wait_s, range(tries)))

@@ -252,7 +252,7 @@ class CallRecord:
 
 
 class EventState(StrEnum):
-    """`stuck`: not delivered in 72 h, needs a person."""
+    """`stuck`: not delivered in 72 h of trying, needs a person."""
 
     PENDING = "pending"
     DELIVERED = "delivered"
@@ -261,12 +261,15 @@ class EventState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event on its way to the bot. `body` is its JSON, which holds no personal value."""
+    """One event on its way to the bot. `body` is its JSON, which holds no personal value.
+
+    `tries`: how many have failed. `owner`: the process that has claimed it.
+    """
 
     event_id: str
     body: str
     tries: int
-    age_s: float
+    owner: str
 
 
 @dataclass(frozen=True, slots=True)

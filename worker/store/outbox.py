@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Row, exists, select, update
+from sqlalchemy import ColumnElement, and_, exists, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.model import Event, EventState
@@ -56,36 +56,32 @@ class Outbox:
             .order_by(t.c.due)
             .limit(limit)
         )
-        rows = await leasing.take(
-            self._db,
-            t.c.seq,
-            due,
-            leasing.held_by(owner, lease_s),
-            [*t.c, (now() - t.c.created_at).label("age_s")],
-        )
-        return [_event(row) for row in rows]
+        rows = await leasing.take(self._db, t.c.seq, due, leasing.held_by(owner, lease_s), [*t.c])
+        return [Event(row.event_id, row.body, row.tries, row.owner) for row in rows]
 
     async def delivered(self, event: Event, result: str) -> None:
-        """The bot has it."""
-        await self._leave(event, state=EventState.DELIVERED, delivered_at=now(), result=result)
+        """The bot has it, whoever has claimed it meanwhile."""
+        has_it = {"state": EventState.DELIVERED, "delivered_at": now(), "result": result}
+        await self._leave(self._t.c.event_id == event.event_id, **has_it)
 
     async def retry(self, event: Event, result: str, wait_s: float) -> None:
         """Not delivered: again after `wait_s` seconds, and those behind it wait too."""
-        await self._leave(event, due=now() + wait_s, tries=self._t.c.tries + 1, result=result)
+        again = {"due": now() + wait_s, "tries": self._t.c.tries + 1, "result": result}
+        await self._leave(self._still_ours(event), **again)
 
     async def give_up(self, event: Event, result: str) -> None:
         """A person is needed; the next one goes."""
-        await self._leave(event, state=EventState.STUCK, result=result)
+        await self._leave(self._still_ours(event), state=EventState.STUCK, result=result)
 
-    async def _leave(self, event: Event, **values: Any) -> None:
-        """What is delivered stays so, whatever a process that was too slow has to say of it."""
+    def _still_ours(self, event: Event) -> ColumnElement[bool]:
+        """A process that was too slow has no say: the event is being tried by another by now."""
+        return and_(self._t.c.event_id == event.event_id, self._t.c.owner == event.owner)
+
+    async def _leave(self, which: ColumnElement[bool], **values: Any) -> None:
+        """What is delivered stays so."""
         async with self._db.write() as connection:
             await connection.execute(
                 update(self._t)
-                .where(self._t.c.event_id == event.event_id, self._t.c.state != EventState.DELIVERED)
+                .where(which, self._t.c.state != EventState.DELIVERED)
                 .values(**leasing.GIVEN_BACK, **values)
             )
-
-
-def _event(row: Row[Any]) -> Event:
-    return Event(event_id=row.event_id, body=row.body, tries=row.tries, age_s=row.age_s)
