@@ -588,7 +588,7 @@ async def test_without_the_lease_nothing_is_written_and_the_call_is_withdrawn() 
 
 
 async def test_an_attempt_whose_time_is_up_writes_nothing_and_has_surely_opened_nothing() -> None:
-    """A process that was frozen while it connected goes on with the connection before it hears the time-out."""
+    """A process that was frozen while it connected goes on before it hears of the time-out."""
 
     class Freezing(Permits):
         def alive(self) -> bool:
