@@ -19,6 +19,7 @@ from worker.errors import ConfigError, StoreError
 from worker.lease import LEASE_S
 from worker.privacy import Hasher, Vault, new_index_key
 from worker.store import migrations
+from worker.store.backup import keep_copy
 from worker.store.schema import Tables
 
 _BUSY_S = 30.0
@@ -171,6 +172,8 @@ class Database:
         async with self._engine.begin() as connection:
             if not self.sqlite:
                 await connection.execute(text("select pg_advisory_xact_lock(:n)"), {"n": _MIGRATION_LOCK})
+            if self.sqlite and await connection.run_sync(migrations.outdated):
+                keep_copy(_file(self.url))
             await connection.run_sync(migrations.upgrade)
             wrapped = (await connection.execute(select(table.c.wrapped))).scalar()
             if wrapped is None:

@@ -28,6 +28,11 @@ def upgrade(connection: Connection) -> None:
         command.upgrade(config, "head")
 
 
+def outdated(connection: Connection) -> bool:
+    """Whether `upgrade` would change what an older version has made. Raises as `upgrade` does."""
+    return _behind(connection) and _revision(connection) is not None
+
+
 def check(connection: Connection) -> None:
     """Raises `ConfigError` unless the database is at this version's schema."""
     if _behind(connection):
