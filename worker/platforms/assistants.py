@@ -1,11 +1,10 @@
 """The Assistants v2 protocol: Microsoft Foundry Agent Service (classic) and compatible servers."""
 
 import re
-import warnings
 from collections.abc import Collection, Sequence
 from urllib.parse import quote
 
-from openai.types.beta.threads.run_submit_tool_outputs_params import ToolOutput
+import httpx2
 
 from worker.errors import PlatformGone, PlatformUnavailable, RunGone
 from worker.model import Answer, Look, RunRef, Sight, ThreadRule, ToolCall, Traits
@@ -23,7 +22,10 @@ _MOVED_ON = re.compile("do not accept tool outputs|Expected tool outputs", re.IG
 
 
 class AssistantsPlatform:
-    """Implements `worker.ports.Platform`. Nothing is retried here: the loop looks again."""
+    """Implements `worker.ports.Platform`. Nothing is retried here: the loop looks again.
+
+    By the SDK's generic calls: importing its Assistants resources takes a second of CPU.
+    """
 
     name = "assistants"
     traits = Traits(ThreadRule.REQUIRED)
@@ -38,8 +40,6 @@ class AssistantsPlatform:
         timeout_s: float = 20.0,
     ) -> None:
         """`assistant_ids`: probed, and whose runs are discovered (none: all); `timeout_s`: one request."""
-        # Once for the process: `catch_warnings` is not safe between tasks.
-        warnings.filterwarnings("ignore", "The Assistants API is deprecated", DeprecationWarning)
         self._assistant_ids = tuple(dict.fromkeys(assistant_ids))
         self._connection = wire.Connection(
             api_key=api_key,
@@ -49,7 +49,7 @@ class AssistantsPlatform:
             passing=_MOVED_ON,
             timeout_s=timeout_s,
         )
-        self._runs = self._connection.client.beta.threads.runs.with_raw_response
+        self._client = self._connection.client
 
     async def probe(self) -> Sequence[str]:
         """Ask for the configured assistants, else for the list; returns warnings in Portuguese.
@@ -65,26 +65,25 @@ class AssistantsPlatform:
 
     async def inspect(self, ref: RunRef) -> Look:
         """See `worker.ports.Platform.inspect`. Decides on the status, never on `required_action` alone."""
-        thread_id = _addressable(ref)
-        reply = await self._connection.ask(self._runs.retrieve(ref.run_id, thread_id=thread_id))
-        return _look(reply, thread_id)
+        look = self._client.get(_path(ref), cast_to=httpx2.Response)
+        return _look(await self._connection.ask(look), ref.thread_id)
 
     async def submit(self, ref: RunRef, answers: Sequence[Answer], *, again: bool = False) -> None:
         """See `worker.ports.Platform.submit`: all outputs in one request, as the protocol demands.
 
         A 400 that says the run moved on is `PlatformUnavailable`; any other 400 is `PlatformRefused`.
         """
-        outputs: list[ToolOutput] = [
+        outputs = [
             {"tool_call_id": answer.platform_call_id, "output": answer.output.reveal()} for answer in answers
         ]
-        await self._connection.ask(
-            self._runs.submit_tool_outputs(ref.run_id, thread_id=_addressable(ref), tool_outputs=outputs)
-        )
+        path, body = f"{_path(ref)}/submit_tool_outputs", {"tool_outputs": outputs}
+        await self._connection.ask(self._client.post(path, cast_to=httpx2.Response, body=body))
 
     async def discover(self, thread_id: str) -> RunRef | None:
         """See `worker.ports.Platform.discover`. At most one run of a thread is at work: the newest."""
         try:
-            reply = await self._connection.ask(self._runs.list(thread_id, limit=1, order="desc"))
+            newest = f"{_runs(thread_id)}?limit=1&order=desc"
+            reply = await self._connection.ask(self._client.get(newest, cast_to=httpx2.Response))
         except RunGone:
             return None
         match reply.body:
@@ -105,17 +104,23 @@ class AssistantsPlatform:
         await self._connection.aclose()
 
 
-def _addressable(ref: RunRef) -> str:
-    """The run's thread. Raises `RunGone` for ids no server can have."""
-    if ref.thread_id and wire.addressable(ref.run_id, ref.thread_id):
-        return ref.thread_id
+def _path(ref: RunRef) -> str:
+    """Where the run is. Raises `RunGone` for ids no server can have."""
+    if wire.addressable(ref.run_id):
+        return f"{_runs(ref.thread_id)}/{quote(ref.run_id, safe='')}"
+    raise RunGone
+
+
+def _runs(thread_id: str | None) -> str:
+    if thread_id and wire.addressable(thread_id):
+        return f"/threads/{quote(thread_id, safe='')}/runs"
     raise RunGone
 
 
 # ---------------------------------------------------------------------------------------- what a look saw
 
 
-def _look(reply: wire.Reply, thread_id: str) -> Look:
+def _look(reply: wire.Reply, thread_id: str | None) -> Look:
     run = reply.body
     status, owner = run.get("status"), run.get("thread_id")
     if not (wire.is_word(status) and isinstance(owner, str)):
