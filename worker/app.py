@@ -6,7 +6,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from worker import __version__, logs, metrics, schema_sync
+from worker import __version__, gauges, logs, metrics, schema_sync, service
 from worker.catalog import Catalog
 from worker.clock import SystemClock
 from worker.dispatch import Dispatcher
@@ -60,9 +60,16 @@ async def _work_and_serve(
     """The loop with everything beside it; when the loop has ended, so has the daemon."""
     with _signals(worker):
         async with asyncio.TaskGroup() as tasks:
-            sides = [store.database.listen(worker.wake), _compare_schemas(settings, clock)]
+            sides = [
+                store.database.listen(worker.wake),
+                _compare_schemas(settings, clock),
+                gauges.keep_refreshed(store.records, clock),
+                service.keep_watchdog(worker.alive, clock),
+            ]
             if settings.HTTP_PORT:
                 sides.append(_serve(settings, store, worker))
+            else:
+                service.tell(service.READY)
             if settings.BOT_WEBHOOK_URL and settings.BOT_WEBHOOK_SECRET:
                 secret = settings.BOT_WEBHOOK_SECRET.get_secret_value()
                 courier = Courier(store.outbox, lease.owner, settings.BOT_WEBHOOK_URL, secret, clock)
@@ -91,7 +98,7 @@ async def _serve(settings: Settings, store: Store, worker: Worker) -> None:
     async with asyncio.TaskGroup() as tasks:
         if webhooks is not None:
             tasks.create_task(webhooks.run())
-        await serve(app, settings.HTTP_HOST, settings.HTTP_PORT, on_started=_log_started)
+        await serve(app, settings.HTTP_HOST, settings.HTTP_PORT, on_started=_started)
 
 
 def _doorbell(settings: Settings, store: Store, worker: Worker) -> Doorbell | None:
@@ -125,7 +132,8 @@ async def _compare_schemas(settings: Settings, clock: Clock) -> None:
         await clock.sleep(_COMPARE_S)
 
 
-def _log_started(url: str) -> None:
+def _started(url: str) -> None:
+    service.tell(service.READY)
     logs.event("▶ ticket-worker {version} atende em {url}", version=__version__, url=url)
 
 
@@ -145,6 +153,7 @@ def _signals(worker: Worker) -> Iterator[None]:
     handled = (signal.SIGTERM, signal.SIGINT)
 
     def stop() -> None:
+        service.tell(service.STOPPING)
         logs.event("■ encerrando: nenhuma tentativa nova; aguardando as que estão em andamento")
         restore()
         worker.stop()

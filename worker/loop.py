@@ -69,6 +69,7 @@ class Worker:
 
         Raises (in an `ExceptionGroup`) whatever a side task died of: nothing here dies quietly.
         """
+        metrics.loop_tick_age_seconds.set_function(self._tick_age_s)
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._dispatcher.start(tasks)
@@ -108,7 +109,10 @@ class Worker:
 
     def alive(self) -> bool:
         """The claiming loop has ticked lately (readiness)."""
-        return self._clock.monotonic() - self._ticked < 10 * CLAIM_S
+        return self._tick_age_s() < 10 * CLAIM_S
+
+    def _tick_age_s(self) -> float:
+        return self._clock.monotonic() - self._ticked
 
     async def _keep_claiming(self, *, until_idle: bool) -> None:
         """Slot first, then claim: runs that are due, and calls that nobody works on."""

@@ -27,6 +27,12 @@ webhooks_dropped = _counter("webhooks_dropped", "Webhooks about nothing we know.
 runs_watched = _gauge("runs_watched", "Runs this process watches.")
 schema_drift = _gauge("schema_drift", "1 where an assistant's functions differ from ours.", "assistant")
 breaker_open = _gauge("breaker_open", "1 while the breaker towards the CRM is open.")
+loop_tick_age_seconds = _gauge("loop_tick_age_seconds", "Since the loop last looked for work.")
+events_oldest_seconds = _gauge("events_oldest_seconds", "Age of the oldest event the bot has not taken yet.")
+events_stuck = _gauge("events_stuck", "Events given up after 72 h: a person is needed.")
+handoffs_waiting = _gauge("handoffs_waiting", "Hand-offs nobody has accepted.")
+handoffs_oldest_seconds = _gauge("handoffs_oldest_seconds", "How long the first of them has waited.")
+kpi = _gauge("kpi", "The KPIs of the last 24 h (contract §7); NaN: nothing to judge.", "kpi")
 kpi_target = _gauge("kpi_target", "What the mission asks of a KPI (contract §7).", "kpi")
 ticket_seconds = Histogram(
     "ticket_seconds",

@@ -363,3 +363,13 @@ class HandoffView:
     closed_at: float | None
     waiting_s: float
     motivo: Personal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What waits for the bot and for people. Ages in seconds, 0 where nothing waits."""
+
+    oldest_event_s: float = 0.0
+    stuck_events: int = 0
+    handoffs: int = 0
+    oldest_handoff_s: float = 0.0

@@ -25,6 +25,7 @@ from worker.model import (
     Sent,
     ToolCall,
     Traits,
+    Waiting,
 )
 from worker.personal import Personal
 
@@ -311,6 +312,9 @@ class Records(Protocol):
 
     async def kpis(self, since: float, until: float | None) -> Kpis:
         """Of what came in from `since` to before `until` (None: to now), in seconds since the epoch."""
+
+    async def waiting(self) -> Waiting:
+        """What waits for the bot and for people."""
 
     async def ready(self) -> bool:
         """The database can be written, and its schema is this version's."""

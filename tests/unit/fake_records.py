@@ -20,6 +20,7 @@ from worker.model import (
     HandoffView,
     RunState,
     RunView,
+    Waiting,
 )
 from worker.personal import Personal
 from worker.ports import Cursor
@@ -82,6 +83,7 @@ class FakeRecords:
     asked: list[Mapping[str, object]] = field(default_factory=list)
     is_ready: bool = True
     figures: Kpis = field(default_factory=Kpis)
+    what_waits: Waiting = field(default_factory=Waiting)
     failure: Exception | None = None
     hold: Callable[[], Awaitable[None]] | None = None
 
@@ -171,6 +173,9 @@ class FakeRecords:
     async def kpis(self, since: float, until: float | None) -> Kpis:
         self.asked.append({"since": since, "until": until})
         return self.figures
+
+    async def waiting(self) -> Waiting:
+        return self.what_waits
 
     async def ready(self) -> bool:
         if self.failure is not None:

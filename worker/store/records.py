@@ -17,6 +17,7 @@ from worker.model import (
     HandoffView,
     RunState,
     RunView,
+    Waiting,
 )
 from worker.personal import Personal
 from worker.ports import Cursor
@@ -26,6 +27,7 @@ from worker.store.database import Database
 from worker.store.handoffs import handoff_view, shown
 from worker.store.kpis import measure
 from worker.store.schema import now
+from worker.store.waiting import measure_waiting
 
 _View = TypeVar("_View", CallView, HandoffView)
 
@@ -207,6 +209,10 @@ class Records:
         """See `ports.Records.kpis`."""
         async with self._db.read() as connection:
             return await measure(connection, self._t, since, until)
+
+    async def waiting(self) -> Waiting:
+        async with self._db.read() as connection:
+            return await measure_waiting(connection, self._t)
 
     async def ready(self) -> bool:
         """The database can be written, and its schema is this version's."""

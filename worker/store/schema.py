@@ -21,7 +21,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
-from worker.model import EventState, RunState
+from worker.model import EventState, HandoffState, RunState
 from worker.personal import Personal
 from worker.privacy import Vault
 
@@ -54,6 +54,8 @@ def _now_postgresql(_element: object, _compiler: object, **_: Any) -> str:
 
 WATCHING = literal(RunState.WATCHING, String, literal_execute=True)
 PENDING = literal(EventState.PENDING, String, literal_execute=True)
+STUCK = literal(EventState.STUCK, String, literal_execute=True)
+REQUESTED = literal(HandoffState.REQUESTED, String, literal_execute=True)
 """States written out: a partial index serves no query whose parameter might be another value."""
 
 
@@ -198,6 +200,13 @@ class Tables:
             Column("accepted_at", Float),
             Column("closed_at", Float),
         )
+        requested = text("state = 'requested'")
+        Index(
+            "ix_handoffs_waiting",
+            self.handoffs.c.requested_at,
+            sqlite_where=requested,
+            postgresql_where=requested,
+        )
         self.outbox = Table(
             "outbox",
             self.metadata,
@@ -223,6 +232,8 @@ class Tables:
             postgresql_where=pending,
         )
         Index("ix_outbox_due", self.outbox.c.due, sqlite_where=pending, postgresql_where=pending)
+        stuck = text("state = 'stuck'")
+        Index("ix_outbox_stuck", self.outbox.c.created_at, sqlite_where=stuck, postgresql_where=stuck)
         self.webhook_ids = Table(
             "webhook_ids",
             self.metadata,

@@ -137,6 +137,14 @@ def upgrade() -> None:
         sqlite_where=sa.text("state = 'pending'"),
         postgresql_where=sa.text("state = 'pending'"),
     )
+    op.create_index(
+        "ix_outbox_stuck",
+        "outbox",
+        ["created_at"],
+        unique=False,
+        sqlite_where=sa.text("state = 'stuck'"),
+        postgresql_where=sa.text("state = 'stuck'"),
+    )
     op.create_table(
         "runs",
         sa.Column("run_id", sa.String(), nullable=False),
@@ -203,3 +211,11 @@ def upgrade() -> None:
     )
     op.create_index(("ix_handoffs_conversation_id"), "handoffs", ["conversation_id"], unique=False)
     op.create_index(("ix_handoffs_requested_at"), "handoffs", ["requested_at"], unique=False)
+    op.create_index(
+        "ix_handoffs_waiting",
+        "handoffs",
+        ["requested_at"],
+        unique=False,
+        sqlite_where=sa.text("state = 'requested'"),
+        postgresql_where=sa.text("state = 'requested'"),
+    )
