@@ -5,6 +5,7 @@ them; here they are learned from the looks themselves, which only ever bracket t
 """
 
 import bisect
+import itertools
 from array import array
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -13,10 +14,13 @@ from dataclasses import dataclass
 _FIRST_S, _RATIO, _LAST_S = 0.02, 1.04, 900.0
 
 _MEMORY = 100.0
-"""Of so many observations the oldest count for a third: what changes is followed, what is rare is still seen."""
+"""After so many more, an observation counts for a third: changes are followed, what is rare is still seen."""
 
 _PRIOR = 2.0
 """What is known from elsewhere counts as much as this many observations."""
+
+_BLUR = 3
+"""So many bins to either side are evened out, twice: a time is known to some 15 %."""
 
 _KEPT = 64
 """Assistants remembered, the least recently seen forgotten first: an id is text from outside."""
@@ -92,7 +96,7 @@ class Habit:
         self._bounds = bounds
         self._elsewhere = elsewhere
         self._mass = array("d", bytes(8 * (len(EDGES) - 1)))
-        self._seen = 0.0
+        self.seen = 0.0
         self._unplanned = 0.0
         self._plan = array("d")
 
@@ -104,13 +108,13 @@ class Habit:
         """
         first = _bin(after)
         last = max(first, _bin(by))
-        density = self._density(first, last + 1)
+        density = self.density(first, last + 1)
         if first < last:
             density[0] *= (EDGES[first + 1] - after) / (EDGES[first + 1] - EDGES[first])
             density[-1] *= max(0.0, min(1.0, (by - EDGES[last]) / (EDGES[last + 1] - EDGES[last])))
         fading = 1 - 1 / _MEMORY
         self._mass = array("d", [each * fading for each in self._mass])
-        self._seen = self._seen * fading + 1
+        self.seen = self.seen * fading + 1
         self._unplanned += 1
         share = 1 / sum(density)
         for i, weight in enumerate(density, first):
@@ -118,22 +122,30 @@ class Habit:
 
     def next_look(self, age: float) -> float:
         """At which age to look next, after a look at this age found nothing. Not before it, and not NaN."""
-        if not self._plan or self._unplanned > self._seen / 8:
-            self._plan = plan(EDGES, self._density(0, len(self._mass)), self._bounds)
+        if not self._plan or self._unplanned > self.seen / 8:
+            density = self.density(0, len(self._mass))
+            self._plan = plan(EDGES, _smooth(_smooth(density)), self._bounds)
             self._unplanned = 0.0
         earliest, latest = age + self._bounds.minimum, age + self._bounds.maximum
         if age >= EDGES[-1]:
             return latest
         return max(earliest, min(latest, self._plan[_bin(age * _RATIO**0.5)]))
 
-    def _density(self, first: int, last: int) -> list[float]:
-        """How much lies in each of these bins, what is known from elsewhere included."""
+    def density(self, first: int, last: int) -> list[float]:
+        """How many observations lie in each of these bins, with `_PRIOR` known from elsewhere."""
         if self._elsewhere is None:
             each = _PRIOR / len(self._mass)
             return [mass + each for mass in self._mass[first:last]]
-        share = _PRIOR / (self._elsewhere._seen + _PRIOR)
-        elsewhere = self._elsewhere._density(first, last)
+        share = _PRIOR / (self._elsewhere.seen + _PRIOR)
+        elsewhere = self._elsewhere.density(first, last)
         return [mass + share * other for mass, other in zip(self._mass[first:last], elsewhere, strict=True)]
+
+
+def _smooth(mass: Sequence[float]) -> list[float]:
+    """Each bin evened out with its neighbours: a likeliest histogram has spikes where its times had none."""
+    below = list(itertools.accumulate(mass, initial=0.0))
+    spans = ((max(0, i - _BLUR), min(len(mass), i + _BLUR + 1)) for i in range(len(mass)))
+    return [(below[last] - below[first]) / (last - first) for first, last in spans]
 
 
 def _bin(age: float) -> int:
@@ -142,7 +154,7 @@ def _bin(age: float) -> int:
 
 
 class Habits:
-    """What is known of each assistant, of its first calls and of what follows an answer; and of all together."""
+    """What is known of each assistant, of its first calls and of what follows an answer; and of all."""
 
     def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds
@@ -155,7 +167,7 @@ class Habits:
         return own or self._of_all[first]
 
     def observe(self, assistant: str | None, after: float, by: float, *, first: bool) -> None:
-        """See `Habit.observe`; `first`: the run had been waited for since it was known, not since an answer."""
+        """See `Habit.observe`; `first`: since the run was known, not since it was answered."""
         self._of_all[first].observe(after, by)
         if assistant is None:
             return

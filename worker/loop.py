@@ -46,7 +46,7 @@ class Worker:
         self._reads = reads
         self._limits = limits
         self._clock = clock
-        self._watches = Watches(clock)
+        self._watches = Watches(clock, pace)
         self._steps = Steps(
             platform=platform,
             runs=runs,

@@ -127,6 +127,7 @@ class Look:
     """One look at a run. `status` is the platform's own word.
 
     `expires_in_s` is judged by the platform's clock; `poll_after_s` is its hint, a floor for the next look.
+    `assistant`: whose run it is, where the platform says so.
     """
 
     sight: Sight
@@ -135,6 +136,7 @@ class Look:
     reason: str | None = None
     expires_in_s: float | None = None
     poll_after_s: float | None = None
+    assistant: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,17 +7,21 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from worker.learning import Bounds, Habits
+from worker.model import Run
 from worker.ports import Clock
 
-_GROWTH = 1.5
 _LONGEST = 60.0
 """No failure and no wish of the platform keeps a run unseen for longer. Seconds."""
 
 _TRUST = 10
 """So many finds of our own, in a row, before we no longer count on being told."""
 
-_JITTER = 0.2
+_JITTER = 0.05
 """Delays vary by this share, so that runs which began together do not stay together."""
+
+_FRESH_S = 1.0
+"""A run past its first round that has been known for longer was answered by another process, some time ago."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +36,33 @@ class LoopLimits:
     shutdown_grace_s: float
 
 
+@dataclass(slots=True)
+class Wait:
+    """One wait for a run to want something: `first`, since it is known; else since it was answered.
+
+    `since`: monotonic clock. `looked`: the age at the last look that found nothing. `over`: this wait has
+    nothing (more) to teach.
+    """
+
+    since: float
+    first: bool
+    assistant: str | None = None
+    looked: float = 0.0
+    over: bool = False
+
+
+def wait_for(run: Run, now: float) -> Wait:
+    """The wait that a claimed run is in."""
+    known = run.rounds == 0 or run.known_s < _FRESH_S
+    return Wait(now - run.known_s if known else now, first=run.rounds == 0, over=not known)
+
+
 class Pace:
-    """The delay before the next look at one run: quick at first, growing, jittered, bounded. Seconds.
+    """The delay before the next look at one run: learned, jittered, bounded. Seconds.
 
     Where webhooks tell of runs that want something (`told`), looking unasked finds nothing while they arrive:
-    then it is left at the maximum.
+    then it is left at the maximum. A look is worth half the minimum of waiting, so that a run that is certain
+    to want something within the minimum is looked at as often as may be.
     """
 
     def __init__(
@@ -47,24 +73,43 @@ class Pace:
         self._maximum = maximum
         self._rng = rng or random.Random()  # noqa: S311  # jitter, no secret
         self._trust = 0
+        self._habits = Habits(Bounds(minimum, maximum, price=minimum / 2))
 
     def learn(self, *, told: bool) -> None:
         """A run was found to want something: because we were told to look, or because we looked."""
         if self._told:
             self._trust = _TRUST if told else max(0, self._trust - 1)
 
-    def delay(self, looks: int, hint: float | None = None) -> float:
-        """After `looks` looks without a change; the platform's hint is a floor, above the maximum too."""
-        # The exponent is bounded because 1.5 ** 2000 overflows a float.
-        steps = 100 if self._trust else min(looks, 100)
-        grown = min(self._maximum, self._minimum * _GROWTH**steps)
-        jittered = grown * self._rng.uniform(1 - _JITTER, 1 + _JITTER)
-        return max(self._minimum, min(self._maximum, jittered), min(hint or 0.0, _LONGEST))
+    def found(self, wait: Wait, now: float) -> None:
+        """What was waited for has come, since the last look that found nothing; the first time counts."""
+        if not wait.over:
+            self._habits.observe(wait.assistant, wait.looked, now - wait.since, first=wait.first)
+            wait.over = True
+
+    def first_delay(self, wait: Wait, now: float) -> float:
+        """Before the first look at a run: none where a webhook may have come before the run was watched."""
+        if self._told or wait.over:
+            return 0.0
+        due = self._habits.of(wait.assistant, first=wait.first).next_look(0.0)
+        return max(0.0, self._jittered(due) - (now - wait.since))
+
+    def delay(self, wait: Wait, now: float, hint: float | None = None) -> float:
+        """After a look that found nothing; the platform's hint is a floor, above the maximum too."""
+        delay = self._maximum
+        if not self._trust:
+            age = max(0.0, now - wait.since)
+            delay = self._habits.of(wait.assistant, first=wait.first).next_look(age) - age
+        return max(self._jittered(delay), min(hint or 0.0, _LONGEST))
 
     def delay_after_failure(self, failures: int, retry_after: float | None = None) -> float:
         """After `failures` failed looks in a row: doubling, to a minute; the platform's wish is a floor."""
+        # The exponent is bounded because 2 ** 2000 overflows a float.
         grown = min(_LONGEST, self._minimum * 2.0 ** min(failures, 20))
         return max(grown * self._rng.uniform(1 - _JITTER, 1.0), min(retry_after or 0.0, _LONGEST))
+
+    def _jittered(self, delay: float) -> float:
+        jittered = delay * self._rng.uniform(1 - _JITTER, 1 + _JITTER)
+        return max(self._minimum, min(self._maximum, jittered))
 
 
 class TokenBucket:

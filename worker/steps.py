@@ -57,13 +57,14 @@ class Steps:
     async def advance(self, watch: Watch, looked: Callable[[], None]) -> None:
         """Look, and do what the look asks for; `looked()` is called as soon as the read is over."""
         told, watch.told = watch.told, False
+        asked = self._clock.monotonic()
         try:
             try:
                 look = await self._platform.inspect(watch.run.ref)
             finally:
                 looked()
             self._learn(watch, look, told=told)
-            await self._follow(watch, look)
+            await self._follow(watch, look, asked)
         except RunGone:
             await self._gone(watch)
         except PlatformError as error:
@@ -80,10 +81,11 @@ class Steps:
         if told:
             watch.looks = 0
 
-    async def _follow(self, watch: Watch, look: Look) -> None:
+    async def _follow(self, watch: Watch, look: Look, asked: float) -> None:
         await self._confirm_handed(watch, look)
         known_s = self._watches.known_s(watch)
         settling = watch.run.rounds == 0 and known_s < self._traits.settling_s
+        self._time(watch, look, asked, settling=settling)
         if look.sight is Sight.LOST:
             await self._close(watch, RunState.LOST, look.reason or look.status, look.status)
         elif look.sight is Sight.ENDED and not settling:
@@ -96,13 +98,24 @@ class Steps:
             watch.deadline = None
             self._look_later(watch, look)
 
+    def _time(self, watch: Watch, look: Look, asked: float, *, settling: bool) -> None:
+        """What this look tells of how long such runs take: what it saw was so between asking and now."""
+        wait = watch.wait
+        wait.assistant = look.assistant or wait.assistant
+        over = look.sight is Sight.LOST or (look.sight is Sight.ENDED and not settling)
+        if over or any(call_id(call) not in watch.handed for call in look.calls):
+            self._pace.found(wait, self._clock.monotonic())
+        else:
+            wait.looked = max(0.0, asked - wait.since)
+
     def _look_later(self, watch: Watch, look: Look) -> None:
         watch.looks += 1
         watch.failures, watch.refused_since = 0, None
         if not self._platform_ok:
             self._platform_ok = True
             logs.event("✅ plataforma voltou a atender")
-        self._watches.later(watch, self._pace.delay(watch.looks, look.poll_after_s))
+        delay = self._pace.delay(watch.wait, self._clock.monotonic(), look.poll_after_s)
+        self._watches.later(watch, delay)
 
     # ----------------------------------------------------------------------------------- answer and submit
 
@@ -120,7 +133,7 @@ class Steps:
             await self._failed(watch, errors[0])
             return
         if batches:
-            watch.count_round()
+            watch.count_round(self._clock.monotonic())
         self._look_later(watch, look)
 
     def _deadline(self, look: Look) -> float:
@@ -187,7 +200,7 @@ class Steps:
         unsure = [handed.call_id for handed in gone if handed.accepted_at is None]
         if unsure and look.sight is not Sight.LOST:
             await self._runs.submitted(watch.run, unsure, look.status)
-            watch.count_round()
+            watch.count_round(self._clock.monotonic(), taught=False)
 
     # ------------------------------------------------------------------------------------ ends and failures
 
@@ -207,7 +220,7 @@ class Steps:
     async def _gone(self, watch: Watch) -> None:
         if self._watches.known_s(watch) < NEW_RUN_GRACE_S:
             watch.failures += 1
-            self._watches.later(watch, self._pace.delay(watch.failures))
+            self._watches.later(watch, self._pace.delay_after_failure(watch.failures))
         else:
             await self._close(watch, RunState.LOST, "nao_encontrada", None)
 

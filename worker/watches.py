@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 from worker.model import Run, ToolCall
-from worker.pacing import Agenda
+from worker.pacing import Agenda, Pace, Wait, wait_for
 from worker.ports import Clock
 
 CallId = tuple[str | None, str]
@@ -29,6 +29,7 @@ class Watch:
     run: Run
     since: float
     woken: int
+    wait: Wait
     heard: int = 0
     told: bool = False
     looks: int = 0
@@ -41,10 +42,11 @@ class Watch:
     def run_id(self) -> str:
         return self.run.ref.run_id
 
-    def count_round(self) -> None:
-        """One more round of this run was answered."""
+    def count_round(self, now: float, *, taught: bool = True) -> None:
+        """One more round of this run was answered: just now, or (not `taught`) nobody knows quite when."""
         self.run = replace(self.run, rounds=self.run.rounds + 1)
         self.looks, self.deadline = 0, None
+        self.wait = Wait(now, first=False, assistant=self.wait.assistant, over=not taught)
 
 
 def call_id(call: ToolCall) -> CallId:
@@ -55,8 +57,9 @@ def call_id(call: ToolCall) -> CallId:
 class Watches:
     """All watched runs, and when each is looked at next."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, pace: Pace) -> None:
         self._clock = clock
+        self._pace = pace
         self._by_id: dict[str, Watch] = {}
         self.agenda = Agenda(clock)
 
@@ -71,9 +74,11 @@ class Watches:
         return tuple(self._by_id)
 
     def begin(self, run: Run) -> None:
-        """Watch a run from now on, looking at once."""
-        self._by_id[run.ref.run_id] = Watch(run, since=self._clock.monotonic(), woken=run.woken)
-        self.agenda.put(run.ref.run_id, 0.0)
+        """Watch a run from now on, looking when it is likely to want something."""
+        now = self._clock.monotonic()
+        wait = wait_for(run, now)
+        self._by_id[run.ref.run_id] = Watch(run, since=now, woken=run.woken, wait=wait)
+        self.agenda.put(run.ref.run_id, self._pace.first_delay(wait, now))
 
     def end(self, run_id: str) -> None:
         """Look at this run no more."""

@@ -19,7 +19,7 @@ from tests.unit.webhook_sender import SECRET, send
 from worker.clock import SystemClock
 from worker.errors import RunGone
 from worker.model import Look, RunRef, RunState, ThreadRule
-from worker.pacing import Pace
+from worker.pacing import Pace, Wait
 from worker.simulator.scripts import Say
 from worker.store.store import Store
 from worker.watches import Watches
@@ -242,16 +242,17 @@ async def test_while_webhooks_arrive_a_run_costs_the_reads_that_fetch_its_calls_
 
 def test_when_webhooks_stop_runs_are_looked_at_as_often_as_before() -> None:
     pace = Pace(0.25, 5.0, random.Random(1), told=True)
-    eager = pace.delay(0)
+    wait = Wait(since=0.0, first=True)
+    eager = pace.delay(wait, 0.0)
     pace.learn(told=True)
-    assert pace.delay(0) >= 4.0
+    assert pace.delay(wait, 0.0) >= 4.0
     for _ in range(9):
         pace.learn(told=False)
-    assert pace.delay(0) >= 4.0
+    assert pace.delay(wait, 0.0) >= 4.0
     pace.learn(told=False)
-    assert pace.delay(0) < 1.0 > eager
+    assert pace.delay(wait, 0.0) < 1.0 > eager
     pace.learn(told=False)
-    assert pace.delay(0) < 1.0
+    assert pace.delay(wait, 0.0) < 1.0
 
 
 async def test_a_run_nobody_announced_is_answered_after_its_webhook(store: Store) -> None:
@@ -270,7 +271,7 @@ async def test_a_wake_up_is_heard_once_directly_or_by_the_heartbeat(store: Store
     await harness.conversation()
     await harness.announce("run_1")
     (run,) = await store.runs.claim("me", 10, 10.0)
-    watches = Watches(SystemClock())
+    watches = Watches(SystemClock(), Pace(0.25, 5.0, told=True))
     watches.begin(run)
     watch = watches.next_due()
     assert watch is not None

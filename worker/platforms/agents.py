@@ -82,7 +82,8 @@ class AgentsPlatform:
         if status in _ENDINGS:
             return Look(Sight.ENDED, status, reason=_ENDINGS[status])
         calls = _calls(session.get("required_actions")) if status == "requires_action" else ()
-        return Look(Sight.REQUIRES_ACTION if calls else Sight.WORKING, status, calls)
+        sight = Sight.REQUIRES_ACTION if calls else Sight.WORKING
+        return Look(sight, status, calls, assistant=_agent_id(session))
 
     async def submit(self, ref: RunRef, answers: Sequence[Answer], *, again: bool = False) -> None:
         """See `worker.ports.Platform.submit`: one request an answer, so that none is refused with another.
@@ -112,10 +113,7 @@ class AgentsPlatform:
         await self._connection.aclose()
 
     def _serves(self, session: dict[str, Any]) -> bool:
-        match session.get("agent"):
-            case {"id": str(agent_id)} if agent_id in self._agent_ids:
-                return True
-        return not self._agent_ids
+        return not self._agent_ids or _agent_id(session) in self._agent_ids
 
     async def _session(self, session_id: str) -> dict[str, Any]:
         """A session that says which one it is and how it is. Raises `RunGone`."""
@@ -184,6 +182,13 @@ def _idempotency_key(session_id: str, answer: Answer) -> str:
 
 
 # ---------------------------------------------------------------------------------------- what a look saw
+
+
+def _agent_id(session: dict[str, Any]) -> str | None:
+    match session.get("agent"):
+        case {"id": agent_id} if wire.is_id(agent_id):
+            return agent_id
+    return None
 
 
 def _calls(actions: object) -> tuple[ToolCall, ...]:

@@ -131,13 +131,14 @@ def _look(reply: wire.Reply, thread_id: str | None) -> Look:
         sight, reason = _ENDINGS[status]
         return Look(sight, status, reason=reason)
     calls = _calls(run.get("required_action")) if status == "requires_action" else ()
-    expires_at = wire.number(run.get("expires_at"))
+    expires_at, assistant = wire.number(run.get("expires_at")), run.get("assistant_id")
     return Look(
         Sight.REQUIRES_ACTION if calls else Sight.WORKING,
         status,
         calls,
         expires_in_s=None if expires_at is None else expires_at - wire.now(reply.headers),
         poll_after_s=wire.poll_after_s(reply.headers),
+        assistant=assistant if wire.is_id(assistant) else None,
     )
 
 
