@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 _FIRST_S, _RATIO, _LAST_S = 0.02, 1.04, 900.0
 
-_MEMORY = 100.0
+_MEMORY = 200.0
 """After so many more, an observation counts for a third: changes are followed, what is rare is still seen."""
 
 _PRIOR = 2.0
