@@ -21,7 +21,7 @@ _JITTER = 0.05
 """Delays vary by this share, so that runs which began together do not stay together."""
 
 _FRESH_S = 1.0
-"""A run past its first round that has been known for longer was answered some time ago, by another process."""
+"""A run past its first round, known for longer than this, was answered by another process: no one knows when."""
 
 
 @dataclass(frozen=True, slots=True)
