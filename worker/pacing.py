@@ -21,7 +21,7 @@ _JITTER = 0.05
 """Delays vary by this share, so that runs which began together do not stay together."""
 
 _FRESH_S = 1.0
-"""A run past its first round, known for longer than this, was answered by another process: no one knows when."""
+"""A run past its first round and known for longer was answered by another process, some unknown time ago."""
 
 
 @dataclass(frozen=True, slots=True)
