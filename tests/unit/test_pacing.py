@@ -1,6 +1,7 @@
 """When a run is looked at next: within the bounds, under the budget, and at the right time."""
 
 import random
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,7 @@ from bench import pacing as simulation
 from tests.fakes import COMPLETED, FakePlatform, asks, call
 from tests.unit.loop_harness import Harness
 from worker.errors import PlatformUnavailable
-from worker.model import Look, Run, RunRef, Sight
+from worker.model import Answer, Look, Run, RunRef, Sight
 from worker.pacing import Pace, Wait, wait_for
 from worker.store.store import Store
 
@@ -143,6 +144,23 @@ async def test_a_submit_found_taken_later_begins_a_wait_of_unknown_age(store: St
     platform.submit_faults.append((PlatformUnavailable(500), True))
     pace = await played(store, platform, WORKING, asks(call(1)), WORKING, COMPLETED)
     assert pace.heard == [("asst_1", True, True)]
+
+
+async def test_an_answered_call_that_is_still_shown_is_not_taken_for_a_new_one(store: Store) -> None:
+    class Slow(FakePlatform):
+        """Takes every answer, and shows the call for one more look."""
+
+        async def inspect(self, ref: RunRef) -> Look:
+            looks = self.scripts[ref.run_id]
+            look = looks.popleft() if len(looks) > 1 else looks[0]
+            assert isinstance(look, Look)
+            return look
+
+        async def submit(self, ref: RunRef, answers: Sequence[Answer], *, again: bool = False) -> None:
+            pass
+
+    pace = await played(store, Slow(), WORKING, asks(call(1)), asks(call(1)), WORKING, COMPLETED)
+    assert pace.heard == [("asst_1", True, True), ("asst_1", False, True)]
 
 
 async def test_a_look_that_failed_is_no_look_that_found_nothing(store: Store) -> None:
