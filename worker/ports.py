@@ -57,8 +57,8 @@ class Platform(Protocol):
         """Hand over the answers of one look, once, without retries of its own.
 
         Returning means accepted; where the conversation goes on under a new id, that is returned. Any error
-        means: look again before judging. `again`: a submit of these answers was begun before, and what became
-        of it is not known (only where `Traits.new_run_per_round`, whose looks cannot tell).
+        means: look again before judging. `again`: a submit of this run was begun before, and what became of
+        it is not known (only where `Traits.new_run_per_round`).
         """
 
     async def discover(self, thread_id: str) -> RunRef | None:

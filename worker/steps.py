@@ -176,15 +176,10 @@ class Steps:
     ) -> None:
         """Hand answers over. Where that makes a new run, it is recorded before, and watched after."""
         run = watch.run
-        if not self._traits.new_run_per_round:
-            await self._platform.submit(run.ref, answers)
-            await self._runs.submitted(run, call_ids, look.status)
-            return
-        again = await self._runs.begin_submit(run)
+        again = self._traits.new_run_per_round and await self._runs.begin_submit(run)
         ref = await self._platform.submit(run.ref, answers, again=again)
         if ref is None:
             await self._runs.submitted(run, call_ids, look.status)
-            await self._close(watch, RunState.ENDED, "continuacao_desconhecida", look.status)
             return
         new = await self._runs.continued(
             run, call_ids, look.status, ref, owner=self._lease.owner, lease_s=LEASE_S

@@ -206,12 +206,25 @@ async def test_answers_taken_without_a_word_are_seen_for_what_they_are(harness: 
     ref, look = await waiting(harness)
     with harness.weather(fault), pytest.raises(PlatformUnavailable):
         await harness.platform.submit(ref, answers(look))
-    if harness.platform.traits.new_run_per_round:  # its looks cannot tell
-        harness.pass_time()
-        assert await harness.platform.submit(ref, answers(look), again=True) is None
-    else:
-        assert (await harness.platform.inspect(ref)).sight is Sight.WORKING
+    harness.pass_time()
+    assert (await harness.platform.inspect(ref)).sight is Sight.ENDED
     assert len(harness.heard(ref)) == 1
+
+
+async def test_what_is_asked_after_answers_were_taken_without_a_word_is_answered(harness: Harness) -> None:
+    ref = await harness.start(Ask((TICKET,)), Ask((HANDOFF,)), DONE)
+    harness.pass_time()
+    first = await harness.platform.inspect(ref)
+    with harness.weather("submit_dropped_after"), pytest.raises(PlatformUnavailable):
+        await harness.platform.submit(ref, answers(first))
+    harness.pass_time()
+    second = await harness.platform.inspect(ref)
+    assert [call.tool for call in second.calls] == [HANDOFF.name]
+    await harness.platform.submit(ref, answers(second))
+    assert [[item.call.name for item in heard] for heard in harness.heard(ref)] == [
+        [TICKET.name],
+        [HANDOFF.name],
+    ]
 
 
 # ------------------------------------------------------------------------------------------------ discovery

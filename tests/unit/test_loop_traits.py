@@ -39,7 +39,6 @@ class Chain(FakePlatform):
         super().__init__()
         self.again: list[bool] = []
         self.made = 0
-        self.untraceable = False
 
     async def submit(self, ref: RunRef, answers: Sequence[Answer], *, again: bool = False) -> RunRef | None:
         self.again.append(again)
@@ -49,7 +48,7 @@ class Chain(FakePlatform):
             self.made += 1
         if fault:
             raise fault
-        return None if self.untraceable else RunRef(f"resp_{self.made}", ref.thread_id)
+        return RunRef(f"resp_{self.made}", ref.thread_id)
 
 
 async def test_an_answer_is_submitted_as_soon_as_it_is_known(harness: Harness) -> None:
@@ -179,18 +178,28 @@ async def test_a_submit_whose_outcome_is_not_known_is_made_again_and_said_so(har
     assert (await harness.store.records.run("run_1")).continues_as == "resp_2"
 
 
-async def test_a_continuation_that_nobody_can_name_ends_the_watch_with_the_answers_given(
+async def test_what_a_continuation_that_nobody_can_name_asks_for_is_answered_in_its_place(
     harness: Harness,
 ) -> None:
-    chain = Chain()
-    chain.untraceable = True
+    class Unnamed(Chain):
+        async def submit(
+            self, ref: RunRef, answers: Sequence[Answer], *, again: bool = False
+        ) -> RunRef | None:
+            if not again:
+                self.submit_faults.append((PlatformUnavailable(), True))
+                self.scripts[ref.run_id].popleft()
+            return await super().submit(ref, answers, again=again)
+
+    chain = Unnamed()
     harness.platform = chain
-    chain.script("run_1", asks(call(1)))
+    chain.script("run_1", asks(call(1)), asks(call(2)))
+    chain.script("resp_2", COMPLETED)
     await harness.announce()
     await harness.worker().run_until_idle()
     run = await harness.store.records.run("run_1")
-    assert (run.state, run.reason) == (RunState.ENDED, "continuacao_desconhecida")
-    assert run.calls[0].submitted_at is not None
+    assert (run.state, run.reason, run.continues_as) == (RunState.ENDED, "continua", "resp_2")
+    assert [each.submitted_at is not None for each in run.calls] == [True, True]
+    assert [len(answers) for _, answers in chain.submitted] == [1, 1]
 
 
 async def test_customers_without_a_thread_are_told_apart(
