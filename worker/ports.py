@@ -282,6 +282,8 @@ class Records(Protocol):
     async def register_run(self, conversation_id: str, run_id: str, thread_id: str | None) -> bool:
         """Watch a run; True when it was not watched before (202), False when it was (200).
 
+        Where it goes on under another id by now, this is about the newest of these.
+
         Raises `conversa_desconhecida`, `execucao_de_outra_conversa`, `thread_diferente`, `thread_ausente`.
         """
 

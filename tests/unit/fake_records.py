@@ -127,6 +127,8 @@ class FakeRecords:
             raise RequestRefused("execucao_de_outra_conversa")
         if known and known.thread_id != thread_id:
             raise RequestRefused("thread_diferente")
+        if known and known.continues_as is not None:
+            return await self.register_run(conversation_id, known.continues_as, thread_id)
         watching = RunView(run_id, conversation_id, thread_id, RunState.WATCHING, None, None, None, ())
         self.runs[run_id] = watching
         return known is None or known.state is not RunState.WATCHING

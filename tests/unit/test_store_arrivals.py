@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.unit.store_harness import Desk, OpenDesk
+from tests.unit.store_harness import LEASE_S, Desk, OpenDesk
 from worker.errors import RequestRefused
-from worker.model import RunRef, RunState, ThreadRule
+from worker.model import Run, RunRef, RunState, ThreadRule
 
 
 async def _refused(desk: Desk, conversation: str, run_id: str, thread: str | None) -> str:
@@ -62,6 +62,53 @@ async def test_a_run_of_no_thread_is_refused_once_its_conversation_has_one(chain
     await chaining.store.records.register_run("bare", "resp_1", None)
     await chaining.conversation("bare", thread_id="thread_new")
     assert await _refused(chaining, "bare", "resp_1", None) == "thread_diferente"
+
+
+async def _continued(desk: Desk, old: str, new: str) -> Run:
+    run = await desk.claimed(old) if old == "resp_1" else Run(RunRef(old, None), "bare", 1, 0, 0.0)
+    went_on = await desk.store.runs.continued(
+        run, [], "completed", RunRef(new, None), owner=desk.name, lease_s=LEASE_S
+    )
+    assert went_on is not None
+    return went_on
+
+
+async def test_a_run_that_goes_on_under_another_id_is_not_watched_again_but_the_newest_is_woken(
+    chaining: Desk,
+) -> None:
+    register, runs = chaining.store.records.register_run, chaining.store.runs
+    await register("bare", "resp_1", None)
+    await _continued(chaining, "resp_1", "resp_2")
+    newest = await _continued(chaining, "resp_2", "resp_3")
+    assert await register("bare", "resp_1", None) is False
+    states = {row.run_id: (row.state, row.continues_as) for row in await chaining.rows("runs")}
+    assert states == {
+        "resp_1": ("ended", "resp_2"),
+        "resp_2": ("ended", "resp_3"),
+        "resp_3": ("watching", None),
+    }
+    assert await runs.renew("me", ["resp_3"], LEASE_S) == {"resp_3": newest.woken + 1}
+    await runs.close(newest, RunState.LOST, "plataforma_recusou", None)
+    assert await register("bare", "resp_1", None) is True
+    assert [row.run_id for row in await chaining.rows("runs", state="watching")] == ["resp_3"]
+
+
+async def test_a_run_watched_again_remembers_that_a_submit_was_begun(chaining: Desk) -> None:
+    await chaining.store.records.register_run("bare", "resp_1", None)
+    run = await chaining.claimed("resp_1")
+    assert await chaining.store.runs.begin_submit(run) is False
+    await chaining.lost(run)
+    assert await chaining.store.records.register_run("bare", "resp_1", None) is True
+    assert await chaining.store.runs.begin_submit(await chaining.claimed("resp_1")) is True
+
+
+async def test_an_heir_that_is_another_conversations_is_left_alone(chaining: Desk) -> None:
+    await chaining.store.records.register_run("bare", "resp_1", None)
+    await chaining.lost(await chaining.claimed("resp_1"))
+    await chaining.run("resp_9", "c1")
+    await chaining.change("runs", {"continues_as": "resp_9"}, run_id="resp_1")
+    assert await chaining.store.records.register_run("bare", "resp_1", None) is True
+    assert (await chaining.row("runs", run_id="resp_9")).conversation_id == "c1"
 
 
 # ------------------------------------------------------------------------------------- the run is the thread

@@ -1,6 +1,8 @@
 """How a run becomes known: announced by the bot, told by a webhook, or found by discovery (contract §3)."""
 
-from sqlalchemy import select, update
+from typing import Any
+
+from sqlalchemy import Row, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.errors import RequestRefused
@@ -94,8 +96,7 @@ class Arrivals:
 
     async def _watch(self, connection: AsyncConnection, conversation_id: str, ref: RunRef) -> bool:
         t, c = self._runs, self._conversations
-        this = t.c.run_id == ref.run_id
-        known = (await connection.execute(select(t).where(this).with_for_update())).first()
+        known = await self._known(connection, ref.run_id)
         if known is None:
             await connection.execute(t.insert().values(**new_run(self._platform, conversation_id, ref)))
         elif known.conversation_id != conversation_id:
@@ -103,13 +104,28 @@ class Arrivals:
         elif known.thread_id != ref.thread_id:
             raise RequestRefused("thread_diferente")
         else:
+            known = await self._newest(connection, known)
             announced = _WOKEN if known.state == RunState.WATCHING else _AGAIN
+            this = t.c.run_id == known.run_id
             await connection.execute(update(t).where(this).values(wake=t.c.wake + 1, **announced))
         await connection.execute(
             update(c).where(c.c.conversation_id == conversation_id).values(active_at=now())
         )
-        await self._db.notify(connection, ref.run_id)
+        await self._db.notify(connection, known.run_id if known else ref.run_id)
         return known is None or known.state != RunState.WATCHING
+
+    async def _known(self, connection: AsyncConnection, run_id: str) -> Row[Any] | None:
+        t = self._runs
+        return (await connection.execute(select(t).where(t.c.run_id == run_id).with_for_update())).first()
+
+    async def _newest(self, connection: AsyncConnection, run: Row[Any]) -> Row[Any]:
+        """The run under whose id this one goes on by now: its own answers, given twice, would fork it."""
+        while run.continues_as is not None:
+            heir = await self._known(connection, run.continues_as)
+            if heir is None or heir.conversation_id != run.conversation_id:
+                break
+            run = heir
+        return run
 
 
 def new_run(platform: str, conversation_id: str, ref: RunRef) -> dict[str, object]:
@@ -132,8 +148,6 @@ _AGAIN = _WOKEN | {
     "state": RunState.WATCHING,
     "reason": None,
     "closed_at": None,
-    "continues_as": None,
-    "submit_begun_at": None,
     "rounds": 0,
 }
-"""A run that had ended or was lost is watched again as if it were new."""
+"""A run that had ended or was lost is watched again as if it were new, but for what may have been submitted."""

@@ -93,13 +93,17 @@ _ONLY_ON = {"sess_": "agents", "resp_": "responses"}
     },
 )
 async def post_run(run: RunAnnouncement, desk: AtDesk, response: Response) -> Run:
-    """O worker responde às chamadas de função desta execução até ela terminar."""
+    """O worker responde às chamadas de função desta execução até ela terminar.
+
+    Se ela já segue com outro id (`continues_as`), é essa que é acompanhada.
+    """
     if _ONLY_ON.get(run.run_id[:5], desk.platform) != desk.platform:
         raise RequestRefused("id_de_outra_plataforma")
     watched = await desk.records.register_run(run.conversation_id, run.run_id, run.thread_id)
-    desk.wake(run.run_id)
+    known = await desk.records.run(run.run_id)
+    desk.wake(known.continues_as or known.run_id)
     response.status_code = 202 if watched else 200
-    return Run.of(await desk.records.run(run.run_id), desk.zone)
+    return Run.of(known, desk.zone)
 
 
 @router.get(
