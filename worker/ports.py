@@ -64,6 +64,12 @@ class Platform(Protocol):
     async def discover(self, thread_id: str) -> RunRef | None:
         """The thread's newest run, if it is still at work and of an assistant we serve."""
 
+    async def listed(self) -> Sequence[tuple[str, str]]:
+        """Of the newest threads, those whose metadata names a conversation: (conversation, thread).
+
+        Nothing where the platform lists no threads.
+        """
+
     async def thread_of(self, run_id: str) -> str | None:
         """The thread of a run that is known by its id only; None when it has none, or needs it to be found.
 
@@ -153,6 +159,12 @@ class RunStore(Protocol):
     ) -> Sequence[tuple[str, str]]: ...
 
     async def found(self, conversation_id: str, ref: RunRef) -> bool: ...
+
+    async def threadless(self, window_s: float) -> bool:
+        """Whether a conversation active within the window has no thread."""
+
+    async def adopt(self, named: Sequence[tuple[str, str]]) -> None:
+        """Give known conversations that have none the first thread that names them and is nobody else's."""
 
 
 class Ledger(Protocol):

@@ -407,6 +407,19 @@ async def test_a_session_that_was_deleted_is_not_found(platform: AgentsPlatform,
     assert await platform.discover("sess_1") is None
 
 
+async def test_the_newest_sessions_are_listed_as_the_sdk_would_and_only_our_agents_count(wire: Wire) -> None:
+    platform = AgentsPlatform(api_key="key", base_url=wire.url, assistant_ids=["agent_1"])
+    named = {"metadata": {"ticket_worker_conversation": "c1"}}
+    sessions = [session("idle", id=f"sess_{n}", agent={"id": f"agent_{n}"}, **named) for n in (2, 1)]
+    wire.says({"object": "list", "data": sessions})
+    assert await platform.listed() == [("c1", "sess_1")]
+    await platform.aclose()
+    async with AsyncOpenAI(api_key="key", base_url=wire.url) as sdk:
+        await sdk.beta.agents.sessions.list(limit=100, order="desc")
+    ours, theirs = wire.asked
+    assert (ours.method, ours.target) == (theirs.method, theirs.target)
+
+
 # ---------------------------------------------------------------------------------------------- the probe
 
 

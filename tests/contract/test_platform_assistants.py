@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from email.utils import formatdate
 from typing import Any
 from urllib.parse import unquote
@@ -484,6 +485,61 @@ async def test_a_list_that_cannot_be_read_is_no_answer(
     wire.says(body)
     with pytest.raises(PlatformUnavailable):
         await platform.discover("thread_1")
+
+
+NAMING = {"id": "thread_1", "metadata": {"ticket_worker_conversation": "c1"}}
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def foundry(wire: Wire) -> AsyncIterator[AssistantsPlatform]:
+    platform = AssistantsPlatform(api_key="key", base_url=wire.url, api_version="v1")
+    yield platform
+    await platform.aclose()
+
+
+async def test_foundry_lists_threads_and_those_that_name_a_conversation_count(
+    foundry: AssistantsPlatform, wire: Wire
+) -> None:
+    others = [
+        {**NAMING, "id": ".."},
+        {**NAMING, "id": 7},
+        {**NAMING, "metadata": None},
+        {**NAMING, "metadata": {"ticket_worker_conversation": "a b"}},
+        {"id": "thread_2", "metadata": {"conversation": "c1"}},
+    ]
+    wire.says(listed(*others, NAMING))
+    assert await foundry.listed() == [("c1", "thread_1")]
+    (asked,) = wire.asked
+    assert (asked.method, asked.path) == ("GET", "/threads")
+    assert asked.query == {"limit": "100", "order": "desc", "api-version": "v1"}
+
+
+async def test_where_there_is_no_foundry_nobody_is_asked_for_threads(
+    platform: AssistantsPlatform, wire: Wire
+) -> None:
+    assert await platform.listed() == ()
+    assert not wire.asked
+
+
+@pytest.mark.parametrize(("status", "asked"), [(404, 1), (405, 1), (403, 2), (500, 2)])
+async def test_a_server_that_does_not_list_threads_is_asked_once(
+    foundry: AssistantsPlatform, wire: Wire, status: int, asked: int
+) -> None:
+    wire.says({}, status)
+    with pytest.raises(PlatformError):
+        await foundry.listed()
+    with suppress(PlatformError):
+        await foundry.listed()
+    assert len(wire.asked) == asked
+
+
+@pytest.mark.parametrize("body", [{}, {"data": {}}, {"data": ["x"]}])
+async def test_threads_that_cannot_be_read_are_no_answer(
+    foundry: AssistantsPlatform, wire: Wire, body: object
+) -> None:
+    wire.says(body)
+    with pytest.raises(PlatformUnavailable):
+        await foundry.listed()
 
 
 # --------------------------------------------------------------------------------------------- probing

@@ -250,6 +250,13 @@ async def test_there_is_nothing_to_discover_in_a_thread_nobody_knows(harness: Ha
     assert await harness.platform.discover("thread_desconhecida") is None
 
 
+async def test_threads_that_name_their_conversation_are_listed_newest_first(harness: Harness) -> None:
+    await harness.start(DONE)
+    older, newer = [await harness.start(DONE, names="whatsapp-1") for _ in range(2)]
+    seen = [] if harness.platform.traits.new_run_per_round else [newer, older]  # it lists no conversations
+    assert list(await harness.platform.listed()) == [("whatsapp-1", ref.thread_id) for ref in seen]
+
+
 # ------------------------------------------------------------------------------------------------ the probe
 
 

@@ -692,6 +692,7 @@ async def test_an_id_no_server_can_have_is_gone_without_asking(
 
 async def test_nothing_is_discovered_and_nobody_asked(platform: ResponsesPlatform, wire: Wire) -> None:
     assert await platform.discover("conv_1") is None
+    assert await platform.listed() == ()
     assert not wire.asked
 
 

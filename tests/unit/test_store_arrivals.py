@@ -27,6 +27,29 @@ async def test_a_run_that_needs_a_thread_is_not_watched_without_one(desk: Desk) 
     assert [(row.run_id, row.thread_id) for row in runs] == [("run_1", "thread_new"), ("run_2", "thread_new")]
 
 
+async def test_a_conversation_without_a_thread_takes_the_first_free_one_that_names_it(desk: Desk) -> None:
+    await desk.conversation("bare", thread_id=None)
+    assert await desk.store.runs.threadless(900.0)
+    named = [
+        ("c1", "thread_other"),
+        ("nobody", "thread_nobody"),
+        ("bare", "thread_c1"),
+        ("bare", "thread_new"),
+        ("bare", "thread_old"),
+    ]
+    await desk.store.runs.adopt(named)
+    threads = {row.conversation_id: row.thread_id for row in await desk.rows("conversations")}
+    assert threads == {"c1": "thread_c1", "bare": "thread_new"}
+    assert ("bare", "thread_new") in await desk.store.runs.discoverable(10, 10.0, 900.0)
+    assert not await desk.store.runs.threadless(900.0)
+
+
+async def test_a_conversation_silent_for_long_waits_for_no_thread(desk: Desk) -> None:
+    await desk.conversation("bare", thread_id=None)
+    await desk.ago(901.0, "conversations", "active_at", conversation_id="bare")
+    assert not await desk.store.runs.threadless(900.0)
+
+
 # ------------------------------------------------------------------------------------- a thread is optional
 
 

@@ -105,6 +105,10 @@ class ResponsesPlatform:
         """None: this platform lists no responses."""
         return None
 
+    async def listed(self) -> Sequence[tuple[str, str]]:
+        """Nothing: this platform lists no conversations."""
+        return ()
+
     async def thread_of(self, run_id: str) -> str | None:
         """See `worker.ports.Platform.thread_of`: the conversation; None for a response of a chain."""
         return _conversation_id((await self._retrieve(RunRef(run_id, None))).body)

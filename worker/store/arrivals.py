@@ -1,5 +1,6 @@
 """How a run becomes known: announced by the bot, told by a webhook, or found by discovery (contract §3)."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Row, select, update
@@ -46,6 +47,26 @@ class Arrivals:
             if owner is not None and (self._rule is not ThreadRule.IS_THE_RUN or owner != conversation_id):
                 return False
             return await self._watch(connection, conversation_id, ref)
+
+    async def adopt(self, named: Sequence[tuple[str, str]]) -> None:
+        """Give conversations that have no thread the first that names them; see `ports.RunStore.adopt`."""
+        c = self._conversations
+        bare = select(c.c.conversation_id).where(c.c.conversation_id.in_({each for each, _ in named}))
+        async with self._db.read() as connection:
+            rows = await connection.execute(bare.where(c.c.thread_id.is_(None)))
+        waiting = set(rows.scalars())
+        for conversation_id, thread_id in named:
+            if conversation_id in waiting and await self._bind(conversation_id, thread_id):
+                waiting.remove(conversation_id)
+
+    async def _bind(self, conversation_id: str, thread_id: str) -> bool:
+        async with self._db.write() as connection:
+            await self._db.serialise(connection, conversation_id, thread_id)
+            try:
+                await self._thread_of(connection, conversation_id, thread_id)
+            except RequestRefused:  # it is another's, or the bot has told of a thread meanwhile
+                return False
+        return True
 
     async def told(self, connection: AsyncConnection, run_id: str, thread_id: str | None) -> bool:
         """Wake a run that a webhook names; whether it is one of ours, and needs no more looking into.
@@ -150,4 +171,4 @@ _AGAIN = _WOKEN | {
     "closed_at": None,
     "rounds": 0,
 }
-"""A run that had ended or was lost is watched again as if it were new, but for what may have been submitted."""
+"""A run that had ended or was lost is watched again as if new, but for what may have been submitted."""

@@ -25,6 +25,7 @@ class Runs:
         self._t = database.tables.runs
         self._conversations = database.tables.conversations
         self.found = arrivals.found
+        self.adopt = arrivals.adopt
 
     async def claim(self, owner: str, limit: int, lease_s: float) -> Sequence[Run]:
         """Take due runs that nobody holds, earliest due first; each claim raises the run's epoch."""
@@ -143,6 +144,13 @@ class Runs:
             [c.c.conversation_id, c.c.thread_id],
         )
         return [(row.conversation_id, row.thread_id) for row in rows]
+
+    async def threadless(self, window_s: float) -> bool:
+        """Whether a conversation active within the window has no thread."""
+        c = self._conversations
+        bare = select(c.c.conversation_id).where(c.c.active_at > now() - window_s, c.c.thread_id.is_(None))
+        async with self._db.read() as connection:
+            return (await connection.execute(bare.limit(1))).first() is not None
 
     # --------------------------------------------------------------------------------------------- within
 
