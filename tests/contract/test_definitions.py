@@ -13,7 +13,7 @@ from openai.types.beta.agents import session_update_params
 from pydantic import TypeAdapter
 
 from tests.contract.openai_spec import request_problems, response_description
-from tests.contract.wire import Asked, Wire, listening
+from tests.raw_server import Exchange, Wire, listening
 from worker import schema_sync
 from worker.errors import PlatformError, PlatformGone, PlatformRefused, PlatformUnavailable, RunGone
 from worker.platforms import definitions
@@ -116,7 +116,7 @@ async def test_the_requests_are_the_sdks_own_without_its_warnings(
     assert written.json == wire.asked[3].json
 
 
-def _told(request: Asked) -> Json:
+def _told(request: Exchange) -> Json:
     names = ("authorization", "openai-beta", "content-type", "accept")
     return {name: request.headers.get(name) for name in names}
 

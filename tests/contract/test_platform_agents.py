@@ -10,7 +10,7 @@ from openai.types.beta.agent_session_input_param import SessionInputParamAgentSe
 from pydantic import TypeAdapter
 
 from tests.contract.platform_harness import agents
-from tests.contract.wire import Asked, Wire, listening
+from tests.raw_server import Exchange, Wire, listening
 from worker.errors import PlatformError, PlatformRefused, PlatformUnavailable, RunGone
 from worker.model import Answer, Look, RunRef, Sight, ThreadRule, ToolCall
 from worker.personal import Personal
@@ -250,7 +250,7 @@ async def test_an_id_no_server_can_have_is_gone_without_asking(platform: AgentsP
 # ------------------------------------------------------------------------------------------------ submitting
 
 
-async def given(platform: AgentsPlatform, wire: Wire, *answers: Answer, ref: RunRef = REF) -> list[Asked]:
+async def given(platform: AgentsPlatform, wire: Wire, *answers: Answer, ref: RunRef = REF) -> list[Exchange]:
     wire.says(b"", 202)
     await platform.submit(ref, answers)
     return wire.asked

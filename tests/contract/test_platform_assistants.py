@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from tests.contract.openai_spec import request_problems
-from tests.contract.wire import Wire, listening
+from tests.raw_server import Wire, listening
 from worker.errors import PlatformError, PlatformGone, PlatformRefused, PlatformUnavailable, RunGone
 from worker.model import Answer, Look, RunRef, Sight, ToolCall
 from worker.personal import Personal

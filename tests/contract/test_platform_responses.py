@@ -12,7 +12,7 @@ import pytest_asyncio
 from openai.types.responses.response_create_params import ResponseCreateParamsNonStreaming
 from pydantic import TypeAdapter, ValidationError
 
-from tests.contract.wire import Asked, Wire, listening
+from tests.raw_server import Exchange, Wire, listening
 from worker.errors import PlatformError, PlatformRefused, PlatformUnavailable, RunGone
 from worker.model import Answer, Look, RunRef, Sight, ThreadRule, ToolCall
 from worker.personal import Personal
@@ -347,7 +347,7 @@ async def submitted(
     return went_on, sent(made)
 
 
-def sent(request: Asked) -> Json:
+def sent(request: Exchange) -> Json:
     body = request.json
     assert isinstance(body, dict)
     return body
@@ -356,7 +356,7 @@ def sent(request: Asked) -> Json:
 _CREATE: TypeAdapter[Any] = TypeAdapter(ResponseCreateParamsNonStreaming)
 
 
-def problems(request: Asked) -> list[str]:
+def problems(request: Exchange) -> list[str]:
     """What the SDK's own type has against a request; an unknown key is one that does not come back."""
     body = sent(request)
     try:

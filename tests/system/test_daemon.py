@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from cryptography.fernet import Fernet
 
-from tests.contract.wire import listening
+from tests.raw_server import listening
 from tests.system.daemon import BASIC, HELD_S, QUICK, Daemon, House, house, refused, until
 from worker.errors import PlatformGone
 from worker.simulator.faults import Fault

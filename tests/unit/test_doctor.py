@@ -17,8 +17,8 @@ import pytest
 from cryptography.fernet import Fernet
 from typer.testing import CliRunner, Result
 
-from tests.contract.wire import listening
 from tests.fakes import FakePlatform
+from tests.raw_server import listening
 from worker import doctor, platforms
 from worker.cli import cli
 from worker.doctor import Finding, Level

@@ -13,7 +13,7 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from tests.fakes import until
-from tests.unit.raw_server import Act, Exchange, Gate, RawServer, reply, reset, say
+from tests.raw_server import Act, Exchange, Gate, RawServer, reply, reset, say
 from tests.unit.store_harness import Desk
 from worker import logs
 from worker.errors import StoreError
