@@ -1,4 +1,4 @@
-"""A loopback HTTP server of raw sockets: it says what a test wrote, and can misbehave as CRMs have been seen to."""
+"""A loopback HTTP server of raw sockets: says what a test wrote, and misbehaves as CRMs have been seen to."""
 
 import asyncio
 import contextlib
