@@ -269,6 +269,28 @@ async def test_a_live_session_is_brought_in_step_in_the_sdks_shape(
     assert "Acabei de pagar" not in saved
 
 
+@pytest.mark.parametrize("live", [False, True])
+async def test_the_requests_are_the_sdks_own(wire: Wire, make_settings: Make, live: bool) -> None:
+    agent = {"id": "agent_1", "tools": [], "instructions": None}
+    wire.says({"id": "sess_1", "agent": agent} if live else agent)
+    async with stored(make_settings(PLATFORM="agents", OPENAI_BASE_URL=wire.url)) as at:
+        assert isinstance(at, definitions.Agents)
+        chosen: Stored = at.sessions if live else at
+        found = await schema_sync.compare(chosen, "id/1", WANTED)
+        await chosen.write("id/1", found.changes)
+        await chosen.served()
+    ours = [*wire.asked]
+    async with AsyncOpenAI(api_key="test", base_url=wire.url) as sdk:
+        calls: Any = sdk.beta.agents.sessions if live else sdk.beta.agents
+        await calls.retrieve("id/1")
+        await calls.update("id/1", **({"agent": found.changes} if live else found.changes))
+        await calls.list(limit=1)
+    for mine, theirs in zip(ours, wire.asked[3:], strict=True):
+        assert (mine.method, mine.target) == (theirs.method, theirs.target)
+        assert _told(mine) == _told(theirs)
+    assert ours[1].json == wire.asked[4].json
+
+
 async def _session(settings: Settings, agent_id: str) -> str:
     async with AsyncOpenAI(api_key="test", base_url=settings.OPENAI_BASE_URL) as sdk:
         session = await sdk.beta.agents.sessions.create(

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 import httpx
 import pytest
 import pytest_asyncio
+from openai import AsyncOpenAI
 from openai.types.responses.response_create_params import ResponseCreateParamsNonStreaming
 from pydantic import TypeAdapter, ValidationError
 
@@ -478,6 +479,7 @@ async def test_a_model_that_reasons_and_refuses_the_sampling_it_shows_is_asked_w
     wire.says(UNSUPPORTED, 400)
     wire.says({"id": "resp_2"})
     assert await platform.submit(REF, ANSWERS) == RunRef("resp_2", None)
+    assert [problems(each) for each in wire.asked[1:]] == [[], []]
     first, second = map(sent, wire.asked[1:])
     assert (first.pop("temperature"), first.pop("top_p")) == (0.4, 0.9)
     assert second == first
@@ -731,6 +733,30 @@ async def test_every_request_carries_the_key_and_the_api_version(wire: Wire) -> 
     for request in wire.asked:
         assert request.query["api-version"] == "preview"
         assert request.headers["authorization"] == "Bearer key"
+
+
+async def test_every_request_is_the_sdks_own(platform: ResponsesPlatform, wire: Wire) -> None:
+    looked = response("completed", function(), **IN_CONV)
+    for body in (looked, {}, looked, listed(function()), {"data": []}):
+        wire.says(body)
+    with pytest.raises(PlatformUnavailable):
+        await platform.submit(IN_CONVERSATION, ANSWERS)
+    await platform.inspect(IN_CONVERSATION)
+    await platform.probe()
+    retrieved, created, again, items, models = wire.asked
+    wire.forget()
+    wire.says({"data": []})
+    async with AsyncOpenAI(api_key="key", base_url=wire.url) as sdk:
+        await sdk.responses.retrieve("resp_1")
+        await sdk.responses.create(**sent(created))
+        await sdk.conversations.items.list("conv_1", limit=100, order="desc")
+        await sdk.models.list()
+    assert retrieved.target == again.target
+    for mine, theirs in zip((retrieved, created, items, models), wire.asked, strict=True):
+        assert (mine.method, mine.target) == (theirs.method, theirs.target)
+        names = ("authorization", "content-type", "accept", "openai-beta")
+        assert [mine.headers.get(name) for name in names] == [theirs.headers.get(name) for name in names]
+    assert created.json == wire.asked[1].json
 
 
 @pytest.mark.parametrize("run_id", ["a/b", "a?b#c", "%2e%2e", "7f3e;x=1", '"<>\\^`{|}', "~a+b&c=d"])

@@ -1,14 +1,16 @@
 """The same loop on platforms of other kinds, and calls that outlive their process."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from tests.fakes import COMPLETED, WORKING, FakePlatform, asks, call, until
 from tests.unit.loop_harness import Harness
-from worker import steps
+from worker import loop, steps
 from worker.errors import PlatformUnavailable
 from worker.model import Answer, CallRecord, CallState, Outcome, RunRef, RunState, ThreadRule, Traits
 from worker.ports import Attempts
@@ -234,6 +236,17 @@ async def test_rounds_are_counted_over_the_runs_of_one_conversation(harness: Har
     await harness.worker(limits=replace(LIMITS, max_rounds=2)).run_until_idle()
     run = await harness.store.records.run("resp_2")
     assert (run.state, run.reason) == (RunState.LOST, "rodadas_demais")
+
+
+def test_loop_dispatch_and_tools_have_no_line_that_knows_a_platforms_name() -> None:
+    core = "loop steps watches discovery pacing dispatch attempts lease narration guard catalog ports model"
+    package = Path(loop.__file__).parent
+    files = [package / f"{name}.py" for name in core.split()]
+    files += [*(package / "tools").glob("*.py"), *(package / "store").glob("*.py")]
+    names = re.compile(r"""["'](assistants|agents|responses)["']|PLATFORM|import openai|worker\.platforms""")
+    lines = [f"{file.name}: {line}" for file in files for line in file.read_text("utf-8").splitlines()]
+    assert len(files) > 30
+    assert [line for line in lines if names.search(line)] == []
 
 
 # ------------------------------------------------------------------------------------------ reconciliation
