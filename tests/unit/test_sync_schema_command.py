@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from dotenv import dotenv_values
 from typer.testing import CliRunner, Result
 
 from tests.conftest import KEY
@@ -220,6 +221,14 @@ async def test_what_cannot_be_meant_is_a_usage_error(
     assert done.exit_code == 2
     assert says in done.stderr
     assert not platform.requests
+
+
+def test_the_example_configuration_names_the_assistants_of_the_mission() -> None:
+    example = dotenv_values(Path(__file__).parents[2] / ".env.example")
+    assert {name: example[f"{name}_ASSISTANT_ID"] for name in CONFIGURED} == {
+        "FINANCEIRO": "asst_pRXVhoy1o4YxNxVmaRiNOTMX",
+        "SUPORTE": "asst_aF7OvhbUuSfM8qUdR2JEFBhM",
+    }
 
 
 # -------------------------------------------------------------------------------- wherever they are stored
