@@ -116,6 +116,21 @@ async def test_a_run_that_goes_on_under_another_id_is_not_watched_again_but_the_
     assert [row.run_id for row in await chaining.rows("runs", state="watching")] == ["resp_3"]
 
 
+async def test_a_run_whose_continuation_failed_may_be_answered_again(chaining: Desk) -> None:
+    register, runs = chaining.store.records.register_run, chaining.store.runs
+    await register("bare", "resp_1", None)
+    await _continued(chaining, "resp_1", "resp_2")
+    failed = await _continued(chaining, "resp_2", "resp_3")
+    await runs.close(failed, RunState.ENDED, "falhou", "failed")
+    assert await register("bare", "resp_1", None) is True
+    states = {row.run_id: (row.state, row.continues_as) for row in await chaining.rows("runs")}
+    assert states == {
+        "resp_1": ("ended", "resp_2"),
+        "resp_2": ("watching", None),
+        "resp_3": ("ended", None),
+    }
+
+
 async def test_a_run_watched_again_remembers_that_a_submit_was_begun(chaining: Desk) -> None:
     await chaining.store.records.register_run("bare", "resp_1", None)
     run = await chaining.claimed("resp_1")

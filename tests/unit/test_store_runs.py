@@ -375,13 +375,6 @@ async def test_the_next_owner_knows_of_a_submit_that_was_begun(desk: Desk) -> No
     assert await desk.store.runs.begin_submit(await desk.claimed()) is True
 
 
-async def test_a_run_watched_again_has_no_submit_begun(desk: Desk) -> None:
-    run = await desk.run()
-    await desk.store.runs.begin_submit(run)
-    await desk.lost(run)
-    assert await desk.store.runs.begin_submit(await desk.run()) is False
-
-
 async def test_who_no_longer_owns_a_run_begins_no_submit(desk: Desk) -> None:
     former = await desk.run()
     await desk.ago(1.0, "runs", "lease_until")

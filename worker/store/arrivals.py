@@ -140,10 +140,13 @@ class Arrivals:
         return (await connection.execute(select(t).where(t.c.run_id == run_id).with_for_update())).first()
 
     async def _newest(self, connection: AsyncConnection, run: Row[Any]) -> Row[Any]:
-        """The run under whose id this one goes on by now: its own answers, given twice, would fork it."""
+        """The run under whose id this one goes on by now: its own answers, given twice, would fork it.
+
+        Unless nothing came of that: then the conversation still waits for these answers.
+        """
         while run.continues_as is not None:
             heir = await self._known(connection, run.continues_as)
-            if heir is None or heir.conversation_id != run.conversation_id:
+            if heir is None or heir.conversation_id != run.conversation_id or heir.reason in _CAME_TO_NOTHING:
                 break
             run = heir
         return run
@@ -162,6 +165,8 @@ def new_run(platform: str, conversation_id: str, ref: RunRef) -> dict[str, objec
     }
 
 
+_CAME_TO_NOTHING = {"falhou", "cancelada"}
+
 _WOKEN = {"registered_at": now(), "due": now()}
 """A watched run is announced anew: whoever holds it, or takes it over, has only just heard of it."""
 
@@ -169,6 +174,7 @@ _AGAIN = _WOKEN | {
     "state": RunState.WATCHING,
     "reason": None,
     "closed_at": None,
+    "continues_as": None,
     "rounds": 0,
 }
 """A run that had ended or was lost is watched again as if new, but for what may have been submitted."""
