@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -418,6 +419,25 @@ async def test_the_newest_sessions_are_listed_as_the_sdk_would_and_only_our_agen
         await sdk.beta.agents.sessions.list(limit=100, order="desc")
     ours, theirs = wire.asked
     assert (ours.method, ours.target) == (theirs.method, theirs.target)
+
+
+async def test_every_request_is_the_sdks_own(platform: AgentsPlatform, wire: Wire) -> None:
+    wire.says(session("idle"))
+    wire.says(b"", 202)
+    await platform.inspect(REF)
+    await platform.submit(REF, [DONE])
+    ours = [*wire.asked]
+    async with AsyncOpenAI(api_key="key", base_url=wire.url) as sdk:
+        sessions = sdk.beta.agents.sessions
+        await sessions.retrieve("sess_1")
+        body: Any = ours[1].json
+        key = ours[1].headers["idempotency-key"]
+        await sessions.events.create("sess_1", events=body["events"], idempotency_key=key)
+    for mine, theirs in zip(ours, wire.asked[2:], strict=True):
+        names = ("authorization", "content-type", "openai-beta", "idempotency-key")
+        assert (mine.method, mine.target) == (theirs.method, theirs.target)
+        assert [mine.headers.get(name) for name in names] == [theirs.headers.get(name) for name in names]
+    assert ours[1].json == wire.asked[3].json
 
 
 # ---------------------------------------------------------------------------------------------- the probe

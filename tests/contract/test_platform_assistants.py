@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 import pytest
 import pytest_asyncio
+from openai import AsyncOpenAI
 
 from tests.contract.openai_spec import request_problems
 from tests.raw_server import Wire, listening
@@ -684,6 +685,23 @@ async def test_any_visible_id_arrives_as_it_is(platform: AssistantsPlatform, wir
     (request,) = wire.asked
     assert unquote(request.target.removeprefix("/threads/thread_1/runs/")) == run_id
     assert request.target.count("/") == 4
+
+
+async def test_every_request_is_the_sdks_own(platform: AssistantsPlatform, wire: Wire) -> None:
+    await every_request(platform, wire)
+    ours = [*wire.asked]
+    outputs: Any = ours[1].json
+    async with AsyncOpenAI(api_key="key", base_url=wire.url) as sdk:
+        runs = sdk.beta.threads.runs
+        await runs.retrieve(REF.run_id, thread_id="thread_1")
+        await runs.submit_tool_outputs(REF.run_id, thread_id="thread_1", **outputs)
+        await runs.list("thread_1", limit=1, order="desc")
+        with pytest.warns(DeprecationWarning, match="deprecated"):
+            await sdk.beta.assistants.list(limit=1)
+    names = ("authorization", "content-type", "openai-beta")
+    for mine, theirs in zip(ours, wire.asked[len(ours) :], strict=True):
+        assert (mine.method, mine.target) == (theirs.method, theirs.target)
+        assert [mine.headers.get(name) for name in names] == [theirs.headers.get(name) for name in names]
 
 
 async def test_openais_description_has_nothing_against_our_requests(
