@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypedDict, Unpack
 
@@ -123,7 +124,7 @@ class Telling(Common, total=False):
     webhook_secret: str | None
 
 
-class SimulatedPlatform:
+class SimulatedPlatform(ABC):
     """A platform to be served: `async with serve(simulator.app) as url`. Its parts are put in by `_open`."""
 
     app: PlatformApp
@@ -154,8 +155,9 @@ class SimulatedPlatform:
             self._desk, parts, timed, self._state, base=self._base, check=check, lifespan=lifespan
         )
 
+    @abstractmethod
     def _state(self) -> Json:
-        raise NotImplementedError
+        """What `/_sim/state` shows."""
 
 
 class TellingPlatform(SimulatedPlatform):
