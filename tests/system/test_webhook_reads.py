@@ -111,6 +111,7 @@ async def house(make_settings: Make, name: str, *, told: bool) -> AsyncIterator[
         api: Any = app.create_api(
             store.records,
             operators=store.operators,
+            handoffs=store.handoffs,
             webhooks=doorbell,
             token=None,
             platform=name,
