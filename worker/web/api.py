@@ -30,6 +30,25 @@ _DOCS_CSP = (
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _REFERENCE = "#/components/schemas/{model}"
+_DESCRIPTION = """Acompanha execuções de assistentes de IA e responde às suas chamadas de função.
+
+**Token**: `Authorization: Bearer API_TOKEN`, ou a senha de HTTP Basic; sem `API_TOKEN` configurado, só a
+própria máquina é atendida. **Horários**: RFC 3339 com fuso. **Listas**: da mais nova à mais antiga;
+`next_cursor` vai em `cursor` para a próxima página. **Corpos**: JSON de até 256 KiB; um campo
+desconhecido é 422.
+
+**Erros**: `application/problem+json` (RFC 9457). Programas decidem por `code`, que não muda; nada do que
+foi enviado volta num erro. Além dos listados em cada chamada: 404 `nao_encontrado` num endereço que não
+existe, e 405 `metodo_nao_permitido`, com `Allow`, num que não atende o método."""
+_TAGS = [
+    {"name": "conversas", "description": "O que o bot sabe do cliente."},
+    {"name": "execuções", "description": "O que o worker acompanha e responde."},
+    {"name": "chamadas", "description": "O registro das chamadas de função, e o que uma pessoa pode fazer."},
+    {"name": "atendimento humano", "description": "A fila: `requested`, `accepted`, `closed`."},
+    {"name": "indicadores", "description": "Os números de um período."},
+    {"name": "webhooks", "description": "O que a plataforma avisa."},
+    {"name": "saúde", "description": "Para máquinas; sem token."},
+]
 
 
 class _Api(FastAPI):
@@ -39,7 +58,9 @@ class _Api(FastAPI):
         super().__init__(
             title="ticket-worker",
             version=__version__,
-            description="Acompanha execuções de assistentes de IA e responde às suas chamadas de função.",
+            description=_DESCRIPTION,
+            openapi_tags=_TAGS,
+            generate_unique_id_function=lambda route: route.name,
             docs_url=None,
             redoc_url=None,
             redirect_slashes=False,
