@@ -37,7 +37,7 @@ Row = dict[str, object]
 
 
 def ledger(calls: int, now: float) -> Iterator[tuple[str, Row]]:
-    """Tables and their rows: calls with their attempts, evenly over the span; each twentieth is a hand-off."""
+    """Tables and their rows: calls with their attempts, evenly over the span; one in 20 is a hand-off."""
     chance = random.Random(20251027)  # noqa: S311  # as above
     for number in range(calls):
         at = now - SPAN_DAYS * DAY_S * (1 - number / calls)
