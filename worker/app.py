@@ -87,6 +87,7 @@ async def _serve(settings: Settings, store: Store, worker: Worker) -> None:
         store.records,
         operators=store.operators,
         handoffs=store.handoffs,
+        board=store.board,
         webhooks=webhooks,
         token=settings.API_TOKEN.get_secret_value() if settings.API_TOKEN else None,
         platform=settings.PLATFORM or "",

@@ -1,5 +1,7 @@
 """What Prometheus is told (contract §7). Names begin with `ticket_worker_`; no label names a customer."""
 
+from dataclasses import dataclass
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from worker.kpis import KPIS
@@ -49,3 +51,27 @@ for _kpi in KPIS:
 def exposition() -> bytes:
     """All metrics in Prometheus' text format."""
     return generate_latest(registry)
+
+
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """What this process's gauges tell. `drifted`: the assistants whose functions differ from ours."""
+
+    breaker_open: bool = False
+    runs_watched: int = 0
+    drifted: tuple[str, ...] = ()
+
+
+def vitals() -> Vitals:
+    """At this moment."""
+    (drift,) = schema_drift.collect()
+    return Vitals(
+        breaker_open=bool(_value(breaker_open)),
+        runs_watched=round(_value(runs_watched)),
+        drifted=tuple(sorted(one.labels["assistant"] for one in drift.samples if one.value)),
+    )
+
+
+def _value(gauge: Gauge) -> float:
+    (family,) = gauge.collect()
+    return family.samples[0].value

@@ -8,6 +8,7 @@ import httpx
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
+from worker.board import Backlog, Hour
 from worker.errors import RequestRefused
 from worker.kpis import Kpis
 from worker.model import (
@@ -232,6 +233,22 @@ class FakeHandoffs:
         return handoffs[-1]
 
 
+@dataclass
+class FakeBoard:
+    """Shows what it is given; `asked` is how often the hours were counted."""
+
+    all_hours: list[Hour] = field(default_factory=list)
+    waiting: Backlog = field(default_factory=Backlog)
+    asked: int = 0
+
+    async def hours(self, since: float) -> Sequence[Hour]:
+        self.asked += 1
+        return [hour for hour in self.all_hours if hour.begin >= since]
+
+    async def backlog(self, limit: int) -> Backlog:
+        return self.waiting
+
+
 def _found(view: _View | None) -> _View:
     if view is None:
         raise RequestRefused("nao_encontrado")
@@ -251,6 +268,7 @@ def an_api(records: FakeRecords, **changes: Any) -> FastAPI:
     settings: dict[str, Any] = {
         "operators": FakeOperators(records),
         "handoffs": FakeHandoffs(records),
+        "board": FakeBoard(),
         "webhooks": None,
         "protocol_pattern": r"^\d{8,20}$",
         "token": None,

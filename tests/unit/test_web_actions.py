@@ -130,6 +130,7 @@ async def real(desk: Desk) -> AsyncIterator[httpx.AsyncClient]:
         desk.store.records,
         operators=desk.store.operators,
         handoffs=desk.store.handoffs,
+        board=desk.store.board,
         webhooks=None,
         protocol_pattern=r"^\d{8,20}$",
         token=None,

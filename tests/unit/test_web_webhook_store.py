@@ -168,6 +168,7 @@ class Ringing:
             store.records,
             operators=store.operators,
             handoffs=store.handoffs,
+            board=store.board,
             webhooks=self.bell,
             protocol_pattern=".",
             token=None,

@@ -81,7 +81,7 @@ def _fate(tables: Tables) -> ColumnElement[str]:
     return case((t.c.state == CallState.FAILED, func.coalesce(carried_on, CallState.FAILED)), else_=t.c.state)
 
 
-def _calls(tables: Tables, since: float, until: float | None) -> Select[Any]:
+def calls(tables: Tables, since: float, until: float | None) -> Select[Any]:
     """The calls of a period, each with what it counts as."""
     t = tables.calls
     ticket = t.c.tool == TICKET
@@ -91,6 +91,7 @@ def _calls(tables: Tables, since: float, until: float | None) -> Select[Any]:
         case((_valid(tables), _fate(tables))).label("fate"),
         case((ticket, t.c.exact)).label("exact"),
         and_(ticket, t.c.error.in_(_INVALID)).label("invalid"),
+        and_(ticket, t.c.state == CallState.REJECTED).label("rejected"),
         and_(t.c.equal_to.is_not(None), t.c.attempts == 0, t.c.state.not_in(_OPEN)).label("avoided"),
         case((and_(ticket, t.c.attempts > 1), t.c.attempts - 1), else_=0).label("retries"),
     ).where(_within(t.c.received_at, since, until))
@@ -98,7 +99,7 @@ def _calls(tables: Tables, since: float, until: float | None) -> Select[Any]:
 
 def counts(tables: Tables, since: float, until: float | None) -> Select[Any]:
     """All counts in one pass, a row for each setor and motivo."""
-    c = _calls(tables, since, until).subquery("c").c
+    c = calls(tables, since, until).subquery("c").c
 
     def count(which: ColumnElement[bool], name: str) -> ColumnElement[int]:
         return func.count(case((which, 1))).label(name)

@@ -21,7 +21,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
-from worker.model import EventState, HandoffState, RunState
+from worker.model import CallState, EventState, HandoffState, RunState
 from worker.personal import Personal
 from worker.privacy import Vault
 
@@ -56,7 +56,11 @@ WATCHING = literal(RunState.WATCHING, String, literal_execute=True)
 PENDING = literal(EventState.PENDING, String, literal_execute=True)
 STUCK = literal(EventState.STUCK, String, literal_execute=True)
 REQUESTED = literal(HandoffState.REQUESTED, String, literal_execute=True)
+ACCEPTED = literal(HandoffState.ACCEPTED, String, literal_execute=True)
 """States written out: a partial index serves no query whose parameter might be another value."""
+
+DEAD = (CallState.FAILED, CallState.UNKNOWN, CallState.NO_PROTOCOL)
+"""What goes no further by itself; `ix_calls_dead` holds these, in this order."""
 
 
 class Sealed(TypeDecorator[Personal]):
@@ -176,6 +180,8 @@ class Tables:
         waiting = text("due is not null")
         Index("ix_calls_due", self.calls.c.due, sqlite_where=waiting, postgresql_where=waiting)
         Index("ix_calls_conversation", self.calls.c.conversation_id, self.calls.c.received_at)
+        dead = text("state in ('failed', 'unknown', 'no_protocol')")
+        Index("ix_calls_dead", self.calls.c.received_at, sqlite_where=dead, postgresql_where=dead)
         self.attempts = Table(
             "attempts",
             self.metadata,
@@ -206,6 +212,13 @@ class Tables:
             self.handoffs.c.requested_at,
             sqlite_where=requested,
             postgresql_where=requested,
+        )
+        accepted = text("state = 'accepted'")
+        Index(
+            "ix_handoffs_accepted",
+            self.handoffs.c.requested_at,
+            sqlite_where=accepted,
+            postgresql_where=accepted,
         )
         self.outbox = Table(
             "outbox",

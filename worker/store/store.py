@@ -9,6 +9,7 @@ from worker.settings import Settings
 from worker.store import leasing
 from worker.store.admission import Admission
 from worker.store.arrivals import Arrivals
+from worker.store.board import Board
 from worker.store.calls import Calls
 from worker.store.database import Database
 from worker.store.handoffs import Handoffs
@@ -24,7 +25,7 @@ from worker.store.webhooks import Webhooks
 class Store:
     """`runs` and `calls` are the loop's, `outbox` the courier's, `webhooks` is for what the platform tells.
 
-    `records`, `operators` and `handoffs` are people's.
+    `records`, `operators` and `handoffs` are people's, `board` is their dashboard's.
     """
 
     database: Database
@@ -34,6 +35,7 @@ class Store:
     records: Records
     operators: Operators
     handoffs: Handoffs
+    board: Board
     webhooks: Webhooks
 
     @classmethod
@@ -48,6 +50,7 @@ class Store:
         if owner and database.sqlite:
             await _take_everything_back(database)
         lookup = settings.CRM_LOOKUP_URL is not None
+        may_repeat = lookup or settings.CRM_IDEMPOTENT
         outbox = Outbox(database, enabled=settings.BOT_WEBHOOK_URL is not None)
         outcomes = Outcomes(database, outbox, checks=lookup)
         arrivals = Arrivals(database, platform, thread)
@@ -59,8 +62,9 @@ class Store:
             ),
             outbox=outbox,
             records=Records(database, arrivals),
-            operators=Operators(database, outcomes, may_repeat=lookup or settings.CRM_IDEMPOTENT),
+            operators=Operators(database, outcomes, may_repeat=may_repeat),
             handoffs=Handoffs(database, outbox),
+            board=Board(database, may_repeat=may_repeat),
             webhooks=Webhooks(database, arrivals),
         )
 

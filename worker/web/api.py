@@ -15,9 +15,11 @@ from starlette.middleware import Middleware
 from starlette.routing import Match
 from starlette.staticfiles import StaticFiles
 
-from worker import __version__
+from worker import __version__, metrics
+from worker.board import Board
 from worker.ports import Handoffs, Operators, Records
 from worker.web import actions, kpis, routes
+from worker.web.dashboard import Dashboard
 from worker.web.desk import Desk
 from worker.web.limits import Busy, WholeBody
 from worker.web.problems import HANDLERS, Problem, problem
@@ -95,6 +97,7 @@ def create_api(
     *,
     operators: Operators,
     handoffs: Handoffs,
+    board: Board,
     webhooks: Doorbell | None,
     token: str | None,
     platform: str = "assistants",
@@ -102,9 +105,12 @@ def create_api(
     wake: Callable[[str], None],
     alive: Callable[[], bool],
     timezone: str,
+    vitals: Callable[[], metrics.Vitals] = metrics.vitals,
     now: Callable[[], float] = time.time,
 ) -> FastAPI:
     """The whole API. `wake(run_id)`: look at this run now; `alive()`: the loop ticked lately.
+
+    `board` and `vitals` are the dashboard's.
 
     `platform` is PLATFORM, `timezone` TIMEZONE, `protocol_pattern` CRM_PROTOCOL_PATTERN; `webhooks` is None
     without OPENAI_WEBHOOK_SECRET, else its `run()` is the caller's; `now` gives seconds since the epoch.
@@ -131,6 +137,9 @@ def create_api(
     api.include_router(routes.router)
     api.include_router(actions.router)
     api.include_router(kpis.router)
+    zone = api.state.desk.zone
+    dashboard = Dashboard(records, board, alive=alive, vitals=vitals, zone=zone, now=now)
+    api.add_api_route("/", dashboard.show, include_in_schema=False)
     api.add_api_route("/docs", _docs, include_in_schema=False)
     api.mount("/static", StaticFiles(directory=_STATIC))
     return api

@@ -56,6 +56,14 @@ def upgrade() -> None:
         sa.UniqueConstraint("call_id", name=("uq_calls_call_id")),
     )
     op.create_index("ix_calls_conversation", "calls", ["conversation_id", "received_at"], unique=False)
+    op.create_index(
+        "ix_calls_dead",
+        "calls",
+        ["received_at"],
+        unique=False,
+        sqlite_where=sa.text("state in ('failed', 'unknown', 'no_protocol')"),
+        postgresql_where=sa.text("state in ('failed', 'unknown', 'no_protocol')"),
+    )
     op.create_index(("ix_calls_document_hash"), "calls", ["document_hash"], unique=False)
     op.create_index(
         "ix_calls_due",
@@ -208,6 +216,14 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["call_id"], ["calls.call_id"], name=("fk_handoffs_call_id")),
         sa.PrimaryKeyConstraint("handoff_id", name=("pk_handoffs")),
         sa.UniqueConstraint("call_id", name=("uq_handoffs_call_id")),
+    )
+    op.create_index(
+        "ix_handoffs_accepted",
+        "handoffs",
+        ["requested_at"],
+        unique=False,
+        sqlite_where=sa.text("state = 'accepted'"),
+        postgresql_where=sa.text("state = 'accepted'"),
     )
     op.create_index(("ix_handoffs_conversation_id"), "handoffs", ["conversation_id"], unique=False)
     op.create_index(("ix_handoffs_requested_at"), "handoffs", ["requested_at"], unique=False)

@@ -1,0 +1,200 @@
+"""`GET /`: what happens, and what a person must do, for operators (contract §3). Nothing personal is shown.
+
+One page, written by the server; its script asks for the same page again and puts what differs in place.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
+from pathlib import Path
+from typing import Any, Literal
+
+from fastapi import Response
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from worker import __version__
+from worker.board import COUNTED_UP_TO, Backlog, Board, Hour
+from worker.kpis import KPIS, Kpis, Unit
+from worker.metrics import Vitals
+from worker.model import CallView
+from worker.ports import Records
+from worker.web import chart, timeline, words
+
+Since = Literal["24h", "7d", "30d"]
+
+LISTED = 20
+"""Rows of a list: what fits a glance. The rest is in `GET /v1/calls` and `GET /v1/handoffs`."""
+
+_DAY_S = 86_400.0
+_WIDE, _NARROW = 760.0, 350.0
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "X-Frame-Options": "DENY",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What costs a pass over a period. `at`: when it was counted, in seconds since the epoch."""
+
+    kpis: Kpis
+    hours: Sequence[Hour]
+    starts: Sequence[float]
+    at: float
+
+
+class Sparing:
+    """Keeps what is dear to compute: once for all who look, for at most a twentieth of the time."""
+
+    SHORTEST_S = 2.0
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        self._kept: dict[str, tuple[float, Figures]] = {}
+
+    async def get(self, key: str, compute: Callable[[], Awaitable[Figures]]) -> Figures:
+        async with self._lock:
+            until, figures = self._kept.get(key, (0.0, None))
+            begun = self._clock()
+            if figures is None or begun >= until:
+                figures = await compute()
+                ended = self._clock()
+                self._kept[key] = (ended + max(self.SHORTEST_S, 20 * (ended - begun)), figures)
+            return figures
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A sentence at the top of the page; `look.word` says how bad it is."""
+
+    look: words.Look
+    text: str
+
+
+_BAD, _WARN, _GOOD = (
+    words.Look(word, sign, tone)
+    for word, sign, tone in (("Problema", "✕", "bad"), ("Atenção", "!", "warn"), ("Em ordem", "✓", "good"))
+)
+
+
+class Dashboard:
+    """The page. `alive()`: the loop ticked lately; `vitals()`: this process's gauges; `now()`: since 1970."""
+
+    def __init__(
+        self,
+        records: Records,
+        board: Board,
+        *,
+        alive: Callable[[], bool],
+        vitals: Callable[[], Vitals],
+        zone: tzinfo,
+        now: Callable[[], float],
+    ) -> None:
+        self._records = records
+        self._board = board
+        self._alive = alive
+        self._vitals = vitals
+        self._zone = zone
+        self._now = now
+        self._figures = Sparing()
+        self._template = _environment().get_template("dashboard.html")
+
+    async def show(self, since: Since = "24h") -> Response:
+        """The whole page. `since`: 24h, 7d or 30d."""
+        period = chart.PERIODS[since]
+        figures = await self._figures.get(since, lambda: self._count(period))
+        backlog = await self._board.backlog(LISTED)
+        calls, _ = await self._records.calls(limit=LISTED)
+        now = self._now()
+        slots = chart.slots(figures.hours, figures.starts, period, self._zone)
+        page = self._template.render(
+            **self._of_now(now, backlog, calls),
+            version=__version__,
+            period=period,
+            periods=chart.PERIODS.values(),
+            kpis=figures.kpis,
+            counted_at=figures.at,
+            slots=slots,
+            charts=[chart.draw(slots, "wide", _WIDE), chart.draw(slots, "narrow", _NARROW)],
+        )
+        return HTMLResponse(page, headers=_HEADERS)
+
+    async def _count(self, period: chart.Period) -> Figures:
+        now = self._now()
+        starts = chart.begins(period, now, self._zone)
+        days = 1 if period.since == "24h" else period.bars
+        kpis = await self._records.kpis(now - days * _DAY_S, None)
+        return Figures(kpis, await self._board.hours(starts[0]), starts, now)
+
+    def _of_now(self, now: float, backlog: Backlog, calls: Sequence[CallView]) -> dict[str, Any]:
+        """What of the page is as old as the request, whatever the figures' age."""
+        vitals, alive = self._vitals(), self._alive()
+        return {
+            "now": now,
+            "alive": alive,
+            "vitals": vitals,
+            "backlog": backlog,
+            "calls": calls,
+            "notices": list(notices(alive, vitals, backlog)) or [Notice(_GOOD, _fine(calls))],
+            "clock": lambda at: words.clock(at, self._zone, now),
+        }
+
+
+def notices(alive: bool, vitals: Vitals, backlog: Backlog) -> Iterator[Notice]:
+    """What whoever looks at night must know first, the worst first; nothing when all is well."""
+    if not alive:
+        yield Notice(_BAD, "O laço parou: nenhuma execução está sendo atendida por este processo.")
+    if vitals.breaker_open:
+        yield Notice(_BAD, "O CRM não responde: com o disjuntor aberto, os pedidos falham sem ser enviados.")
+    if backlog.dead.count:
+        many = some(backlog.dead.count, "chamada precisa", "chamadas precisam")
+        yield Notice(_WARN, f"{many} de uma pessoa.")
+    if backlog.stuck.count:
+        many = some(backlog.stuck.count, "evento não chegou", "eventos não chegaram")
+        yield Notice(_WARN, f"{many} ao bot em 72 h.")
+    if vitals.drifted:
+        named = ", ".join(vitals.drifted)
+        yield Notice(_WARN, f"As funções do assistente diferem das nossas: {named}.")
+    if backlog.requested.items:
+        longest = words.lasting(backlog.requested.items[0].for_s)
+        many = some(backlog.requested.count, "cliente espera", "clientes esperam")
+        yield Notice(_WARN, f"{many} por um atendente, o primeiro há {longest}.")
+
+
+def some(count: int, one: str, many: str) -> str:
+    """How many, as far as anybody counted."""
+    return f"{COUNTED_UP_TO} ou mais {many}" if count >= COUNTED_UP_TO else words.plural(count, one, many)
+
+
+def _fine(calls: Sequence[CallView]) -> str:
+    return "Nada espera por uma pessoa." if calls else "Tudo pronto: nenhuma chamada chegou ainda."
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"lasting": words.lasting, "count": Unit.COUNT.written}
+    environment.globals |= {
+        "safe_id": lambda value: words.safe("conversation_id", value),
+        "safe_tool": lambda value: words.safe("tool", value),
+        "steps": timeline.steps,
+        "what": timeline.what,
+        "some": some,
+        "STATES": words.STATES,
+        "VERDICTS": words.VERDICTS,
+        "KPIS": KPIS,
+        "LISTED": LISTED,
+    }
+    return environment
