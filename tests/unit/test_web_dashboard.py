@@ -294,7 +294,7 @@ async def test_the_newest_calls_are_shown_with_what_became_of_them() -> None:
     text = (await page(FakeRecords(all_calls=calls))).text
     assert "✓ Concluída FINANCEIRO · INFORMAR PAGAMENTO 2510271534789012 15:34:00" in text
     assert "? Desconhecida FINANCEIRO · INFORMAR PAGAMENTO em_confirmacao" in text
-    assert "Concluída financeiro" in text
+    assert "Concluída Transferência · financeiro" in text
     assert "Concluída abrir_ticket_crm 26/10 15:34" in text
 
 
@@ -307,11 +307,14 @@ def test_every_state_has_a_word_and_a_sign_of_its_own() -> None:
 # ------------------------------------------------------------------------------------- what waits, and how
 
 
-async def test_when_all_is_well_one_sentence_says_so() -> None:
-    assert (await page(FakeRecords(all_calls=[a_call()]))).notices == [
-        "✓ Em ordem Nada espera por uma pessoa."
+async def test_when_all_is_well_one_sentence_says_so_and_the_queue_is_no_problem() -> None:
+    fine = "✓ Em ordem Tudo funciona, e nenhuma chamada precisa de uma pessoa."
+    assert (await page()).notices == [fine]
+    queue = FakeBoard(waiting=Backlog(requested=some(waits())))
+    assert (await page(board=queue)).notices == [
+        fine,
+        "○ Fila 1 cliente espera por um atendente, o primeiro há 12 min.",
     ]
-    assert (await page()).notices == ["✓ Em ordem Tudo pronto: nenhuma chamada chegou ainda."]
 
 
 async def test_what_is_wrong_is_said_first_and_the_worst_of_it_before_the_rest() -> None:
@@ -326,10 +329,10 @@ async def test_what_is_wrong_is_said_first_and_the_worst_of_it_before_the_rest()
     assert shown.notices == [
         "✕ Problema O laço parou: nenhuma execução está sendo atendida por este processo.",
         "✕ Problema O CRM não responde: com o disjuntor aberto, os pedidos falham sem ser enviados.",
+        "! Atenção Funções diferem das nossas em: FINANCEIRO. Use ticket-worker sync-schema.",
         "! Atenção 1 chamada precisa de uma pessoa.",
         "! Atenção 3 eventos não chegaram ao bot em 72 h.",
-        "! Atenção As funções do assistente diferem das nossas: FINANCEIRO.",
-        "! Atenção 2 clientes esperam por um atendente, o primeiro há 12 min.",
+        "○ Fila 2 clientes esperam por um atendente, o primeiro há 12 min.",
     ]
     assert "Execuções acompanhadas 1.234" in shown.text
     assert "Eventos a caminho do bot 4 eventos" in shown.text

@@ -119,8 +119,8 @@ class Chart:
     columns: Sequence[tuple[float, float, Slot]]
 
 
-_LEFT, _RIGHT, _TITLE, _AXIS = 40.0, 4.0, 26.0, 24.0
-_PANELS = (("Tickets abertos", ("opened",), 112.0), ("Erros", ("failed", "unsure", "rejected"), 76.0))
+_LEFT, _RIGHT, _TITLE, _AXIS = 40.0, 4.0, 36.0, 26.0
+_PANELS = (("Tickets abertos", ("opened",), 132.0), ("Erros", ("failed", "unsure", "rejected"), 84.0))
 _LABEL = 46.0  # the least width between two times under the bars
 
 

@@ -26,7 +26,10 @@ from worker.web import chart, timeline, words
 Since = Literal["24h", "7d", "30d"]
 
 LISTED = 20
-"""Rows of a list: what fits a glance. The rest is in `GET /v1/calls` and `GET /v1/handoffs`."""
+"""Rows of a list. The rest is in `GET /v1/calls` and `GET /v1/handoffs`."""
+
+GLANCE = 5
+"""Rows of what waits for a person that are shown before somebody asks for more."""
 
 _DAY_S = 86_400.0
 _WIDE, _NARROW = 760.0, 350.0
@@ -78,10 +81,10 @@ class Notice:
     text: str
 
 
-_BAD, _WARN, _GOOD = (
-    words.Look(word, sign, tone)
-    for word, sign, tone in (("Problema", "✕", "bad"), ("Atenção", "!", "warn"), ("Em ordem", "✓", "good"))
-)
+_BAD = words.Look("Problema", "✕", "bad")
+_WARN = words.Look("Atenção", "!", "warn")
+_GOOD = words.Look("Em ordem", "✓", "good")
+_QUEUE = words.Look("Fila", "○", "quiet")
 
 
 class Dashboard:
@@ -142,39 +145,43 @@ class Dashboard:
             "vitals": vitals,
             "backlog": backlog,
             "calls": calls,
-            "notices": list(notices(alive, vitals, backlog)) or [Notice(_GOOD, _fine(calls))],
+            "notices": list(notices(alive, vitals, backlog)),
             "clock": lambda at: words.clock(at, self._zone, now),
         }
 
 
 def notices(alive: bool, vitals: Vitals, backlog: Backlog) -> Iterator[Notice]:
-    """What whoever looks at night must know first, the worst first; nothing when all is well."""
+    """What whoever looks at night must know first, the worst first; the queue is work, not a problem."""
+    problems = [*_broken(alive, vitals), *_left(backlog)]
+    yield from problems or [Notice(_GOOD, "Tudo funciona, e nenhuma chamada precisa de uma pessoa.")]
+    if backlog.requested.items:
+        longest = words.lasting(backlog.requested.items[0].for_s)
+        many = some(backlog.requested.count, "cliente espera", "clientes esperam")
+        yield Notice(_QUEUE, f"{many} por um atendente, o primeiro há {longest}.")
+
+
+def _broken(alive: bool, vitals: Vitals) -> Iterator[Notice]:
     if not alive:
         yield Notice(_BAD, "O laço parou: nenhuma execução está sendo atendida por este processo.")
     if vitals.breaker_open:
         yield Notice(_BAD, "O CRM não responde: com o disjuntor aberto, os pedidos falham sem ser enviados.")
+    if vitals.drifted:
+        named = ", ".join(vitals.drifted)
+        yield Notice(_WARN, f"Funções diferem das nossas em: {named}. Use ticket-worker sync-schema.")
+
+
+def _left(backlog: Backlog) -> Iterator[Notice]:
     if backlog.dead.count:
         many = some(backlog.dead.count, "chamada precisa", "chamadas precisam")
         yield Notice(_WARN, f"{many} de uma pessoa.")
     if backlog.stuck.count:
         many = some(backlog.stuck.count, "evento não chegou", "eventos não chegaram")
         yield Notice(_WARN, f"{many} ao bot em 72 h.")
-    if vitals.drifted:
-        named = ", ".join(vitals.drifted)
-        yield Notice(_WARN, f"As funções do assistente diferem das nossas: {named}.")
-    if backlog.requested.items:
-        longest = words.lasting(backlog.requested.items[0].for_s)
-        many = some(backlog.requested.count, "cliente espera", "clientes esperam")
-        yield Notice(_WARN, f"{many} por um atendente, o primeiro há {longest}.")
 
 
 def some(count: int, one: str, many: str) -> str:
     """How many, as far as anybody counted."""
     return f"{COUNTED_UP_TO} ou mais {many}" if count >= COUNTED_UP_TO else words.plural(count, one, many)
-
-
-def _fine(calls: Sequence[CallView]) -> str:
-    return "Nada espera por uma pessoa." if calls else "Tudo pronto: nenhuma chamada chegou ainda."
 
 
 def _environment() -> Environment:
@@ -196,5 +203,6 @@ def _environment() -> Environment:
         "VERDICTS": words.VERDICTS,
         "KPIS": KPIS,
         "LISTED": LISTED,
+        "GLANCE": GLANCE,
     }
     return environment

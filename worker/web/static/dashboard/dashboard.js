@@ -82,12 +82,9 @@ document.addEventListener("submit", async (event) => {
   const form = event.target;
   if (form.dataset.busy) return;
   form.dataset.busy = "yes";
-  try {
-    say(await send(form));
-    await refresh();
-  } finally {
-    delete form.dataset.busy;
-  }
+  say(await send(form));
+  delete form.dataset.busy;
+  await refresh();
 });
 
 async function send(form) {
@@ -107,8 +104,8 @@ async function send(form) {
 }
 
 function sentence(problem) {
-  const fields = (problem.errors ?? []).map((each) => `${each.field}: ${each.message}`);
-  return [problem.detail, ...fields].join(" ");
+  const fields = (problem.errors ?? []).map((each) => `${each.field} ${each.message}.`);
+  return fields.join(" ") || problem.detail;
 }
 
 function say({ text, tone }) {
