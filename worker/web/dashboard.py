@@ -176,7 +176,7 @@ def _left(backlog: Backlog) -> Iterator[Notice]:
         yield Notice(_WARN, f"{many} de uma pessoa.")
     if backlog.stuck.count:
         many = some(backlog.stuck.count, "evento não chegou", "eventos não chegaram")
-        yield Notice(_WARN, f"{many} ao bot em 72 h.")
+        yield Notice(_WARN, f"{many} ao bot em 72\u00a0h.")
 
 
 def some(count: int, one: str, many: str) -> str:
