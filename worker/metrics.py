@@ -55,9 +55,13 @@ def exposition() -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Vitals:
-    """What this process's gauges tell. `drifted`: the assistants whose functions differ from ours."""
+    """What this process's gauges tell. `drifted`: the assistants whose functions differ from ours.
+
+    `tick_age_s`: seconds since the loop last looked for work.
+    """
 
     breaker_open: bool = False
+    tick_age_s: float = 0.0
     runs_watched: int = 0
     drifted: tuple[str, ...] = ()
 
@@ -67,6 +71,7 @@ def vitals() -> Vitals:
     (drift,) = schema_drift.collect()
     return Vitals(
         breaker_open=bool(_value(breaker_open)),
+        tick_age_s=_value(loop_tick_age_seconds),
         runs_watched=round(_value(runs_watched)),
         drifted=tuple(sorted(one.labels["assistant"] for one in drift.samples if one.value)),
     )

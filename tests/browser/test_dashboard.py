@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import pytest_asyncio
 
 from tests.browser import ledger
 from tests.system.personal_values import leaks
@@ -26,6 +27,9 @@ if not CHROMIUM.exists():
 playwright = pytest.importorskip(
     "playwright.async_api", reason="BROWSER TESTS SKIPPED: playwright is not installed"
 )
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+"""One browser for all: it takes longer to start than any of these to run."""
 
 ARTEFACTS = Path(__file__).parents[2] / "test-artifacts" / "dashboard"
 TOKEN = "s3cret"
@@ -55,7 +59,7 @@ class House:
         await day.written(self.store)
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def house(make_settings: Callable[..., Settings]) -> AsyncIterator[House]:
     store = await Store.open(make_settings(), "assistants", owner=True)
     logs.use_hasher(store.database.hasher)
@@ -75,6 +79,7 @@ def _api(house: House) -> Any:
     return create_api(
         house.store.records,
         operators=house.store.operators,
+        handoffs=house.store.handoffs,
         board=house.store.board,
         webhooks=None,
         token=TOKEN,
@@ -86,12 +91,20 @@ def _api(house: House) -> Any:
     )
 
 
-@pytest.fixture
-async def browser() -> AsyncIterator["playwright.Browser"]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def chromium() -> AsyncIterator["playwright.Browser"]:
     async with playwright.async_playwright() as driver:
         browser = await driver.chromium.launch(executable_path=str(CHROMIUM), args=QUIET)
         yield browser
         await browser.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def browser(chromium: "playwright.Browser") -> AsyncIterator["playwright.Browser"]:
+    """Nobody else's pages are open in it."""
+    yield chromium
+    for context in chromium.contexts:
+        await context.close()
 
 
 @dataclass
@@ -129,9 +142,7 @@ class Visit:
 
 async def visit(browser: "playwright.Browser", house: House, *, path: str = "/", **options: Any) -> Visit:
     context = await browser.new_context(
-        http_credentials={"username": "ana", "password": TOKEN},
-        locale="pt-BR",
-        **{"viewport": DESKTOP, **options},
+        http_credentials={"username": "ana", "password": TOKEN}, **{"viewport": DESKTOP, **options}
     )
     seen = Visit(await context.new_page())
     seen.page.on("request", lambda request: seen.asked.append(request.url))
@@ -173,8 +184,7 @@ async def test_it_is_read_on_any_screen_and_neither_loads_nor_gives_anything_awa
     house.vitals = Vitals(breaker_open=breaker_open, runs_watched=0 if day is ledger.empty else 12)
     seen = await visit(browser, house)
     assert said in await seen.page.locator("#situacao .notice").first.inner_text()
-    for summary in await seen.page.locator("section > details > summary, .calls summary").all():
-        await summary.click()
+    await seen.page.evaluate("document.querySelectorAll('details').forEach((each) => (each.open = true))")
     await seen.later()
     assert leaks(await seen.page.content()) == set()
     for width in (360, 768, 1024, 1600):
@@ -280,6 +290,22 @@ async def test_buttons_act_and_a_refusal_is_said(house: House, browser: "playwri
     assert (await house.store.records.call(accepted)).protocolo == "2510271534789012"
     (complaint,) = seen.complaints
     assert "status of 422" in complaint
+
+
+async def test_a_hand_off_is_accepted_and_closed(house: House, browser: "playwright.Browser") -> None:
+    day = ledger.Day()
+    day.handoff(300, "financeiro")
+    await house.holds(day)
+    (handoff_id,) = (row["handoff_id"] for row in day.rows["handoffs"])
+    seen = await visit(browser, house)
+    queue = seen.page.locator("#atendimento")
+    await playwright.expect(queue).to_contain_text("Espera há 5 min")
+    await seen.page.locator(f"#accept-{handoff_id}").click()
+    await playwright.expect(queue).to_contain_text("Em atendimento há")
+    await seen.page.locator(f"#close-{handoff_id}").click()
+    await playwright.expect(queue).to_contain_text("Ninguém espera por um atendente")
+    assert (await house.store.records.handoff(handoff_id, reader="test")).state == "closed"
+    assert seen.complaints == []
 
 
 async def test_the_keyboard_reaches_what_waits_and_keeps_its_place(

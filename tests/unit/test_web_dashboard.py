@@ -148,6 +148,14 @@ async def test_another_period_is_refused() -> None:
         assert (await client.get("/?since=1h")).status_code == 422
 
 
+async def test_the_page_counts_the_kpis_once_for_two_who_look_together() -> None:
+    board = FakeBoard()
+    async with calling(an_api(FakeRecords(), board=board)) as client:
+        for _ in range(2):
+            assert (await client.get("/")).status_code == 200
+    assert board.asked == 1
+
+
 async def test_many_viewers_cost_one_count_until_it_is_old() -> None:
     seconds = 0.0
     counted = []
@@ -324,7 +332,7 @@ async def test_what_is_wrong_is_said_first_and_the_worst_of_it_before_the_rest()
         stuck=some(StuckEvent("msg_1", "ticket.opened", "conv-1", EPOCH, "http_500"), count=3),
         events=4,
     )
-    vitals = Vitals(breaker_open=True, runs_watched=1234, drifted=("FINANCEIRO",))
+    vitals = Vitals(breaker_open=True, tick_age_s=95.0, runs_watched=1234, drifted=("FINANCEIRO",))
     shown = await page(board=FakeBoard(waiting=backlog), vitals=lambda: vitals, alive=lambda: False)
     assert shown.notices == [
         "✕ Problema O laço parou: nenhuma execução está sendo atendida por este processo.",
@@ -334,7 +342,7 @@ async def test_what_is_wrong_is_said_first_and_the_worst_of_it_before_the_rest()
         "! Atenção 3 eventos não chegaram ao bot em 72 h.",
         "○ Fila 2 clientes esperam por um atendente, o primeiro há 12 min.",
     ]
-    assert "Execuções acompanhadas 1.234" in shown.text
+    assert "Disjuntor do CRM ✕ aberto Laço ✕ parado há 1 min Execuções acompanhadas 1.234" in shown.text
     assert "Eventos a caminho do bot 4 eventos" in shown.text
     assert "(6) ✕ ticket-worker" in shown.text
 
