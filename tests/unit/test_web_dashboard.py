@@ -1,5 +1,6 @@
 """The dashboard, without a browser: what is written on the page, and what never is."""
 
+import asyncio
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -14,11 +15,13 @@ import pytest
 from tests.unit.fake_records import EPOCH, FakeBoard, FakeRecords, a_call, an_api, calling
 from worker import logs, metrics
 from worker.board import Backlog, DeadLetter, Hour, OpenHandoff, Some, StuckEvent
+from worker.errors import StoreError
 from worker.kpis import KPIS, Durations, Kpis
 from worker.metrics import Vitals
 from worker.model import AttemptView, CallState, CallView
 from worker.privacy import Hasher
 from worker.web import chart, dashboard, timeline, words
+from worker.web.figures import Figures, Sparing
 
 SAO_PAULO = ZoneInfo("America/Sao_Paulo")
 WEB = Path(dashboard.__file__).parent
@@ -156,23 +159,70 @@ async def test_the_page_counts_the_kpis_once_for_two_who_look_together() -> None
     assert board.asked == 1
 
 
-async def test_many_viewers_cost_one_count_until_it_is_old() -> None:
-    seconds = 0.0
-    counted = []
-    sparing = dashboard.Sparing(lambda: seconds)
+class Counting:
+    """Counts when it is told to, and takes as long as it is told, on a clock of its own."""
 
-    async def count() -> dashboard.Figures:
-        nonlocal seconds
-        seconds += 1.0  # it took so long
-        counted.append(seconds)
-        return dashboard.Figures(Kpis(), [], [], seconds)
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.counted = 0
+        self.may_end = asyncio.Event()
+        self.may_end.set()
 
-    first = await sparing.get("24h", count)
-    assert await sparing.get("24h", count) is first
+    async def __call__(self) -> Figures:
+        await self.may_end.wait()
+        self.seconds += 1.0
+        self.counted += 1
+        return Figures(Kpis(), [], [], self.seconds)
+
+
+async def test_many_viewers_cost_one_count_until_it_is_twenty_times_as_old_as_it_took() -> None:
+    count = Counting()
+    sparing = Sparing(lambda: count.seconds)
+    first, second = await asyncio.gather(sparing.get("24h", count), sparing.get("24h", count))
+    assert first is second is await sparing.get("24h", count)
     await sparing.get("7d", count)
-    seconds += 20.0
+    assert count.counted == 2
+    count.seconds += 20.0
     assert await sparing.get("24h", count) is not first
-    assert len(counted) == 3
+
+
+async def test_nobody_waits_long_for_a_count_and_all_are_given_the_last_one() -> None:
+    count = Counting()
+    sparing = Sparing(lambda: count.seconds, patience_s=0.0)
+    count.may_end.clear()
+    assert await sparing.get("24h", count) is None
+    count.may_end.set()
+    while (first := await sparing.get("24h", count)) is None:
+        await asyncio.sleep(0)
+    count.seconds += 20.0
+    count.may_end.clear()
+    assert await sparing.get("24h", count) is first
+    assert count.counted == 1
+    count.may_end.set()
+
+
+async def test_a_count_that_fails_is_told_and_made_anew() -> None:
+    count = Counting()
+
+    async def fails() -> Figures:
+        raise StoreError("gone")
+
+    sparing = Sparing(lambda: count.seconds)
+    with pytest.raises(StoreError):
+        await sparing.get("24h", fails)
+    assert await sparing.get("24h", count) is not None
+
+
+async def test_while_the_first_count_takes_its_time_all_else_is_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def nothing_yet(*_: object) -> None:
+        return None
+
+    monkeypatch.setattr(Sparing, "get", nothing_yet)
+    text = (await page(board=FakeBoard(waiting=Backlog(dead=some(dead()))))).text
+    assert text.count("Contando as chamadas do período…") == 2
+    assert "1 chamada precisa de uma pessoa." in text
 
 
 # --------------------------------------------------------------------------------------------------- chart

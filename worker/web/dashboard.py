@@ -3,9 +3,7 @@
 One page, written by the server; its script asks for the same page again and puts what differs in place.
 """
 
-import asyncio
-import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from pathlib import Path
@@ -16,12 +14,13 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from worker import __version__
-from worker.board import COUNTED_UP_TO, Backlog, Board, Hour
-from worker.kpis import KPIS, Kpis, Unit
+from worker.board import COUNTED_UP_TO, Backlog, Board
+from worker.kpis import KPIS, Unit
 from worker.metrics import Vitals
 from worker.model import CallView
 from worker.ports import Records
 from worker.web import chart, timeline, words
+from worker.web.figures import Figures, Sparing
 
 Since = Literal["24h", "7d", "30d"]
 
@@ -40,37 +39,6 @@ _HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "X-Frame-Options": "DENY",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """What costs a pass over a period. `at`: when it was counted, in seconds since the epoch."""
-
-    kpis: Kpis
-    hours: Sequence[Hour]
-    starts: Sequence[float]
-    at: float
-
-
-class Sparing:
-    """Keeps what is dear to compute: once for all who look, for at most a twentieth of the time."""
-
-    SHORTEST_S = 2.0
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._lock = asyncio.Lock()
-        self._kept: dict[str, tuple[float, Figures]] = {}
-
-    async def get(self, key: str, compute: Callable[[], Awaitable[Figures]]) -> Figures:
-        async with self._lock:
-            until, figures = self._kept.get(key, (0.0, None))
-            begun = self._clock()
-            if figures is None or begun >= until:
-                figures = await compute()
-                ended = self._clock()
-                self._kept[key] = (ended + max(self.SHORTEST_S, 20 * (ended - begun)), figures)
-            return figures
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,19 +83,20 @@ class Dashboard:
         figures = await self._figures.get(since, lambda: self._count(period))
         backlog = await self._board.backlog(LISTED)
         calls, _ = await self._records.calls(limit=LISTED)
-        now = self._now()
-        slots = chart.slots(figures.hours, figures.starts, period, self._zone)
         page = self._template.render(
-            **self._of_now(now, backlog, calls),
+            **self._of_now(self._now(), backlog, calls),
+            **({} if figures is None else self._counted(figures, period)),
+            figures=figures,
             version=__version__,
             period=period,
             periods=chart.PERIODS.values(),
-            kpis=figures.kpis,
-            counted_at=figures.at,
-            slots=slots,
-            charts=[chart.draw(slots, "wide", _WIDE), chart.draw(slots, "narrow", _NARROW)],
         )
         return HTMLResponse(page, headers=_HEADERS)
+
+    def _counted(self, figures: Figures, period: chart.Period) -> dict[str, Any]:
+        slots = chart.slots(figures.hours, figures.starts, period, self._zone)
+        charts = [chart.draw(slots, "wide", _WIDE), chart.draw(slots, "narrow", _NARROW)]
+        return {"kpis": figures.kpis, "slots": slots, "charts": charts}
 
     async def _count(self, period: chart.Period) -> Figures:
         now = self._now()
