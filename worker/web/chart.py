@@ -20,6 +20,10 @@ class Period:
     bars: int
     daily: bool
 
+    @property
+    def seconds(self) -> float:
+        return self.bars * (24 if self.daily else 1) * _HOUR_S
+
 
 PERIODS = {
     period.since: period

@@ -30,7 +30,6 @@ LISTED = 20
 GLANCE = 5
 """Rows of what waits for a person that are shown before somebody asks for more."""
 
-_DAY_S = 86_400.0
 _WIDE, _NARROW = 760.0, 350.0
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -101,8 +100,7 @@ class Dashboard:
     async def _count(self, period: chart.Period) -> Figures:
         now = self._now()
         starts = chart.begins(period, now, self._zone)
-        days = 1 if period.since == "24h" else period.bars
-        kpis = await self._records.kpis(now - days * _DAY_S, None)
+        kpis = await self._records.kpis(now - period.seconds, None)
         return Figures(kpis, await self._board.hours(starts[0]), starts, now)
 
     def _of_now(self, now: float, backlog: Backlog, calls: Sequence[CallView]) -> dict[str, Any]:
