@@ -121,9 +121,13 @@ async def test_the_four_figures_of_the_mission_stand_beside_their_targets() -> N
 
 
 async def test_a_target_that_is_missed_is_said_in_words() -> None:
-    text = (await page(FakeRecords(figures=ILL))).text
-    assert text.count("✕ fora da meta") == 4
-    assert "Tickets abertos 1.234" in text
+    shown = await page(FakeRecords(figures=ILL))
+    assert shown.text.count("✕ fora da meta") == 4
+    assert "Tickets abertos 1.234" in shown.text
+    assert shown.notices == [
+        "! Atenção Fora da meta: Taxa de sucesso na abertura; Tempo de resposta do CRM (média); "
+        "Combinações inválidas; Tickets sem protocolo."
+    ]
 
 
 async def test_without_anything_to_measure_there_is_no_verdict() -> None:
@@ -243,6 +247,12 @@ async def test_the_chart_has_its_numbers_in_a_table_too() -> None:
         "unsure": 2,
         "rejected": 2,
     }  # in two widths; one is the legend's
+
+
+async def test_a_period_without_tickets_says_so() -> None:
+    assert "Nenhum ticket neste período." in (await page()).text
+    some_ticket = FakeBoard([Hour(EPOCH - EPOCH % 3600, opened=1)])
+    assert "Nenhum ticket neste período." not in (await page(board=some_ticket)).text
 
 
 def test_the_hours_shown_are_the_last_24_and_end_with_the_present_one() -> None:

@@ -3,7 +3,7 @@
 One page, written by the server; its script asks for the same page again and puts what differs in place.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import tzinfo
 from pathlib import Path
@@ -15,9 +15,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from worker import __version__
 from worker.board import COUNTED_UP_TO, Backlog, Board
-from worker.kpis import KPIS, Unit
+from worker.kpis import KPIS, Kpis, Unit
 from worker.metrics import Vitals
-from worker.model import CallView
 from worker.ports import Records
 from worker.web import chart, timeline, words
 from worker.web.figures import Figures, Sparing
@@ -83,8 +82,9 @@ class Dashboard:
         backlog = await self._board.backlog(LISTED)
         calls, _ = await self._records.calls(limit=LISTED)
         page = self._template.render(
-            **self._of_now(self._now(), backlog, calls),
+            **self._of_now(self._now(), backlog, figures),
             **({} if figures is None else self._counted(figures, period)),
+            calls=calls,
             figures=figures,
             version=__version__,
             period=period,
@@ -103,23 +103,22 @@ class Dashboard:
         kpis = await self._records.kpis(now - period.seconds, None)
         return Figures(kpis, await self._board.hours(starts[0]), starts, now)
 
-    def _of_now(self, now: float, backlog: Backlog, calls: Sequence[CallView]) -> dict[str, Any]:
-        """What of the page is as old as the request, whatever the figures' age."""
+    def _of_now(self, now: float, backlog: Backlog, figures: Figures | None) -> dict[str, Any]:
+        """How things stand as this is written."""
         vitals, alive = self._vitals(), self._alive()
         return {
             "now": now,
             "alive": alive,
             "vitals": vitals,
             "backlog": backlog,
-            "calls": calls,
-            "notices": list(notices(alive, vitals, backlog)),
+            "notices": list(notices(alive, vitals, backlog, None if figures is None else figures.kpis)),
             "clock": lambda at: words.clock(at, self._zone, now),
         }
 
 
-def notices(alive: bool, vitals: Vitals, backlog: Backlog) -> Iterator[Notice]:
+def notices(alive: bool, vitals: Vitals, backlog: Backlog, kpis: Kpis | None) -> Iterator[Notice]:
     """What whoever looks at night must know first, the worst first; the queue is work, not a problem."""
-    problems = [*_broken(alive, vitals), *_left(backlog)]
+    problems = [*_broken(alive, vitals), *_left(backlog), *_missed(kpis)]
     yield from problems or [Notice(_GOOD, "Tudo funciona, e nenhuma chamada precisa de uma pessoa.")]
     if backlog.requested.items:
         longest = words.lasting(backlog.requested.items[0].for_s)
@@ -144,6 +143,12 @@ def _left(backlog: Backlog) -> Iterator[Notice]:
     if backlog.stuck.count:
         many = some(backlog.stuck.count, "evento não chegou", "eventos não chegaram")
         yield Notice(_WARN, f"{many} ao bot em 72\u00a0h.")
+
+
+def _missed(kpis: Kpis | None) -> Iterator[Notice]:
+    missed = [kpi.title for kpi in KPIS if kpis is not None and kpi.met(kpis) is False]
+    if missed:
+        yield Notice(_WARN, f"Fora da meta: {'; '.join(missed)}.")
 
 
 def some(count: int, one: str, many: str) -> str:
