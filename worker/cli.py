@@ -11,7 +11,7 @@ from cryptography.fernet import Fernet
 
 from worker import __version__
 from worker.clock import SystemClock
-from worker.commands.ending import CRASH, carry_out, configured, misconfigured, stdout
+from worker.commands.ending import Exit, carry_out, configured, misconfigured, stdout
 from worker.commands.portuguese import App
 from worker.errors import ConfigError
 from worker.kpis import DEFAULT_SINCE
@@ -33,6 +33,12 @@ _STATES = " ou ".join(", ".join(CallState).rsplit(", ", 1))
 _AsJson = Annotated[bool, typer.Option("--json", help="Em JSON, como na API HTTP.")]
 _Limit = Annotated[int, typer.Option(metavar="N", help="Quantos mostrar no máximo.", min=1, max=200)]
 _Since = typer.Option(metavar="QUANDO", help="Desde 24h, 7d, hoje, ou data e hora.")
+
+_OfDocument = Annotated[
+    bool, typer.Option("--document", help="O CPF ou CNPJ, lido da entrada padrão, nunca da linha de comando.")
+]
+
+_NO_DOCUMENT = "Não há nada com este documento"
 
 _SimulatedPlatform = Annotated[
     Literal["assistants", "agents", "responses"],
@@ -75,7 +81,7 @@ def demo(
     from worker.simulator.demo import demo as play  # noqa: PLC0415  # as in `run`
 
     if not asyncio.run(play(keep=keep, platform=platform)):
-        raise typer.Exit(CRASH)
+        raise typer.Exit(Exit.REFUSED)
 
 
 @cli.command(epilog=GUIDE)
@@ -151,6 +157,40 @@ def kpis(
 def keygen() -> None:
     """Cria uma chave para DATA_KEYS."""
     typer.echo(Fernet.generate_key().decode())
+
+
+@cli.command()
+def erase(
+    *,
+    conversation: Annotated[str | None, typer.Option(help="O id da conversa no bot.", metavar="ID")] = None,
+    document: _OfDocument = False,
+    as_json: _AsJson = False,
+) -> None:
+    """Pede ao daemon que apague os dados de uma conversa ou de um documento, e mostra o que ficou."""
+    from worker.commands import lgpd as verbs  # noqa: PLC0415  # as in `run`
+
+    if (conversation is None) is not document:
+        raise typer.BadParameter("informe ou --conversation ID ou --document")
+    work = verbs.erase(configured()[0], stdout(), conversation, SystemClock(), as_json=as_json)
+    carry_out(work, nao_encontrado=_NO_DOCUMENT)
+
+
+@cli.command()
+def export(*, document: _OfDocument = False) -> None:
+    """Mostra, em JSON, tudo o que está guardado sobre um documento. A leitura fica registrada."""
+    from worker.commands import lgpd as verbs  # noqa: PLC0415  # as in `run`
+
+    if not document:
+        raise typer.BadParameter("informe --document, e o documento pela entrada padrão")
+    carry_out(verbs.export(configured()[0], stdout()), nao_encontrado=_NO_DOCUMENT)
+
+
+@cli.command()
+def rekey() -> None:
+    """Cifra de novo, com a primeira chave de DATA_KEYS, tudo o que está cifrado com as outras."""
+    from worker.commands import lgpd as verbs  # noqa: PLC0415  # as in `run`
+
+    carry_out(verbs.rekey(configured()[0], stdout()))
 
 
 @calls.command("list")

@@ -11,6 +11,7 @@ from worker.model import (
     CallView,
     Conversation,
     ConversationView,
+    Erasure,
     Event,
     HandoffState,
     HandoffView,
@@ -23,6 +24,7 @@ from worker.model import (
     RunState,
     RunView,
     Sent,
+    Swept,
     ToolCall,
     Traits,
     Waiting,
@@ -186,7 +188,8 @@ class Ledger(Protocol):
 
     async def begin_attempt(
         self, call: CallRecord, attempt: int, *, owner: str, send_window_s: float
-    ) -> bool: ...
+    ) -> bool:
+        """False: the call moved on without us. Raises `Erased` when nothing is left to be sent."""
 
     async def end_attempt(self, call_id: str, attempt: int, *, certain: bool, detail: str) -> None: ...
 
@@ -272,6 +275,28 @@ class Webhooks(Protocol):
         """Watch a run that was not known, if its thread is a known conversation's."""
 
 
+class Erasures(Protocol):
+    """Payload that goes on request: at once over HTTP, by the daemon for the commands (contract §1, §3)."""
+
+    async def erase_conversation(self, conversation_id: str, *, by: str) -> Erasure:
+        """Raises `conversa_desconhecida`."""
+
+    async def carry_out(self) -> bool:
+        """Carry out the oldest request of a command; False when there is none."""
+
+    async def outcome(self, erasure_id: str) -> Erasure | None: ...
+
+
+class Retention(Protocol):
+    """What goes by itself when its time is over. One process at a time. Seconds."""
+
+    async def claim(self, lease_s: float) -> bool: ...
+
+    async def plan(self, wait_s: float, *, first: bool = False) -> None: ...
+
+    async def sweep(self) -> Swept: ...
+
+
 Cursor = tuple[float, str]
 """Where a newest-first list goes on: the last row's time and id."""
 
@@ -288,8 +313,11 @@ class Records(Protocol):
         (seconds since the epoch; ignored without attachment_url, now when absent). Raises `thread_em_uso`.
         """
 
-    async def conversation(self, conversation_id: str) -> ConversationView:
-        """Raises `conversa_desconhecida`."""
+    async def conversation(self, conversation_id: str, *, reader: str) -> ConversationView:
+        """Contact and receipt are payload: who read them (`reader`) enters the access log.
+
+        Raises `conversa_desconhecida`.
+        """
 
     async def register_run(self, conversation_id: str, run_id: str, thread_id: str | None) -> bool:
         """Watch a run; True when it was not watched before (202), False when it was (200).

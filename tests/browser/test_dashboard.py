@@ -14,11 +14,11 @@ import pytest_asyncio
 
 from tests.browser import ledger
 from tests.system.personal_values import leaks
+from tests.web import api_over
 from worker import logs
 from worker.metrics import Vitals
 from worker.settings import Settings
 from worker.store.store import Store
-from worker.web.api import create_api
 from worker.web.server import serve
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -76,19 +76,7 @@ async def house(make_settings: Callable[..., Settings]) -> AsyncIterator[House]:
 
 
 def _api(house: House) -> Any:
-    return create_api(
-        house.store.records,
-        operators=house.store.operators,
-        handoffs=house.store.handoffs,
-        board=house.store.board,
-        webhooks=None,
-        token=TOKEN,
-        protocol_pattern=r"^\d{8,20}$",
-        wake=lambda run_id: None,
-        alive=lambda: True,
-        vitals=lambda: house.vitals,
-        timezone="America/Sao_Paulo",
-    )
+    return api_over(house.store, token=TOKEN, vitals=lambda: house.vitals)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

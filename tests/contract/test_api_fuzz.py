@@ -10,10 +10,10 @@ from schemathesis.engine import events, from_schema
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tests.unit.store_harness import AMBIGUOUS, HANDOFF, NO_PROTOCOL, REJECTION, UNKNOWN, Desk
+from tests.web import api_over
 from worker.clock import SystemClock
 from worker.settings import Settings
 from worker.store.store import Store
-from worker.web.api import create_api
 from worker.web.security import Failures
 from worker.web.webhooks import Doorbell
 
@@ -78,17 +78,7 @@ def _api(store: Store, settings: Settings) -> ASGIApp:
         wake=lambda run_id: None,
         clock=SystemClock(),
     )
-    return create_api(
-        store.records,
-        operators=store.operators,
-        handoffs=store.handoffs,
-        webhooks=bell,
-        token=TOKEN,
-        protocol_pattern=settings.CRM_PROTOCOL_PATTERN,
-        wake=lambda run_id: None,
-        alive=lambda: True,
-        timezone=settings.TIMEZONE,
-    )
+    return api_over(store, webhooks=bell, token=TOKEN)
 
 
 class Tally:

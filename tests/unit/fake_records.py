@@ -17,6 +17,7 @@ from worker.model import (
     CallState,
     CallView,
     ConversationView,
+    Erasure,
     HandoffState,
     HandoffView,
     RunState,
@@ -110,7 +111,7 @@ class FakeRecords:
         self.conversations[conversation_id] = replace(before, **renamed)
         return self.conversations[conversation_id], new
 
-    async def conversation(self, conversation_id: str) -> ConversationView:
+    async def conversation(self, conversation_id: str, *, reader: str = "") -> ConversationView:
         if self.failure is not None:
             raise self.failure
         if self.hold is not None:
@@ -249,6 +250,27 @@ class FakeBoard:
         return self.waiting
 
 
+@dataclass
+class FakeErasures:
+    """Forgets a conversation, and says what it is told to say of that."""
+
+    records: FakeRecords
+    erasure: Erasure = field(default_factory=Erasure)
+    asked_by: list[str] = field(default_factory=list)
+
+    async def erase_conversation(self, conversation_id: str, *, by: str) -> Erasure:
+        await self.records.conversation(conversation_id)
+        del self.records.conversations[conversation_id]
+        self.asked_by.append(by)
+        return self.erasure
+
+    async def carry_out(self) -> bool:
+        raise NotImplementedError
+
+    async def outcome(self, erasure_id: str) -> Erasure | None:
+        raise NotImplementedError
+
+
 def _found(view: _View | None) -> _View:
     if view is None:
         raise RequestRefused("nao_encontrado")
@@ -269,6 +291,7 @@ def an_api(records: FakeRecords, **changes: Any) -> FastAPI:
         "operators": FakeOperators(records),
         "handoffs": FakeHandoffs(records),
         "board": FakeBoard(),
+        "erasures": FakeErasures(records),
         "webhooks": None,
         "protocol_pattern": r"^\d{8,20}$",
         "token": None,

@@ -30,7 +30,7 @@ from tests.unit.store_harness import (
     Desk,
 )
 from worker.commands import calls as verbs
-from worker.commands.calls import Exit
+from worker.commands.ending import Exit
 from worker.errors import ConfigError
 from worker.model import CallRecord, CallState, Outcome
 from worker.personal import Personal

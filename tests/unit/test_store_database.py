@@ -71,7 +71,7 @@ async def test_a_command_opens_the_file_beside_the_daemon(make_settings: MakeSet
     daemon = await _open(make_settings())
     await Desk(daemon).conversation()
     beside = await _open(make_settings(), owner=False)
-    assert (await beside.records.conversation("c1")).thread_id == "thread_c1"
+    assert (await beside.records.conversation("c1", reader="test")).thread_id == "thread_c1"
     await beside.close()
     await daemon.close()
 
@@ -223,7 +223,7 @@ async def test_after_a_rotation_the_old_values_open_and_their_hashes_are_the_sam
     await store.close()
     rotated = f"{Fernet.generate_key().decode()},{KEY}"
     store = await _open(make_settings(DATABASE_URL=database_url, DATA_KEYS=rotated))
-    assert (await store.records.conversation("c1")).document == Personal("52998224725")
+    assert (await store.records.conversation("c1", reader="test")).document == Personal("52998224725")
     assert store.database.hasher.digest("document", "52998224725") == digest
     await store.close()
 

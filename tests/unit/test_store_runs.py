@@ -232,7 +232,7 @@ async def test_a_known_run_of_a_conversation_that_moved_to_another_thread_is_ref
 async def test_a_conversation_without_a_thread_takes_the_announced_one(desk: Desk) -> None:
     await desk.conversation("bare", thread_id=None)
     assert await desk.store.records.register_run("bare", "run_1", "thread_new")
-    assert (await desk.store.records.conversation("bare")).thread_id == "thread_new"
+    assert (await desk.store.records.conversation("bare", reader="test")).thread_id == "thread_new"
     assert (await desk.store.records.run("run_1")).thread_id == "thread_new"
 
 

@@ -10,6 +10,7 @@ from worker.web.problems import PROBLEMS
 CALLS = {
     "put /v1/conversations/{conversation_id}": {"200", "201"},
     "get /v1/conversations/{conversation_id}": {"200"},
+    "delete /v1/conversations/{conversation_id}": {"200"},
     "post /v1/runs": {"200", "202"},
     "get /v1/runs/{run_id}": {"200"},
     "get /v1/calls": {"200"},

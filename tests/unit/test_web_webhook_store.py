@@ -16,6 +16,7 @@ from tests.unit.fake_records import calling
 from tests.unit.loop_harness import Harness
 from tests.unit.store_harness import Desk, OpenDesk
 from tests.unit.webhook_sender import SECRET, send
+from tests.web import api_over
 from worker.clock import SystemClock
 from worker.errors import RunGone
 from worker.model import Look, RunRef, RunState, ThreadRule
@@ -23,7 +24,6 @@ from worker.pacing import Pace, Wait
 from worker.simulator.scripts import Say
 from worker.store.store import Store
 from worker.watches import Watches
-from worker.web.api import create_api
 from worker.web.webhooks import Doorbell
 
 
@@ -61,15 +61,6 @@ async def test_a_webhook_counts_once_over_all_processes(chains: Desk, open_desk:
     )
     assert sorted(told, key=str) == [None, None, None, True]
     assert (await chains.row("runs")).wake == 1
-
-
-async def test_a_webhook_is_remembered_as_long_as_it_may_come_again(chains: Desk) -> None:
-    await chains.store.webhooks.told("wh_old", "resp_1")
-    await chains.ago(4 * 86_400.0 + 1, "webhook_ids", "received_at")
-    await chains.store.webhooks.told("wh_recent", "resp_1")
-    await chains.ago(3 * 86_400.0, "webhook_ids", "received_at", webhook_id="wh_recent")
-    await chains.store.webhooks.told("wh_new", "resp_1")
-    assert [row.webhook_id for row in await chains.rows("webhook_ids")] == ["wh_new", "wh_recent"]
 
 
 async def test_a_webhook_whose_wake_up_was_not_written_is_not_remembered(
@@ -164,18 +155,7 @@ class Ringing:
             wake=self._wake,
             clock=SystemClock(),
         )
-        app = create_api(
-            store.records,
-            operators=store.operators,
-            handoffs=store.handoffs,
-            board=store.board,
-            webhooks=self.bell,
-            protocol_pattern=".",
-            token=None,
-            wake=self.worker.wake,
-            alive=self.worker.alive,
-            timezone="America/Sao_Paulo",
-        )
+        app = api_over(store, webhooks=self.bell, wake=self.worker.wake, alive=self.worker.alive)
         self.api = calling(app)
         self._next: dict[str, tuple[Look, ...]] = {}
         self._webhooks = 0

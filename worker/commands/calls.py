@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -15,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from worker.beside import beside, since_option
+from worker.commands.ending import Exit
 from worker.commands.printing import cells, facts, listing, print_json, print_page, table
 from worker.errors import ConfigError
 from worker.model import CallRecord, CallState
@@ -36,14 +36,6 @@ _STEPS = {
     "answered": "resposta ao modelo definida",
     "submitted": "resposta entregue à plataforma",
 }
-
-
-class Exit(IntEnum):
-    """Contract §1. ACCEPTED: the request is recorded, and no daemon has taken it."""
-
-    DONE = 0
-    REFUSED = 1
-    ACCEPTED = 4
 
 
 # ------------------------------------------------------------------------------------------------ reading

@@ -7,6 +7,7 @@ configuration, 3 `--check` found drift, 4 accepted but no daemon runs.
 import asyncio
 import sys
 from collections.abc import Coroutine
+from enum import IntEnum
 from typing import Any
 
 import typer
@@ -15,7 +16,16 @@ from rich.console import Console
 from worker import logs, settings
 from worker.errors import ConfigError, PlatformGone, RequestRefused, StoreError
 
-CRASH, MISCONFIGURED = 1, 2
+
+class Exit(IntEnum):
+    """Contract §1. REFUSED: also not found, or a crash. ACCEPTED: recorded, and no daemon has taken it up."""
+
+    DONE = 0
+    REFUSED = 1
+    MISCONFIGURED = 2
+    DRIFT = 3
+    ACCEPTED = 4
+
 
 _stderr = Console(stderr=True, highlight=False)
 _PIPED_WIDTH = 240
@@ -26,6 +36,7 @@ _REFUSALS = {
     "estado_incompativel": "A chamada não está num estado que permita isto, ou outra já abre o mesmo ticket",
     "payload_expirado": "O conteúdo desta chamada já foi apagado: ela não pode mais ser enviada",
     "dados_invalidos": "Este protocolo já é de outro ticket",
+    "conversa_desconhecida": "Não há conversa com este identificador",
 }
 
 
@@ -43,7 +54,7 @@ def configured(*, for_run: bool = False) -> tuple[settings.Settings, list[str]]:
 def misconfigured(error: ConfigError) -> typer.Exit:
     for problem in error.problems:
         _stderr.print("✗", problem, soft_wrap=True, markup=False)
-    return typer.Exit(MISCONFIGURED)
+    return typer.Exit(Exit.MISCONFIGURED)
 
 
 def carry_out(work: Coroutine[Any, Any, int | None], **refusals: str) -> None:
@@ -70,7 +81,7 @@ def carry_out(work: Coroutine[Any, Any, int | None], **refusals: str) -> None:
             )
         else:
             logs.failure("erro inesperado", error)
-        raise typer.Exit(CRASH) from None
+        raise typer.Exit(Exit.REFUSED) from None
     if code:
         raise typer.Exit(code)
 

@@ -114,6 +114,8 @@ FIELDS: Mapping[str, Callable[[object], Shown]] = {
     "duration_ms": _milliseconds,
     **dict.fromkeys(("code", "status", "state", "reason", "platform"), _code),
     **dict.fromkeys(("attempt", "count", "seconds", "port"), _number),
+    **dict.fromkeys(("payloads", "contacts", "calls", "runs", "conversations"), _number),
+    **dict.fromkeys(("events", "webhooks", "accesses", "erasures"), _number),
     **dict.fromkeys(("name", "version"), _shaped(_NAME)),
 }
 """Every field that may be written, and what of its value: what does not look as it should is not shown."""

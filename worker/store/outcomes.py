@@ -60,7 +60,7 @@ class Outcomes:
         """The answer is given once: a better outcome afterwards changes the outcome only."""
         await connection.execute(
             update(self._t)
-            .where(self._t.c.call_id == call_id, self._t.c.answer.is_(None))
+            .where(self._t.c.call_id == call_id, self._t.c.answered_at.is_(None))
             .values(answer=answer, answered_success=success, answered_at=now())
         )
 
@@ -131,7 +131,7 @@ class Outcomes:
             "motivo": before.motivo,
             "protocolo": outcome.protocolo,
             "error": outcome.error,
-            "late": before.answer is not None or before.run_gone,
+            "late": before.answered or before.run_gone,
         }
         await self._outbox.put(connection, before.conversation_id, _EVENTS[outcome.state], told)
 

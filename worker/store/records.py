@@ -22,6 +22,7 @@ from worker.model import (
 from worker.personal import Personal
 from worker.ports import Cursor
 from worker.store import migrations
+from worker.store.access import enter
 from worker.store.arrivals import Arrivals
 from worker.store.database import Database
 from worker.store.handoffs import handoff_view, shown
@@ -60,9 +61,13 @@ class Records:
                 await connection.execute(c.insert().values(**born, **values))
             return await self._conversation(connection, conversation_id), new
 
-    async def conversation(self, conversation_id: str) -> ConversationView:
+    async def conversation(self, conversation_id: str, *, reader: str) -> ConversationView:
         async with self._db.read() as connection:
-            return await self._conversation(connection, conversation_id)
+            view = await self._conversation(connection, conversation_id)
+        if view.contact is not None or view.attachment_url is not None:  # a document is shown masked
+            async with self._db.write() as connection:
+                await enter(connection, self._t, reader, conversation_id)
+        return view
 
     async def _check_thread(
         self, connection: AsyncConnection, conversation_id: str, thread_id: object
@@ -198,9 +203,7 @@ class Records:
             row = (await connection.execute(query)).first()
             if row is None:
                 raise RequestRefused("nao_encontrado")
-            await connection.execute(
-                self._t.access_log.insert().values(at=now(), reader=reader, subject=handoff_id)
-            )
+            await enter(connection, self._t, reader, handoff_id)
             return handoff_view(row, row.motivo)
 
     # ------------------------------------------------------------------------------- figures and readiness

@@ -11,6 +11,7 @@ from worker.model import Run, RunRef, RunState
 from worker.store import leasing
 from worker.store.arrivals import Arrivals, new_run
 from worker.store.database import Database
+from worker.store.erasure import wipe
 from worker.store.outbox import Outbox
 from worker.store.schema import WATCHING, now
 
@@ -61,7 +62,7 @@ class Runs:
             if closed and state is RunState.ENDED:
                 calls = self._db.tables.calls
                 await self._mark_submitted(
-                    connection, calls.c.run_id == run.ref.run_id, calls.c.answer.is_not(None)
+                    connection, calls.c.run_id == run.ref.run_id, calls.c.answered_at.is_not(None)
                 )
             return closed
 
@@ -171,6 +172,8 @@ class Runs:
             .values(**ending, closed_at=now(), **leasing.GIVEN_BACK)
         )
         if ended.rowcount == 1:
+            tables = self._db.tables
+            await wipe(connection, tables, tables.calls.c.run_id == run.ref.run_id)
             await self._outbox.put(
                 connection,
                 run.conversation_id,

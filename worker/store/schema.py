@@ -109,6 +109,13 @@ class Tables:
             Column("active_at", Float, nullable=False, index=True),
             Column("discover_due", Float, nullable=False),
         )
+        told = text("document is not null or contact is not null or attachment_url is not null")
+        Index(
+            "ix_conversations_payload",
+            self.conversations.c.active_at,
+            sqlite_where=told,
+            postgresql_where=told,
+        )
         self.runs = Table(
             "runs",
             self.metadata,
@@ -132,6 +139,8 @@ class Tables:
         )
         watching = text("state = 'watching'")
         Index("ix_runs_due", self.runs.c.due, sqlite_where=watching, postgresql_where=watching)
+        over = text("closed_at is not null")
+        Index("ix_runs_closed_at", self.runs.c.closed_at, sqlite_where=over, postgresql_where=over)
         self.calls = Table(
             "calls",
             self.metadata,
@@ -164,6 +173,7 @@ class Tables:
             Column("answered_success", Boolean, nullable=False, server_default=text("false")),
             Column("attempts", Integer, nullable=False, server_default=text("0")),
             Column("maybe_sent", Boolean, nullable=False, server_default=text("false")),
+            Column("erased", Boolean, nullable=False, server_default=text("false")),
             Column("received_at", Float, nullable=False, index=True),
             Column("answered_at", Float),
             Column("finished_at", Float),
@@ -177,6 +187,8 @@ class Tables:
             sqlite_where=several,
             postgresql_where=several,
         )
+        kept = text("body is not null or answer is not null")
+        Index("ix_calls_payload", self.calls.c.finished_at, sqlite_where=kept, postgresql_where=kept)
         waiting = text("due is not null")
         Index("ix_calls_due", self.calls.c.due, sqlite_where=waiting, postgresql_where=waiting)
         Index("ix_calls_conversation", self.calls.c.conversation_id, self.calls.c.received_at)
@@ -247,6 +259,7 @@ class Tables:
         Index("ix_outbox_due", self.outbox.c.due, sqlite_where=pending, postgresql_where=pending)
         stuck = text("state = 'stuck'")
         Index("ix_outbox_stuck", self.outbox.c.created_at, sqlite_where=stuck, postgresql_where=stuck)
+        Index("ix_outbox_created_at", self.outbox.c.created_at)
         self.webhook_ids = Table(
             "webhook_ids",
             self.metadata,
@@ -260,4 +273,28 @@ class Tables:
             Column("at", Float, nullable=False, index=True),
             Column("reader", String, nullable=False),
             Column("subject", String, nullable=False),
+        )
+        self.erasures = Table(
+            "erasures",
+            self.metadata,
+            Column("erasure_id", String, primary_key=True),
+            Column("conversation_id", String),
+            Column("document_hash", String),
+            Column("requested_by", String, nullable=False),
+            Column("requested_at", Float, nullable=False),
+            Column("done_at", Float),
+            Column("report", String),
+        )
+        asked = text("done_at is null")
+        Index(
+            "ix_erasures_requested_at",
+            self.erasures.c.requested_at,
+            sqlite_where=asked,
+            postgresql_where=asked,
+        )
+        self.upkeep = Table(
+            "upkeep",
+            self.metadata,
+            Column("task", String, primary_key=True),
+            Column("due", Float, nullable=False),
         )

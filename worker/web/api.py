@@ -17,7 +17,7 @@ from starlette.staticfiles import StaticFiles
 
 from worker import __version__, metrics
 from worker.board import Board
-from worker.ports import Handoffs, Operators, Records
+from worker.ports import Erasures, Handoffs, Operators, Records
 from worker.web import actions, kpis, routes
 from worker.web.dashboard import Dashboard
 from worker.web.desk import Desk
@@ -98,6 +98,7 @@ def create_api(
     operators: Operators,
     handoffs: Handoffs,
     board: Board,
+    erasures: Erasures,
     webhooks: Doorbell | None,
     token: str | None,
     platform: str = "assistants",
@@ -126,6 +127,7 @@ def create_api(
         records=records,
         operators=operators,
         handoffs=handoffs,
+        erasures=erasures,
         webhooks=webhooks,
         platform=platform,
         wake=wake,

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query, Request
 
-from worker.ports import Handoffs, Operators, Records
+from worker.ports import Erasures, Handoffs, Operators, Records
 from worker.web.incoming import OwnId
 from worker.web.problems import refusals
 from worker.web.webhooks import Doorbell
@@ -24,6 +24,7 @@ class Desk:
     records: Records
     operators: Operators
     handoffs: Handoffs
+    erasures: Erasures
     webhooks: Doorbell | None
     platform: str
     wake: Callable[[str], None]

@@ -8,6 +8,7 @@ from starlette.convertors import StringConvertor, register_url_convertor
 from worker.errors import RequestRefused
 from worker.model import CallState, HandoffState
 from worker.web.desk import ALWAYS, FINDING, WRITING, After, AtDesk, CallId, HandoffId, Limit, in_path
+from worker.web.erasure import ErasureReport
 from worker.web.incoming import ConversationChange, ConversationId, PlatformId, RunAnnouncement
 from worker.web.problems import problem, refusals
 from worker.web.queries import cursor_text, parse_cursor, parse_since
@@ -64,9 +65,31 @@ async def put_conversation(
     summary="Ler uma conversa",
     responses=refusals(*ALWAYS, "conversa_desconhecida", "identificador_invalido"),
 )
-async def get_conversation(conversation_id: _ConversationPath, desk: AtDesk) -> Conversation:
-    """O documento vem mascarado."""
-    return Conversation.of(await desk.records.conversation(conversation_id), desk.zone)
+async def get_conversation(
+    conversation_id: _ConversationPath, desk: AtDesk, request: Request
+) -> Conversation:
+    """O documento vem mascarado; a leitura do contato e do comprovante fica registrada."""
+    view = await desk.records.conversation(conversation_id, reader=request.state.reader)
+    return Conversation.of(view, desk.zone)
+
+
+@router.delete(
+    "/v1/conversations/{conversation_id:whole}",
+    tags=["conversas"],
+    summary="Apagar os dados pessoais de uma conversa",
+    response_description="Apagados; o que ficou, e por quê",
+    responses=refusals(*ALWAYS, "origem_recusada", "conversa_desconhecida", "identificador_invalido"),
+)
+async def delete_conversation(
+    conversation_id: _ConversationPath, desk: AtDesk, request: Request
+) -> ErasureReport:
+    """A conversa passa a ser desconhecida; registrada de novo com PUT, é um novo começo.
+
+    Um pedido ainda não enviado é respondido com `conversa_desconhecida`; um em andamento termina, e o
+    conteúdo dele é apagado com o resultado.
+    """
+    erasure = await desk.erasures.erase_conversation(conversation_id, by=request.state.reader)
+    return ErasureReport.of(erasure)
 
 
 # --------------------------------------------------------------------------------------------------- runs
