@@ -25,6 +25,9 @@ answers_reused = _counter("answers_reused", "Answers told again instead of done 
 duplicate_tickets = _counter("duplicate_tickets", "Second tickets of one call: both are kept, and shown.")
 runs_closed = _counter("runs_closed", "Runs by how they ended.", "state", "reason")
 orphan_responses = _counter("orphan_responses", "Continuations that may exist beside the one watched.")
+log_redactions = _counter(
+    "log_redactions", "Personal values caught on their way to a log: 0, or a defect.", "shape"
+)
 webhooks_dropped = _counter("webhooks_dropped", "Webhooks about nothing we know.")
 runs_watched = _gauge("runs_watched", "Runs this process watches.")
 schema_drift = _gauge("schema_drift", "1 where an assistant's functions differ from ours.", "assistant")
