@@ -65,11 +65,11 @@ def _masked(document: str) -> str:
 
 _WORD = st.text("bcdfghjkqvwxyzãçéõüñ", min_size=7, max_size=12)
 _NAMES = st.lists(_WORD.map(str.capitalize), min_size=2, max_size=3).map(" ".join)
-_BARE = st.integers(10**8, 10**9 - 10**6).map(cpf) | st.text(
-    "0123456789BCDFGHJKLMNPQRSTVWXZ", min_size=12, max_size=12
-).map(cnpj)
-# A document of one digit again and again is nobody's, and the API refuses it.
-_DOCUMENTS = _BARE.filter(lambda bare: len(set(bare)) > 4).flatmap(
+# No document of one digit again and again: it is nobody's, and the API refuses it.
+_BARE = st.permutations("123456789").map(lambda digits: cpf(int("".join(digits)))) | st.permutations(
+    "0123456789BCDFGHJKLMNPQRSTVWXZ"
+).map(lambda characters: cnpj("".join(characters[:12])))
+_DOCUMENTS = _BARE.flatmap(
     lambda bare: st.sampled_from([bare, _masked(bare), bare.lower(), f" {_masked(bare)} "])
 )
 _PHONES = st.tuples(st.integers(11, 99), st.integers(10**7 * 3, 10**8 - 1)).flatmap(
