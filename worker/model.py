@@ -128,6 +128,7 @@ class Look:
 
     `expires_in_s` is judged by the platform's clock; `poll_after_s` is its hint, a floor for the next look.
     `assistant`: whose run it is, where the platform says so.
+    `thread_id`: where the platform says a run is that was announced without a thread.
     """
 
     sight: Sight
@@ -137,6 +138,7 @@ class Look:
     expires_in_s: float | None = None
     poll_after_s: float | None = None
     assistant: str | None = None
+    thread_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

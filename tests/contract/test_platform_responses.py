@@ -207,6 +207,7 @@ async def test_a_response_of_its_own_conversation_or_of_a_chain_is_ours(
     body = response("completed", function(), conversation=conversation)
     look = await look_at(platform, wire, body, RunRef("resp_1", thread_id))
     assert look.sight is Sight.REQUIRES_ACTION
+    assert look.thread_id == ("conv_1" if thread_id is None else None)  # whose that is, the ledger knows
 
 
 MCP = {"type": "mcp", "server_label": "crm", "server_url": "https://crm.example/<redacted>", "headers": None}

@@ -10,9 +10,11 @@ import pytest
 
 from tests.fakes import COMPLETED, WORKING, FakePlatform, asks, call, until
 from tests.unit.loop_harness import Harness
+from tests.unit.store_harness import OpenDesk
 from worker import loop, steps
 from worker.errors import PlatformUnavailable
 from worker.model import Answer, CallRecord, CallState, Outcome, RunRef, RunState, ThreadRule, Traits
+from worker.personal import Personal
 from worker.ports import Attempts
 from worker.store.store import Store
 
@@ -335,3 +337,25 @@ async def test_another_try_that_an_operator_wants_keeps_the_given_answer(harness
     assert (kept.state, kept.protocolo) == (CallState.DONE, PROTOCOLO)
     assert used == [0]
     assert (await harness.store.calls.get(failed.call_id)).answered_success is False
+
+
+@pytest.mark.parametrize("named", ["thread_c2", "conv_de_ninguem"])
+async def test_a_run_announced_without_a_thread_is_not_answered_for_the_conversation_of_another(
+    open_desk: OpenDesk, named: str
+) -> None:
+    """The platform says where it is: with another conversation of ours there, the bot was mistaken."""
+    desk = await open_desk(owner=True, platform="responses", thread=ThreadRule.OPTIONAL)
+    harness = Harness(desk.store)
+    harness.platform = Chain()
+    await harness.conversation("c2", client_document=Personal("11144477735"))
+    await harness.conversation("solta", thread_id=None)
+    await harness.store.records.register_run("solta", "run_1", None)
+    harness.platform.script("run_1", replace(asks(call()), thread_id=named), COMPLETED)
+    harness.platform.script("resp_1", COMPLETED)
+    await harness.worker().run_until_idle()
+    run = await harness.store.records.run("run_1")
+    foreign = named == "thread_c2"
+    assert (run.state, run.reason) == (
+        (RunState.LOST, "isolamento") if foreign else (RunState.ENDED, "continua")
+    )
+    assert len(harness.tool.performed) == (0 if foreign else 1)

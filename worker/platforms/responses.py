@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -177,7 +178,7 @@ def _look(reply: wire.Reply, ref: RunRef) -> Look:
         sight, reason = _ENDINGS[status]
         return Look(sight, status, reason=reason)
     if status == "completed":
-        return _completed(response)
+        return replace(_completed(response), thread_id=owner if ref.thread_id is None else None)
     return Look(Sight.WORKING, status, poll_after_s=wire.poll_after_s(reply.headers))
 
 
