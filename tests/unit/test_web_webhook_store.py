@@ -18,7 +18,7 @@ from tests.unit.store_harness import Desk, OpenDesk
 from tests.unit.webhook_sender import SECRET, send
 from tests.web import api_over
 from worker.clock import SystemClock
-from worker.errors import RunGone
+from worker.errors import RequestRefused, RunGone
 from worker.model import Look, RunRef, RunState, ThreadRule
 from worker.pacing import Pace, Wait
 from worker.simulator.scripts import Say
@@ -83,6 +83,13 @@ async def test_an_unknown_run_becomes_one_only_in_a_conversation_of_ours(chains:
     assert await webhooks.found("resp_1", "conv_1") is True
     run = await chains.claimed("resp_1")
     assert (run.conversation_id, run.ref) == ("c1", RunRef("resp_1", "conv_1"))
+
+
+async def test_an_unknown_run_is_not_that_of_a_conversation_without_a_thread(chains: Desk) -> None:
+    await chains.conversation("sem_thread", thread_id=None)
+    assert await chains.store.webhooks.told("wh_1", "resp_alheia") is False
+    with pytest.raises(RequestRefused):
+        await chains.store.records.run("resp_alheia")
 
 
 async def test_a_response_that_has_ended_stays_ended(chains: Desk) -> None:

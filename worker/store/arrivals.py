@@ -82,6 +82,8 @@ class Arrivals:
                 await self._watch(connection, known.conversation_id, RunRef(run_id, known.thread_id))
             return True
         thread = run_id if session else thread_id
+        if thread is None:  # compared with NULL, it would be that of every conversation without one
+            return False
         found = await connection.execute(select(c.c.conversation_id).where(c.c.thread_id == thread))
         conversation_id = found.scalar()
         if conversation_id is None or (known is not None and known.conversation_id != conversation_id):
