@@ -9,8 +9,8 @@ import contextlib
 import json
 import re
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,6 @@ class Ground:
     database: Path
     woken: list[str]
     number: int = 0
-    ids: list[str] = field(default_factory=list)
 
     # -------------------------------------------------------------------------------- what the model asks
 
@@ -112,6 +111,14 @@ class Ground:
         if any(not re.match(r"\d{4}-\d\d-\d\dT", line) for line in text.splitlines()):
             found.append("LINHA DE LOG PARTIDA")
         return found
+
+    @contextlib.contextmanager
+    def rule(self, rule: ThreadRule) -> Iterator[None]:
+        """The store takes runs as on another platform."""
+        arrivals = self.harness.store.records._arrivals
+        before, arrivals._rule = arrivals._rule, rule
+        yield
+        arrivals._rule = before
 
     # -------------------------------------------------------------------------------- what a caller sends
 
@@ -451,12 +458,8 @@ def disagreeing(rule: ThreadRule) -> Case:
     """The bot's word against the bot's word, in the order in which it can go wrong."""
 
     async def case(ground: Ground) -> str:
-        arrivals = ground.harness.store.records._arrivals
-        before, arrivals._rule = arrivals._rule, rule
-        try:
+        with ground.rule(rule):
             return ", ".join([code async for code in _refusals(ground, rule.value)])
-        finally:
-            arrivals._rule = before
 
     return case
 
@@ -472,23 +475,28 @@ async def _refusals(ground: Ground, name: str) -> AsyncIterator[str]:
     yield await ground.answered("POST", "/v1/runs", json=first | {"conversation_id": f"{name}-b"})
 
 
-def moved(platform_says: str | None, why: str) -> Case:
-    """A run that waits for an answer, and a thread that is another conversation's by then."""
+def waiting(
+    *, announced_without_a_thread: bool = False, moves_to: str | None = None, platform_says: bool = False
+) -> Case:
+    """A run of one customer that waits for an answer, in what turns out to be the thread of another."""
 
     async def case(ground: Ground) -> str:
         ground.number += 1
-        number, run_id = ground.number, f"run_{ground.number}"
-        await ground.harness.conversation(f"m{number}", client_document=Personal(OWN))
-        await ground.harness.conversation(f"o{number}", client_document=Personal(OTHERS))
-        ground.harness.platform = Alone()
-        await ground.harness.announce(run_id, f"m{number}")
-        changes = {"thread_id": platform_says and f"{platform_says}{number}"}
-        await ground.harness.store.records.put_conversation(f"m{number}", changes)
+        own, other, run_id = (f"{each}{ground.number}" for each in ("m", "o", "run_"))
+        records, ground.harness.platform = ground.harness.store.records, Alone()
+        thread = None if announced_without_a_thread else f"thread_{own}"
+        await ground.harness.conversation(own, client_document=Personal(OWN), thread_id=thread)
+        await ground.harness.conversation(other, client_document=Personal(OTHERS))
+        with ground.rule(ThreadRule.OPTIONAL if announced_without_a_thread else ThreadRule.REQUIRED):
+            await ground.harness.announce(run_id, own)
+        if moves_to:
+            await records.put_conversation(own, {"thread_id": f"{moves_to}{ground.number}"})
         asked = ToolCall("call_1", "abrir_ticket_crm", Personal(json.dumps(VALID)))
-        ground.harness.platform.script(run_id, asks(asked), COMPLETED)
+        look = replace(asks(asked), thread_id=f"thread_{other}" if platform_says else None)
+        ground.harness.platform.script(run_id, look, COMPLETED)
         ground.crm.requests.clear()
         await ground.harness.worker(tools=ground.tools).run_until_idle()
-        run = await ground.harness.store.records.run(run_id)
+        run = await records.run(run_id)
         return f"{run.state} (`{run.reason}`); {len(ground.crm.requests)} pedidos ao CRM"
 
     return case
@@ -503,7 +511,10 @@ ISOLATION: dict[str, Case] = {
     ),
     "agents: o mesmo, com sessões": disagreeing(ThreadRule.IS_THE_RUN),
     "responses: o mesmo, com conversations": disagreeing(ThreadRule.OPTIONAL),
-    "o bot muda o thread da conversa enquanto a execução espera": moved("thread_novo_", "isolamento"),
+    "o bot muda o thread da conversa enquanto a execução espera": waiting(moves_to="thread_novo_"),
+    "responses: anunciada sem thread, e a plataforma a mostra na conversation de outra conversa": waiting(
+        announced_without_a_thread=True, platform_says=True
+    ),
 }
 
 SECTIONS: dict[str, dict[str, Case]] = {

@@ -14,6 +14,7 @@ import sqlite3
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from datetime import UTC
 from string import Template
 from urllib.parse import quote
 
@@ -26,7 +27,9 @@ from rich.console import Console
 from rich.pretty import pretty_repr
 from sqlalchemy import String, literal
 
+from worker.model import ConversationView
 from worker.personal import Personal
+from worker.web.shown import Conversation
 
 SECRET = "529.982.247-25 Maria"
 
@@ -166,3 +169,11 @@ def test_two_are_equal_when_their_values_are_and_only_then() -> None:
     assert Personal("a") != Personal("b")
     assert Personal("a") != "a"
     assert len({Personal("a"), Personal("a"), Personal("b")}) == 2
+
+
+def test_what_a_caller_is_shown_is_opened_but_does_not_print_itself() -> None:
+    shown = Conversation.of(
+        ConversationView("c", None, None, None, Personal(SECRET), Personal(SECRET), None, 0.0, 0.0), UTC
+    )
+    assert (shown.contact, shown.attachment_url) == (SECRET, SECRET)
+    assert "Maria" not in repr(shown) + str(shown)

@@ -45,8 +45,8 @@ class Conversation(_Shown):
     thread_id: str | None = Field(examples=["thread_abc123"])
     assistant: str | None = Field(examples=["FINANCEIRO"])
     client_document: str | None = Field(description="Mascarado.", examples=["***.982.247-**"])
-    contact: str | None = Field(examples=["5524900000000"])
-    attachment_url: str | None = Field(examples=["https://arquivos.example/comprovante.jpg"])
+    contact: str | None = Field(repr=False, examples=["5524900000000"])
+    attachment_url: str | None = Field(repr=False, examples=["https://arquivos.example/comprovante.jpg"])
     attachment_at: datetime | None = Field(examples=[_EXAMPLE_TIME])
     created_at: datetime = Field(examples=[_EXAMPLE_TIME])
     updated_at: datetime = Field(examples=[_EXAMPLE_TIME])
@@ -199,7 +199,7 @@ class Handoff(_Shown):
 class HandoffDetail(Handoff):
     """O pedido com o motivo que o modelo escreveu; quem o leu fica registrado."""
 
-    motivo: str | None = Field(None, examples=["Verificação de comprovante"])
+    motivo: str | None = Field(None, repr=False, examples=["Verificação de comprovante"])
 
     @classmethod
     def of(cls, view: HandoffView, zone: tzinfo) -> Self:
