@@ -176,6 +176,7 @@ async def ground(folder: Path, settings: Settings) -> AsyncIterator[Ground]:
         api = create_api(
             store.records,
             operators=store.operators,
+            handoffs=store.handoffs,
             webhooks=bell,
             token=None,
             protocol_pattern=r"^\d{8,20}$",
@@ -413,6 +414,12 @@ async def replayed(ground: Ground) -> str:
     return f"{', '.join(got)}; acordou {len(ground.woken)}"
 
 
+async def unknown(ground: Ground) -> str:
+    """A conversation without a thread is not the one that a run of nobody's belongs to."""
+    await ground.api.put("/v1/conversations/sem-thread", json={})
+    return await delivered(event("resp_alheia"), webhook_id="wh_a")(ground)
+
+
 _EVENT = event("resp_1")
 WEBHOOK: dict[str, Case] = {
     "a mesma entrega três vezes": replayed,
@@ -430,7 +437,7 @@ WEBHOOK: dict[str, Case] = {
     "assinada, de um tipo que não é nosso": delivered(event("resp_1", "response.failed"), webhook_id="wh_t"),
     "assinada, com quebra de linha no id": delivered(event("resp_1\nx"), webhook_id="wh_n"),
     "assinada, com um objeto no lugar do id": delivered(event({"$ne": 1}), webhook_id="wh_o"),
-    "assinada, sobre uma execução que ninguém conhece": delivered(event("resp_alheia"), webhook_id="wh_a"),
+    "assinada, sobre uma execução que ninguém conhece": unknown,
     "assinada, `webhook-id` `'; drop table calls; --`": delivered(_EVENT, webhook_id=DROP),
 }
 

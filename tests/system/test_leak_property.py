@@ -206,7 +206,7 @@ FAULTS: dict[str, Callable[[Customer], Fault]] = {
 # ------------------------------------------------------------------------------------------------ the world
 
 
-@dataclass
+@dataclass(repr=False)
 class World:
     """The daemon in this process, and everything it writes to."""
 
