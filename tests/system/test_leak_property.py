@@ -25,12 +25,12 @@ import pytest
 from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
+from tests.unit.raw_server import Act, Exchange, RawServer, answer, reset, say
 
 from tests.system.customers import CUSTOMERS, Customer, jsonable
 from tests.system.daemon import BASIC, QUICK, free_port
 from tests.system.personal_values import SECRETS, leaks
 from tests.system.sabotaged import SETS_OFF, sabotage
-from tests.unit.raw_server import Act, Exchange, RawServer, answer, reset, say
 from worker import app, logs, metrics
 from worker.commands import calls as listings
 from worker.errors import WorkerError
