@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from tests.unit.raw_server import RawServer, reply
 
 from tests.contract import platform_harness as platforms
 from tests.fakes import COMPLETED, FakePlatform, asks
+from tests.raw_server import RawServer, reply
 from tests.unit.loop_harness import Harness
 from tests.unit.webhook_sender import PATH, SECRET, event, signed
 from worker import app, logs

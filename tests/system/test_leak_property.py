@@ -25,8 +25,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
-from tests.unit.raw_server import Act, Exchange, RawServer, answer, reset, say
 
+from tests.raw_server import Act, Exchange, RawServer, answer, reset, say
 from tests.system.customers import CUSTOMERS, Customer, jsonable
 from tests.system.daemon import BASIC, QUICK, free_port
 from tests.system.personal_values import SECRETS, leaks
