@@ -7,7 +7,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -246,12 +246,3 @@ async def crash_restart(url: str) -> None:
     await asyncio.to_thread(postmaster.wait, 30)
     await asyncio.sleep(1)
     await asyncio.to_thread(server.ensure_postgres_running)
-
-
-@contextlib.asynccontextmanager
-async def emptied_afterwards(url: str) -> AsyncIterator[str]:
-    """A database that is left as it was found."""
-    yield url
-    with psycopg.connect(url, autocommit=True) as admin:
-        admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid()")
-        admin.execute("drop schema public cascade; create schema public")
