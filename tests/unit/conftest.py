@@ -49,9 +49,14 @@ async def neighbour(desk: Desk, open_desk: OpenDesk) -> Desk:
 
 
 @pytest.fixture
-def office(make_settings: Callable[..., Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Office:
+def office(
+    make_settings: Callable[..., Settings],
+    database_file: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Office:
     monkeypatch.chdir(tmp_path)
-    return Office(make_settings, tmp_path)
+    return Office(make_settings, database_file)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import TypeVar
 
 from typer.testing import CliRunner, Result
@@ -27,9 +26,9 @@ BOT = {"BOT_WEBHOOK_URL": "http://127.0.0.1:9/bot", "BOT_WEBHOOK_SECRET": "whsec
 class Office:
     """An operator's shell beside a database that a daemon has made, and left."""
 
-    def __init__(self, make_settings: Callable[..., Settings], folder: Path) -> None:
+    def __init__(self, make_settings: Callable[..., Settings], database_url: str) -> None:
         self._make_settings = make_settings
-        self.env = {"DATABASE_URL": f"sqlite:///{folder}/worker.db", "DATA_KEYS": KEY, **BOT}
+        self.env = {"DATABASE_URL": database_url, "DATA_KEYS": KEY, **BOT}
 
     def daemon(self, work: Callable[[Desk], Awaitable[T]]) -> T:
         """Something that happens in the daemon."""

@@ -289,9 +289,9 @@ def test_a_database_that_no_daemon_made_is_not_made_by_a_command(office: Office,
 
 
 async def test_a_command_leaves_an_empty_or_older_database_as_it_is(
-    database_url: str, make_settings: MakeSettings, tmp_path: Path
+    unmade_database_url: str, make_settings: MakeSettings, tmp_path: Path
 ) -> None:
-    settings = make_settings(DATABASE_URL=database_url)
+    settings = make_settings(DATABASE_URL=unmade_database_url)
     if settings.DATABASE_URL.startswith("sqlite"):
         (tmp_path / "worker.db").touch()
     with pytest.raises(ConfigError, match="ticket-worker run"):

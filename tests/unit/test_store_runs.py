@@ -11,7 +11,7 @@ from worker.errors import RequestRefused, Withdrawn
 from worker.model import Run, RunRef, RunState
 from worker.store import leasing
 
-postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+postgresql = pytest.mark.parametrize("shared_database", ["postgresql"], indirect=True)
 """For what only row locks can get wrong."""
 
 

@@ -307,7 +307,7 @@ async def test_what_is_said_of_a_run_while_it_is_looked_at_makes_the_next_look_i
     assert slow.looks == ["run_1", "run_1"]
 
 
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("shared_database", ["postgresql"], indirect=True)
 async def test_processes_hear_of_each_other_and_not_of_themselves(chains: Desk, open_desk: OpenDesk) -> None:
     other = await open_desk("other", platform="responses", thread=ThreadRule.OPTIONAL)
     heard: dict[str, list[str]] = {"me": [], "other": []}
