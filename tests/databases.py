@@ -16,6 +16,10 @@ _END_TRANSACTIONS = text(
     "select pg_terminate_backend(pid) from pg_stat_activity "
     "where datname = current_database() and pid <> pg_backend_pid() and state <> 'idle'"
 )
+_RESTART_SEQUENCES = text(
+    "select setval(oid::regclass, 1, false) from pg_class "
+    "where relkind = 'S' and relnamespace = 'public'::regnamespace"
+)
 
 
 def migrate(connection: Connection, key: str) -> None:
@@ -77,5 +81,7 @@ class SharedDatabase:
     def _delete_rows(self, connection: Connection) -> None:
         for table in reversed(self._tables.sorted_tables):
             connection.execute(table.delete())
+        if self._postgresql:
+            connection.execute(_RESTART_SEQUENCES)
         for name, row in self._kept.items():
             connection.execute(self._tables.tables[name].insert().values(row))

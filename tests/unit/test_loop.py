@@ -212,7 +212,7 @@ async def test_at_the_deadline_a_sent_call_is_in_confirmation_and_its_protocolo_
         return Outcome(CallState.DONE, protocolo=PROTOCOLO)
 
     harness.tool.performance = slow
-    harness.platform.script("run_1", asks(call(1), expires_in_s=30.2), COMPLETED)
+    harness.platform.script("run_1", asks(call(1), expires_in_s=31.0), COMPLETED)
     await harness.announce()
     serving = asyncio.create_task(harness.worker().run_until_idle())
     await until(lambda: bool(harness.platform.submitted))
