@@ -33,6 +33,9 @@ CUSTOMERS_PER_S = 3.0
 QUIET_S = 120.0
 """How long the workers have, after the storm, to finish what is open."""
 
+_MIGRATING = asyncio.Lock()
+"""Of the cells played side by side: Alembic keeps what it migrates in a global of the process."""
+
 _SHORT_STOP_S, _LONG_STOP_S = (0.3, 2.5), (9.0, 14.0)
 """Half of the stops outlast the lease."""
 
@@ -54,7 +57,8 @@ async def play(cell: Cell, url: str, settings: Settings, folder: Path) -> Report
     """Run one cell against an empty database. Raises when a worker ends in a way nobody asked for."""
     began = time.monotonic()
     rng = random.Random(f"{SEED} {cell}")
-    await (await Store.open(settings, "assistants", owner=True)).close()  # the schema: only an owner makes it
+    async with _MIGRATING:  # only an owner makes the schema
+        await (await Store.open(settings, "assistants", owner=True)).close()
     store = await Store.open(settings, "assistants", owner=False)
     world = World(cell.mode, rng, store.records)
     async with serve(world.platform.app) as platform_url, serve(world.crm.app) as crm_url:
