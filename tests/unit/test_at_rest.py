@@ -18,7 +18,7 @@ from worker.store.rekey import Pass
 from worker.store.schema import Sealed, Tables
 from worker.store.store import Store
 
-sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+sqlite = pytest.mark.parametrize("unmade_database_url", ["sqlite"], indirect=True)
 
 SAID = Personal(f'{{"resumo": "{PERSONAL}"}}')
 NEW_KEY = Fernet.generate_key().decode()
@@ -54,6 +54,19 @@ def test_every_column_is_encrypted_or_has_been_judged_to_be_record() -> None:
 
 
 # ------------------------------------------------------------------------------------- a database to search
+
+
+@pytest.fixture
+def database_url(unmade_database_url: str) -> str:
+    """Of this test's own: what others have left in a file, or its key, is not asked here."""
+    return unmade_database_url
+
+
+@pytest.fixture
+async def desk(open_desk: OpenDesk) -> Desk:
+    opened = await open_desk(owner=True)
+    await opened.conversation()
+    return opened
 
 
 @pytest.fixture

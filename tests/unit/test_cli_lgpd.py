@@ -13,8 +13,9 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from tests.conftest import KEY
+from tests.unit.office import Office
 from tests.unit.store_harness import DOCUMENT, HANDOFF, TICKET, Desk, OpenDesk
-from tests.unit.test_cli_calls import Office, Patience
+from tests.unit.test_cli_calls import Patience
 from worker.cli import cli
 from worker.commands import lgpd as verbs
 from worker.commands.ending import Exit
@@ -28,15 +29,19 @@ CONTACT = Personal("5524999990000")
 MASKED = "529.982.247-25"
 NEW_KEY = Fernet.generate_key().decode()
 
-sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+sqlite = pytest.mark.parametrize("unmade_database_url", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
-def office(make_settings: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Office:
+def database_url(unmade_database_url: str) -> str:
+    """Of this test's own: what others have left in a file, or its key, is not asked here."""
+    return unmade_database_url
+
+
+@pytest.fixture
+def house(office: Office, monkeypatch: pytest.MonkeyPatch) -> Office:
     """A shell beside what a daemon has left: Maria's conversation with a hand-off and a call under way."""
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(verbs, "_CARRIED_OUT_WITHIN_S", 0.0)
-    made = Office(make_settings, tmp_path)
 
     async def work(desk: Desk) -> None:
         await desk.conversation("c1", contact=CONTACT)
@@ -45,8 +50,8 @@ def office(make_settings: MakeSettings, tmp_path: Path, monkeypatch: pytest.Monk
         await desk.store.runs.close(run, RunState.ENDED, "concluida", "completed")
         await desk.attempted(await desk.admit(await desk.run("run_2"), 2, TICKET))
 
-    made.daemon(work)
-    return made
+    office.daemon(work)
+    return office
 
 
 def typed(office: Office, text: str, *words: str, **env: str) -> Result:
@@ -59,16 +64,16 @@ def typed(office: Office, text: str, *words: str, **env: str) -> Result:
 
 @pytest.mark.parametrize("words", [["--conversation", "c1"], ["--document"]])
 def test_an_erasure_that_no_daemon_takes_is_accepted_and_waits_for_one(
-    office: Office, words: list[str]
+    house: Office, words: list[str]
 ) -> None:
-    accepted = typed(office, MASKED, "erase", *words)
+    accepted = typed(house, MASKED, "erase", *words)
     assert (accepted.exit_code, "nenhum daemon" in accepted.stdout) == (4, True)
 
     async def carried_out(desk: Desk) -> None:
         assert await desk.store.erasures.carry_out()
         assert await desk.rows("conversations") == []
 
-    office.daemon(carried_out)
+    house.daemon(carried_out)
 
 
 @sqlite
@@ -99,11 +104,11 @@ async def test_the_daemons_report_says_what_went_and_what_stayed_and_why(
     assert (report["erased"]["documents"], report["kept"]) == (1, [])
 
 
-def test_what_is_not_held_is_refused(office: Office) -> None:
-    unknown = office.run("erase", "--conversation", "c9")
+def test_what_is_not_held_is_refused(house: Office) -> None:
+    unknown = house.run("erase", "--conversation", "c9")
     assert (unknown.exit_code, "(conversa_desconhecida)" in unknown.stderr) == (1, True)
     for command in ("erase", "export"):
-        unknown = typed(office, "111.444.777-35\n", command, "--document")
+        unknown = typed(house, "111.444.777-35\n", command, "--document")
         assert (unknown.exit_code, "(nao_encontrado)" in unknown.stderr) == (1, True)
         assert "111" not in unknown.stderr
 
@@ -112,15 +117,15 @@ def test_what_is_not_held_is_refused(office: Office) -> None:
     "words", [["erase"], ["erase", "--conversation", "c1", "--document"], ["export"], ["export", "c1"]]
 )
 def test_a_subject_is_named_once_and_a_document_never_on_the_command_line(
-    office: Office, words: list[str]
+    house: Office, words: list[str]
 ) -> None:
-    assert office.run(*words).exit_code == 2
+    assert house.run(*words).exit_code == 2
 
 
 @pytest.mark.parametrize("text", ["", "\n", "529.982.247-24\n", "Maria\n", "9" * 5000])
 @pytest.mark.parametrize("command", ["erase", "export"])
-def test_what_is_no_document_is_a_wrong_use_and_not_repeated(office: Office, command: str, text: str) -> None:
-    wrong = typed(office, text, command, "--document")
+def test_what_is_no_document_is_a_wrong_use_and_not_repeated(house: Office, command: str, text: str) -> None:
+    wrong = typed(house, text, command, "--document")
     assert (wrong.exit_code, wrong.stdout) == (2, "")
     assert wrong.stderr == "✗ O que foi lido da entrada padrão não é um CPF ou CNPJ válido\n"
 
@@ -129,10 +134,10 @@ def test_what_is_no_document_is_a_wrong_use_and_not_repeated(office: Office, com
 
 
 def test_an_export_is_json_with_everything_readable_and_is_put_on_record(
-    office: Office, monkeypatch: pytest.MonkeyPatch
+    house: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(verbs.getpass, "getuser", lambda: "ana")
-    exported = typed(office, MASKED, "export", "--document")
+    exported = typed(house, MASKED, "export", "--document")
     assert exported.exit_code == 0
     held = json.loads(exported.stdout)
     (conversation,) = held["conversations"]
@@ -144,13 +149,13 @@ def test_an_export_is_json_with_everything_readable_and_is_put_on_record(
 
 
 def test_a_user_without_a_name_is_put_on_record_by_number(
-    office: Office, monkeypatch: pytest.MonkeyPatch
+    house: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def nameless() -> str:
         raise KeyError(4711)
 
     monkeypatch.setattr(verbs.getpass, "getuser", nameless)
-    held = json.loads(typed(office, MASKED, "export", "--document").stdout)
+    held = json.loads(typed(house, MASKED, "export", "--document").stdout)
     assert [row["reader"] for row in held["access_log"]] == [f"{os.getuid()}@cli"]
 
 
@@ -168,21 +173,21 @@ def test_at_a_terminal_a_document_is_typed_unseen(monkeypatch: pytest.MonkeyPatc
 # --------------------------------------------------------------------------------------------------- rekey
 
 
-def test_a_rekey_ends_with_the_old_key_not_needed(office: Office) -> None:
-    rekeyed = office.run("rekey", DATA_KEYS=f"{NEW_KEY},{KEY}")
+def test_a_rekey_ends_with_the_old_key_not_needed(house: Office) -> None:
+    rekeyed = house.run("rekey", DATA_KEYS=f"{NEW_KEY},{KEY}")
     assert (rekeyed.exit_code, "elas podem sair de DATA_KEYS" in rekeyed.stdout) == (0, True)
-    assert typed(office, MASKED, "export", "--document", DATA_KEYS=NEW_KEY).exit_code == 0
-    again = office.run("rekey", DATA_KEYS=NEW_KEY)
+    assert typed(house, MASKED, "export", "--document", DATA_KEYS=NEW_KEY).exit_code == 0
+    again = house.run("rekey", DATA_KEYS=NEW_KEY)
     assert (again.exit_code, "0 valores foram cifrados de novo" in again.stdout) == (0, True)
 
 
-def test_a_rekey_says_when_something_opens_with_no_key(office: Office) -> None:
+def test_a_rekey_says_when_something_opens_with_no_key(house: Office) -> None:
     async def spoil(desk: Desk) -> None:
         async with desk.store.database.write() as connection:
             await connection.exec_driver_sql("update handoffs set motivo = x'78'")
 
-    office.daemon(spoil)
-    rekeyed = office.run("rekey", DATA_KEYS=f"{NEW_KEY},{KEY}")
+    house.daemon(spoil)
+    rekeyed = house.run("rekey", DATA_KEYS=f"{NEW_KEY},{KEY}")
     assert (rekeyed.exit_code, "não abrem com nenhuma chave" in rekeyed.stdout) == (1, True)
 
 
@@ -211,10 +216,10 @@ async def test_a_rekey_that_cannot_keep_up_with_the_daemon_says_what_to_do(
     [["erase", "--conversation", "c1"], ["export", "--document"], ["rekey"], ["kpis"], ["calls", "list"]],
 )
 def test_keys_that_are_not_this_databases_write_nothing(
-    office: Office, words: list[str], tmp_path: Path
+    house: Office, words: list[str], tmp_path: Path
 ) -> None:
     before = {path.name: path.read_bytes() for path in tmp_path.glob("worker.db*")}
-    refused = typed(office, MASKED, *words, DATA_KEYS=NEW_KEY)
+    refused = typed(house, MASKED, *words, DATA_KEYS=NEW_KEY)
     assert "DATA_KEYS não abre a chave de índice" in refused.stderr
     assert refused.exit_code == 2
     assert {path.name: path.read_bytes() for path in tmp_path.glob("worker.db*")} == before
