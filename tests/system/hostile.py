@@ -21,6 +21,7 @@ from tests.fakes import COMPLETED, FakePlatform, asks
 from tests.raw_server import RawServer, reply
 from tests.unit.loop_harness import Harness
 from tests.unit.webhook_sender import PATH, SECRET, event, signed
+from tests.web import api_over
 from worker import app, logs
 from worker.catalog import Catalog
 from worker.clock import SystemClock
@@ -30,7 +31,6 @@ from worker.platforms import wire
 from worker.settings import Settings
 from worker.simulator.scripts import Ask, call
 from worker.store.store import Store
-from worker.web.api import create_api
 from worker.web.limits import WholeBody
 from worker.web.server import serve
 from worker.web.webhooks import Doorbell
@@ -173,17 +173,7 @@ async def ground(folder: Path, settings: Settings) -> AsyncIterator[Ground]:
             wake=woken.append,
             clock=SystemClock(),
         )
-        api = create_api(
-            store.records,
-            operators=store.operators,
-            handoffs=store.handoffs,
-            webhooks=bell,
-            token=None,
-            protocol_pattern=r"^\d{8,20}$",
-            wake=woken.append,
-            alive=lambda: True,
-            timezone="America/Sao_Paulo",
-        )
+        api = api_over(store, webhooks=bell, wake=woken.append)
         started: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         served = asyncio.create_task(serve(api, "127.0.0.1", 0, on_started=started.set_result))
         url = await started

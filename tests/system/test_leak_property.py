@@ -33,6 +33,7 @@ from tests.system.personal_values import SECRETS, leaks
 from tests.system.sabotaged import SETS_OFF, sabotage
 from worker import app, logs, metrics
 from worker.commands import calls as listings
+from worker.commands import handoffs
 from worker.errors import WorkerError
 from worker.logs import foreign, sinks
 from worker.personal import Personal
@@ -332,7 +333,7 @@ class World:
         out = io.StringIO()
         console = Console(file=out, width=400)
         await listings.list_calls(self.settings, console, listings.Asked(limit=200), as_json=False)
-        await listings.list_handoffs(self.settings, console, state=None, limit=200, as_json=False)
+        await handoffs.list_handoffs(self.settings, console, state=None, limit=200, as_json=False)
         newest = (await self._get("/v1/calls?limit=1")).json()["items"][0]["call_id"]
         await listings.show_call(self.settings, console, newest, as_json=True)
         with contextlib.suppress(WorkerError):  # not every call can be tried again

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any, LiteralString
 
 from worker.logs import foreign, sinks
-from worker.logs.shown import FIELDS, Hasher, Shown, context, reduced
+from worker.logs.shown import FIELDS, Hasher, Shown, as_text, context, reduced
 from worker.logs.sinks import PLACE, Format, Level
 
 __all__ = [
     "FIELDS",
+    "as_text",
     "calling_crm",
     "conversation_found",
     "event",

@@ -3,7 +3,7 @@
 from datetime import datetime, tzinfo
 from typing import NamedTuple
 
-from worker.logs.shown import FIELDS, as_text
+from worker import logs
 from worker.model import CallState
 
 
@@ -34,7 +34,7 @@ VERDICTS = {
 
 def safe(field: str, value: str | None) -> str:
     """A value as the log shows it (contract §9), so that both can be compared and neither tells too much."""
-    return as_text(FIELDS[field](value))
+    return logs.as_text(logs.FIELDS[field](value))
 
 
 def lasting(seconds: float) -> str:
