@@ -8,6 +8,7 @@ import secrets
 import socket
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,6 +21,7 @@ from worker.lease import LEASE_S
 from worker.privacy import Hasher, Vault, new_index_key
 from worker.store import migrations
 from worker.store.backup import keep_copy
+from worker.store.grouping import Groups, InPlace
 from worker.store.schema import Tables
 
 _BUSY_S = 30.0
@@ -42,8 +44,9 @@ class Database:
         self._vault = vault
         self._hasher: Hasher | None = None
         self._engine = _engine(self.url)
-        # SQLite has one writer: queue here, in order, rather than spin on SQLITE_BUSY.
-        self._gate = asyncio.Lock() if self.sqlite else contextlib.nullcontext()
+        # SQLite has one writer: take turns here rather than spin on SQLITE_BUSY.
+        self._writer = _sqlite_writer(self.url) if self.sqlite else self._engine
+        self._groups = Groups(self._writer) if self.sqlite else None
         # Wait here, in order and without a limit, not in the pool, which gives up after 30 s: a burst of
         # calls is no failure of the database.
         self._room = asyncio.Semaphore(_CONNECTIONS - 1)
@@ -81,6 +84,7 @@ class Database:
     async def close(self) -> None:
         """Close the connections and give the lock back."""
         try:
+            await self._writer.dispose()
             await self._engine.dispose()
         finally:
             if self._lock is not None:
@@ -100,9 +104,12 @@ class Database:
 
         `urgent` (heartbeats) does not queue for a connection: one is kept free for it.
         """
-        room = contextlib.nullcontext() if urgent else self._room
         with _driver_errors():
-            async with room, self._gate, self._engine.begin() as connection:
+            if self._groups is not None:
+                async with self._groups.write() as connection:
+                    yield connection
+                return
+            async with contextlib.nullcontext() if urgent else self._room, self._engine.begin() as connection:
                 yield connection
 
     async def notify(self, connection: AsyncConnection, run_id: str) -> None:
@@ -206,6 +213,16 @@ def _engine(url: URL) -> AsyncEngine:
     return engine
 
 
+def _sqlite_writer(url: URL) -> AsyncEngine:
+    async def connect() -> InPlace:
+        return await InPlace(partial(sqlite3.connect, url.database, _BUSY_S, check_same_thread=False), 64)
+
+    engine = create_async_engine(url, hide_parameters=True, async_creator=connect, pool_size=1, max_overflow=0)
+    event.listen(engine.sync_engine, "connect", _on_sqlite_connect)
+    event.listen(engine.sync_engine, "begin", _on_sqlite_begin)
+    return engine
+
+
 def _on_postgres_connect(connection: Any, _record: object) -> None:
     # A machine that freezes or drops off the network in a transaction keeps its locks, and nobody could take
     # its runs over. Not by `options=`: poolers refuse it.
@@ -233,7 +250,7 @@ def _on_sqlite_begin(connection: Any) -> None:
 def _driver_errors() -> Iterator[None]:
     try:
         yield
-    except (SQLAlchemyError, OSError) as error:
+    except (SQLAlchemyError, sqlite3.Error, OSError) as error:
         raise StoreError(_names(error)) from None
 
 

@@ -1,0 +1,108 @@
+"""SQLite's writer: one commit for all transactions that wait, each of them undone alone when it fails.
+
+A commit is a sync of the disk, and a statement a trip to another thread, which costs ten times what the
+statement does. So transactions take turns on one connection, run where they are asked for, and share the
+commit, which waits in a thread for the disk. Whoever wrote goes on only when that has happened.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import aiosqlite
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from worker.errors import StoreError
+
+
+class InPlace(aiosqlite.Connection):
+    """A connection whose statements run in the caller's thread; what waits for a lock or the disk does not."""
+
+    async def _execute(self, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        if self._waits(function, arguments):
+            return await super()._execute(function, *arguments, **named)
+        return function(*arguments, **named)
+
+    def _waits(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> bool:
+        if function.__name__ == "execute":
+            return bool(arguments[0].startswith(("BEGIN", "COMMIT", "PRAGMA")))
+        return getattr(function, "__self__", None) is self._connection and function.__name__ != "cursor"
+
+
+class _Group:
+    """Transactions that are committed together."""
+
+    def __init__(self, engine: AsyncEngine, commit: Callable[["_Group"], Any]) -> None:
+        self._engine = engine
+        self._closing = contextlib.AsyncExitStack()
+        self._driver: aiosqlite.Connection | None = None
+        # Tasks of their own: who began a group may be cancelled, and the others go on.
+        self.begun = asyncio.create_task(self._begin())
+        self.committed = asyncio.create_task(commit(self))
+
+    async def _begin(self) -> AsyncConnection:
+        connection = await self._closing.enter_async_context(self._engine.connect())
+        await connection.begin()
+        self._driver = (await connection.get_raw_connection()).driver_connection
+        return connection
+
+    @contextlib.asynccontextmanager
+    async def part(self) -> AsyncIterator[AsyncConnection]:
+        """One transaction of the group."""
+        connection = await asyncio.shield(self.begun)
+        self._check()
+        await self._say("SAVEPOINT part")
+        try:
+            yield connection
+        except BaseException:
+            if self._intact:
+                await self._say("ROLLBACK TO part")
+                await self._say("RELEASE part")
+            raise
+        await self._say("RELEASE part")
+
+    async def commit(self) -> None:
+        """Commit what there is; nothing where the group could not begin, which its parts were told."""
+        async with self._closing:
+            await asyncio.wait({self.begun})
+            if self.begun.exception() is None:
+                self._check()
+                await self._say("COMMIT")
+
+    def _check(self) -> None:
+        """SQLite rolls all of it back by itself when, say, the disk is full: then no part of it is left."""
+        if not self._intact:
+            raise StoreError("the transaction was rolled back")
+
+    @property
+    def _intact(self) -> bool:
+        return self._driver is not None and self._driver.in_transaction
+
+    async def _say(self, statement: str) -> None:
+        if self._driver is not None:
+            await self._driver.execute(statement)
+
+
+class Groups:
+    """Gives each transaction its turn. `engine` has one connection, which is `InPlace`."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._turn = asyncio.Lock()
+        self._group: _Group | None = None
+
+    @contextlib.asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """One transaction, durable when the block has ended."""
+        async with self._turn:
+            group = self._group = self._group or _Group(self._engine, self._commit)
+            async with group.part() as connection:
+                yield connection
+        await asyncio.shield(group.committed)
+
+    async def _commit(self, group: _Group) -> None:
+        """In turn, and so behind all that waited when the group began: they become part of it."""
+        async with self._turn:
+            self._group = None
+            await group.commit()
