@@ -134,10 +134,12 @@ class Platform:
             arguments = {"resumo": resumo, "setor": "FINANCEIRO", "motivo": "INFORMAR PAGAMENTO"}
             function = {"name": "abrir_ticket_crm", "arguments": json.dumps(arguments)}
             call = {"id": f"call_{slot}_{turn}", "type": "function", "function": function}
-            action = json.dumps({"type": "submit_tool_outputs", "submit_tool_outputs": {"tool_calls": [call]}})
+            action = json.dumps(
+                {"type": "submit_tool_outputs", "submit_tool_outputs": {"tool_calls": [call]}}
+            )
         before, after = self._shape
         own = f'"id":"{run_id(slot, turn)}","thread_id":"{thread_id(slot)}","status":"{status}"'
-        return f"{before}{own},{self._expires()},\"required_action\":{action},{after}".encode()
+        return f'{before}{own},{self._expires()},"required_action":{action},{after}'.encode()
 
     def _expires(self) -> str:
         created = int(time.time()) - 5

@@ -33,7 +33,9 @@ class _Connection(asyncio.Protocol):
             self._answer(method, path.partition("?")[0], body, self._send)
 
     def _send(self, status: int, body: bytes) -> None:
-        head = f"HTTP/1.1 {status} OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        head = (
+            f"HTTP/1.1 {status} OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        )
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(head.encode() + body)
 

@@ -20,7 +20,9 @@ class Sockets:
         content = b"" if body is None else json.dumps(body, ensure_ascii=False).encode()
         stream = self._idle.pop() if self._idle else await asyncio.open_connection("127.0.0.1", self._port)
         reader, writer = stream
-        head = f"{method} {path} HTTP/1.1\r\nhost: 127.0.0.1:{self._port}\r\ncontent-length: {len(content)}\r\n"
+        head = (
+            f"{method} {path} HTTP/1.1\r\nhost: 127.0.0.1:{self._port}\r\ncontent-length: {len(content)}\r\n"
+        )
         writer.write(f"{head}content-type: application/json\r\n\r\n".encode() + content)
         answered = await reader.readuntil(b"\r\n\r\n")
         lower = answered.lower()

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Awaitable, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import httpx2
 
@@ -54,9 +55,7 @@ class ResponsesPlatform:
         self._connection = wire.Connection(
             api_key=api_key, base_url=base_url, api_version=api_version, passing=_LOCKED, timeout_s=timeout_s
         )
-        client = self._connection.client
-        self._responses = client.responses.with_raw_response
-        self._items = client.conversations.items.with_raw_response
+        self._items = self._connection.client.conversations.items.with_raw_response
 
     async def probe(self) -> Sequence[str]:
         """Ask for the models, which proves key and base URL and makes nothing; warnings in Portuguese."""
@@ -99,7 +98,7 @@ class ResponsesPlatform:
     async def _retrieve(self, ref: RunRef) -> wire.Reply:
         if not wire.addressable(ref.run_id):
             raise RunGone
-        return await self._connection.ask(self._responses.retrieve(ref.run_id))
+        return await self._connection.look(f"/responses/{quote(ref.run_id, safe='')}")
 
     async def _taken(self, ref: RunRef, conversation_id: str | None, answers: Sequence[Answer]) -> bool:
         """Whether the platform has these answers; on a chain nobody can know."""

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
+import aiosqlite
 from sqlalchemy import URL, event, make_url, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -26,6 +27,7 @@ from worker.store.schema import Tables
 
 _BUSY_S = 30.0
 _CONNECTIONS = 16
+_FETCHED = 64  # what aiosqlite.connect would say
 _CHANNEL = "ticket_worker"
 _LISTEN_AGAIN_S = 5.0
 _MIGRATION_LOCK = 0x7469636B6574  # "ticket"; any number that nobody else uses
@@ -214,10 +216,13 @@ def _engine(url: URL) -> AsyncEngine:
 
 
 def _sqlite_writer(url: URL) -> AsyncEngine:
-    async def connect() -> InPlace:
-        return await InPlace(partial(sqlite3.connect, url.database, _BUSY_S, check_same_thread=False), 64)
+    async def connect() -> aiosqlite.Connection:
+        file = InPlace(partial(sqlite3.connect, url.database, _BUSY_S, check_same_thread=False), _FETCHED)
+        return await file
 
-    engine = create_async_engine(url, hide_parameters=True, async_creator=connect, pool_size=1, max_overflow=0)
+    engine = create_async_engine(
+        url, hide_parameters=True, async_creator=connect, pool_size=1, max_overflow=0
+    )
     event.listen(engine.sync_engine, "connect", _on_sqlite_connect)
     event.listen(engine.sync_engine, "begin", _on_sqlite_begin)
     return engine

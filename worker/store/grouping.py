@@ -19,10 +19,10 @@ from worker.errors import StoreError
 class InPlace(aiosqlite.Connection):
     """A connection whose statements run in the caller's thread; what waits for a lock or the disk does not."""
 
-    async def _execute(self, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-        if self._waits(function, arguments):
-            return await super()._execute(function, *arguments, **named)
-        return function(*arguments, **named)
+    async def _execute(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if self._waits(fn, args):
+            return await super()._execute(fn, *args, **kwargs)  # type: ignore[no-untyped-call]  # aiosqlite's
+        return fn(*args, **kwargs)
 
     def _waits(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> bool:
         if function.__name__ == "execute":
