@@ -6,7 +6,7 @@ this worker does (docs/decisions.md).
 
 from collections.abc import Mapping
 from typing import NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 from urllib.request import getproxies
 
 import aiohttp
@@ -36,23 +36,21 @@ class Reader:
         self._client = client
         self._api_key = api_key
         self._base = str(client.base_url).rstrip("/")
-        self._query = {name: str(said) for name, said in client.default_query.items()}
-        self._session: aiohttp.ClientSession | None = None
-
-    def goes_straight(self) -> bool:
-        """Not behind a proxy, with credentials in the URL, or without a key: there the SDK knows what to do."""
+        query = urlencode(client.default_query)
+        self._query = f"?{query}" if query else ""
         url, proxies = urlsplit(self._base), getproxies()
         proxied = proxies.get(url.scheme) or proxies.get("all")
-        return bool(self._api_key) and not proxied and url.username is None
+        self.goes_straight = bool(api_key) and not proxied and url.username is None
+        """Not behind a proxy, with credentials in the URL, or without a key: the SDK knows those ways."""
+        self._session: aiohttp.ClientSession | None = None
 
     async def get(self, path: str) -> Read:
         """The answer to one GET; `path` is quoted. Raises what aiohttp raises; the caller limits the time."""
         session = self._session = self._session or self._open()
-        url = URL(self._base + path, encoded=True)
-        headers = {"Authorization": f"Bearer {await self._key()}"}
-        async with session.get(
-            url.update_query(self._query), headers=headers, allow_redirects=False
-        ) as answer:
+        url = URL(self._base + path + self._query, encoded=True)
+        key = self._api_key if isinstance(self._api_key, str) else await self._api_key()
+        headers = {"Authorization": f"Bearer {key}"}
+        async with session.get(url, headers=headers, allow_redirects=False) as answer:
             content = await answer.read()
             if 200 <= answer.status < 300:
                 return Read(answer.status, answer.headers, content)
@@ -63,9 +61,6 @@ class Reader:
         """Close the connections."""
         if self._session is not None:
             await self._session.close()
-
-    async def _key(self) -> str:
-        return self._api_key if isinstance(self._api_key, str) else await self._api_key()
 
     def _open(self) -> aiohttp.ClientSession:
         told = self._client.default_headers

@@ -1,7 +1,7 @@
 """What the adapters have in common: one connection, answers read as plain JSON, and what becomes of the rest.
 
-The official SDK on aiohttp, its quickest transport; looks go straight on aiohttp (`reading`). Answers are read
-as plain JSON: the SDK's models would only add time, and do not check what they build.
+The official SDK on aiohttp, its quickest transport; looks go straight on aiohttp (`reading`). Answers are
+read as plain JSON: the SDK's models would only add time, and do not check what they build.
 """
 
 import asyncio
@@ -77,7 +77,7 @@ class Connection:
 
     async def look(self, path: str) -> Reply:
         """One read of a run, as `ask` would do it, at a fifth of the cost. Raises only `PlatformError`s."""
-        if not self._reader.goes_straight():
+        if not self._reader.goes_straight:
             return await self.ask(self.client.get(path, cast_to=httpx2.Response))
         try:
             async with asyncio.timeout(self._timeout_s):

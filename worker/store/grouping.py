@@ -17,7 +17,7 @@ from worker.errors import StoreError
 
 
 class InPlace(aiosqlite.Connection):
-    """A connection whose statements run in the caller's thread; what waits for a lock or the disk does not."""
+    """Statements run in the caller's thread; only what waits for a lock or the disk has one of its own."""
 
     async def _execute(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         if self._waits(fn, args):
