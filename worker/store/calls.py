@@ -45,7 +45,7 @@ class Calls(Recovery):
 
     async def get(self, call_id: str) -> CallRecord:
         """Raises `StoreError` when there is no such call: whoever asks holds an id from the ledger."""
-        async with self._db.read() as connection:
+        async with self._db.read(brief=True) as connection:
             return await get(connection, self._db.tables, call_id)
 
     async def begin_attempt(

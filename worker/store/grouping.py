@@ -26,8 +26,8 @@ class InPlace(aiosqlite.Connection):
 
     def _waits(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> bool:
         if function.__name__ == "execute":
-            return bool(arguments[0].startswith(("BEGIN", "COMMIT", "PRAGMA")))
-        return getattr(function, "__self__", None) is self._connection and function.__name__ != "cursor"
+            return bool(arguments[0].startswith(("BEGIN IMMEDIATE", "COMMIT", "PRAGMA")))
+        return function == self._conn.close
 
 
 class _Group:

@@ -61,7 +61,7 @@ class Records:
             return await self._conversation(connection, conversation_id), new
 
     async def conversation(self, conversation_id: str) -> ConversationView:
-        async with self._db.read() as connection:
+        async with self._db.read(brief=True) as connection:
             return await self._conversation(connection, conversation_id)
 
     async def _check_thread(
@@ -115,7 +115,7 @@ class Records:
 
     async def run(self, run_id: str) -> RunView:
         r, c = self._t.runs, self._t.calls
-        async with self._db.read() as connection:
+        async with self._db.read(brief=True) as connection:
             row = (await connection.execute(select(r).where(r.c.run_id == run_id))).first()
             if row is None:
                 raise RequestRefused("nao_encontrado")
@@ -158,7 +158,7 @@ class Records:
 
     async def call(self, call_id: str) -> CallView:
         c = self._t.calls
-        async with self._db.read() as connection:
+        async with self._db.read(brief=True) as connection:
             found = await self._call_views(connection, select(c).where(c.c.call_id == call_id))
         if not found:
             raise RequestRefused("nao_encontrado")

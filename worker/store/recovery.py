@@ -81,13 +81,13 @@ class Recovery:
         key = select(this.c.idempotency_key).where(this.c.call_id == call_id).scalar_subquery()
         of_ticket = a.c.call_id.in_(select(t.c.call_id).where(t.c.idempotency_key == key))
         query = select(func.min(a.c.begun_at), func.max(a.c.send_deadline) - now()).where(of_ticket)
-        async with self._db.read() as connection:
+        async with self._db.read(brief=True) as connection:
             first_at, settles_in_s = (await connection.execute(query)).one()
         return Sent(first_at, max(0.0, settles_in_s))
 
     async def held_by_another(self, call: CallRecord, protocolo: str) -> bool:
         """Whether a protocolo is another ticket's: not of a call that tried or waited for this one."""
-        async with self._db.read() as connection:
+        async with self._db.read(brief=True) as connection:
             return await held_by_another(connection, self._t, call, protocolo)
 
     async def first_try(self, call: CallRecord) -> CallRecord:
