@@ -1,4 +1,4 @@
-"""What one would write by hand: a task a run on the SDK's own `poll` helper. Nothing is kept, nothing is safe.
+"""What one would write by hand: a task a run on the SDK's own `poll` helper, without any durability.
 
 `python -m bench.helper TRANSPORT PLATFORM_PORT CRM_PORT SLOTS`
 """

@@ -73,9 +73,9 @@ class Child:
 
 @contextlib.asynccontextmanager
 async def child(
-    folder: Path, *arguments: str, contender: bool = False, settings: dict[str, str] | None = None
+    folder: Path, *arguments: str, settings: dict[str, str] | None = None
 ) -> AsyncIterator[Child]:
-    """`python ARGUMENTS` in `folder`, pinned; ended with the block. Of our environment it gets the least."""
+    """`python ARGUMENTS` in `folder`, ended with the block. Of our environment it gets the least."""
     kept = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     said = folder / f"stderr-{time.monotonic_ns()}.txt"
     with said.open("wb") as errors:
@@ -89,7 +89,6 @@ async def child(
             stderr=errors,
         )
     try:
-        pin(process.pid, contender=contender)
         yield Child(process, said)
     finally:
         await _end(process)

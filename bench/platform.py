@@ -155,7 +155,7 @@ def _shape() -> tuple[str, str]:
     """What all runs have in common: instructions and tools of a usual size (some 6 kB)."""
     names = ("abrir_ticket_crm", "transferir_para_humano")
     schemas = [json.loads((_SCHEMAS / f"{name}.json").read_text(encoding="utf-8")) for name in names]
-    rest = {
+    rest: dict[str, Any] = {
         "assistant_id": "asst_bench",
         "completed_at": None,
         "cancelled_at": None,

