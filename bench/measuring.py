@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from bench.machine import Child, Gauge, pin
-from bench.world import Scene, World
+from bench.world import World
 
 _LONGEST_WARM_S = 90.0
 
@@ -43,12 +43,12 @@ class Row:
 
 
 async def steady(
-    world: World, scene: Scene, children: Sequence[Child], *, warm_s: float, window_s: float, **names: Any
+    world: World, children: Sequence[Child], *, warm_s: float, warm_runs: int, window_s: float, **names: Any
 ) -> Row:
-    """Once every slot has had a run on average (at least `warm_s`), what happens in `window_s`."""
-    for one in children if len(children) == 1 else ():
-        pin(one.pid, contender=True)
-    await _warm(world, scene, warm_s)
+    """What happens in `window_s`, after at least `warm_s` and so many runs."""
+    if len(children) == 1:
+        pin(children[0].pid, contender=True)
+    await _warm(world, warm_s, warm_runs)
     gauges = Gauge([one.pid for one in children]), world.platform_load, world.crm_load
     await world.mark()
     began, before = time.monotonic(), [gauge.cpu_s() for gauge in gauges]
@@ -57,13 +57,13 @@ async def steady(
     used = [gauge.cpu_s() - start for gauge, start in zip(gauges, before, strict=True)]
     for one in children:
         one.check()
-    held = {"rss_mb": gauges[0].rss_mb(), "slots": scene.slots, "processes": len(children)}
+    held = {"rss_mb": gauges[0].rss_mb(), "processes": len(children)}
     return _row(seen, used, time.monotonic() - began, **held, **names)
 
 
-async def _warm(world: World, scene: Scene, warm_s: float) -> None:
+async def _warm(world: World, warm_s: float, runs: int) -> None:
     began, ended = time.monotonic(), 0
-    while (gone := time.monotonic() - began) < warm_s or (ended < scene.slots and gone < _LONGEST_WARM_S):
+    while (gone := time.monotonic() - began) < warm_s or (ended < runs and gone < _LONGEST_WARM_S):
         await asyncio.sleep(min(1.0, warm_s))
         ended += (await world.mark())["ended"]
 

@@ -119,9 +119,8 @@ class Bench:
 
     def _contenders(self) -> dict[str, Contender]:
         made: list[Contender] = [partial(helper, transport=name.split()[1]) for name in SDK]
-        return dict(
-            zip((*SDK, FLOOR, *WORKER), (*made, floor, self._on_sqlite, self._on_postgres), strict=True)
-        )
+        made += [floor, self._on_sqlite, self._on_postgres]
+        return dict(zip((*SDK, FLOOR, *WORKER), made, strict=True))
 
     def _on_sqlite(
         self, world: World, scene: Scene, settings: dict[str, str] | None = None
@@ -136,20 +135,18 @@ class Bench:
     async def _measure(self, measure: str, name: str, contender: Contender, scene: Scene) -> Row:
         await self._world.play(scene)
         async with contender(self._world, scene) as children:
-            row = await self._steady(scene, children, measure=measure, contender=name)
+            row = await steady(
+                self._world,
+                children,
+                warm_s=self._plan.warm_s,
+                warm_runs=0 if measure == "watched" else scene.slots,
+                window_s=self._plan.window_s,
+                measure=measure,
+                contender=name,
+                slots=scene.slots,
+            )
         self._say(row)
         return row
-
-    async def _steady(self, scene: Scene, children: Sequence[Child], **names: str) -> Row:
-        idle = names["measure"] == "watched"
-        return await steady(
-            self._world,
-            Scene(0) if idle else scene,
-            children,
-            warm_s=self._plan.warm_s,
-            window_s=self._plan.window_s,
-            **names,
-        )
 
     async def _soak(self) -> list[Row]:
         """One worker's figures, a while at a time: both cost and memory stay where they are."""
@@ -158,11 +155,17 @@ class Bench:
         rows: list[Row] = []
         async with self._on_sqlite(self._world, scene) as children:
             while sum(row.runs for row in rows) < self._plan.soak:
-                window_s = self._plan.window_s
-                names = {"measure": "soak", "contender": "worker sqlite"}
-                rows.append(
-                    await steady(self._world, Scene(0), children, warm_s=0, window_s=window_s, **names)
+                row = steady(
+                    self._world,
+                    children,
+                    warm_s=0,
+                    warm_runs=0,
+                    window_s=self._plan.window_s,
+                    measure="soak",
+                    contender=WORKER[0],
+                    slots=scene.slots,
                 )
+                rows.append(await row)
                 self._say(rows[-1])
         return rows
 

