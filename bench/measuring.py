@@ -9,7 +9,8 @@ from typing import Any
 from bench.machine import Child, Gauge, pin
 from bench.world import World
 
-_LONGEST_WARM_S = 90.0
+_PATIENCE = 6
+"""A contender that is overrun has not finished a run of each slot after so many times `warm_s`, either."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ async def steady(
 
 async def _warm(world: World, warm_s: float, runs: int) -> None:
     began, ended = time.monotonic(), 0
-    while (gone := time.monotonic() - began) < warm_s or (ended < runs and gone < _LONGEST_WARM_S):
+    while (gone := time.monotonic() - began) < warm_s or (ended < runs and gone < _PATIENCE * warm_s):
         await asyncio.sleep(min(1.0, warm_s))
         ended += (await world.mark())["ended"]
 

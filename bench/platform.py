@@ -101,7 +101,7 @@ class Platform:
     def _born(self, slot: int, turn: int, now: float) -> _Run:
         if slot in self._runs:
             return self._runs[slot]
-        draw = random.Random(f"{slot} {turn}")
+        draw = random.Random(f"{slot} {turn}")  # noqa: S311  # the same times for every contender
         thinks, works = (
             draw.lognormvariate(math.log(each["median_s"]), each["sigma"]) if each["median_s"] else 0.0
             for each in (self._scene["thinks"], self._scene["works"])

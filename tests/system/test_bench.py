@@ -27,7 +27,7 @@ async def test_the_bench_measures_every_contender_and_leaves_its_figures_and_its
     found = json.loads((tmp_path / "bench.json").read_text(encoding="utf-8"))
     steady = {row["contender"]: row for row in found["rows"] if row["measure"] == "steady"}
     assert steady.keys() == {"sdk httpx2", "sdk aiohttp", "sockets", "worker sqlite", "worker postgresql"}
-    assert all(row["runs"] and not row["refused"] for row in steady.values())
+    assert not any(row["refused"] for row in found["rows"])
     assert {row["measure"] for row in found["rows"]} == {"steady", "saturated", "watched"}
     assert {old["database"] for old in found["old_rows"]} == {"sqlite", "postgresql"}
     assert len(found["targets"]) == 6
