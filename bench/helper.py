@@ -4,12 +4,13 @@
 """
 
 import asyncio
+import contextlib
 import json
 import sys
 import warnings
 
 import httpx
-from openai import AsyncOpenAI, DefaultAioHttpClient
+from openai import AsyncOpenAI, DefaultAioHttpClient, OpenAIError
 from openai.types.beta.threads.run import Run
 from openai.types.beta.threads.run_submit_tool_outputs_params import ToolOutput
 
@@ -29,8 +30,10 @@ class Helper:
         """One run after the other, for ever."""
         turn = 0
         while True:
-            await self._one(slot, thread_id(slot), run_id(slot, turn))
-            turn += 1
+            # A core that is overrun lets connections time out; somebody would catch that, and go on.
+            with contextlib.suppress(OpenAIError, httpx.HTTPError):
+                await self._one(slot, thread_id(slot), run_id(slot, turn))
+                turn += 1
 
     async def _one(self, slot: int, thread: str, run: str) -> None:
         seen = await self._runs.poll(run, thread_id=thread)
