@@ -139,6 +139,23 @@ async def test_where_sqlite_undid_the_whole_group_nobody_of_it_is_told_that_it_w
     assert await _names(desk) == {"next"}
 
 
+async def test_a_store_closed_right_after_a_write_that_failed_leaves_no_connection_open(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[InPlace] = []
+    close = InPlace.close
+
+    async def note(self: InPlace) -> None:
+        closed.append(self)
+        await close(self)
+
+    monkeypatch.setattr(InPlace, "close", note)
+    with pytest.raises(ZeroDivisionError):
+        await _write(store, "w", then=ZeroDivisionError())
+    await store.close()
+    assert closed
+
+
 async def test_while_another_process_holds_the_file_the_loop_goes_on(desk: Desk, tmp_path: Path) -> None:
     other = sqlite3.connect(tmp_path / "worker.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")

@@ -86,6 +86,8 @@ class Database:
     async def close(self) -> None:
         """Close the connections and give the lock back."""
         try:
+            if self._groups is not None:
+                await self._groups.finished()
             await self._in_place.dispose()
             await self._engine.dispose()
         finally:

@@ -101,8 +101,15 @@ class Groups:
                 yield connection
         await asyncio.shield(group.committed)
 
+    async def finished(self) -> None:
+        """Wait for the group under way: whoever closes the engine would leave its connection open."""
+        if self._group is not None:
+            await asyncio.wait({self._group.committed})
+
     async def _commit(self, group: _Group) -> None:
         """In turn, and so behind all that waited when the group began: they become part of it."""
         async with self._turn:
-            self._group = None
-            await group.commit()
+            try:
+                await group.commit()
+            finally:
+                self._group = None
