@@ -151,8 +151,10 @@ class Database:
         """
         if not self.sqlite:
             digests = (self.hasher.digest("lock", subject) for subject in subjects if subject is not None)
-            for number in sorted({int(digest[:15], 16) for digest in digests}):
-                await connection.execute(text("select pg_advisory_xact_lock(:number)"), {"number": number})
+            numbers = sorted({int(digest[:15], 16) for digest in digests})
+            locks = {f"n{place}": number for place, number in enumerate(numbers)}
+            taken = ", ".join(f"pg_advisory_xact_lock(:{name})" for name in locks)
+            await connection.execute(text(f"select {taken}"), locks)
 
     # ------------------------------------------------------------------------------------------- opening
 
