@@ -167,6 +167,8 @@ class Records:
     async def _call_views(self, connection: AsyncConnection, query: Select[Any]) -> list[CallView]:
         a = self._t.attempts
         rows = (await connection.execute(query)).all()
+        if not rows:
+            return []
         ids = [row.call_id for row in rows]
         attempts: dict[str, list[AttemptView]] = {call_id: [] for call_id in ids}
         for row in await connection.execute(
