@@ -30,13 +30,7 @@ class Runs:
     async def claim(self, owner: str, limit: int, lease_s: float) -> Sequence[Run]:
         """Take due runs that nobody holds, earliest due first; each claim raises the run's epoch."""
         t = self._t
-        due = (
-            select(t.c.run_id)
-            .where(t.c.state == WATCHING, t.c.platform == self._platform, t.c.due <= now())
-            .where(leasing.unheld(t))
-            .order_by(t.c.due)
-            .limit(limit)
-        )
+        due = _due(self._tables, self._platform).limit(limit)
         held = leasing.held_by(owner, lease_s) | {"lease_epoch": t.c.lease_epoch + 1}
         rows = await leasing.take(self._db, t.c.run_id, due, held, self._run_columns())
         return [_run(row) for row in sorted(rows, key=lambda row: row.due)]
@@ -198,6 +192,13 @@ def _still_ours(tables: Tables) -> list[ColumnElement[bool]]:
     t = tables.runs
     mine = [t.c.run_id == bindparam("run"), t.c.lease_epoch == bindparam("epoch")]
     return [*mine, t.c.state == RunState.WATCHING]
+
+
+@built_once
+def _due(tables: Tables, platform: str) -> Select[Any]:
+    t = tables.runs
+    watched = select(t.c.run_id).where(t.c.state == WATCHING, t.c.platform == platform, t.c.due <= now())
+    return watched.where(leasing.unheld(t)).order_by(t.c.due)
 
 
 @built_once
