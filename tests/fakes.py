@@ -5,6 +5,7 @@ import json
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
+from worker.errors import PlatformUnavailable
 from worker.model import (
     Answer,
     CallRecord,
@@ -54,6 +55,8 @@ class FakePlatform:
         self.submit_faults: deque[tuple[Exception, bool]] = deque()
         self.newest: dict[str, RunRef] = {}
         self.looks: list[str] = []
+        self.named: list[tuple[str, str]] | None = []
+        self.listings = 0
 
     def script(self, run_id: str, *looks: Look | Exception) -> None:
         self.scripts[run_id] = deque(looks)
@@ -80,6 +83,12 @@ class FakePlatform:
 
     async def discover(self, thread_id: str) -> RunRef | None:
         return self.newest.get(thread_id)
+
+    async def listed(self) -> Sequence[tuple[str, str]]:
+        self.listings += 1
+        if self.named is None:
+            raise PlatformUnavailable
+        return self.named
 
     async def aclose(self) -> None:
         pass

@@ -5,7 +5,9 @@ import contextlib
 import gc
 import signal
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from worker import __version__, gauges, logs, metrics, schema_sync, service
 from worker.catalog import Catalog
@@ -25,6 +27,7 @@ from worker.tools.crm import Crm, CrmSettings
 from worker.tools.forward import Forward, ForwardSettings
 from worker.tools.lookup import Lookup, LookupSettings
 from worker.tools.transferir_para_humano import TransferirParaHumano
+from worker.upkeep import Upkeep
 from worker.web.api import create_api
 from worker.web.server import serve
 from worker.web.webhooks import Doorbell
@@ -62,11 +65,14 @@ async def _work_and_serve(
     gc.freeze()  # what was built stays: to look through it again and again was 6 % of the CPU
     with _signals(worker):
         async with asyncio.TaskGroup() as tasks:
+            zone = ZoneInfo(settings.TIMEZONE)
+            upkeep = Upkeep(store.erasures, store.retention, zone, clock, lambda: datetime.now(UTC))
             sides = [
                 store.database.listen(worker.wake),
                 _compare_schemas(settings, clock),
                 gauges.keep_refreshed(store.records, clock),
                 service.keep_watchdog(worker.alive, clock),
+                upkeep.run(),
             ]
             if settings.HTTP_PORT:
                 sides.append(_serve(settings, store, worker))
@@ -89,6 +95,8 @@ async def _serve(settings: Settings, store: Store, worker: Worker) -> None:
         store.records,
         operators=store.operators,
         handoffs=store.handoffs,
+        board=store.board,
+        erasures=store.erasures,
         webhooks=webhooks,
         token=settings.API_TOKEN.get_secret_value() if settings.API_TOKEN else None,
         platform=settings.PLATFORM or "",

@@ -1,59 +1,48 @@
-"""Commands and exit codes (contract §1). The only module that turns errors into exit codes.
-
-0 done, 1 refused, not found or crash, 2 usage or configuration, 3 `--check` found drift, 4 accepted but no
-daemon runs.
-"""
+"""The commands as they are typed (contract §1); what they do is `worker.commands`' and `worker.app`'s."""
 
 import asyncio
 import io
 import sys
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 from cryptography.fernet import Fernet
-from rich.console import Console
 
-from worker import __version__, logs, settings
+from worker import __version__
 from worker.clock import SystemClock
-from worker.errors import ConfigError, PlatformGone, RequestRefused, StoreError
+from worker.commands.ending import Exit, carry_out, configured, misconfigured, stdout
+from worker.commands.portuguese import App
+from worker.errors import ConfigError
 from worker.kpis import DEFAULT_SINCE
 from worker.model import CallState, HandoffState
 from worker.simulator import GUIDE
 
-CRASH, MISCONFIGURED = 1, 2
-
-cli = typer.Typer(
+cli = App(
     name="ticket-worker",
     help="Atende as chamadas de função dos assistentes de IA e abre cada ticket no CRM uma única vez.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
 )
-calls = typer.Typer(
-    help="O registro das chamadas: consultar, tentar de novo, concluir.", no_args_is_help=True
-)
-handoffs = typer.Typer(help="A fila de pedidos de atendimento humano.", no_args_is_help=True)
+calls = App(help="O registro das chamadas: consultar, tentar de novo, concluir.")
+handoffs = App(help="A fila de atendimento humano: consultar, assumir, encerrar.")
 cli.add_typer(calls, name="calls")
 cli.add_typer(handoffs, name="handoffs")
 
-_stderr = Console(stderr=True, highlight=False)
-_PIPED_WIDTH = 240
-"""Columns of a table that goes to a file or another program: nothing is folded there."""
-
-_REFUSALS = {
-    "nao_encontrado": "Não há chamada com este identificador",
-    "estado_incompativel": "A chamada não está num estado que permita isto, ou outra já abre o mesmo ticket",
-    "payload_expirado": "O conteúdo desta chamada já foi apagado: ela não pode mais ser enviada",
-    "dados_invalidos": "Este protocolo já é de outro ticket",
-}
-
 _Call = Annotated[str, typer.Argument(metavar="CALL", help="O identificador da chamada (tc_…).")]
+_Handoff = Annotated[str, typer.Argument(metavar="HANDOFF", help="O identificador do pedido (ho_…).")]
+_STATES = " ou ".join(", ".join(CallState).rsplit(", ", 1))
 _AsJson = Annotated[bool, typer.Option("--json", help="Em JSON, como na API HTTP.")]
-_Limit = Annotated[int, typer.Option(help="Quantas mostrar, da mais nova à mais antiga.", min=1, max=200)]
+_Limit = Annotated[int, typer.Option(metavar="N", help="Quantos mostrar no máximo.", min=1, max=200)]
+_Since = typer.Option(metavar="QUANDO", help="Desde 24h, 7d, hoje, ou data e hora.")
+
+_OfDocument = Annotated[
+    bool, typer.Option("--document", help="O CPF ou CNPJ, lido da entrada padrão, nunca da linha de comando.")
+]
+
+_NO_DOCUMENT = "Não há nada com este documento"
 
 _SimulatedPlatform = Annotated[
-    Literal["assistants", "agents", "responses"], typer.Option("--platform", help="Plataforma simulada.")
+    Literal["assistants", "agents", "responses"],
+    typer.Option("--platform", metavar="NOME", help="assistants, agents ou responses."),
 ]
 
 
@@ -79,8 +68,8 @@ def run() -> None:
     # Not at the top: `--help` and `keygen` should not wait for SQLAlchemy, FastAPI and the SDK.
     from worker import app  # noqa: PLC0415
 
-    configured, warnings = _configured(for_run=True)
-    _carry_out(app.run(configured, warnings))
+    settings, warnings = configured(for_run=True)
+    carry_out(app.run(settings, warnings))
 
 
 @cli.command()
@@ -92,14 +81,14 @@ def demo(
     from worker.simulator.demo import demo as play  # noqa: PLC0415  # as in `run`
 
     if not asyncio.run(play(keep=keep, platform=platform)):
-        raise typer.Exit(CRASH)
+        raise typer.Exit(Exit.REFUSED)
 
 
 @cli.command(epilog=GUIDE)
 def simulate(
     platform: _SimulatedPlatform = "assistants",
-    port: Annotated[int, typer.Option(help="Porta da plataforma simulada.", min=0, max=65535)] = 8100,
-    crm_port: Annotated[int, typer.Option(help="Porta do CRM simulado.", min=0, max=65535)] = 8101,
+    port: Annotated[int, typer.Option(metavar="PORTA", help="A da plataforma.", min=0, max=65535)] = 8100,
+    crm_port: Annotated[int, typer.Option(metavar="PORTA", help="A do CRM.", min=0, max=65535)] = 8101,
 ) -> None:
     """Sobe a plataforma e o CRM simulados, para desenvolver um bot sem chaves."""
     from worker.simulator import serving  # noqa: PLC0415  # as in `run`
@@ -108,7 +97,7 @@ def simulate(
         asyncio.run(serving.simulate(port, crm_port, platform=platform))
     except serving.PortTaken as taken:
         sentence = f"A porta {taken.port} está em uso, ou não é permitida: escolha outra com {taken.option}"
-        raise _misconfigured(ConfigError(sentence)) from None
+        raise misconfigured(ConfigError(sentence)) from None
 
 
 @cli.command("sync-schema")
@@ -124,7 +113,8 @@ def sync_schema(
         list[str] | None, typer.Option(help="Só este assistente (repita para vários).", metavar="NOME")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="responses: o arquivo com as ferramentas que o bot envia.")
+        Path | None,
+        typer.Option(metavar="ARQUIVO", help="responses: o arquivo com as ferramentas que o bot envia."),
     ] = None,
     sessions: Annotated[
         bool, typer.Option("--sessions", help="agents: também as sessões das conversas conhecidas.")
@@ -137,9 +127,8 @@ def sync_schema(
     """Deixa as funções dos assistentes iguais às desta versão, sem tocar nas ferramentas dos outros."""
     from worker.commands import schema as verbs  # noqa: PLC0415  # as in `run`
 
-    configured, _ = _configured()
     options = verbs.Options(dry_run, check, assistant or (), out, sessions, instructions)
-    _carry_out(verbs.sync_schema(configured, options, _stdout()))
+    carry_out(verbs.sync_schema(configured()[0], options, stdout()))
 
 
 @cli.command()
@@ -147,20 +136,21 @@ def check(as_json: Annotated[bool, typer.Option("--json", help="Em JSON.")] = Fa
     """Examina tudo de que o worker depende: configuração, banco, plataforma, funções, CRM, relógio, UTF-8."""
     from worker import doctor  # noqa: PLC0415  # as in `run`
 
-    _carry_out(doctor.check(_stdout(), as_json=as_json))
+    carry_out(doctor.check(stdout(), as_json=as_json))
 
 
 @cli.command()
 def kpis(
-    since: Annotated[str, typer.Option(help="24h, 7d, hoje, ou data e hora.")] = DEFAULT_SINCE,
+    since: Annotated[str, _Since] = DEFAULT_SINCE,
     form: Annotated[
-        Literal["table", "json", "csv"], typer.Option("--format", help="Tabela, ou para outro programa.")
+        Literal["table", "json", "csv"],
+        typer.Option("--format", metavar="FORMATO", help="table; ou json, csv para outro programa."),
     ] = "table",
 ) -> None:
     """Mostra os indicadores e as metas: sucesso, tempo do CRM, combinações inválidas, sem protocolo."""
     from worker.commands import kpis as verbs  # noqa: PLC0415  # as in `run`
 
-    _carry_out(verbs.show_kpis(_configured()[0], _stdout(), since, form))
+    carry_out(verbs.show_kpis(configured()[0], stdout(), since, form))
 
 
 @cli.command()
@@ -169,11 +159,45 @@ def keygen() -> None:
     typer.echo(Fernet.generate_key().decode())
 
 
+@cli.command()
+def erase(
+    *,
+    conversation: Annotated[str | None, typer.Option(help="O id da conversa no bot.", metavar="ID")] = None,
+    document: _OfDocument = False,
+    as_json: _AsJson = False,
+) -> None:
+    """Pede ao daemon que apague os dados de uma conversa ou de um documento, e mostra o que ficou."""
+    from worker.commands import lgpd as verbs  # noqa: PLC0415  # as in `run`
+
+    if (conversation is None) is not document:
+        raise typer.BadParameter("informe ou --conversation ID ou --document")
+    work = verbs.erase(configured()[0], stdout(), conversation, SystemClock(), as_json=as_json)
+    carry_out(work, nao_encontrado=_NO_DOCUMENT)
+
+
+@cli.command()
+def export(*, document: _OfDocument = False) -> None:
+    """Mostra, em JSON, tudo o que está guardado sobre um documento. A leitura fica registrada."""
+    from worker.commands import lgpd as verbs  # noqa: PLC0415  # as in `run`
+
+    if not document:
+        raise typer.BadParameter("informe --document, e o documento pela entrada padrão")
+    carry_out(verbs.export(configured()[0], stdout()), nao_encontrado=_NO_DOCUMENT)
+
+
+@cli.command()
+def rekey() -> None:
+    """Cifra de novo, com a primeira chave de DATA_KEYS, tudo o que está cifrado com as outras."""
+    from worker.commands import lgpd as verbs  # noqa: PLC0415  # as in `run`
+
+    carry_out(verbs.rekey(configured()[0], stdout()))
+
+
 @calls.command("list")
 def list_calls(
-    state: Annotated[CallState | None, typer.Option(help="Só as que estão neste estado.")] = None,
-    since: Annotated[str | None, typer.Option(help="24h, 7d, hoje, ou data e hora.")] = None,
-    conversation: Annotated[str | None, typer.Option(help="Só as desta conversa.")] = None,
+    state: Annotated[CallState | None, typer.Option(metavar="ESTADO", help=f"Só {_STATES}.")] = None,
+    since: Annotated[str | None, _Since] = None,
+    conversation: Annotated[str | None, typer.Option(metavar="ID", help="Só as desta conversa.")] = None,
     limit: _Limit = 50,
     as_json: _AsJson = False,
 ) -> None:
@@ -181,7 +205,7 @@ def list_calls(
     from worker.commands import calls as verbs  # noqa: PLC0415  # as in `run`
 
     asked = verbs.Asked(state, since, conversation, limit)
-    _carry_out(verbs.list_calls(_configured()[0], _stdout(), asked, as_json=as_json))
+    carry_out(verbs.list_calls(configured()[0], stdout(), asked, as_json=as_json))
 
 
 @calls.command("show")
@@ -189,7 +213,7 @@ def show_call(call_id: _Call, as_json: _AsJson = False) -> None:
     """Mostra uma chamada e o que lhe aconteceu."""
     from worker.commands import calls as verbs  # noqa: PLC0415  # as in `run`
 
-    _carry_out(verbs.show_call(_configured()[0], _stdout(), call_id, as_json=as_json))
+    carry_out(verbs.show_call(configured()[0], stdout(), call_id, as_json=as_json))
 
 
 @calls.command("retry")
@@ -201,79 +225,56 @@ def retry_call(
     from worker.commands import calls as verbs  # noqa: PLC0415  # as in `run`
 
     if dry_run:
-        _carry_out(verbs.preview_retry(_configured()[0], _stdout(), call_id))
+        carry_out(verbs.preview_retry(configured()[0], stdout(), call_id))
     else:
-        _carry_out(verbs.retry_call(_configured()[0], _stdout(), call_id, SystemClock()))
+        carry_out(verbs.retry_call(configured()[0], stdout(), call_id, SystemClock()))
 
 
 @calls.command("resolve")
 def resolve_call(
-    call_id: _Call, protocolo: Annotated[str, typer.Option(help="O protocolo encontrado no CRM.")]
+    call_id: _Call,
+    protocolo: Annotated[str, typer.Option(metavar="N", help="O protocolo encontrado no CRM.")],
 ) -> None:
     """Conclui uma chamada com o protocolo que alguém encontrou no CRM."""
     from worker.commands import calls as verbs  # noqa: PLC0415  # as in `run`
 
-    _carry_out(verbs.resolve_call(_configured()[0], _stdout(), call_id, protocolo))
+    carry_out(verbs.resolve_call(configured()[0], stdout(), call_id, protocolo))
 
 
 @handoffs.command("list")
 def list_handoffs(
-    state: Annotated[HandoffState | None, typer.Option(help="Só os que estão neste estado.")] = None,
+    state: Annotated[
+        HandoffState | None, typer.Option(metavar="ESTADO", help="Só requested, accepted ou closed.")
+    ] = None,
     limit: _Limit = 50,
     as_json: _AsJson = False,
 ) -> None:
     """Lista os pedidos de atendimento humano, do mais novo ao mais antigo."""
-    from worker.commands import calls as verbs  # noqa: PLC0415  # as in `run`
+    from worker.commands import handoffs as verbs  # noqa: PLC0415  # as in `run`
 
-    work = verbs.list_handoffs(_configured()[0], _stdout(), state=state, limit=limit, as_json=as_json)
-    _carry_out(work)
-
-
-def _stdout() -> Console:
-    return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+    carry_out(verbs.list_handoffs(configured()[0], stdout(), state=state, limit=limit, as_json=as_json))
 
 
-def _configured(*, for_run: bool = False) -> tuple[settings.Settings, list[str]]:
-    try:
-        return settings.load(for_run=for_run)
-    except ConfigError as error:
-        raise _misconfigured(error) from None
+@handoffs.command("show")
+def show_handoff(handoff_id: _Handoff, as_json: _AsJson = False) -> None:
+    """Mostra um pedido com o motivo; quem o leu fica registrado."""
+    from worker.commands import handoffs as verbs  # noqa: PLC0415  # as in `run`
+
+    carry_out(verbs.show_handoff(configured()[0], stdout(), handoff_id, as_json=as_json))
 
 
-def _misconfigured(error: ConfigError) -> typer.Exit:
-    for problem in error.problems:
-        _stderr.print("✗", problem, soft_wrap=True, markup=False)
-    return typer.Exit(MISCONFIGURED)
+@handoffs.command("accept")
+def accept_handoff(handoff_id: _Handoff) -> None:
+    """Assume um pedido: o cliente deixa de esperar, e o bot é avisado."""
+    from worker.commands import handoffs as verbs  # noqa: PLC0415  # as in `run`
+
+    taken = "Este pedido já foi assumido ou encerrado"
+    carry_out(verbs.accept_handoff(configured()[0], stdout(), handoff_id), estado_incompativel=taken)
 
 
-def _carry_out(work: Coroutine[Any, Any, int | None]) -> None:
-    """Run to the end, and exit as it says; what went wrong is told in one sentence, by who can fix it."""
-    try:
-        code = asyncio.run(work)
-    except Exception as error:  # noqa: BLE001  # the last stop: reduced to what may be shown
-        cause = _first(error)
-        if isinstance(cause, ConfigError):
-            raise _misconfigured(cause) from None
-        if isinstance(cause, PlatformGone):
-            raise _misconfigured(ConfigError(PlatformGone.sentence)) from None
-        if isinstance(cause, RequestRefused):
-            _stderr.print(f"✗ {_REFUSALS[cause.code]} ({cause.code})", markup=False, soft_wrap=True)
-        elif isinstance(cause, StoreError):
-            _stderr.print(
-                f"✗ O banco deixou de gravar ({cause}); nada mais será feito sem registro",
-                markup=False,
-                soft_wrap=True,
-            )
-        else:
-            logs.failure("erro inesperado", error)
-        raise typer.Exit(CRASH) from None
-    if code:
-        raise typer.Exit(code)
+@handoffs.command("close")
+def close_handoff(handoff_id: _Handoff) -> None:
+    """Encerra um pedido, assumido ou não; o bot é avisado."""
+    from worker.commands import handoffs as verbs  # noqa: PLC0415  # as in `run`
 
-
-def _first(error: BaseException) -> BaseException:
-    """The error that a group of side tasks died of: one an operator can mend before any other."""
-    if not isinstance(error, BaseExceptionGroup):
-        return error
-    leaves = [_first(inner) for inner in error.exceptions]
-    return next((leaf for leaf in leaves if isinstance(leaf, (ConfigError, StoreError))), leaves[0])
+    carry_out(verbs.close_handoff(configured()[0], stdout(), handoff_id))

@@ -15,10 +15,12 @@ from worker.errors import (
     OUTCOME_ERRORS,
     BeingConfirmed,
     CrmUnavailable,
+    Erased,
     InternalError,
     RunEnded,
     StoreError,
     ToolError,
+    UnknownConversation,
     UnknownTool,
     Withdrawn,
 )
@@ -81,16 +83,16 @@ class Dispatcher:
         Raises `Withdrawn` when this process may not go on (the next owner does), `Isolated`, `StoreError`.
         """
         record = await self._admitted(run, call, deadline)
-        if record.answer is not None:
+        if record.answered:
             narration.replayed(record)
-            return record
+            return self._remembered(record)
         if record.owner != self._lease.owner:
             return await self._answer_at_deadline(record)
         work = self._begin(record)
         await asyncio.wait({work}, timeout=max(0.0, deadline - self._clock.monotonic()))
         if not work.done():
             return await self._answer_at_deadline(record)
-        return work.result() or await self._answered_elsewhere(record)
+        return self._remembered(work.result() or await self._answered_elsewhere(record))
 
     async def reconcile(self) -> None:
         """Go on with calls whose process or run is gone, and with those a person wants tried again."""
@@ -119,7 +121,7 @@ class Dispatcher:
                 lease_s=LEASE_S,
             )
             late = self._clock.monotonic() >= deadline
-            if record.answer is not None or record.owner == self._lease.owner or late:
+            if record.answered or record.owner == self._lease.owner or late:
                 return record
             await self._sending.pause(_FOLLOW_S)
 
@@ -129,14 +131,22 @@ class Dispatcher:
         )
         code = BeingConfirmed.code if record.state.open else record.error
         narration.refused(record.tool, code, record.setor, record.conversation_id)
-        return record
+        return self._remembered(record)
 
     async def _answered_elsewhere(self, record: CallRecord) -> CallRecord:
         """The work was withdrawn: the call may have been answered meanwhile, else it is the next owner's."""
         record = await self._ledger.get(record.call_id)
-        if record.answer is None:
+        if not record.answered:
             raise Withdrawn("left to the next owner")
         return record
+
+    def _remembered(self, record: CallRecord) -> CallRecord:
+        """A call with its answer; one that is no longer kept is said anew, from the record."""
+        if record.answer is not None:
+            return record
+        outcome = Outcome(record.state, record.error, record.protocolo)
+        answer, success = self._say(record, outcome)
+        return dataclasses.replace(record, answer=answer, answered_success=success)
 
     # ---------------------------------------------------------------------------------------- admission
 
@@ -192,6 +202,8 @@ class Dispatcher:
             return record, await self._recheck(record)
         if record.orphaned:
             return record, Outcome(CallState.FAILED, RunEnded.code)
+        if record.body is None:
+            return record, _unsent(record)
         return record, await self._perform(record)
 
     async def _followed(self, record: CallRecord) -> tuple[CallRecord, Outcome]:
@@ -211,6 +223,8 @@ class Dispatcher:
         attempts = CallAttempts(record, self._sending)
         try:
             return await self._tool(record).perform(record, attempts)
+        except Erased:
+            return _unsent(record)
         except (Withdrawn, StoreError):
             raise
         except Exception as error:  # noqa: BLE001  # whatever a tool does, the model gets an answer
@@ -256,3 +270,10 @@ class Dispatcher:
 
 def _told(error: ToolError) -> Personal:
     return Personal.json(error.answer())
+
+
+def _unsent(record: CallRecord) -> Outcome:
+    """What was to be sent has been erased; an earlier try of the same ticket may have opened it."""
+    if record.maybe_sent:
+        return Outcome(CallState.UNKNOWN, BeingConfirmed.code, certain=False)
+    return Outcome(CallState.FAILED, UnknownConversation.code)

@@ -10,6 +10,7 @@ WorkerError
 │   └── RunGone               nobody: the platform does not know this run (any more)
 ├── RequestRefused            the caller of the HTTP API: 404, 409, 422 with a code of contract §3
 ├── Withdrawn                 nobody: this process may not go on with a call; the next owner does
+│   └── Erased                nobody: the customer's data was erased before the call was sent
 └── ToolError                 the model: one class a code of contract §6
 
 The class owns the public Portuguese sentence; the instance carries private detail, which is never shown.
@@ -88,6 +89,10 @@ class RequestRefused(WorkerError):
 
 class Withdrawn(WorkerError):
     """This process may not send (stopping, lease lost, call closed meanwhile): nothing was sent."""
+
+
+class Erased(Withdrawn):
+    """What was to be sent has been erased before anything was sent: the model is told, nobody goes on."""
 
 
 class Isolated(WorkerError):
@@ -249,6 +254,7 @@ class RunEnded(ToolError):
 OUTCOME_ERRORS: dict[str, type[ToolError]] = {
     error.code: error
     for error in (
+        UnknownConversation,
         CrmUnavailable,
         CrmRefused,
         MissingProtocolo,

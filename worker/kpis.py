@@ -66,6 +66,15 @@ class Unit(Enum):
     RATE = "rate"
     MS = "ms"
 
+    def written(self, value: float | None) -> str:
+        """A figure as Brazilians write it; `-` when there is none."""
+        if value is None:
+            return "-"
+        if self is Unit.RATE:
+            return f"{100 * value:.2f} %".replace(".", ",")
+        number = f"{value:,.0f}".replace(",", ".")
+        return number if self is Unit.COUNT else f"{number} ms"
+
 
 class Side(Enum):
     """Where of its bound a value must be."""
@@ -81,6 +90,10 @@ class Target:
 
     side: Side
     bound: float
+
+    def written(self, unit: Unit) -> str:
+        """As people read it: `> 95,00 %`."""
+        return f"{self.side.value} {unit.written(self.bound)}"
 
     def met(self, value: float | None) -> bool | None:
         """None: there is no value to judge."""

@@ -1,5 +1,7 @@
 """What Prometheus is told (contract §7). Names begin with `ticket_worker_`; no label names a customer."""
 
+from dataclasses import dataclass
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from worker.kpis import KPIS
@@ -23,6 +25,9 @@ answers_reused = _counter("answers_reused", "Answers told again instead of done 
 duplicate_tickets = _counter("duplicate_tickets", "Second tickets of one call: both are kept, and shown.")
 runs_closed = _counter("runs_closed", "Runs by how they ended.", "state", "reason")
 orphan_responses = _counter("orphan_responses", "Continuations that may exist beside the one watched.")
+log_redactions = _counter(
+    "log_redactions", "Personal values caught on their way to a log: 0, or a defect.", "shape"
+)
 webhooks_dropped = _counter("webhooks_dropped", "Webhooks about nothing we know.")
 runs_watched = _gauge("runs_watched", "Runs this process watches.")
 schema_drift = _gauge("schema_drift", "1 where an assistant's functions differ from ours.", "assistant")
@@ -49,3 +54,32 @@ for _kpi in KPIS:
 def exposition() -> bytes:
     """All metrics in Prometheus' text format."""
     return generate_latest(registry)
+
+
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """What this process's gauges tell. `drifted`: the assistants whose functions differ from ours.
+
+    `tick_age_s`: seconds since the loop last looked for work.
+    """
+
+    breaker_open: bool = False
+    tick_age_s: float = 0.0
+    runs_watched: int = 0
+    drifted: tuple[str, ...] = ()
+
+
+def vitals() -> Vitals:
+    """At this moment."""
+    (drift,) = schema_drift.collect()
+    return Vitals(
+        breaker_open=bool(_value(breaker_open)),
+        tick_age_s=_value(loop_tick_age_seconds),
+        runs_watched=round(_value(runs_watched)),
+        drifted=tuple(sorted(one.labels["assistant"] for one in drift.samples if one.value)),
+    )
+
+
+def _value(gauge: Gauge) -> float:
+    (family,) = gauge.collect()
+    return family.samples[0].value

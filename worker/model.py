@@ -128,6 +128,7 @@ class Look:
 
     `expires_in_s` is judged by the platform's clock; `poll_after_s` is its hint, a floor for the next look.
     `assistant`: whose run it is, where the platform says so.
+    `thread_id`: where the platform says a run is that was announced without a thread.
     """
 
     sight: Sight
@@ -137,6 +138,7 @@ class Look:
     expires_in_s: float | None = None
     poll_after_s: float | None = None
     assistant: str | None = None
+    thread_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +218,8 @@ class CallRecord:
     """One row of the ledger, as the dispatcher needs it. `answer` is set once and never changes.
 
     `maybe_sent`: some attempt may have opened something. `retry_from`: attempts made before an operator asked
-    for another try. `owner`: the process that works on it, if any.
+    for another try. `answered`: an answer was given, also where it is no longer kept. `erased`: its payload
+    goes as soon as nobody needs it any more. `owner`: the process that works on it, if any.
     """
 
     call_id: str
@@ -238,6 +241,8 @@ class CallRecord:
     answered_success: bool = False
     retry_from: int = 0
     retrying: bool = False
+    answered: bool = False
+    erased: bool = False
     owner: str | None = None
     run_gone: bool = False
     received_at: float = 0.0
@@ -375,3 +380,49 @@ class Waiting:
     stuck_events: int = 0
     handoffs: int = 0
     oldest_handoff_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """What an erasure took, and what it left, in numbers: the first six are gone.
+
+    `in_flight`: requests of calls under way, which go with their outcome. `replayable`: answers that a run
+    still at work may ask for again, which go with its end. The others are the record.
+    """
+
+    documents: int = 0
+    contacts: int = 0
+    receipts: int = 0
+    requests: int = 0
+    answers: int = 0
+    motivos: int = 0
+    in_flight: int = 0
+    replayable: int = 0
+    runs: int = 0
+    calls: int = 0
+    handoffs: int = 0
+    events: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What one night's retention took: `payloads` and `contacts` were emptied, the others are rows."""
+
+    payloads: int = 0
+    contacts: int = 0
+    calls: int = 0
+    runs: int = 0
+    conversations: int = 0
+    events: int = 0
+    webhooks: int = 0
+    accesses: int = 0
+    erasures: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """One entry of the access log: who read a payload, when, and of what."""
+
+    at: float
+    reader: str
+    subject: str

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from typing import NoReturn, Self
 
 _HIDDEN = "[pessoal]"
+_PURPOSE = object()
+"""Of this process only: a hash that got out is not that of the text, and matches none of another process."""
 
 
 class Personal:
@@ -40,7 +42,9 @@ class Personal:
         return isinstance(other, Personal) and self._value == other._value
 
     def __hash__(self) -> int:
-        return hash(self._value)
+        return hash((_PURPOSE, self._value))
 
-    def __reduce__(self) -> NoReturn:
+    def __getstate__(self) -> NoReturn:
         raise TypeError("a personal value is not pickled")
+
+    __reduce__ = __getstate__

@@ -11,6 +11,7 @@ from worker.model import (
     CallView,
     Conversation,
     ConversationView,
+    Erasure,
     Event,
     HandoffState,
     HandoffView,
@@ -23,6 +24,7 @@ from worker.model import (
     RunState,
     RunView,
     Sent,
+    Swept,
     ToolCall,
     Traits,
     Waiting,
@@ -57,12 +59,18 @@ class Platform(Protocol):
         """Hand over the answers of one look, once, without retries of its own.
 
         Returning means accepted; where the conversation goes on under a new id, that is returned. Any error
-        means: look again before judging. `again`: a submit of these answers was begun before, and what became
-        of it is not known (only where `Traits.new_run_per_round`, whose looks cannot tell).
+        means: look again before judging. `again`: a submit of this run was begun before, and what became of
+        it is not known (only where `Traits.new_run_per_round`).
         """
 
     async def discover(self, thread_id: str) -> RunRef | None:
         """The thread's newest run, if it is still at work and of an assistant we serve."""
+
+    async def listed(self) -> Sequence[tuple[str, str]]:
+        """Of the newest threads, those whose metadata names a conversation: (conversation, thread).
+
+        Nothing where the platform lists no threads.
+        """
 
     async def thread_of(self, run_id: str) -> str | None:
         """The thread of a run that is known by its id only; None when it has none, or needs it to be found.
@@ -154,6 +162,12 @@ class RunStore(Protocol):
 
     async def found(self, conversation_id: str, ref: RunRef) -> bool: ...
 
+    async def threadless(self, window_s: float) -> bool:
+        """Whether a conversation active within the window has no thread."""
+
+    async def adopt(self, named: Sequence[tuple[str, str]]) -> None:
+        """Give known conversations that have none the first thread that names them and is nobody else's."""
+
 
 class Ledger(Protocol):
     """The calls: an outcome is stored before anyone sees it, and replayed, never repeated.
@@ -174,7 +188,8 @@ class Ledger(Protocol):
 
     async def begin_attempt(
         self, call: CallRecord, attempt: int, *, owner: str, send_window_s: float
-    ) -> bool: ...
+    ) -> bool:
+        """False: the call moved on without us. Raises `Erased` when nothing is left to be sent."""
 
     async def end_attempt(self, call_id: str, attempt: int, *, certain: bool, detail: str) -> None: ...
 
@@ -260,6 +275,28 @@ class Webhooks(Protocol):
         """Watch a run that was not known, if its thread is a known conversation's."""
 
 
+class Erasures(Protocol):
+    """Payload that goes on request: at once over HTTP, by the daemon for the commands (contract §1, §3)."""
+
+    async def erase_conversation(self, conversation_id: str, *, by: str) -> Erasure:
+        """Raises `conversa_desconhecida`."""
+
+    async def carry_out(self) -> bool:
+        """Carry out the oldest request of a command; False when there is none."""
+
+    async def outcome(self, erasure_id: str) -> Erasure | None: ...
+
+
+class Retention(Protocol):
+    """What goes by itself when its time is over. One process at a time. Seconds."""
+
+    async def claim(self, lease_s: float) -> bool: ...
+
+    async def plan(self, wait_s: float, *, first: bool = False) -> None: ...
+
+    async def sweep(self) -> Swept: ...
+
+
 Cursor = tuple[float, str]
 """Where a newest-first list goes on: the last row's time and id."""
 
@@ -276,11 +313,16 @@ class Records(Protocol):
         (seconds since the epoch; ignored without attachment_url, now when absent). Raises `thread_em_uso`.
         """
 
-    async def conversation(self, conversation_id: str) -> ConversationView:
-        """Raises `conversa_desconhecida`."""
+    async def conversation(self, conversation_id: str, *, reader: str) -> ConversationView:
+        """Contact and receipt are payload: who read them (`reader`) enters the access log.
+
+        Raises `conversa_desconhecida`.
+        """
 
     async def register_run(self, conversation_id: str, run_id: str, thread_id: str | None) -> bool:
         """Watch a run; True when it was not watched before (202), False when it was (200).
+
+        Where it goes on under another id by now, this is about the newest of these.
 
         Raises `conversa_desconhecida`, `execucao_de_outra_conversa`, `thread_diferente`, `thread_ausente`.
         """

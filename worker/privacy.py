@@ -53,12 +53,13 @@ def mask_document(document: Personal) -> str:
 class Vault:
     """Encrypts payload under `DATA_KEYS`: the first key seals, every key opens."""
 
-    __slots__ = ("_fernet",)
+    __slots__ = ("_fernet", "_first")
 
     def __init__(self, keys: Sequence[str]) -> None:
         """Raises `ConfigError` when there is no key, or one that is not Fernet."""
         try:
             self._fernet = MultiFernet([Fernet(key) for key in keys])
+            self._first = MultiFernet([Fernet(key) for key in keys[:1]])
         except ValueError:
             raise ConfigError(
                 "DATA_KEYS precisa ter ao menos uma chave, e só chaves Fernet; "
@@ -74,6 +75,19 @@ class Vault:
         try:
             return Personal(self._fernet.decrypt(sealed).decode("utf-8", "surrogatepass"))
         except (InvalidToken, UnicodeDecodeError):
+            raise StoreError("nenhuma chave de DATA_KEYS abre um valor gravado no banco") from None
+
+    def reseal(self, sealed: bytes) -> bytes | None:
+        """The same value under the first key; None when it is already. Raises `StoreError` as `open` does."""
+        try:
+            self._first.decrypt(sealed)
+        except InvalidToken:
+            pass
+        else:
+            return None
+        try:
+            return self._fernet.rotate(sealed)
+        except InvalidToken:
             raise StoreError("nenhuma chave de DATA_KEYS abre um valor gravado no banco") from None
 
     def seal_bytes(self, value: bytes) -> bytes:

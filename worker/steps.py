@@ -5,12 +5,13 @@ Only here errors become scheduling: what to do about one is when to look again.
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from worker import logs, metrics
 from worker.dispatch import Dispatcher
 from worker.errors import Isolated, PlatformError, PlatformRefused, RunGone, StoreError, Withdrawn
 from worker.lease import LEASE_S, Lease
-from worker.model import Answer, CallRecord, Look, RunState, Sight, ToolCall
+from worker.model import Answer, CallRecord, Look, Run, RunState, Sight, ToolCall
 from worker.pacing import LoopLimits, Pace
 from worker.ports import Clock, Platform, RunStore
 from worker.watches import Handed, Watch, Watches, call_id
@@ -155,9 +156,8 @@ class Steps:
         tells what became of it.
         """
         deadline = watch.deadline or 0.0
-        records = await asyncio.gather(
-            *(self._dispatcher.answer(watch.run, call, deadline) for call in calls)
-        )
+        run = _placed(watch.run, look)
+        records = await asyncio.gather(*(self._dispatcher.answer(run, call, deadline) for call in calls))
         if not self._lease.holds():
             raise Withdrawn("the lease has lapsed")
         for call, record in zip(calls, records, strict=True):
@@ -176,15 +176,10 @@ class Steps:
     ) -> None:
         """Hand answers over. Where that makes a new run, it is recorded before, and watched after."""
         run = watch.run
-        if not self._traits.new_run_per_round:
-            await self._platform.submit(run.ref, answers)
-            await self._runs.submitted(run, call_ids, look.status)
-            return
-        again = await self._runs.begin_submit(run)
+        again = self._traits.new_run_per_round and await self._runs.begin_submit(run)
         ref = await self._platform.submit(run.ref, answers, again=again)
         if ref is None:
             await self._runs.submitted(run, call_ids, look.status)
-            await self._close(watch, RunState.ENDED, "continuacao_desconhecida", look.status)
             return
         new = await self._runs.continued(
             run, call_ids, look.status, ref, owner=self._lease.owner, lease_s=LEASE_S
@@ -238,6 +233,11 @@ class Steps:
                 return
         delay = self._pace.delay_after_failure(watch.failures, error.retry_after_s)
         self._watches.later(watch, delay)
+
+
+def _placed(run: Run, look: Look) -> Run:
+    """The run with the thread that the platform names: the ledger knows whether that is another's."""
+    return run if look.thread_id is None else replace(run, ref=replace(run.ref, thread_id=look.thread_id))
 
 
 def _answer(call: ToolCall, record: CallRecord) -> Answer:

@@ -7,7 +7,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,9 @@ CUSTOMERS_PER_S = 3.0
 QUIET_S = 120.0
 """How long the workers have, after the storm, to finish what is open."""
 
+_MIGRATING = asyncio.Lock()
+"""Of the cells played side by side: Alembic keeps what it migrates in a global of the process."""
+
 _SHORT_STOP_S, _LONG_STOP_S = (0.3, 2.5), (9.0, 14.0)
 """Half of the stops outlast the lease."""
 
@@ -54,7 +57,8 @@ async def play(cell: Cell, url: str, settings: Settings, folder: Path) -> Report
     """Run one cell against an empty database. Raises when a worker ends in a way nobody asked for."""
     began = time.monotonic()
     rng = random.Random(f"{SEED} {cell}")
-    await (await Store.open(settings, "assistants", owner=True)).close()  # the schema: only an owner makes it
+    async with _MIGRATING:  # only an owner makes the schema
+        await (await Store.open(settings, "assistants", owner=True)).close()
     store = await Store.open(settings, "assistants", owner=False)
     world = World(cell.mode, rng, store.records)
     async with serve(world.platform.app) as platform_url, serve(world.crm.app) as crm_url:
@@ -75,6 +79,7 @@ async def play(cell: Cell, url: str, settings: Settings, folder: Path) -> Report
         restarts=cell.restarts,
         seconds=time.monotonic() - began,
         took_over=storm.took_over,
+        took_over_beside=storm.took_over_beside,
         tally=tally,
     )
 
@@ -113,6 +118,15 @@ def _judge_exits(fleet: Fleet, cell: Cell) -> None:
     assert not unexpected, f"workers ended with {unexpected} (CHAOS_SEED={SEED}): {fleet.said()}"
 
 
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """A run of a killed process. `beside`: processes that have been at work, undisturbed, ever since."""
+
+    owner: str
+    since: float
+    beside: set[int]
+
+
 class Storm:
     """Kills, stops and restarts while conversations go on; knows who held what, to see it taken over."""
 
@@ -124,8 +138,10 @@ class Storm:
         self._rng = rng
         self._owners: dict[str, str | None] = {}
         self._talks: list[asyncio.Task[None]] = []
-        self._orphans: dict[str, tuple[str, float]] = {}
+        self._orphans: dict[str, Orphan] = {}
         self.took_over: list[float] = []
+        self.took_over_beside: list[float] = []
+        """Those of `took_over` where another process was alive and well all along."""
 
     async def rage(self, url: str) -> None:
         """The whole storm, and the silence after it."""
@@ -135,7 +151,7 @@ class Storm:
             async with asyncio.TaskGroup() as blows:
                 blows.create_task(self._repeat(self._cell.kills, (0.0, 0.5), self._kill))
                 blows.create_task(self._repeat(self._cell.stops, (0.5, 2.0), self._stop))
-                blows.create_task(self._repeat(self._cell.restarts, (6.0, 12.0), lambda: crash_restart(url)))
+                blows.create_task(self._repeat(self._cell.restarts, (6.0, 12.0), lambda: self._crash(url)))
             coming.cancel()
             await self._silence()
             watching.cancel()
@@ -167,18 +183,35 @@ class Storm:
             await asyncio.sleep(self._rng.uniform(0, 0.15))
         self._fleet.kill(pid)
         now = time.monotonic()
+        self._disturb({pid})
         held = {run: owner for run, owner in self._owners.items() if owner and _pid(owner) == pid}
-        self._orphans |= {run: (owner, now) for run, owner in held.items() if run not in self._orphans}
+        beside = self._holders() - {pid}
+        self._orphans |= {
+            run: Orphan(owner, now, set(beside)) for run, owner in held.items() if run not in self._orphans
+        }
 
     async def _stop(self) -> None:
         span = self._rng.choice((_SHORT_STOP_S, _LONG_STOP_S))
-        await self._fleet.freeze(await self._at_work(), self._rng.uniform(*span))
+        pid = await self._at_work()
+        self._disturb({pid})
+        await self._fleet.freeze(pid, self._rng.uniform(*span))
+
+    async def _crash(self, url: str) -> None:
+        self._disturb(self._fleet.pids)
+        await crash_restart(url)
+        self._disturb(self._fleet.pids)
+
+    def _disturb(self, pids: set[int]) -> None:
+        for orphan in self._orphans.values():
+            orphan.beside.difference_update(pids)
+
+    def _holders(self) -> set[int]:
+        return {_pid(owner) for owner in self._owners.values() if owner} & self._fleet.pids
 
     async def _at_work(self) -> int:
         """A process that holds runs; killing one that only starts would prove little."""
         while True:
-            holders = {_pid(owner) for owner in self._owners.values() if owner}
-            if busy := sorted(holders & self._fleet.pids):
+            if busy := sorted(self._holders()):
                 return self._rng.choice(busy)
             await asyncio.sleep(0.05)
 
@@ -197,11 +230,13 @@ class Storm:
 
     def _see_taken_over(self) -> None:
         now = time.monotonic()
-        for run, (owner, since) in list(self._orphans.items()):
+        for run, orphan in list(self._orphans.items()):
             if run not in self._owners:  # ended: by the killed one just before, or between two looks
                 del self._orphans[run]
-            elif self._owners[run] not in (None, owner):
-                self.took_over.append(now - since)
+            elif self._owners[run] not in (None, orphan.owner):
+                self.took_over.append(now - orphan.since)
+                if orphan.beside & self._fleet.pids:
+                    self.took_over_beside.append(now - orphan.since)
                 del self._orphans[run]
 
     async def _silence(self) -> None:
@@ -246,12 +281,3 @@ async def crash_restart(url: str) -> None:
     await asyncio.to_thread(postmaster.wait, 30)
     await asyncio.sleep(1)
     await asyncio.to_thread(server.ensure_postgres_running)
-
-
-@contextlib.asynccontextmanager
-async def emptied_afterwards(url: str) -> AsyncIterator[str]:
-    """A database that is left as it was found."""
-    yield url
-    with psycopg.connect(url, autocommit=True) as admin:
-        admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid()")
-        admin.execute("drop schema public cascade; create schema public")

@@ -110,7 +110,11 @@ def _mark(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One row of the table."""
+    """One row of the table. `took_over`: how long runs of killed processes waited for their next owner.
+
+    `…_beside`: where another process was at work all along; the others first had to start, to be continued,
+    or to get their database back.
+    """
 
     where: str
     processes: int
@@ -120,19 +124,23 @@ class Report:
     restarts: int
     seconds: float
     took_over: Sequence[float]
+    took_over_beside: Sequence[float]
     tally: Tally
 
 
 _COLUMNS = (
     *("banco", "proc.", "CRM", "SIGKILL", "SIGSTOP", "quedas", "execuções", "chamadas", "tickets"),
     *("duplicados", "perdidas", "sumidas", "ocultos", "falsos", "tardios", "unknown", "failed"),
-    *("p50", "p95", "máx.", "tempo"),
+    *("tomada de posse", "ao lado de um vivo", "tempo"),
 )
 
 
 def table(reports: Sequence[Report], seed: str) -> Table:
     """The suite's result, a row a cell."""
-    shown = Table(title=f"Caos (CHAOS_SEED={seed}): tomada de posse em segundos", title_justify="left")
+    shown = Table(
+        title=f"Caos (CHAOS_SEED={seed}): tomada de posse (p50 / p95 / máx.) em segundos",
+        title_justify="left",
+    )
     for column in _COLUMNS:
         shown.add_column(column, justify="left" if column in {"banco", "CRM"} else "right")
     for report in reports:
@@ -145,12 +153,16 @@ def _cells(report: Report) -> Iterator[object]:
     yield from (report.where, report.processes, report.mode, report.kills, report.stops, report.restarts)
     yield from (tally.runs, tally.wanted, tally.tickets, tally.duplicates, tally.lost, tally.missing)
     yield from (tally.hidden, tally.untrue, tally.late, tally.unknown, tally.states[CallState.FAILED])
-    yield from (f"{each:.1f}" for each in _percentiles(report.took_over))
+    yield from (_spread(times) for times in (report.took_over, report.took_over_beside))
     yield f"{report.seconds:.0f} s"
+
+
+def _spread(times: Sequence[float]) -> str:
+    return " / ".join(f"{each:.1f}" for each in _percentiles(times)) if times else "-"
 
 
 def _percentiles(times: Sequence[float]) -> tuple[float, float, float]:
     if len(times) < 2:
-        return (*times, *times, *times) if times else (0.0, 0.0, 0.0)
+        return (times[0], times[0], times[0])
     cuts = statistics.quantiles(times, n=20, method="inclusive")
     return cuts[9], cuts[18], max(times)

@@ -38,8 +38,11 @@ class Harness(Protocol):
     endings: Mapping[str, tuple[Sight, str]]
     """What a look sees of a run that the model completed or broke, or that was cancelled, and why."""
 
-    async def start(self, *moves: Move, assistant_id: str = SERVED) -> RunRef:
-        """The bot starts a run on a new thread; it will make these moves, one a round."""
+    async def start(self, *moves: Move, assistant_id: str = SERVED, names: str | None = None) -> RunRef:
+        """The bot starts a run on a new thread; it will make these moves, one a round.
+
+        `names`: the conversation that the thread's metadata names.
+        """
 
     async def cancel(self, ref: RunRef) -> None: ...
 
@@ -54,6 +57,10 @@ class Harness(Protocol):
 
     def weather(self, fault: str) -> AbstractContextManager[None]:
         """While it lasts, every request meets this fault of the simulator's presets."""
+
+
+def metadata(names: str | None) -> dict[str, str]:
+    return {"canal": "whatsapp"} | ({"ticket_worker_conversation": names} if names else {})
 
 
 class AssistantsHarness:
@@ -73,10 +80,10 @@ class AssistantsHarness:
         self._scripts: dict[str, Sequence[Move]] = {}
         simulator.conversations.script = self._play
 
-    async def start(self, *moves: Move, assistant_id: str = SERVED) -> RunRef:
+    async def start(self, *moves: Move, assistant_id: str = SERVED, names: str | None = None) -> RunRef:
         text = f"mensagem {len(self._scripts)}"
         self._scripts[text] = moves
-        thread = {"messages": [{"role": "user", "content": text}]}
+        thread = {"messages": [{"role": "user", "content": text}], "metadata": metadata(names)}
         run = await self._post("/threads/runs", {"assistant_id": assistant_id, "thread": thread})
         return RunRef(run["id"], run["thread_id"])
 
@@ -145,11 +152,12 @@ class AgentsHarness:
         self._scripts: dict[str, Sequence[Move]] = {}
         simulator.sessions.script = self._play
 
-    async def start(self, *moves: Move, assistant_id: str = SERVED) -> RunRef:
+    async def start(self, *moves: Move, assistant_id: str = SERVED, names: str | None = None) -> RunRef:
         text = f"mensagem {len(self._scripts)}"
         self._scripts[text] = moves
         name = next(name for name, known in ASSISTANTS.items() if known == assistant_id)
         body = {"agent_id": AGENTS[name], "environment": {"type": "none"}, "input": text}
+        body |= {"metadata": metadata(names)}
         session = (await self._post("/agents/sessions", body)).json()
         return RunRef(session["id"], session["id"])
 
@@ -214,10 +222,10 @@ class ResponsesHarness:
         self._scripts: dict[str, Sequence[Move]] = {}
         simulator.responses.script = self._play
 
-    async def start(self, *moves: Move, assistant_id: str = SERVED) -> RunRef:
+    async def start(self, *moves: Move, assistant_id: str = SERVED, names: str | None = None) -> RunRef:
         text = f"mensagem {len(self._scripts)}"
         self._scripts[text] = moves
-        conversation = await self._post("/conversations", {})
+        conversation = await self._post("/conversations", {"metadata": metadata(names)})
         body = {"model": "gpt-4o", "input": text, "background": True, "conversation": conversation["id"]}
         return RunRef((await self._post("/responses", body))["id"], conversation["id"])
 

@@ -13,7 +13,7 @@ from openai.types.beta.agents import session_update_params
 from pydantic import TypeAdapter
 
 from tests.contract.openai_spec import request_problems, response_description
-from tests.contract.wire import Asked, Wire, listening
+from tests.raw_server import Exchange, Wire, listening
 from worker import schema_sync
 from worker.errors import PlatformError, PlatformGone, PlatformRefused, PlatformUnavailable, RunGone
 from worker.platforms import definitions
@@ -116,7 +116,7 @@ async def test_the_requests_are_the_sdks_own_without_its_warnings(
     assert written.json == wire.asked[3].json
 
 
-def _told(request: Asked) -> Json:
+def _told(request: Exchange) -> Json:
     names = ("authorization", "openai-beta", "content-type", "accept")
     return {name: request.headers.get(name) for name in names}
 
@@ -267,6 +267,28 @@ async def test_a_live_session_is_brought_in_step_in_the_sdks_shape(
     assert problems(session_update_params.SessionUpdateParams, json.loads(written[0].body)) == []
     (saved,) = [each.read_text() for each in tmp_path.glob("*")]  # noqa: ASYNC240
     assert "Acabei de pagar" not in saved
+
+
+@pytest.mark.parametrize("live", [False, True])
+async def test_the_requests_are_the_sdks_own(wire: Wire, make_settings: Make, live: bool) -> None:
+    agent = {"id": "agent_1", "tools": [], "instructions": None}
+    wire.says({"id": "sess_1", "agent": agent} if live else agent)
+    async with stored(make_settings(PLATFORM="agents", OPENAI_BASE_URL=wire.url)) as at:
+        assert isinstance(at, definitions.Agents)
+        chosen: Stored = at.sessions if live else at
+        found = await schema_sync.compare(chosen, "id/1", WANTED)
+        await chosen.write("id/1", found.changes)
+        await chosen.served()
+    ours = [*wire.asked]
+    async with AsyncOpenAI(api_key="test", base_url=wire.url) as sdk:
+        calls: Any = sdk.beta.agents.sessions if live else sdk.beta.agents
+        await calls.retrieve("id/1")
+        await calls.update("id/1", **({"agent": found.changes} if live else found.changes))
+        await calls.list(limit=1)
+    for mine, theirs in zip(ours, wire.asked[3:], strict=True):
+        assert (mine.method, mine.target) == (theirs.method, theirs.target)
+        assert _told(mine) == _told(theirs)
+    assert ours[1].json == wire.asked[4].json
 
 
 async def _session(settings: Settings, agent_id: str) -> str:

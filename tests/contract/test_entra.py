@@ -6,7 +6,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from tests.contract.wire import listening
+from tests.raw_server import listening
 from worker.errors import ConfigError
 from worker.model import RunRef
 from worker.platforms import connect

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -10,7 +11,7 @@ from openai.types.beta.agent_session_input_param import SessionInputParamAgentSe
 from pydantic import TypeAdapter
 
 from tests.contract.platform_harness import agents
-from tests.contract.wire import Asked, Wire, listening
+from tests.raw_server import Exchange, Wire, listening
 from worker.errors import PlatformError, PlatformRefused, PlatformUnavailable, RunGone
 from worker.model import Answer, Look, RunRef, Sight, ThreadRule, ToolCall
 from worker.personal import Personal
@@ -250,7 +251,7 @@ async def test_an_id_no_server_can_have_is_gone_without_asking(platform: AgentsP
 # ------------------------------------------------------------------------------------------------ submitting
 
 
-async def given(platform: AgentsPlatform, wire: Wire, *answers: Answer, ref: RunRef = REF) -> list[Asked]:
+async def given(platform: AgentsPlatform, wire: Wire, *answers: Answer, ref: RunRef = REF) -> list[Exchange]:
     wire.says(b"", 202)
     await platform.submit(ref, answers)
     return wire.asked
@@ -405,6 +406,38 @@ async def test_sessions_of_other_agents_are_left_alone(
 async def test_a_session_that_was_deleted_is_not_found(platform: AgentsPlatform, wire: Wire) -> None:
     wire.says({}, 404)
     assert await platform.discover("sess_1") is None
+
+
+async def test_the_newest_sessions_are_listed_as_the_sdk_would_and_only_our_agents_count(wire: Wire) -> None:
+    platform = AgentsPlatform(api_key="key", base_url=wire.url, assistant_ids=["agent_1"])
+    named = {"metadata": {"ticket_worker_conversation": "c1"}}
+    sessions = [session("idle", id=f"sess_{n}", agent={"id": f"agent_{n}"}, **named) for n in (2, 1)]
+    wire.says({"object": "list", "data": sessions})
+    assert await platform.listed() == [("c1", "sess_1")]
+    await platform.aclose()
+    async with AsyncOpenAI(api_key="key", base_url=wire.url) as sdk:
+        await sdk.beta.agents.sessions.list(limit=100, order="desc")
+    ours, theirs = wire.asked
+    assert (ours.method, ours.target) == (theirs.method, theirs.target)
+
+
+async def test_every_request_is_the_sdks_own(platform: AgentsPlatform, wire: Wire) -> None:
+    wire.says(session("idle"))
+    wire.says(b"", 202)
+    await platform.inspect(REF)
+    await platform.submit(REF, [DONE])
+    ours = [*wire.asked]
+    async with AsyncOpenAI(api_key="key", base_url=wire.url) as sdk:
+        sessions = sdk.beta.agents.sessions
+        await sessions.with_raw_response.retrieve("sess_1")  # unread: the wire says no more than 202
+        body: Any = ours[1].json
+        key = ours[1].headers["idempotency-key"]
+        await sessions.events.create("sess_1", events=body["events"], idempotency_key=key)
+    for mine, theirs in zip(ours, wire.asked[2:], strict=True):
+        names = ("authorization", "content-type", "openai-beta", "idempotency-key")
+        assert (mine.method, mine.target) == (theirs.method, theirs.target)
+        assert [mine.headers.get(name) for name in names] == [theirs.headers.get(name) for name in names]
+    assert ours[1].json == wire.asked[3].json
 
 
 # ---------------------------------------------------------------------------------------------- the probe

@@ -3,15 +3,17 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from email.utils import formatdate
 from typing import Any
 from urllib.parse import unquote
 
 import pytest
 import pytest_asyncio
+from openai import AsyncOpenAI
 
 from tests.contract.openai_spec import request_problems
-from tests.contract.wire import Wire, listening
+from tests.raw_server import Wire, listening
 from worker.errors import PlatformError, PlatformGone, PlatformRefused, PlatformUnavailable, RunGone
 from worker.model import Answer, Look, RunRef, Sight, ToolCall
 from worker.personal import Personal
@@ -486,6 +488,61 @@ async def test_a_list_that_cannot_be_read_is_no_answer(
         await platform.discover("thread_1")
 
 
+NAMING = {"id": "thread_1", "metadata": {"ticket_worker_conversation": "c1"}}
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def foundry(wire: Wire) -> AsyncIterator[AssistantsPlatform]:
+    platform = AssistantsPlatform(api_key="key", base_url=wire.url, api_version="v1")
+    yield platform
+    await platform.aclose()
+
+
+async def test_foundry_lists_threads_and_those_that_name_a_conversation_count(
+    foundry: AssistantsPlatform, wire: Wire
+) -> None:
+    others = [
+        {**NAMING, "id": ".."},
+        {**NAMING, "id": 7},
+        {**NAMING, "metadata": None},
+        {**NAMING, "metadata": {"ticket_worker_conversation": "a b"}},
+        {"id": "thread_2", "metadata": {"conversation": "c1"}},
+    ]
+    wire.says(listed(*others, NAMING))
+    assert await foundry.listed() == [("c1", "thread_1")]
+    (asked,) = wire.asked
+    assert (asked.method, asked.path) == ("GET", "/threads")
+    assert asked.query == {"limit": "100", "order": "desc", "api-version": "v1"}
+
+
+async def test_where_there_is_no_foundry_nobody_is_asked_for_threads(
+    platform: AssistantsPlatform, wire: Wire
+) -> None:
+    assert await platform.listed() == ()
+    assert not wire.asked
+
+
+@pytest.mark.parametrize(("status", "asked"), [(404, 1), (405, 1), (403, 2), (500, 2)])
+async def test_a_server_that_does_not_list_threads_is_asked_once(
+    foundry: AssistantsPlatform, wire: Wire, status: int, asked: int
+) -> None:
+    wire.says({}, status)
+    with pytest.raises(PlatformError):
+        await foundry.listed()
+    with suppress(PlatformError):
+        await foundry.listed()
+    assert len(wire.asked) == asked
+
+
+@pytest.mark.parametrize("body", [{}, {"data": {}}, {"data": ["x"]}])
+async def test_threads_that_cannot_be_read_are_no_answer(
+    foundry: AssistantsPlatform, wire: Wire, body: object
+) -> None:
+    wire.says(body)
+    with pytest.raises(PlatformUnavailable):
+        await foundry.listed()
+
+
 # --------------------------------------------------------------------------------------------- probing
 
 
@@ -587,7 +644,8 @@ async def every_request(platform: AssistantsPlatform, wire: Wire) -> None:
     await platform.submit(REF, ANSWERS)
     await platform.discover("thread_1")
     await platform.probe()
-    assert len(wire.asked) == 4
+    await platform.listed()  # Foundry's own request: others are not asked
+    assert len({(request.method, request.path) for request in wire.asked}) == len(wire.asked) >= 4
 
 
 async def test_every_request_carries_the_key_the_beta_header_and_the_api_version(
@@ -627,6 +685,23 @@ async def test_any_visible_id_arrives_as_it_is(platform: AssistantsPlatform, wir
     (request,) = wire.asked
     assert unquote(request.target.removeprefix("/threads/thread_1/runs/")) == run_id
     assert request.target.count("/") == 4
+
+
+async def test_every_request_is_the_sdks_own(platform: AssistantsPlatform, wire: Wire) -> None:
+    await every_request(platform, wire)
+    ours = [*wire.asked]
+    outputs: Any = ours[1].json
+    async with AsyncOpenAI(api_key="key", base_url=wire.url) as sdk:
+        runs = sdk.beta.threads.runs
+        await runs.retrieve(REF.run_id, thread_id="thread_1")
+        await runs.submit_tool_outputs(REF.run_id, thread_id="thread_1", **outputs)
+        await runs.list("thread_1", limit=1, order="desc")
+        with pytest.warns(DeprecationWarning, match="deprecated"):
+            await sdk.beta.assistants.list(limit=1)
+    names = ("authorization", "content-type", "openai-beta")
+    for mine, theirs in zip(ours, wire.asked[len(ours) :], strict=True):
+        assert (mine.method, mine.target) == (theirs.method, theirs.target)
+        assert [mine.headers.get(name) for name in names] == [theirs.headers.get(name) for name in names]
 
 
 async def test_openais_description_has_nothing_against_our_requests(

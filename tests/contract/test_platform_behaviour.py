@@ -1,10 +1,13 @@
 """What the loop relies on, whatever the platform: one suite, run over every adapter."""
 
+import os
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from tests.contract.platform_harness import Harness, agents, assistants, responses
+from tests.contract.suite_table import does_not_apply, exceptions, table
 from worker.errors import PlatformError, PlatformRefused, PlatformUnavailable, RunGone
 from worker.model import Answer, Look, RunRef, Sight
 from worker.personal import Personal
@@ -14,10 +17,14 @@ from worker.simulator.scripts import Ask, Break, Call, Say
 TICKET = Call("abrir_ticket_crm", '{"resumo": "Ação concluída", "setor": "SUPORTE"}')
 HANDOFF = Call("transferir_para_humano", "{")
 DONE = Say("Pronto.")
+NO_LISTS = "nothing can be listed there"
+PLATFORMS = (assistants, agents, responses)
 
 
-@pytest.fixture(params=[assistants, agents, responses], ids=lambda factory: factory.__name__)
+@pytest.fixture(params=PLATFORMS, ids=lambda factory: factory.__name__)
 async def harness(request: pytest.FixtureRequest) -> AsyncIterator[Harness]:
+    if reason := exceptions(request.function).get(request.param.__name__):
+        pytest.skip(reason)
     async with request.param() as it:
         yield it
 
@@ -101,9 +108,8 @@ async def test_a_run_cancelled_at_work_comes_to_its_end(harness: Harness) -> Non
     assert (end.sight, end.reason) == harness.endings["cancelled"]
 
 
+@does_not_apply(responses="what waits there is at its end already")
 async def test_a_run_cancelled_while_it_waits_takes_no_answer(harness: Harness) -> None:
-    if harness.platform.traits.new_run_per_round:
-        pytest.skip("what waits on this platform is at its end already")
     ref, look = await waiting(harness)
     await harness.cancel(ref)
     assert (await harness.platform.inspect(ref)).sight is Sight.WORKING
@@ -114,9 +120,9 @@ async def test_a_run_cancelled_while_it_waits_takes_no_answer(harness: Harness) 
     assert (end.sight, end.reason) == harness.endings["cancelled"]
 
 
+@does_not_apply(agents="nothing expires there", responses="nothing expires there")
 async def test_a_run_says_how_long_it_lives_and_is_lost_after_that(harness: Harness) -> None:
-    if harness.lifetime_s is None:
-        pytest.skip("nothing expires on this platform")
+    assert harness.lifetime_s is not None
     ref = await harness.start(Ask((TICKET,)), DONE)
     harness.pass_time(100)
     look = await harness.platform.inspect(ref)
@@ -144,9 +150,8 @@ async def test_a_second_submit_is_an_error_and_changes_nothing(harness: Harness)
     assert [item.output for heard in harness.heard(ref) for item in heard] == ["primeira"]
 
 
+@does_not_apply(agents="each answer is given by itself there")
 async def test_half_the_answers_are_an_error_and_the_run_still_waits(harness: Harness) -> None:
-    if harness.platform.traits.one_by_one:
-        pytest.skip("each answer is given by itself on this platform")
     ref, look = await waiting(harness, TICKET, HANDOFF)
     with pytest.raises(PlatformError):
         await harness.platform.submit(ref, answers(look)[:1])
@@ -206,27 +211,41 @@ async def test_answers_taken_without_a_word_are_seen_for_what_they_are(harness: 
     ref, look = await waiting(harness)
     with harness.weather(fault), pytest.raises(PlatformUnavailable):
         await harness.platform.submit(ref, answers(look))
-    if harness.platform.traits.new_run_per_round:  # its looks cannot tell
-        harness.pass_time()
-        assert await harness.platform.submit(ref, answers(look), again=True) is None
-    else:
-        assert (await harness.platform.inspect(ref)).sight is Sight.WORKING
+    harness.pass_time()
+    assert (await harness.platform.inspect(ref)).sight is Sight.ENDED
     assert len(harness.heard(ref)) == 1
+
+
+async def test_what_is_asked_after_answers_were_taken_without_a_word_is_answered(harness: Harness) -> None:
+    ref = await harness.start(Ask((TICKET,)), Ask((HANDOFF,)), DONE)
+    harness.pass_time()
+    first = await harness.platform.inspect(ref)
+    with harness.weather("submit_dropped_after"), pytest.raises(PlatformUnavailable):
+        await harness.platform.submit(ref, answers(first))
+    harness.pass_time()
+    second = await harness.platform.inspect(ref)
+    assert [call.tool for call in second.calls] == [HANDOFF.name]
+    await harness.platform.submit(ref, answers(second))
+    assert [[item.call.name for item in heard] for heard in harness.heard(ref)] == [
+        [TICKET.name],
+        [HANDOFF.name],
+    ]
 
 
 # ------------------------------------------------------------------------------------------------ discovery
 
 
+@does_not_apply(responses=NO_LISTS)
 async def test_a_run_nobody_announced_is_found_while_it_is_at_work(harness: Harness) -> None:
     ref, look = await waiting(harness)
     assert ref.thread_id is not None
-    found = None if harness.platform.traits.new_run_per_round else ref  # that platform lists no runs
-    assert await harness.platform.discover(ref.thread_id) == found
+    assert await harness.platform.discover(ref.thread_id) == ref
     await harness.platform.submit(ref, answers(look))
     harness.pass_time()
     assert await harness.platform.discover(ref.thread_id) is None
 
 
+@does_not_apply(responses=NO_LISTS)
 async def test_a_run_of_an_assistant_we_do_not_serve_is_left_alone(harness: Harness) -> None:
     ref = await harness.start(Ask((TICKET,)), DONE, assistant_id=ASSISTANTS["SUPORTE"])
     assert ref.thread_id is not None
@@ -235,6 +254,14 @@ async def test_a_run_of_an_assistant_we_do_not_serve_is_left_alone(harness: Harn
 
 async def test_there_is_nothing_to_discover_in_a_thread_nobody_knows(harness: Harness) -> None:
     assert await harness.platform.discover("thread_desconhecida") is None
+
+
+@does_not_apply(responses=NO_LISTS)
+async def test_threads_that_name_their_conversation_are_listed_newest_first(harness: Harness) -> None:
+    await harness.start(DONE)
+    older, newer = [await harness.start(DONE, names="whatsapp-1") for _ in range(2)]
+    named = [("whatsapp-1", ref.thread_id) for ref in (newer, older)]
+    assert list(await harness.platform.listed()) == named
 
 
 # ------------------------------------------------------------------------------------------------ the probe
@@ -254,3 +281,16 @@ async def test_a_doubtful_platform_gives_one_warning_and_no_error(
     with harness.weather(fault):
         (warning,) = await harness.platform.probe()
     assert word in warning
+
+
+# ------------------------------------------------------------------------------------------------ the table
+
+
+def test_the_documented_table_is_this_suite() -> None:
+    """`UPDATE_DOCS=1` writes it anew."""
+    page = Path(__file__).parents[2] / "docs" / "platforms.md"
+    head, _, _ = page.read_text("utf-8").partition("\n| case |")
+    shown = f"{head}\n{table(globals(), [each.__name__ for each in PLATFORMS])}"
+    if os.environ.get("UPDATE_DOCS"):
+        page.write_text(shown, encoding="utf-8")
+    assert page.read_text("utf-8") == shown

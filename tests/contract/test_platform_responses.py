@@ -9,10 +9,11 @@ from urllib.parse import unquote
 import httpx
 import pytest
 import pytest_asyncio
+from openai import AsyncOpenAI
 from openai.types.responses.response_create_params import ResponseCreateParamsNonStreaming
 from pydantic import TypeAdapter, ValidationError
 
-from tests.contract.wire import Asked, Wire, listening
+from tests.raw_server import Exchange, Wire, listening
 from worker.errors import PlatformError, PlatformRefused, PlatformUnavailable, RunGone
 from worker.model import Answer, Look, RunRef, Sight, ThreadRule, ToolCall
 from worker.personal import Personal
@@ -97,10 +98,16 @@ def wire(server: Wire) -> Wire:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def platform(server: Wire) -> AsyncIterator[ResponsesPlatform]:
+async def adapter(server: Wire) -> AsyncIterator[ResponsesPlatform]:
     adapter = ResponsesPlatform(api_key="key", base_url=server.url)
     yield adapter
     await adapter.aclose()
+
+
+@pytest.fixture
+def platform(adapter: ResponsesPlatform) -> ResponsesPlatform:
+    adapter._unsure.clear()  # all tests are about one response: what one of them did to it is forgotten
+    return adapter
 
 
 async def look_at(platform: ResponsesPlatform, wire: Wire, body: object, ref: RunRef = REF) -> Look:
@@ -200,6 +207,7 @@ async def test_a_response_of_its_own_conversation_or_of_a_chain_is_ours(
     body = response("completed", function(), conversation=conversation)
     look = await look_at(platform, wire, body, RunRef("resp_1", thread_id))
     assert look.sight is Sight.REQUIRES_ACTION
+    assert look.thread_id == ("conv_1" if thread_id is None else None)  # whose that is, the ledger knows
 
 
 MCP = {"type": "mcp", "server_label": "crm", "server_url": "https://crm.example/<redacted>", "headers": None}
@@ -341,7 +349,7 @@ async def submitted(
     return went_on, sent(made)
 
 
-def sent(request: Asked) -> Json:
+def sent(request: Exchange) -> Json:
     body = request.json
     assert isinstance(body, dict)
     return body
@@ -350,7 +358,7 @@ def sent(request: Asked) -> Json:
 _CREATE: TypeAdapter[Any] = TypeAdapter(ResponseCreateParamsNonStreaming)
 
 
-def problems(request: Asked) -> list[str]:
+def problems(request: Exchange) -> list[str]:
     """What the SDK's own type has against a request; an unknown key is one that does not come back."""
     body = sent(request)
     try:
@@ -472,6 +480,7 @@ async def test_a_model_that_reasons_and_refuses_the_sampling_it_shows_is_asked_w
     wire.says(UNSUPPORTED, 400)
     wire.says({"id": "resp_2"})
     assert await platform.submit(REF, ANSWERS) == RunRef("resp_2", None)
+    assert [problems(each) for each in wire.asked[1:]] == [[], []]
     first, second = map(sent, wire.asked[1:])
     assert (first.pop("temperature"), first.pop("top_p")) == (0.4, 0.9)
     assert second == first
@@ -540,20 +549,38 @@ OUTPUT = {"type": "function_call_output", "call_id": "call_1"}
 MESSAGE = {"type": "message", "role": "assistant"}
 
 
+SPOKE = {"type": "message", "role": "user"}
+IN_CONV: Json = {"conversation": {"id": "conv_1"}}
+
+
+async def unsure(platform: ResponsesPlatform, wire: Wire) -> None:
+    """Another process has sent the answers, and does not know what became of them."""
+    wire.says(response("completed", function(), **IN_CONV))
+    with pytest.raises(PlatformUnavailable):
+        await platform.submit(IN_CONVERSATION, ANSWERS, again=True)
+    assert [request.method for request in wire.asked] == ["GET"]
+    wire.forget()
+    wire.says(response("completed", function(), **IN_CONV))
+
+
 @pytest.mark.parametrize(
     "items",
     [
         listed(OUTPUT, function()),
-        listed(function("call_9"), MESSAGE, OUTPUT, function()),
+        listed(MESSAGE, OUTPUT, function()),
         listed(MESSAGE, has_more=True),
+        listed(function("call_9"), SPOKE, MESSAGE, OUTPUT, function()),
+        listed(function("call_9", status="incomplete"), OUTPUT, function()),
     ],
 )
 async def test_answers_that_the_conversation_has_are_not_sent_again(
     platform: ResponsesPlatform, wire: Wire, items: Json
 ) -> None:
-    wire.says(response("completed", function(), conversation={"id": "conv_1"}))
+    await unsure(platform, wire)
     wire.says(items)
-    assert await platform.submit(IN_CONVERSATION, ANSWERS, again=True) is None
+    assert await platform.inspect(IN_CONVERSATION) == Look(
+        Sight.ENDED, "completed", reason="continuacao_desconhecida"
+    )
     _, asked = wire.asked
     assert (asked.method, asked.path) == ("GET", "/conversations/conv_1/items")
     assert asked.query == {"limit": "100", "order": "desc"}
@@ -563,29 +590,45 @@ async def test_answers_that_the_conversation_has_are_not_sent_again(
 async def test_answers_that_the_conversation_lacks_are_sent_again(
     platform: ResponsesPlatform, wire: Wire, items: Json
 ) -> None:
-    wire.says(response("completed", function(), conversation={"id": "conv_1"}))
+    await unsure(platform, wire)
     wire.says(items)
+    assert (await platform.inspect(REF)).sight is Sight.REQUIRES_ACTION
+    wire.forget()
+    wire.says(response("completed", function(), **IN_CONV))
     wire.says({"id": "resp_2"})
     assert await platform.submit(REF, ANSWERS, again=True) == RunRef("resp_2", None)
     assert sent(wire.asked[-1])["input"] == OUTPUTS
 
 
+async def test_what_the_conversation_shows_to_be_asked_since_is_asked_of_the_run_that_is_known(
+    platform: ResponsesPlatform, wire: Wire
+) -> None:
+    await unsure(platform, wire)
+    wire.says(listed(function("call_9"), OUTPUT, function()))
+    look = await platform.inspect(IN_CONVERSATION)
+    assert (look.sight, [call.platform_call_id for call in look.calls]) == (Sight.REQUIRES_ACTION, ["call_9"])
+    waiting = {"type": "mcp_approval_request", "id": "mcpr_1"}
+    wire.forget()
+    wire.says(response("completed", function(), **IN_CONV))
+    wire.says(listed(waiting, function("call_9"), OUTPUT, function()))
+    assert (await platform.inspect(IN_CONVERSATION)).reason == "outra_chamada_pendente"
+
+
 async def test_a_conversation_that_is_gone_is_the_operators(platform: ResponsesPlatform, wire: Wire) -> None:
-    wire.says(response("completed", function(), conversation={"id": "conv_1"}))
+    await unsure(platform, wire)
     wire.says({"error": {"message": SECRET}}, 404)
     with pytest.raises(PlatformRefused):
-        await platform.submit(REF, ANSWERS, again=True)
+        await platform.inspect(IN_CONVERSATION)
 
 
 @pytest.mark.parametrize("items", [{}, {"data": {}}, {"data": ["x"]}, b"<html>"])
-async def test_items_that_cannot_be_read_are_read_later_and_nothing_is_sent(
+async def test_items_that_cannot_be_read_are_read_later(
     platform: ResponsesPlatform, wire: Wire, items: object
 ) -> None:
-    wire.says(response("completed", function(), conversation={"id": "conv_1"}))
+    await unsure(platform, wire)
     wire.says(items)
     with pytest.raises(PlatformUnavailable):
-        await platform.submit(REF, ANSWERS, again=True)
-    assert [request.method for request in wire.asked] == ["GET", "GET"]
+        await platform.inspect(IN_CONVERSATION)
 
 
 async def test_on_a_chain_they_are_sent_again_and_the_log_tells_of_the_orphan(
@@ -652,6 +695,7 @@ async def test_an_id_no_server_can_have_is_gone_without_asking(
 
 async def test_nothing_is_discovered_and_nobody_asked(platform: ResponsesPlatform, wire: Wire) -> None:
     assert await platform.discover("conv_1") is None
+    assert await platform.listed() == ()
     assert not wire.asked
 
 
@@ -674,26 +718,46 @@ async def test_the_probe_reads_the_models_and_makes_nothing(platform: ResponsesP
 
 async def test_every_request_carries_the_key_and_the_api_version(wire: Wire) -> None:
     platform = ResponsesPlatform(api_key="key", base_url=f"{wire.url}/openai/v1", api_version="preview")
-    wire.says(response("completed", function(), conversation={"id": "conv_1"}))
+    looked = response("completed", function(), **IN_CONV)
+    for body in (looked, {}, looked, listed(function()), {"data": []}):
+        wire.says(body)
+    with pytest.raises(PlatformUnavailable):
+        await platform.submit(REF, ANSWERS)
     await platform.inspect(REF)
-    wire.says(listed(function()))
-    wire.says({"id": "resp_2"})
-    await platform.submit(REF, ANSWERS, again=True)
     await platform.probe()
     await platform.aclose()
-    assert [request.path for request in wire.asked] == [
+    paths = {request.path for request in wire.asked}
+    assert paths == {
         f"/openai/v1{path}"
-        for path in (
-            "/responses/resp_1",
-            "/responses/resp_1",
-            "/conversations/conv_1/items",
-            "/responses",
-            "/models",
-        )
-    ]
+        for path in ("/responses/resp_1", "/conversations/conv_1/items", "/responses", "/models")
+    }
     for request in wire.asked:
         assert request.query["api-version"] == "preview"
         assert request.headers["authorization"] == "Bearer key"
+
+
+async def test_every_request_is_the_sdks_own(platform: ResponsesPlatform, wire: Wire) -> None:
+    looked = response("completed", function(), **IN_CONV)
+    for body in (looked, {}, looked, listed(function()), {"data": []}):
+        wire.says(body)
+    with pytest.raises(PlatformUnavailable):
+        await platform.submit(IN_CONVERSATION, ANSWERS)
+    await platform.inspect(IN_CONVERSATION)
+    await platform.probe()
+    retrieved, created, again, items, models = wire.asked
+    wire.forget()
+    wire.says({"data": []})
+    async with AsyncOpenAI(api_key="key", base_url=wire.url) as sdk:
+        await sdk.responses.retrieve("resp_1")
+        await sdk.responses.create(**sent(created))
+        await sdk.conversations.items.list("conv_1", limit=100, order="desc")
+        await sdk.models.list()
+    assert retrieved.target == again.target
+    for mine, theirs in zip((retrieved, created, items, models), wire.asked, strict=True):
+        assert (mine.method, mine.target) == (theirs.method, theirs.target)
+        names = ("authorization", "content-type", "accept", "openai-beta")
+        assert [mine.headers.get(name) for name in names] == [theirs.headers.get(name) for name in names]
+    assert created.json == wire.asked[1].json
 
 
 @pytest.mark.parametrize("run_id", ["a/b", "a?b#c", "%2e%2e", "7f3e;x=1", '"<>\\^`{|}', "~a+b&c=d"])

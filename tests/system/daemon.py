@@ -14,8 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from cryptography.fernet import Fernet
+from typer.testing import CliRunner
 
+from worker import logs
+from worker.cli import cli
 from worker.simulator.assistants import AssistantsSimulator
 from worker.simulator.crm import CrmSimulator
 from worker.simulator.registry import ASSISTANTS
@@ -147,7 +151,26 @@ async def launched(
 
 
 async def refused(folder: Path, settings: Mapping[str, str]) -> tuple[int, str]:
-    """The exit code of a daemon that should not start, and what it said on stderr."""
+    """The exit code of a `run` in `folder` that should not start, and what it said on stderr.
+
+    In this process, because starting another takes longer than all the refusing.
+    """
+    own = {"HTTP_PORT": "0", "LOG_DIR": "logs", "DATABASE_URL": "sqlite:///worker.db"}
+    with pytest.MonkeyPatch.context() as process:
+        process.chdir(folder)
+        for name in os.environ:
+            process.delenv(name)
+        for name, value in environ({**own, **settings}).items():
+            process.setenv(name, value)
+        try:
+            ended = await asyncio.to_thread(CliRunner().invoke, cli, ["run"])
+        finally:
+            logs.shutdown()
+    return ended.exit_code, ended.stderr
+
+
+async def refused_in_its_own_process(folder: Path, settings: Mapping[str, str]) -> tuple[int, str]:
+    """As `refused`, for one that gets as far as listening to signals."""
     async with launched(folder, settings) as daemon:
         return await daemon.ended(), daemon.stderr
 

@@ -44,15 +44,15 @@ _OWN = re.compile(
 _GROUPED = re.compile(r"(?<=[0-9a-z])[ ./()-]+(?=[0-9a-z])")
 
 
-def leaks(text: str) -> set[str]:
-    """Every marked value that a text shows."""
+def leaks(text: str, words: Iterable[str] = _WORDS, numbers: Iterable[str] = _NUMBERS) -> set[str]:
+    """Every marked value that a text shows; words are given as `folded`, numbers bare and lower case."""
     found: set[str] = set()
     lines = "\n".join({_TIME.sub("", line) for line in text.splitlines()})
     for form in {lines, unquote_plus(lines), _unescaped(lines)}:
-        plain = _OWN.sub("", _folded(form))
-        found.update(word for word in _WORDS if word in plain)
+        plain = _OWN.sub("", folded(form))
+        found.update(word for word in words if word in plain)
         grouped = _GROUPED.sub("", plain)
-        found.update(number for number in _NUMBERS if any(part in grouped for part in _parts(number)))
+        found.update(number for number in numbers if any(part in grouped for part in _parts(number)))
     return found
 
 
@@ -82,6 +82,7 @@ def _unescaped(text: str) -> str:
     return re.sub(r"\\u([0-9a-fA-F]{4})", lambda code: chr(int(code[1], 16)), text)
 
 
-def _folded(text: str) -> str:
+def folded(text: str) -> str:
+    """Without case and accents."""
     decomposed = unicodedata.normalize("NFKD", text)
     return "".join(char for char in decomposed if not unicodedata.combining(char)).casefold()

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from worker import cli
@@ -26,7 +26,7 @@ FATAL_RUN = "run_defeito"
 _kept: list[object] = []
 
 
-def sabotage() -> None:  # noqa: C901  # four defects, each simple
+def sabotage(put_in: Callable[[object, str, object], None] = setattr) -> None:  # noqa: C901  # four defects, each simple
     """Put the defects in."""
     setor, open_, advance, put = Catalog.setor, Crm.open, Steps.advance, Records.put_conversation
 
@@ -59,7 +59,7 @@ def sabotage() -> None:  # noqa: C901  # four defects, each simple
         (Steps, "advance", steps),
         (Records, "put_conversation", puts),
     ):
-        setattr(owner, name, defect)
+        put_in(owner, name, defect)
 
 
 def _known(changes: list[Any]) -> str:

@@ -11,8 +11,18 @@ import pytest
 import pytest_asyncio
 from cryptography.fernet import Fernet
 
-from tests.contract.wire import listening
-from tests.system.daemon import BASIC, HELD_S, QUICK, Daemon, House, house, refused, until
+from tests.raw_server import listening
+from tests.system.daemon import (
+    BASIC,
+    HELD_S,
+    QUICK,
+    Daemon,
+    House,
+    house,
+    refused,
+    refused_in_its_own_process,
+    until,
+)
 from worker.errors import PlatformGone
 from worker.simulator.faults import Fault
 from worker.simulator.runs import Timings
@@ -126,7 +136,8 @@ async def test_a_port_in_use_is_refused_and_the_one_who_has_it_lives_on(
     at_work: tuple[House, Daemon], tmp_path: Path
 ) -> None:
     home, daemon = at_work
-    code, said = await refused(tmp_path, home.settings | {"HTTP_PORT": str(daemon.port)})
+    settings = home.settings | {"HTTP_PORT": str(daemon.port)}
+    code, said = await refused_in_its_own_process(tmp_path, settings)
     assert code == 2
     assert "HTTP_PORT" in said
     assert str(daemon.port) in said

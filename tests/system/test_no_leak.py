@@ -21,6 +21,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from tests.raw_server import Act, Exchange, RawServer, reply, reset, say
 from tests.system.daemon import QUICK, Daemon, House, house
 from tests.system.personal_values import (
     CNPJ,
@@ -39,7 +40,6 @@ from tests.system.personal_values import (
     leaks_in_bytes,
 )
 from tests.system.sabotaged import FATAL_RUN, SETS_OFF
-from tests.unit.raw_server import Act, Exchange, RawServer, reply, reset, say
 from worker.simulator.assistants import AssistantsSimulator
 from worker.simulator.faults import Fault
 from worker.simulator.runs import Timings

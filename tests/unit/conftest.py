@@ -2,9 +2,11 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 
+from tests.unit.office import Office
 from tests.unit.store_harness import Desk, OpenDesk
 from worker.model import ThreadRule
 from worker.settings import Settings
@@ -44,6 +46,17 @@ async def open_desk(database_url: str, make_settings: Callable[..., Settings]) -
 async def neighbour(desk: Desk, open_desk: OpenDesk) -> Desk:
     """A second process on `desk`'s database."""
     return await open_desk("other")
+
+
+@pytest.fixture
+def office(
+    make_settings: Callable[..., Settings],
+    database_file: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Office:
+    monkeypatch.chdir(tmp_path)
+    return Office(make_settings, database_file)
 
 
 @pytest.fixture(scope="module")

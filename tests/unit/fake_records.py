@@ -8,6 +8,7 @@ import httpx
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
+from worker.board import Backlog, Hour
 from worker.errors import RequestRefused
 from worker.kpis import Kpis
 from worker.model import (
@@ -16,6 +17,7 @@ from worker.model import (
     CallState,
     CallView,
     ConversationView,
+    Erasure,
     HandoffState,
     HandoffView,
     RunState,
@@ -109,7 +111,7 @@ class FakeRecords:
         self.conversations[conversation_id] = replace(before, **renamed)
         return self.conversations[conversation_id], new
 
-    async def conversation(self, conversation_id: str) -> ConversationView:
+    async def conversation(self, conversation_id: str, *, reader: str = "") -> ConversationView:
         if self.failure is not None:
             raise self.failure
         if self.hold is not None:
@@ -127,6 +129,8 @@ class FakeRecords:
             raise RequestRefused("execucao_de_outra_conversa")
         if known and known.thread_id != thread_id:
             raise RequestRefused("thread_diferente")
+        if known and known.continues_as is not None:
+            return await self.register_run(conversation_id, known.continues_as, thread_id)
         watching = RunView(run_id, conversation_id, thread_id, RunState.WATCHING, None, None, None, ())
         self.runs[run_id] = watching
         return known is None or known.state is not RunState.WATCHING
@@ -230,6 +234,43 @@ class FakeHandoffs:
         return handoffs[-1]
 
 
+@dataclass
+class FakeBoard:
+    """Shows what it is given; `asked` is how often the hours were counted."""
+
+    all_hours: list[Hour] = field(default_factory=list)
+    waiting: Backlog = field(default_factory=Backlog)
+    asked: int = 0
+
+    async def hours(self, since: float) -> Sequence[Hour]:
+        self.asked += 1
+        return [hour for hour in self.all_hours if hour.begin >= since]
+
+    async def backlog(self, limit: int) -> Backlog:
+        return self.waiting
+
+
+@dataclass
+class FakeErasures:
+    """Forgets a conversation, and says what it is told to say of that."""
+
+    records: FakeRecords
+    erasure: Erasure = field(default_factory=Erasure)
+    asked_by: list[str] = field(default_factory=list)
+
+    async def erase_conversation(self, conversation_id: str, *, by: str) -> Erasure:
+        await self.records.conversation(conversation_id)
+        del self.records.conversations[conversation_id]
+        self.asked_by.append(by)
+        return self.erasure
+
+    async def carry_out(self) -> bool:
+        raise NotImplementedError
+
+    async def outcome(self, erasure_id: str) -> Erasure | None:
+        raise NotImplementedError
+
+
 def _found(view: _View | None) -> _View:
     if view is None:
         raise RequestRefused("nao_encontrado")
@@ -249,6 +290,8 @@ def an_api(records: FakeRecords, **changes: Any) -> FastAPI:
     settings: dict[str, Any] = {
         "operators": FakeOperators(records),
         "handoffs": FakeHandoffs(records),
+        "board": FakeBoard(),
+        "erasures": FakeErasures(records),
         "webhooks": None,
         "protocol_pattern": r"^\d{8,20}$",
         "token": None,

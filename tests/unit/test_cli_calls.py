@@ -1,4 +1,4 @@
-"""`calls` and `handoffs`: what an operator sees of the ledger, and changes in it, beside the daemon."""
+"""`calls`: what an operator sees of the ledger, and changes in it, beside the daemon."""
 
 import asyncio
 import json
@@ -8,16 +8,16 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
 from rich.console import Console
-from typer.testing import CliRunner, Result
 
 from tests.conftest import KEY
 from tests.fakes import COMPLETED, asks, call, opens_at_once
 from tests.unit.loop_harness import Harness
+from tests.unit.office import BOT, RESUMO, SENT, Office
 from tests.unit.store_harness import (
     AMBIGUOUS,
     DONE,
@@ -29,9 +29,8 @@ from tests.unit.store_harness import (
     UNKNOWN,
     Desk,
 )
-from worker.cli import cli
 from worker.commands import calls as verbs
-from worker.commands.calls import Exit
+from worker.commands.ending import Exit
 from worker.errors import ConfigError
 from worker.model import CallRecord, CallState, Outcome
 from worker.personal import Personal
@@ -40,53 +39,8 @@ from worker.settings import Settings
 from worker.store.store import Store
 
 MakeSettings = Callable[..., Settings]
-T = TypeVar("T")
 
-RESUMO = "Maria Marcada pagou R$ 150,00"
-BODY = {"documento": "52998224725", "resumo": RESUMO, "setor": "FINANCEIRO", "motivo": "PAGAMENTO"}
-SENT = replace(TICKET, body=Personal.json(BODY | {"finalizar": "N"}))
 FAR_AWAY = "https://crm.example/webhook/secreto?token=marcado"
-BOT = {"BOT_WEBHOOK_URL": "http://127.0.0.1:9/bot", "BOT_WEBHOOK_SECRET": "whsec_c2VncmVkbw=="}
-
-
-class Office:
-    """An operator's shell beside a database that a daemon has made, and left."""
-
-    def __init__(self, make_settings: MakeSettings, folder: Path) -> None:
-        self._make_settings = make_settings
-        self.env = {"DATABASE_URL": f"sqlite:///{folder}/worker.db", "DATA_KEYS": KEY, **BOT}
-
-    def daemon(self, work: Callable[[Desk], Awaitable[T]]) -> T:
-        """Something that happens in the daemon."""
-
-        async def beginning_to_end() -> T:
-            store = await Store.open(self._make_settings(**self.env), "assistants", owner=True)
-            try:
-                desk = Desk(store)
-                await desk.conversation()
-                return await work(desk)
-            finally:
-                await store.close()
-
-        return asyncio.run(beginning_to_end())
-
-    def ticket(self, outcome: Outcome = REFUSED) -> CallRecord:
-        """A ticket that was tried once and came to this."""
-
-        async def work(desk: Desk) -> CallRecord:
-            record = await desk.attempted(await desk.admit(await desk.run(), 1, SENT), certain=True)
-            return await desk.settled(record, outcome)
-
-        return self.daemon(work)
-
-    def run(self, *words: str, **env: str | None) -> Result:
-        return CliRunner().invoke(cli, words, env={**self.env, **env}, catch_exceptions=False)
-
-
-@pytest.fixture
-def office(make_settings: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Office:
-    monkeypatch.chdir(tmp_path)
-    return Office(make_settings, tmp_path)
 
 
 # ------------------------------------------------------------------------------------------------- reading
@@ -172,36 +126,6 @@ def test_an_id_of_the_platform_neither_styles_nor_steers_the_terminal(office: Of
 
     shown = office.run("calls", "show", office.daemon(odd))
     assert "[red]call�[2J" in shown.stdout
-
-
-def test_handoffs_are_listed_without_what_the_model_wrote(office: Office) -> None:
-    async def asked(desk: Desk) -> CallRecord:
-        record = await desk.admit(await desk.run(), 1, HANDOFF)
-        await desk.ago(3 * 3600 + 125, "handoffs", "requested_at")
-        return record
-
-    record = office.daemon(asked)
-    listed = office.run("handoffs", "list", "--state", "requested")
-    (line,) = (line for line in listed.stdout.splitlines() if record.call_id in line)
-    assert "financeiro" in line
-    assert "3 h 02 min" in line
-    assert "Maria" not in listed.stdout
-    assert office.run("handoffs", "list", "--state", "closed").stdout == "Nada encontrado.\n"
-    (item,) = json.loads(office.run("handoffs", "list", "--json").stdout)["items"]
-    assert item["state"] == "requested"
-    assert "motivo" not in item
-
-
-@pytest.mark.parametrize(("seconds", "shown"), [(0.4, "0 s"), (59, "59 s"), (125, "2 min 05 s")])
-def test_a_wait_is_told_in_its_two_largest_units(office: Office, seconds: float, shown: str) -> None:
-    async def asked(desk: Desk) -> None:
-        await desk.admit(await desk.run(), 1, HANDOFF)
-        await desk.ago(seconds, "handoffs", "requested_at")
-        await desk.ago(0, "handoffs", "accepted_at")
-        await desk.change("handoffs", {"state": "accepted"})
-
-    office.daemon(asked)
-    assert f" {shown} " in office.run("handoffs", "list").stdout
 
 
 # ------------------------------------------------------------------------------------------------- mending
@@ -365,9 +289,9 @@ def test_a_database_that_no_daemon_made_is_not_made_by_a_command(office: Office,
 
 
 async def test_a_command_leaves_an_empty_or_older_database_as_it_is(
-    database_url: str, make_settings: MakeSettings, tmp_path: Path
+    unmade_database_url: str, make_settings: MakeSettings, tmp_path: Path
 ) -> None:
-    settings = make_settings(DATABASE_URL=database_url)
+    settings = make_settings(DATABASE_URL=unmade_database_url)
     if settings.DATABASE_URL.startswith("sqlite"):
         (tmp_path / "worker.db").touch()
     with pytest.raises(ConfigError, match="ticket-worker run"):

@@ -40,10 +40,15 @@ async def _day(desk: Desk) -> None:
 
 
 @pytest.fixture
-def shell(make_settings: Callable[..., Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
+def shell(
+    make_settings: Callable[..., Settings],
+    database_file: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Shell:
     """An operator's shell beside the database of `_day`, or of nothing (`empty`)."""
     monkeypatch.chdir(tmp_path)
-    env = {"DATABASE_URL": f"sqlite:///{tmp_path}/worker.db", "DATA_KEYS": KEY}
+    env = {"DATABASE_URL": database_file, "DATA_KEYS": KEY}
 
     async def daemon(*, empty: bool) -> None:
         store = await Store.open(make_settings(), "assistants", owner=True)

@@ -17,8 +17,8 @@ import pytest
 from cryptography.fernet import Fernet
 from typer.testing import CliRunner, Result
 
-from tests.contract.wire import listening
 from tests.fakes import FakePlatform
+from tests.raw_server import listening
 from worker import doctor, platforms
 from worker.cli import cli
 from worker.doctor import Finding, Level
@@ -218,9 +218,9 @@ async def test_a_check_that_breaks_or_hangs_is_a_finding_and_the_others_go_on(
 
 
 async def test_a_database_that_is_not_there_yet_is_not_created(
-    make_settings: Make, database_url: str, tmp_path: Path
+    make_settings: Make, unmade_database_url: str, tmp_path: Path
 ) -> None:
-    settings = make_settings(DATABASE_URL=database_url, OPENAI_BASE_URL=NOBODY)
+    settings = make_settings(DATABASE_URL=unmade_database_url, OPENAI_BASE_URL=NOBODY)
     level, message = await only(settings, "database")
     assert level is Level.WARNING
     assert "inicie o daemon" in message

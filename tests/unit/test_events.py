@@ -13,7 +13,7 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from tests.fakes import until
-from tests.unit.raw_server import Act, Exchange, Gate, RawServer, reply, reset, say
+from tests.raw_server import Act, Exchange, Gate, RawServer, reply, reset, say
 from tests.unit.store_harness import Desk
 from worker import logs
 from worker.errors import StoreError
@@ -55,7 +55,7 @@ class Idles:
 
 
 @pytest.fixture
-async def desk(make_settings: Callable[..., Settings]) -> AsyncIterator[Desk]:
+async def desk(make_settings: Callable[..., Settings], database_file: str) -> AsyncIterator[Desk]:
     """A store whose bot wants events."""
     store = await Store.open(make_settings(BOT_WEBHOOK_URL="http://127.0.0.1/"), "assistants", owner=True)
     yield Desk(store)

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from tests.raw_server import Act, Gate, RawServer, reply, reset, say
 from tests.unit.fake_attempts import FakeAttempts
-from tests.unit.raw_server import Act, Gate, RawServer, reply, reset, say
 from worker.clock import SystemClock
 from worker.errors import InternalError, Withdrawn
 from worker.guard import Guard, GuardPolicy

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.unit.raw_server import Act, Gate, RawServer, answer, reply, reset, say, trickle
+from tests.raw_server import Act, Gate, RawServer, answer, reply, reset, say, trickle
 from worker import guard as guard_module
 from worker import http
 from worker.errors import StoreError, Withdrawn

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.unit.raw_server import Act, Gate, RawServer, reply, reset, say, trickle
+from tests.raw_server import Act, Gate, RawServer, reply, reset, say, trickle
 from worker import http, logs
 from worker.personal import Personal
 from worker.simulator.crm import CrmSimulator, Ticket, brazilian_date, iso_date

@@ -212,7 +212,7 @@ async def test_at_the_deadline_a_sent_call_is_in_confirmation_and_its_protocolo_
         return Outcome(CallState.DONE, protocolo=PROTOCOLO)
 
     harness.tool.performance = slow
-    harness.platform.script("run_1", asks(call(1), expires_in_s=30.2), COMPLETED)
+    harness.platform.script("run_1", asks(call(1), expires_in_s=31.0), COMPLETED)
     await harness.announce()
     serving = asyncio.create_task(harness.worker().run_until_idle())
     await until(lambda: bool(harness.platform.submitted))
@@ -334,6 +334,38 @@ async def test_a_run_that_nobody_announced_is_found_in_an_active_conversation(ha
     worker.stop()
     await serving
     assert harness.platform.outputs("run_9") == [{"success": True, "protocolo": PROTOCOLO}]
+
+
+async def test_a_thread_that_names_its_conversation_becomes_its_thread_and_its_run_is_found(
+    harness: Harness,
+) -> None:
+    await harness.conversation("c2", thread_id=None)
+    harness.platform.named = [("c2", "thread_new")]
+    harness.platform.newest["thread_new"] = RunRef("run_9", "thread_new")
+    harness.platform.script("run_9", asks(call(1)), COMPLETED)
+    worker = harness.worker(limits=replace(LIMITS, discover_interval_s=600.0))
+    serving = asyncio.create_task(worker.run())
+    await until(lambda: bool(harness.platform.submitted))
+    worker.stop()
+    await serving
+    assert (await harness.store.records.run("run_9")).conversation_id == "c2"
+    assert harness.platform.listings == 1
+
+
+@pytest.mark.parametrize("thread_id", [None, "thread_c2"])
+async def test_threads_are_listed_only_for_conversations_without_one_and_a_failure_is_no_matter(
+    harness: Harness, thread_id: str | None
+) -> None:
+    await harness.conversation("c2", thread_id=thread_id)
+    harness.platform.named = None
+    harness.platform.newest["thread_c1"] = RunRef("run_9", "thread_c1")
+    harness.platform.script("run_9", COMPLETED)
+    worker = harness.worker(limits=replace(LIMITS, discover_interval_s=600.0))
+    serving = asyncio.create_task(worker.run())
+    await until(lambda: bool(harness.platform.looks))
+    worker.stop()
+    await serving
+    assert harness.platform.listings == (thread_id is None)
 
 
 async def test_no_more_runs_are_watched_than_there_are_slots_for(harness: Harness) -> None:

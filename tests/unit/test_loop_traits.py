@@ -1,16 +1,20 @@
 """The same loop on platforms of other kinds, and calls that outlive their process."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from tests.fakes import COMPLETED, WORKING, FakePlatform, asks, call, until
 from tests.unit.loop_harness import Harness
-from worker import steps
+from tests.unit.store_harness import OpenDesk
+from worker import loop, steps
 from worker.errors import PlatformUnavailable
 from worker.model import Answer, CallRecord, CallState, Outcome, RunRef, RunState, ThreadRule, Traits
+from worker.personal import Personal
 from worker.ports import Attempts
 from worker.store.store import Store
 
@@ -39,7 +43,6 @@ class Chain(FakePlatform):
         super().__init__()
         self.again: list[bool] = []
         self.made = 0
-        self.untraceable = False
 
     async def submit(self, ref: RunRef, answers: Sequence[Answer], *, again: bool = False) -> RunRef | None:
         self.again.append(again)
@@ -49,7 +52,7 @@ class Chain(FakePlatform):
             self.made += 1
         if fault:
             raise fault
-        return None if self.untraceable else RunRef(f"resp_{self.made}", ref.thread_id)
+        return RunRef(f"resp_{self.made}", ref.thread_id)
 
 
 async def test_an_answer_is_submitted_as_soon_as_it_is_known(harness: Harness) -> None:
@@ -179,18 +182,28 @@ async def test_a_submit_whose_outcome_is_not_known_is_made_again_and_said_so(har
     assert (await harness.store.records.run("run_1")).continues_as == "resp_2"
 
 
-async def test_a_continuation_that_nobody_can_name_ends_the_watch_with_the_answers_given(
+async def test_what_a_continuation_that_nobody_can_name_asks_for_is_answered_in_its_place(
     harness: Harness,
 ) -> None:
-    chain = Chain()
-    chain.untraceable = True
+    class Unnamed(Chain):
+        async def submit(
+            self, ref: RunRef, answers: Sequence[Answer], *, again: bool = False
+        ) -> RunRef | None:
+            if not again:
+                self.submit_faults.append((PlatformUnavailable(), True))
+                self.scripts[ref.run_id].popleft()
+            return await super().submit(ref, answers, again=again)
+
+    chain = Unnamed()
     harness.platform = chain
-    chain.script("run_1", asks(call(1)))
+    chain.script("run_1", asks(call(1)), asks(call(2)))
+    chain.script("resp_2", COMPLETED)
     await harness.announce()
     await harness.worker().run_until_idle()
     run = await harness.store.records.run("run_1")
-    assert (run.state, run.reason) == (RunState.ENDED, "continuacao_desconhecida")
-    assert run.calls[0].submitted_at is not None
+    assert (run.state, run.reason, run.continues_as) == (RunState.ENDED, "continua", "resp_2")
+    assert [each.submitted_at is not None for each in run.calls] == [True, True]
+    assert [len(answers) for _, answers in chain.submitted] == [1, 1]
 
 
 async def test_customers_without_a_thread_are_told_apart(
@@ -225,6 +238,17 @@ async def test_rounds_are_counted_over_the_runs_of_one_conversation(harness: Har
     await harness.worker(limits=replace(LIMITS, max_rounds=2)).run_until_idle()
     run = await harness.store.records.run("resp_2")
     assert (run.state, run.reason) == (RunState.LOST, "rodadas_demais")
+
+
+def test_loop_dispatch_and_tools_have_no_line_that_knows_a_platforms_name() -> None:
+    core = "loop steps watches discovery pacing dispatch attempts lease narration guard catalog ports model"
+    package = Path(loop.__file__).parent
+    files = [package / f"{name}.py" for name in core.split()]
+    files += [*(package / "tools").glob("*.py"), *(package / "store").glob("*.py")]
+    names = re.compile(r"""["'](assistants|agents|responses)["']|PLATFORM|import openai|worker\.platforms""")
+    lines = [f"{file.name}: {line}" for file in files for line in file.read_text("utf-8").splitlines()]
+    assert len(files) > 30
+    assert [line for line in lines if names.search(line)] == []
 
 
 # ------------------------------------------------------------------------------------------ reconciliation
@@ -313,3 +337,25 @@ async def test_another_try_that_an_operator_wants_keeps_the_given_answer(harness
     assert (kept.state, kept.protocolo) == (CallState.DONE, PROTOCOLO)
     assert used == [0]
     assert (await harness.store.calls.get(failed.call_id)).answered_success is False
+
+
+@pytest.mark.parametrize("named", ["thread_c2", "conv_de_ninguem"])
+async def test_a_run_announced_without_a_thread_is_not_answered_for_the_conversation_of_another(
+    open_desk: OpenDesk, named: str
+) -> None:
+    """The platform says where it is: with another conversation of ours there, the bot was mistaken."""
+    desk = await open_desk(owner=True, platform="responses", thread=ThreadRule.OPTIONAL)
+    harness = Harness(desk.store)
+    harness.platform = Chain()
+    await harness.conversation("c2", client_document=Personal("11144477735"))
+    await harness.conversation("solta", thread_id=None)
+    await harness.store.records.register_run("solta", "run_1", None)
+    harness.platform.script("run_1", replace(asks(call()), thread_id=named), COMPLETED)
+    harness.platform.script("resp_1", COMPLETED)
+    await harness.worker().run_until_idle()
+    run = await harness.store.records.run("run_1")
+    foreign = named == "thread_c2"
+    assert (run.state, run.reason) == (
+        (RunState.LOST, "isolamento") if foreign else (RunState.ENDED, "continua")
+    )
+    assert len(harness.tool.performed) == (0 if foreign else 1)

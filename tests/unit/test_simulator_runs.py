@@ -252,6 +252,12 @@ async def test_runs_are_listed_in_pages_in_both_directions(bot: Bot, platform: A
         assert (await bot.client.get(f"{path}?{query}")).status_code == 400
 
 
+async def test_threads_are_listed_as_foundry_does_and_openai_never_did(bot: Bot) -> None:
+    made = [await bot.post("/threads", {"metadata": {"n": str(n)}}) for n in range(2)]
+    assert (await bot.get("/threads"))["error"]["message"] == "Invalid URL (GET /threads)"
+    assert (await bot.get("/threads?api-version=v1"))["data"] == made[::-1]
+
+
 async def test_messages_can_be_listed_by_run(bot: Bot, platform: AssistantsSimulator) -> None:
     thread = (await bot.post("/threads"))["id"]
     body = {**START, "additional_messages": [USER]}

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.unit.store_harness import Desk, OpenDesk
+from tests.unit.store_harness import LEASE_S, Desk, OpenDesk
 from worker.errors import RequestRefused
-from worker.model import RunRef, RunState, ThreadRule
+from worker.model import Run, RunRef, RunState, ThreadRule
 
 
 async def _refused(desk: Desk, conversation: str, run_id: str, thread: str | None) -> str:
@@ -25,6 +25,29 @@ async def test_a_run_that_needs_a_thread_is_not_watched_without_one(desk: Desk) 
     assert await desk.store.records.register_run("bare", "run_2", None) is True
     runs = await desk.rows("runs")
     assert [(row.run_id, row.thread_id) for row in runs] == [("run_1", "thread_new"), ("run_2", "thread_new")]
+
+
+async def test_a_conversation_without_a_thread_takes_the_first_free_one_that_names_it(desk: Desk) -> None:
+    await desk.conversation("bare", thread_id=None)
+    assert await desk.store.runs.threadless(900.0)
+    named = [
+        ("c1", "thread_other"),
+        ("nobody", "thread_nobody"),
+        ("bare", "thread_c1"),
+        ("bare", "thread_new"),
+        ("bare", "thread_old"),
+    ]
+    await desk.store.runs.adopt(named)
+    threads = {row.conversation_id: row.thread_id for row in await desk.rows("conversations")}
+    assert threads == {"c1": "thread_c1", "bare": "thread_new"}
+    assert ("bare", "thread_new") in await desk.store.runs.discoverable(10, 10.0, 900.0)
+    assert not await desk.store.runs.threadless(900.0)
+
+
+async def test_a_conversation_silent_for_long_waits_for_no_thread(desk: Desk) -> None:
+    await desk.conversation("bare", thread_id=None)
+    await desk.ago(901.0, "conversations", "active_at", conversation_id="bare")
+    assert not await desk.store.runs.threadless(900.0)
 
 
 # ------------------------------------------------------------------------------------- a thread is optional
@@ -62,6 +85,68 @@ async def test_a_run_of_no_thread_is_refused_once_its_conversation_has_one(chain
     await chaining.store.records.register_run("bare", "resp_1", None)
     await chaining.conversation("bare", thread_id="thread_new")
     assert await _refused(chaining, "bare", "resp_1", None) == "thread_diferente"
+
+
+async def _continued(desk: Desk, old: str, new: str) -> Run:
+    run = await desk.claimed(old) if old == "resp_1" else Run(RunRef(old, None), "bare", 1, 0, 0.0)
+    went_on = await desk.store.runs.continued(
+        run, [], "completed", RunRef(new, None), owner=desk.name, lease_s=LEASE_S
+    )
+    assert went_on is not None
+    return went_on
+
+
+async def test_a_run_that_goes_on_under_another_id_is_not_watched_again_but_the_newest_is_woken(
+    chaining: Desk,
+) -> None:
+    register, runs = chaining.store.records.register_run, chaining.store.runs
+    await register("bare", "resp_1", None)
+    await _continued(chaining, "resp_1", "resp_2")
+    newest = await _continued(chaining, "resp_2", "resp_3")
+    assert await register("bare", "resp_1", None) is False
+    states = {row.run_id: (row.state, row.continues_as) for row in await chaining.rows("runs")}
+    assert states == {
+        "resp_1": ("ended", "resp_2"),
+        "resp_2": ("ended", "resp_3"),
+        "resp_3": ("watching", None),
+    }
+    assert await runs.renew("me", ["resp_3"], LEASE_S) == {"resp_3": newest.woken + 1}
+    await runs.close(newest, RunState.LOST, "plataforma_recusou", None)
+    assert await register("bare", "resp_1", None) is True
+    assert [row.run_id for row in await chaining.rows("runs", state="watching")] == ["resp_3"]
+
+
+async def test_a_run_whose_continuation_failed_may_be_answered_again(chaining: Desk) -> None:
+    register, runs = chaining.store.records.register_run, chaining.store.runs
+    await register("bare", "resp_1", None)
+    await _continued(chaining, "resp_1", "resp_2")
+    failed = await _continued(chaining, "resp_2", "resp_3")
+    await runs.close(failed, RunState.ENDED, "falhou", "failed")
+    assert await register("bare", "resp_1", None) is True
+    states = {row.run_id: (row.state, row.continues_as) for row in await chaining.rows("runs")}
+    assert states == {
+        "resp_1": ("ended", "resp_2"),
+        "resp_2": ("watching", None),
+        "resp_3": ("ended", None),
+    }
+
+
+async def test_a_run_watched_again_remembers_that_a_submit_was_begun(chaining: Desk) -> None:
+    await chaining.store.records.register_run("bare", "resp_1", None)
+    run = await chaining.claimed("resp_1")
+    assert await chaining.store.runs.begin_submit(run) is False
+    await chaining.lost(run)
+    assert await chaining.store.records.register_run("bare", "resp_1", None) is True
+    assert await chaining.store.runs.begin_submit(await chaining.claimed("resp_1")) is True
+
+
+async def test_an_heir_that_is_another_conversations_is_left_alone(chaining: Desk) -> None:
+    await chaining.store.records.register_run("bare", "resp_1", None)
+    await chaining.lost(await chaining.claimed("resp_1"))
+    await chaining.run("resp_9", "c1")
+    await chaining.change("runs", {"continues_as": "resp_9"}, run_id="resp_1")
+    assert await chaining.store.records.register_run("bare", "resp_1", None) is True
+    assert (await chaining.row("runs", run_id="resp_9")).conversation_id == "c1"
 
 
 # ------------------------------------------------------------------------------------- the run is the thread

@@ -10,7 +10,7 @@ from worker.store.database import _CONNECTIONS
 
 
 async def test_more_readers_than_connections_are_all_served(desk: Desk) -> None:
-    views = [desk.store.records.conversation("c1") for _ in range(10 * _CONNECTIONS)]
+    views = [desk.store.records.conversation("c1", reader="test") for _ in range(10 * _CONNECTIONS)]
     assert {view.conversation_id for view in await asyncio.gather(*views)} == {"c1"}
 
 

@@ -35,7 +35,7 @@ from worker.store.schema import now
 RECEIPT = Personal("https://arquivos.example/comprovante.jpg")
 WITH_RECEIPT = replace(TICKET, body=Personal('{"resumo": "Maria pagou 📎"}'), uses_receipt=True)
 
-postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+postgresql = pytest.mark.parametrize("shared_database", ["postgresql"], indirect=True)
 """For what only row locks can get wrong."""
 
 

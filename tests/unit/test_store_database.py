@@ -26,8 +26,8 @@ from worker.store.store import Store
 
 MakeSettings = Callable[..., Settings]
 
-sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+sqlite = pytest.mark.parametrize("shared_database", ["sqlite"], indirect=True)
+postgresql = pytest.mark.parametrize("shared_database", ["postgresql"], indirect=True)
 
 
 async def _open(settings: Settings, *, owner: bool = True) -> Store:
@@ -71,15 +71,15 @@ async def test_a_command_opens_the_file_beside_the_daemon(make_settings: MakeSet
     daemon = await _open(make_settings())
     await Desk(daemon).conversation()
     beside = await _open(make_settings(), owner=False)
-    assert (await beside.records.conversation("c1")).thread_id == "thread_c1"
+    assert (await beside.records.conversation("c1", reader="test")).thread_id == "thread_c1"
     await beside.close()
     await daemon.close()
 
 
 async def test_a_command_without_a_daemon_before_it_creates_nothing_and_says_what_to_do(
-    database_url: str, make_settings: MakeSettings, tmp_path: Path
+    unmade_database_url: str, make_settings: MakeSettings, tmp_path: Path
 ) -> None:
-    settings = make_settings(DATABASE_URL=database_url)
+    settings = make_settings(DATABASE_URL=unmade_database_url)
     assert "ticket-worker run" in await _refusal(settings, owner=False)
     assert _names_in(tmp_path) == []
     await (await _open(settings)).close()
@@ -223,16 +223,16 @@ async def test_after_a_rotation_the_old_values_open_and_their_hashes_are_the_sam
     await store.close()
     rotated = f"{Fernet.generate_key().decode()},{KEY}"
     store = await _open(make_settings(DATABASE_URL=database_url, DATA_KEYS=rotated))
-    assert (await store.records.conversation("c1")).document == Personal("52998224725")
+    assert (await store.records.conversation("c1", reader="test")).document == Personal("52998224725")
     assert store.database.hasher.digest("document", "52998224725") == digest
     await store.close()
 
 
-@postgresql
+@pytest.mark.parametrize("unmade_database_url", ["postgresql"], indirect=True)
 async def test_daemons_that_open_an_empty_database_at_once_agree_on_its_key(
-    database_url: str, make_settings: MakeSettings
+    unmade_database_url: str, make_settings: MakeSettings
 ) -> None:
-    settings = make_settings(DATABASE_URL=database_url)
+    settings = make_settings(DATABASE_URL=unmade_database_url)
     opened = await asyncio.gather(*(_open(settings) for _ in range(4)), return_exceptions=True)
     digests = set()
     for store in opened:
@@ -276,9 +276,9 @@ async def test_a_database_of_a_newer_version_is_refused_with_both_revisions(
 
 
 async def test_an_opening_that_fails_halfway_leaves_an_empty_database(
-    database_url: str, make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+    unmade_database_url: str, make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = make_settings(DATABASE_URL=database_url)
+    settings = make_settings(DATABASE_URL=unmade_database_url)
     with monkeypatch.context() as halfway:
         halfway.setattr(database_module, "new_index_key", lambda: b"too short")
         with pytest.raises(ValueError, match="32 bytes"):

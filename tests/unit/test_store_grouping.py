@@ -2,7 +2,6 @@
 
 import asyncio
 import sqlite3
-from pathlib import Path
 
 import pytest
 
@@ -11,7 +10,7 @@ from worker.errors import StoreError
 from worker.store.grouping import InPlace
 from worker.store.store import Store
 
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+pytestmark = pytest.mark.parametrize("shared_database", ["sqlite"], indirect=True)
 
 _ADD = "insert into webhook_ids (webhook_id, received_at) values (?, 0)"
 
@@ -65,10 +64,10 @@ async def test_one_that_breaks_a_constraint_takes_none_of_its_group_with_it(desk
     assert await _names(desk) == {"a", "b", "c"}
 
 
-async def test_nobody_goes_on_before_the_commit_is_seen_by_others(desk: Desk, tmp_path: Path) -> None:
+async def test_nobody_goes_on_before_the_commit_is_seen_by_others(desk: Desk) -> None:
     async def write_and_look(name: str) -> bool:
         await _write(desk.store, name)
-        with sqlite3.connect(tmp_path / "worker.db") as other:
+        with sqlite3.connect(desk.store.database.url.database or "") as other:
             seen = other.execute("select count(*) from webhook_ids where webhook_id = ?", (name,)).fetchone()
         other.close()
         return bool(seen[0])
@@ -156,8 +155,8 @@ async def test_a_store_closed_right_after_a_write_that_failed_leaves_no_connecti
     assert closed
 
 
-async def test_while_another_process_holds_the_file_the_loop_goes_on(desk: Desk, tmp_path: Path) -> None:
-    other = sqlite3.connect(tmp_path / "worker.db", isolation_level=None)
+async def test_while_another_process_holds_the_file_the_loop_goes_on(desk: Desk) -> None:
+    other = sqlite3.connect(desk.store.database.url.database or "", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     waiting = asyncio.create_task(_write(desk.store, "w"))
     for _ in range(10):

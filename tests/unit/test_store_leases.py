@@ -27,7 +27,7 @@ from worker.errors import Withdrawn
 from worker.model import CallRecord, CallState, Outcome, RunState
 from worker.store import leasing
 
-postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+postgresql = pytest.mark.parametrize("shared_database", ["postgresql"], indirect=True)
 """For what only row locks can get wrong."""
 
 
@@ -234,7 +234,7 @@ async def test_a_claim_does_not_wait_for_a_call_that_somebody_is_changing(desk: 
             assert await desk.claims() == [ids[0]]
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("shared_database", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("table", ["runs", "calls", "outbox"])
 async def test_an_idle_process_reads_only_what_may_be_due(desk: Desk, table: str) -> None:
     asked: list[tuple[str, Any]] = []
@@ -285,7 +285,7 @@ async def test_released_calls_are_nobodys_and_those_of_others_stay_theirs(
     assert await neighbour.claims() == [mine.call_id]
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("shared_database", ["sqlite"], indirect=True)
 async def test_a_restart_on_sqlite_takes_calls_and_events_back_at_once(open_desk: OpenDesk) -> None:
     bot = {"BOT_WEBHOOK_URL": "http://127.0.0.1:9/"}
     crashed = await open_desk(owner=True, **bot)

@@ -33,7 +33,7 @@ NEVER_AGAIN = {"CRM_IDEMPOTENT": False}
 
 Made = Callable[[Desk], Awaitable[CallRecord]]
 
-postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+postgresql = pytest.mark.parametrize("shared_database", ["postgresql"], indirect=True)
 """For what only row locks can get wrong."""
 
 

@@ -34,7 +34,7 @@ from worker.personal import Personal
 LEASE_S = 30.0
 BOT = {"BOT_WEBHOOK_URL": "http://127.0.0.1:9/eventos"}
 
-postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+postgresql = pytest.mark.parametrize("shared_database", ["postgresql"], indirect=True)
 """For what only row locks can get wrong."""
 
 

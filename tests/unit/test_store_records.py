@@ -28,7 +28,7 @@ async def test_a_conversation_is_created_once_and_then_changed(desk: Desk) -> No
     assert (new, view.assistant, view.document, view.thread_id) == (True, "FINANCEIRO", None, None)
     changed, new = await desk.store.records.put_conversation("c2", {"contact": CONTACT})
     assert (new, changed.assistant, changed.contact) == (False, "FINANCEIRO", CONTACT)
-    assert await desk.store.records.conversation("c2") == changed
+    assert await desk.store.records.conversation("c2", reader="test") == changed
 
 
 async def test_only_what_is_given_changes_and_none_clears(desk: Desk) -> None:
@@ -95,7 +95,7 @@ async def test_a_conversation_created_side_by_side_is_new_once(desk: Desk, neigh
 @pytest.mark.parametrize(
     ("read", "code"),
     [
-        (lambda desk: desk.store.records.conversation("x"), "conversa_desconhecida"),
+        (lambda desk: desk.store.records.conversation("x", reader="test"), "conversa_desconhecida"),
         (lambda desk: desk.store.records.run("x"), "nao_encontrado"),
         (lambda desk: desk.store.records.call("x"), "nao_encontrado"),
         (lambda desk: desk.store.records.handoff("x", reader="token"), "nao_encontrado"),

@@ -45,7 +45,7 @@ async def test_a_hand_off_waits_until_somebody_accepts_it(desk: Desk) -> None:
     assert after.oldest_handoff_s == pytest.approx(100.0, abs=30)
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("shared_database", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("table", "state", "index"),
     [("outbox", "stuck", "ix_outbox_stuck"), ("handoffs", "requested", "ix_handoffs_waiting")],

@@ -9,7 +9,7 @@ from tests.unit.store_harness import LEASE_S, REFUSED, Desk
 from worker.model import RunRef
 from worker.store import database as database_module
 
-postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+postgresql = pytest.mark.parametrize("shared_database", ["postgresql"], indirect=True)
 """Where processes tell each other."""
 
 
@@ -121,7 +121,7 @@ async def test_a_process_does_not_hear_itself(desk: Desk, neighbour: Desk, heard
     assert "run_1" not in heard.ids
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("shared_database", ["sqlite"], indirect=True)
 async def test_on_sqlite_nobody_else_could_tell_anything(desk: Desk) -> None:
     hearing = _Heard()
     listening = asyncio.create_task(desk.store.database.listen(hearing))

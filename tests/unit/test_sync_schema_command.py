@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from dotenv import dotenv_values
 from typer.testing import CliRunner, Result
 
 from tests.conftest import KEY
@@ -222,6 +223,51 @@ async def test_what_cannot_be_meant_is_a_usage_error(
     assert not platform.requests
 
 
+def test_the_example_configuration_names_the_assistants_of_the_mission() -> None:
+    example = dotenv_values(Path(__file__).parents[2] / ".env.example")
+    assert {name: example[f"{name}_ASSISTANT_ID"] for name in CONFIGURED} == {
+        "FINANCEIRO": "asst_pRXVhoy1o4YxNxVmaRiNOTMX",
+        "SUPORTE": "asst_aF7OvhbUuSfM8qUdR2JEFBhM",
+    }
+
+
+# -------------------------------------------------------------------------------- wherever they are stored
+
+
+@pytest.mark.parametrize("name", ["assistants", "agents"])
+async def test_with_the_rules_a_second_run_has_nothing_to_do_and_every_hand_edit_is_drift(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    kept, simulator, ids = _shelf(name)
+    kept[ids["FINANCEIRO"]]["instructions"] = "Seja gentil."
+    async with serve(simulator.app) as url:
+        configured = {f"{each}_ASSISTANT_ID": ids[each] for each in CONFIGURED}
+        shell = Shell(tmp_path, PLATFORM=name, OPENAI_BASE_URL=url, OPENAI_API_KEY="key", **configured)
+        assert (await shell.sync("--instructions")).stdout.count("gravado e conferido") == 2
+        before = json.dumps(kept)
+        again = await shell.sync("--instructions")
+        assert (again.exit_code, again.stdout.count(": nada a fazer")) == (0, 2)
+        assert (json.dumps(kept), len(shell.backups)) == (before, 2)
+        rules = kept[ids["FINANCEIRO"]]["instructions"]
+        kept[ids["FINANCEIRO"]]["instructions"] = rules.replace("comprovante", "foto")
+        assert (await shell.sync("--check")).exit_code == 0
+        assert (await shell.sync("--check", "--instructions")).exit_code == 3
+        assert (await shell.sync("--instructions")).exit_code == 0
+        assert kept[ids["FINANCEIRO"]]["instructions"] == rules
+        del kept[ids["SUPORTE"]]["tools"][1]
+        assert (await shell.sync("--check")).exit_code == 3
+
+
+def _shelf(name: str) -> tuple[dict[str, Json], AssistantsSimulator | AgentsSimulator, dict[str, str]]:
+    """What a simulated platform keeps, by id; the platform; and the ids by name."""
+    if name == "assistants":
+        assistants = AssistantsSimulator()
+        return assistants.registry.assistants, assistants, dict(ASSISTANTS)
+    agents = AgentsSimulator()
+    return agents.agents.agents, agents, dict(AGENTS)
+
+
 # ------------------------------------------------------------------------------------- agents and sessions
 
 
@@ -300,6 +346,10 @@ async def test_other_tools_in_the_file_stay_and_check_exits_3_on_drift(export: S
     assert (await export.sync("--out", "tools.json")).exit_code == 0
     assert json.loads((tmp_path / "tools.json").read_text("utf-8"))[0] == {"type": "web_search"}
     assert (await export.sync("--out", "tools.json", "--check")).exit_code == 0
+    edited = (tmp_path / "tools.json").read_text("utf-8").replace("LOCAÇÃO", "LOCACAO")
+    (tmp_path / "tools.json").write_text(edited, encoding="utf-8")
+    assert (await export.sync("--out", "tools.json", "--check")).exit_code == 3
+    assert (tmp_path / "tools.json").read_text("utf-8") == edited
 
 
 @pytest.mark.parametrize("content", ["não é JSON", "{}", "[1]"])

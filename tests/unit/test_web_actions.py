@@ -8,8 +8,8 @@ import pytest
 
 from tests.unit.fake_records import FakeOperators, FakeRecords, a_call, an_api, calling
 from tests.unit.store_harness import AMBIGUOUS, NO_PROTOCOL, PROTOCOLO, REFUSED, Desk
+from tests.web import api_over
 from worker.model import CallState
-from worker.web.api import create_api
 
 
 class Counter:
@@ -126,17 +126,7 @@ async def test_a_change_is_a_post_from_our_own_pages(counter: Counter, action: s
 
 @pytest.fixture
 async def real(desk: Desk) -> AsyncIterator[httpx.AsyncClient]:
-    app = create_api(
-        desk.store.records,
-        operators=desk.store.operators,
-        handoffs=desk.store.handoffs,
-        webhooks=None,
-        protocol_pattern=r"^\d{8,20}$",
-        token=None,
-        wake=lambda run_id: None,
-        alive=lambda: True,
-        timezone="America/Sao_Paulo",
-    )
+    app = api_over(desk.store)
     async with calling(app) as api:
         yield api
 

@@ -272,6 +272,21 @@ async def test_a_run_is_202_when_new_200_while_watched_and_202_again_after_its_e
     }
 
 
+async def test_a_run_that_goes_on_under_another_id_is_200_says_so_and_that_one_is_looked_at(
+    records: FakeRecords,
+) -> None:
+    woken: list[str] = []
+    async with calling(an_api(records, wake=woken.append)) as api:
+        await api.put("/v1/conversations/conv-1", json={"thread_id": "thread_1"})
+        await announced(api, run_id="run_2")
+        records.runs["run_1"] = RunView(
+            "run_1", "conv-1", "thread_1", RunState.ENDED, "completed", "continua", "run_2", ()
+        )
+        again = await announced(api)
+    assert (again.status_code, again.json()["state"], again.json()["continues_as"]) == (200, "ended", "run_2")
+    assert woken == ["run_2", "run_2"]
+
+
 async def test_a_run_can_be_read_with_its_calls(api: httpx.AsyncClient, records: FakeRecords) -> None:
     records.runs["run_1"] = RunView(
         "run_1", "conv-1", "thread_1", RunState.LOST, "expired", "expired", "run_2", (a_call(),)

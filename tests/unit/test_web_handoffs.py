@@ -5,7 +5,7 @@ import pytest
 
 from tests.unit.fake_records import FakeHandoffs, FakeRecords, a_handoff, an_api, calling
 from tests.unit.store_harness import HANDOFF, Desk
-from worker.web.api import create_api
+from tests.web import api_over
 
 
 @pytest.fixture
@@ -53,17 +53,7 @@ async def test_only_a_post_from_our_own_pages_changes_a_handoff(records: FakeRec
 async def test_a_handoff_is_accepted_once_and_closed_as_often_as_one_likes(desk: Desk) -> None:
     await desk.admit(await desk.run(), 1, HANDOFF)
     path = f"/v1/handoffs/{(await desk.row('handoffs')).handoff_id}"
-    app = create_api(
-        desk.store.records,
-        operators=desk.store.operators,
-        handoffs=desk.store.handoffs,
-        webhooks=None,
-        protocol_pattern=".",
-        token=None,
-        wake=lambda run_id: None,
-        alive=lambda: True,
-        timezone="America/Sao_Paulo",
-    )
+    app = api_over(desk.store)
     async with calling(app) as api:
         accepted = await api.post(f"{path}/accept")
         assert (accepted.status_code, accepted.json()["state"]) == (200, "accepted")

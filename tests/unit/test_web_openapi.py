@@ -10,6 +10,7 @@ from worker.web.problems import PROBLEMS
 CALLS = {
     "put /v1/conversations/{conversation_id}": {"200", "201"},
     "get /v1/conversations/{conversation_id}": {"200"},
+    "delete /v1/conversations/{conversation_id}": {"200"},
     "post /v1/runs": {"200", "202"},
     "get /v1/runs/{run_id}": {"200"},
     "get /v1/calls": {"200"},
@@ -66,6 +67,33 @@ def test_every_refusal_is_a_problem_with_an_example_of_each_code(description: di
                 assert str(example["value"]["status"]) == status
                 described.add(code)
     assert set(PROBLEMS) - described == {"metodo_nao_permitido"}
+
+
+def test_the_one_code_that_no_call_can_give_is_told_at_the_front(description: dict[str, Any]) -> None:
+    assert "405 `metodo_nao_permitido`" in description["info"]["description"]
+    assert set(PROBLEMS) == set(description["components"]["schemas"]["Problem"]["properties"]["code"]["enum"])
+
+
+def test_every_call_says_what_it_is_for_and_every_parameter_has_an_example(
+    description: dict[str, Any],
+) -> None:
+    tags = {tag["name"] for tag in description["tags"] if tag["description"]}
+    for name, operation in operations(description).items():
+        assert operation["summary"], name
+        assert operation["description"], name
+        assert set(operation["tags"]) <= tags, name
+        for parameter in operation.get("parameters", ()):
+            where = f"{name} {parameter['name']}"
+            assert parameter.get("example") or parameter.get("examples") or parameter["schema"]["examples"], (
+                where
+            )
+            assert parameter["in"] == "header" or parameter["description"], where
+
+
+def test_a_call_is_named_by_what_it_does(description: dict[str, Any]) -> None:
+    names = [operation["operationId"] for operation in operations(description).values()]
+    assert len(set(names)) == len(names)
+    assert {"put_conversation", "post_run", "accept_handoff"} <= set(names)
 
 
 def test_every_reference_leads_somewhere(description: dict[str, Any]) -> None:

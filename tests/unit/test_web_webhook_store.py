@@ -16,14 +16,14 @@ from tests.unit.fake_records import calling
 from tests.unit.loop_harness import Harness
 from tests.unit.store_harness import Desk, OpenDesk
 from tests.unit.webhook_sender import SECRET, send
+from tests.web import api_over
 from worker.clock import SystemClock
-from worker.errors import RunGone
+from worker.errors import RequestRefused, RunGone
 from worker.model import Look, RunRef, RunState, ThreadRule
 from worker.pacing import Pace, Wait
 from worker.simulator.scripts import Say
 from worker.store.store import Store
 from worker.watches import Watches
-from worker.web.api import create_api
 from worker.web.webhooks import Doorbell
 
 
@@ -63,15 +63,6 @@ async def test_a_webhook_counts_once_over_all_processes(chains: Desk, open_desk:
     assert (await chains.row("runs")).wake == 1
 
 
-async def test_a_webhook_is_remembered_as_long_as_it_may_come_again(chains: Desk) -> None:
-    await chains.store.webhooks.told("wh_old", "resp_1")
-    await chains.ago(4 * 86_400.0 + 1, "webhook_ids", "received_at")
-    await chains.store.webhooks.told("wh_recent", "resp_1")
-    await chains.ago(3 * 86_400.0, "webhook_ids", "received_at", webhook_id="wh_recent")
-    await chains.store.webhooks.told("wh_new", "resp_1")
-    assert [row.webhook_id for row in await chains.rows("webhook_ids")] == ["wh_new", "wh_recent"]
-
-
 async def test_a_webhook_whose_wake_up_was_not_written_is_not_remembered(
     chains: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,6 +83,13 @@ async def test_an_unknown_run_becomes_one_only_in_a_conversation_of_ours(chains:
     assert await webhooks.found("resp_1", "conv_1") is True
     run = await chains.claimed("resp_1")
     assert (run.conversation_id, run.ref) == ("c1", RunRef("resp_1", "conv_1"))
+
+
+async def test_an_unknown_run_is_not_that_of_a_conversation_without_a_thread(chains: Desk) -> None:
+    await chains.conversation("sem_thread", thread_id=None)
+    assert await chains.store.webhooks.told("wh_1", "resp_alheia") is False
+    with pytest.raises(RequestRefused):
+        await chains.store.records.run("resp_alheia")
 
 
 async def test_a_response_that_has_ended_stays_ended(chains: Desk) -> None:
@@ -164,17 +162,7 @@ class Ringing:
             wake=self._wake,
             clock=SystemClock(),
         )
-        app = create_api(
-            store.records,
-            operators=store.operators,
-            handoffs=store.handoffs,
-            webhooks=self.bell,
-            protocol_pattern=".",
-            token=None,
-            wake=self.worker.wake,
-            alive=self.worker.alive,
-            timezone="America/Sao_Paulo",
-        )
+        app = api_over(store, webhooks=self.bell, wake=self.worker.wake, alive=self.worker.alive)
         self.api = calling(app)
         self._next: dict[str, tuple[Look, ...]] = {}
         self._webhooks = 0
@@ -319,7 +307,7 @@ async def test_what_is_said_of_a_run_while_it_is_looked_at_makes_the_next_look_i
     assert slow.looks == ["run_1", "run_1"]
 
 
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("shared_database", ["postgresql"], indirect=True)
 async def test_processes_hear_of_each_other_and_not_of_themselves(chains: Desk, open_desk: OpenDesk) -> None:
     other = await open_desk("other", platform="responses", thread=ThreadRule.OPTIONAL)
     heard: dict[str, list[str]] = {"me": [], "other": []}

@@ -1,4 +1,4 @@
-"""`calls` and `handoffs`: the ledger as an operator reads and mends it, beside the daemon (contract §1).
+"""`calls`: the ledger as an operator reads and mends it, beside the daemon (contract §1).
 
 Every verb returns its exit code and raises `ConfigError`, `RequestRefused` and `StoreError`.
 """
@@ -7,36 +7,27 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from enum import IntEnum
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from worker.beside import beside, since_option
+from worker.commands.ending import Exit
+from worker.commands.printing import cells, facts, listing, print_json, print_page, table
 from worker.errors import ConfigError
-from worker.model import CallRecord, CallState, HandoffState
+from worker.model import CallRecord, CallState
 from worker.personal import Personal
 from worker.ports import Clock, Ledger
 from worker.privacy import mask_document
 from worker.settings import Settings
 from worker.web.queries import cursor_text
-from worker.web.shown import Call, CallPage, Handoff, HandoffPage, Step
+from worker.web.shown import Call, CallPage, Step
 
 _TAKEN_WITHIN_S = 30.0
 _LOOK_S = 0.25
 
-_COLOURS: dict[str, str] = {
-    CallState.DONE: "green",
-    CallState.FAILED: "red",
-    CallState.UNKNOWN: "yellow",
-    CallState.NO_PROTOCOL: "yellow",
-    HandoffState.REQUESTED: "yellow",
-}
 _STEPS = {
     "received": "recebida",
     "attempt_begun": "tentativa {attempt} começou",
@@ -45,14 +36,6 @@ _STEPS = {
     "answered": "resposta ao modelo definida",
     "submitted": "resposta entregue à plataforma",
 }
-
-
-class Exit(IntEnum):
-    """Contract §1. ACCEPTED: the request is recorded, and no daemon has taken it."""
-
-    DONE = 0
-    REFUSED = 1
-    ACCEPTED = 4
 
 
 # ------------------------------------------------------------------------------------------------ reading
@@ -77,7 +60,8 @@ async def list_calls(settings: Settings, console: Console, asked: Asked, *, as_j
             state=asked.state, since=since, conversation_id=asked.conversation, limit=asked.limit
         )
     page = CallPage(items=[Call.of(view, zone) for view in views], next_cursor=cursor_text(cursor))
-    return _print_page(page, _calls_table(page.items), console, as_json=as_json)
+    print_page(page, _rows(console, page.items), console, as_json=as_json)
+    return Exit.DONE
 
 
 async def show_call(settings: Settings, console: Console, call_id: str, *, as_json: bool) -> Exit:
@@ -85,22 +69,11 @@ async def show_call(settings: Settings, console: Console, call_id: str, *, as_js
     async with beside(settings) as store:
         call = Call.of(await store.records.call(call_id), ZoneInfo(settings.TIMEZONE))
     if as_json:
-        console.out(call.model_dump_json(indent=2), highlight=False)
+        print_json(call, console)
     else:
-        console.print(_facts(call.model_dump(exclude={"timeline"})))
+        console.print(facts(call.model_dump(exclude={"timeline"})))
         console.print(_timeline(call.timeline))
     return Exit.DONE
-
-
-async def list_handoffs(
-    settings: Settings, console: Console, *, state: HandoffState | None, limit: int, as_json: bool
-) -> Exit:
-    """The newest hand-offs, without `motivo`; as JSON, a page of `GET /v1/handoffs`."""
-    zone = ZoneInfo(settings.TIMEZONE)
-    async with beside(settings) as store:
-        views, cursor = await store.records.handoffs(state=state, limit=limit)
-    page = HandoffPage(items=[Handoff.of(view, zone) for view in views], next_cursor=cursor_text(cursor))
-    return _print_page(page, _handoffs_table(page.items), console, as_json=as_json)
 
 
 # ------------------------------------------------------------------------------------------------ mending
@@ -111,7 +84,7 @@ async def preview_retry(settings: Settings, console: Console, call_id: str) -> E
     async with beside(settings) as store:
         call = await store.operators.retryable(call_id)
     console.print("Nada foi enviado. Uma nova tentativa enviaria:")
-    console.print(_facts(_masked(call, settings)))
+    console.print(facts(_masked(call, settings)))
     return Exit.DONE
 
 
@@ -181,77 +154,24 @@ def _masked(call: CallRecord, settings: Settings) -> dict[str, object]:
 # ------------------------------------------------------------------------------------------------ printing
 
 
-def _print_page(page: CallPage | HandoffPage, table: Table, console: Console, *, as_json: bool) -> Exit:
-    if as_json:
-        console.out(page.model_dump_json(indent=2), highlight=False)
-    elif not page.items:
-        console.print("Nada encontrado.")
-    else:
-        console.print(table)
-        if page.next_cursor:
-            console.print("Há mais; aumente --limit ou restrinja a busca.")
-    return Exit.DONE
-
-
-def _calls_table(calls: Sequence[Call]) -> Table:
-    table = _table("chamada", "recebida", "estado", "setor/função", "motivo", "protocolo", "erro", "conversa")
-    for call in calls:
-        table.add_row(
-            *_cells(call.call_id, call.received_at, call.state, call.setor or call.tool),
-            *_cells(call.motivo or call.departamento, call.protocolo, call.error, call.conversation_id),
+def _rows(console: Console, calls: Sequence[Call]) -> Table:
+    names = ("chamada", "conversa", "recebida", "estado", "pedido", "resultado")
+    rows = (
+        (
+            *(each.call_id, each.conversation_id, each.received_at, each.state),
+            *(_asked_for(each), each.protocolo or each.error),
         )
-    return table
+        for each in calls
+    )
+    return listing(console, names, rows)
 
 
-def _handoffs_table(handoffs: Sequence[Handoff]) -> Table:
-    table = _table("pedido", "departamento", "estado", "solicitado", "espera", "conversa", "chamada")
-    for each in handoffs:
-        table.add_row(
-            *_cells(each.handoff_id, each.departamento, each.state, each.requested_at),
-            *_cells(_span(each.waiting_s), each.conversation_id, each.call_id),
-        )
-    return table
+def _asked_for(call: Call) -> str:
+    return " / ".join(filter(None, (call.setor or call.tool, call.motivo or call.departamento)))
 
 
 def _timeline(steps: Sequence[Step]) -> Table:
-    table = _table("quando", "o que aconteceu")
+    rows = table("quando", "o que aconteceu")
     for step in steps:
-        table.add_row(*_cells(step.at, _STEPS[step.event].format(attempt=step.attempt, result=step.result)))
-    return table
-
-
-def _facts(facts: dict[str, object]) -> Table:
-    table = Table.grid(padding=(0, 2))
-    for name, value in facts.items():
-        table.add_row(*_cells(name, value))
-    return table
-
-
-def _table(first: str, *others: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column(first, no_wrap=True)
-    for name in others:
-        table.add_column(name, overflow="fold")
-    return table
-
-
-def _cells(*values: object) -> list[Text]:
-    """Texts as they are: no markup, and nothing that steers a terminal (some ids are the platform's)."""
-    return [_cell(value) for value in values]
-
-
-def _cell(value: object) -> Text:
-    if value is None:
-        return Text("-")
-    if isinstance(value, datetime):
-        return Text(value.strftime("%d/%m/%Y %H:%M:%S"))
-    text = "".join(char if char.isprintable() else "�" for char in str(value))
-    return Text(text, style=_COLOURS.get(text, ""))
-
-
-def _span(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02} min"
-    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+        rows.add_row(*cells(step.at, _STEPS[step.event].format(attempt=step.attempt, result=step.result)))
+    return rows

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from worker.beside import beside, since_option
-from worker.kpis import KPIS, Kpi, Kpis, Target, Unit
+from worker.kpis import KPIS, Kpis, Unit
 from worker.settings import Settings
 from worker.web.kpis import Kpis as Shown
 
@@ -77,8 +77,9 @@ def _against_targets(kpis: Kpis) -> Table:
     table.add_column("situação", no_wrap=True)
     for kpi in KPIS:
         verdict, colour = _VERDICTS[kpi.met(kpis)]
-        value = _written(kpi.unit, kpi.value(kpis))
-        table.add_row(kpi.title, value, _bound(kpi, kpi.target), Text(verdict, style=colour))
+        target = "" if kpi.target is None else kpi.target.written(kpi.unit)
+        value = kpi.unit.written(kpi.value(kpis))
+        table.add_row(kpi.title, value, target, Text(verdict, style=colour))
     return table
 
 
@@ -87,19 +88,5 @@ def _counted(title: str, counts: Mapping[str, int]) -> Table:
     table.add_column(title)
     table.add_column("quantos", justify="right")
     for word, count in counts.items():
-        table.add_row(Text(word), _written(Unit.COUNT, count))
+        table.add_row(Text(word), Unit.COUNT.written(count))
     return table
-
-
-def _bound(kpi: Kpi, target: Target | None) -> str:
-    return "" if target is None else f"{target.side.value} {_written(kpi.unit, target.bound)}"
-
-
-def _written(unit: Unit, value: float | None) -> str:
-    """A figure as Brazilians write it."""
-    if value is None:
-        return "-"
-    if unit is Unit.RATE:
-        return f"{100 * value:.2f} %".replace(".", ",")
-    number = f"{value:,.0f}".replace(",", ".")
-    return number if unit is Unit.COUNT else f"{number} ms"

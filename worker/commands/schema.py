@@ -4,13 +4,13 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from enum import IntEnum
 from pathlib import Path
 
 from rich.console import Console
 
 from worker import schema_sync
 from worker.catalog import fold
+from worker.commands.ending import Exit
 from worker.errors import ConfigError, PlatformError, PlatformGone, RunGone
 from worker.platforms import definitions
 from worker.schema_sync import BrokenMarkers, Json, NotApplied, NotComplete, NotSaved, Plan, Wanted
@@ -19,14 +19,6 @@ from worker.store.inspection import Inspection
 
 _ID = "_ASSISTANT_ID"
 _ASSISTANTS = [name.removesuffix(_ID) for name in Settings.model_fields if name.endswith(_ID)]
-
-
-class Exit(IntEnum):
-    """Contract §1, §8. From bad to good: the worst of all definitions is the command's."""
-
-    REFUSED = 1
-    DRIFT = 3
-    DONE = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +51,7 @@ async def sync_schema(settings: Settings, options: Options, console: Console) ->
             ends += [await job.settle("sessão", each) for each in sessions]
         if options.sessions:
             _say(console, f"✓ sessões das conversas conhecidas: {len(sessions)} examinadas", "green")
-    return next((end for end in Exit if end in ends), Exit.DONE)
+    return next((end for end in (Exit.REFUSED, Exit.DRIFT) if end in ends), Exit.DONE)
 
 
 def _check_options(settings: Settings, options: Options) -> None:

@@ -1,20 +1,20 @@
 """What the worker writes down (contract §9): constant sentences, filled from an allow-list of fields.
 
 Nothing else reaches a sink: a field that does not look as it should is written `-`, an exception is reduced
-to class, codes and frames, a foreign logger's message to its template.
+to class, codes and frames, a foreign logger's message to its template. What is left of free text passes a
+last resort (`lastresort`), which should find nothing.
 """
 
 import asyncio
 import atexit
 import contextlib
-import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, LiteralString
 
 from worker.logs import foreign, sinks
-from worker.logs.shown import FIELDS, Hasher, Shown, as_text, context, reduced
-from worker.logs.sinks import Format, Level
+from worker.logs.shown import FIELDS, Hasher, Shown, context, reduced
+from worker.logs.sinks import PLACE, Format, Level
 
 __all__ = [
     "FIELDS",
@@ -33,7 +33,6 @@ __all__ = [
 ]
 
 _installed = contextlib.ExitStack()
-_PLACE = re.compile(r"\{(\w+)\}")
 
 
 def setup(
@@ -87,27 +86,26 @@ def event(message: LiteralString, *, level: Level = "INFO", **fields: object) ->
 
     Raises `TypeError` for a field that is not in `FIELDS`, and for a place whose field is not given.
     """
-    _write(level, message, _shown(message, fields))
+    _emit(level, message, _shown(message, fields))
 
 
 def failure(
     message: LiteralString, error: BaseException, *, level: Level = "ERROR", **fields: object
 ) -> None:
     """Write one line about an exception: class, codes, frames and causes, never its message or a value."""
-    _write(level, message, {**_shown(message, fields), "error": reduced(error)})
+    _emit(level, message, {**_shown(message, fields), "error": reduced(error)})
 
 
 def _shown(message: str, fields: Mapping[str, object]) -> dict[str, Shown]:
     if unknown := fields.keys() - FIELDS.keys():
         raise TypeError(f"not a log field: {', '.join(sorted(unknown))}")
-    if missing := set(_PLACE.findall(message)) - fields.keys():
+    if missing := set(PLACE.findall(message)) - fields.keys():
         raise TypeError(f"log fields not given: {', '.join(sorted(missing))}")
     return {name: FIELDS[name](value) for name, value in fields.items()}
 
 
-def _write(level: Level, message: str, shown: Mapping[str, Shown]) -> None:
-    line = _PLACE.sub(lambda place: as_text(shown[place[1]]), message)
-    sinks.emit(level, line, shown, placed=_PLACE.findall(message))
+def _emit(level: Level, message: str, shown: Mapping[str, Shown]) -> None:
+    sinks.emit(level, message, shown, placed=PLACE.findall(message))
 
 
 def loop_exception_handler(_loop: asyncio.AbstractEventLoop, about: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import warnings
 from types import TracebackType
 from typing import Any
 
-from worker.logs.shown import place, reduced
+from worker.logs.shown import Shown, logger_name, place, reduced
 from worker.logs.sinks import Level, emit
 
 _LEVELS: dict[int, Level] = {
@@ -58,10 +58,13 @@ class _Reducer(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         template = record.msg if record.args and _is_literal(record) else "(mensagem omitida)"
-        fields = {"logger": record.name, "where": place(record.pathname, record.lineno)}
+        fields: dict[str, Shown] = {
+            "logger": logger_name(record.name),
+            "where": place(record.pathname, record.lineno),
+        }
         if isinstance(record.exc_info, tuple) and record.exc_info[1]:
             fields["error"] = reduced(record.exc_info[1])
-        emit(_level(record.levelno), f"{record.name}: {template}", fields, placed=["logger"])
+        emit(_level(record.levelno), f"{{logger}}: {template}", fields, placed=["logger"])
 
 
 def _level(number: int) -> Level:

@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 Shown = str | int | float | None
 """A field as it is written; None is `-` in text and null in JSON."""
@@ -114,6 +114,8 @@ FIELDS: Mapping[str, Callable[[object], Shown]] = {
     "duration_ms": _milliseconds,
     **dict.fromkeys(("code", "status", "state", "reason", "platform"), _code),
     **dict.fromkeys(("attempt", "count", "seconds", "port"), _number),
+    **dict.fromkeys(("payloads", "contacts", "calls", "runs", "conversations"), _number),
+    **dict.fromkeys(("events", "webhooks", "accesses", "erasures"), _number),
     **dict.fromkeys(("name", "version"), _shaped(_NAME)),
 }
 """Every field that may be written, and what of its value: what does not look as it should is not shown."""
@@ -121,7 +123,7 @@ FIELDS: Mapping[str, Callable[[object], Shown]] = {
 
 # --------------------------------------------------------------------------------------------- exceptions
 
-_ERROR_CODES = ("status", "status_code", "code", "errno", "sqlite_errorname")
+_SQLSTATE = re.compile(r"[0-9A-Z]{5}")
 _FRAMES = 12
 _DEPTH = 5
 _MEMBERS = 4
@@ -145,16 +147,50 @@ def _codes(error: BaseException) -> Iterator[str]:
     """Its codes, as far as they are short words; `SystemExit.code`, which is text for people, is none."""
     if not isinstance(error, Exception):
         return
-    for name in _ERROR_CODES:
+    for name, read in _CODES.items():
         with contextlib.suppress(Exception):  # a property of a foreign class may raise anything
-            if (value := _code(getattr(error, name, None))) is not None:
+            if (value := read(error)) is not None:
                 yield f"{name}={value}"
+
+
+def _attribute(name: str) -> Callable[[Any], Shown]:
+    return lambda error: _code(getattr(error, name, None))
+
+
+def _answered(error: Any) -> Shown:
+    """httpx keeps the status in the answer."""
+    return None if hasattr(error, "status_code") else _code(error.response.status_code)
+
+
+def _sqlstate(error: Any) -> Shown:
+    """PostgreSQL's code, which psycopg gives each class of its errors: no word of a row."""
+    return _shaped(_SQLSTATE)(type(error).sqlstate)
+
+
+def _rules(error: Any) -> Shown:
+    """The rules a pydantic model's input broke; field names may be the caller's own."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    rules = sorted({str(rule) for each in found if (rule := _code(each["type"])) is not None})
+    return ",".join(rules[:_MEMBERS]) or None
+
+
+_CODES: Mapping[str, Callable[[Any], Shown]] = {
+    **{name: _attribute(name) for name in ("status", "status_code", "code", "errno", "sqlite_errorname")},
+    "http": _answered,
+    "sqlstate": _sqlstate,
+    "rules": _rules,
+}
+"""What libraries and we ourselves call a code, and how it is read without anything it was made of."""
 
 
 def _frames(error: BaseException) -> list[str]:
     """The innermost frames as `folder/file.py:line function`."""
     walked = list(traceback.walk_tb(error.__traceback__))[-_FRAMES:]
     return [f"{place(frame.f_code.co_filename, line)} {frame.f_code.co_qualname}" for frame, line in walked]
+
+
+logger_name = _shaped(re.compile(r"(?!.*[0-9]{4})[A-Za-z0-9_.<>-]{1,100}"))
+"""A stdlib logger as it is named in code; one that is made for a customer is `-`."""
 
 
 def place(filename: str, line: int) -> str:

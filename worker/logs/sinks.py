@@ -5,6 +5,7 @@ import fcntl
 import io
 import json
 import os
+import re
 import stat
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 from loguru import logger as _logger
 
 from worker.errors import ConfigError
+from worker.logs.lastresort import redacted
 from worker.logs.shown import Shown, as_text, reduced
 
 if TYPE_CHECKING:
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 
 Level = Literal["TRACE", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 Format = Literal["text", "json"]
+
+PLACE = re.compile(r"\{(\w+)\}")
+"""Where a field stands in a message."""
 
 _ROTATE_BYTES = 50_000_000
 _KEPT = 14
@@ -37,13 +42,26 @@ class _Outage:
 
 
 def emit(level: Level, message: str, fields: Mapping[str, Shown], placed: Collection[str] = ()) -> None:
-    """Write one line; the fields that are not `placed` in the message are appended. Never raises."""
-    shown = {name: _one_line(value) if isinstance(value, str) else value for name, value in fields.items()}
-    bound = _logger.bind(fields=shown, placed=placed)
+    """Write one line: the `placed` fields in the message's `{places}`, the others after it. Never raises.
+
+    Free text (the message and `error`) passes the last resort first, before any other field joins it.
+    """
     try:
-        bound.log(level, _one_line(message))
+        shown = {name: _clean(name, value) for name, value in fields.items()}
+        bound = _logger.bind(fields=shown, placed=placed)
+        bound.log(level, _one_line(_filled(redacted(message), shown, placed)))
     except Exception as error:  # noqa: BLE001 - whatever a sink suffers (full disk), the daemon goes on
         _note_outage(error)
+
+
+def _clean(name: str, value: Shown) -> Shown:
+    if not isinstance(value, str):
+        return value
+    return _one_line(redacted(value) if name == "error" else value)
+
+
+def _filled(message: str, shown: Mapping[str, Shown], placed: Collection[str]) -> str:
+    return PLACE.sub(lambda place: as_text(shown[place[1]]) if place[1] in placed else place[0], message)
 
 
 def _note_outage(error: Exception) -> None:

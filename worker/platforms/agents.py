@@ -104,6 +104,12 @@ class AgentsPlatform:
         at_work = session["id"] == thread_id and session["status"] in _AT_WORK
         return RunRef(thread_id, thread_id) if at_work and self._serves(session) else None
 
+    async def listed(self) -> Sequence[tuple[str, str]]:
+        """See `worker.ports.Platform.listed`: the first page of sessions, newest first."""
+        newest = self._client.get("/agents/sessions?limit=100&order=desc", cast_to=httpx2.Response)
+        listed = wire.entries((await self._connection.ask(newest)).body)
+        return wire.naming(filter(self._serves, listed))
+
     async def thread_of(self, run_id: str) -> str | None:
         """The session is both."""
         return run_id

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import httpx2
 
-from worker.errors import PlatformGone, PlatformUnavailable, RunGone
+from worker.errors import PlatformGone, PlatformRefused, PlatformUnavailable, RunGone
 from worker.model import Answer, Look, RunRef, Sight, ThreadRule, ToolCall, Traits
 from worker.platforms import wire
 from worker.platforms.entra import EntraToken
@@ -50,6 +50,7 @@ class AssistantsPlatform:
             timeout_s=timeout_s,
         )
         self._client = self._connection.client
+        self._lists_threads = api_version is not None
 
     async def probe(self) -> Sequence[str]:
         """Ask for the configured assistants, else for the list; returns warnings in Portuguese.
@@ -93,6 +94,17 @@ class AssistantsPlatform:
                 at_work = status not in _ENDINGS and run.get("thread_id") == thread_id
                 return RunRef(run_id, thread_id) if ours and at_work else None
         raise PlatformUnavailable(200)
+
+    async def listed(self) -> Sequence[tuple[str, str]]:
+        """See `worker.ports.Platform.listed`: Foundry's own `GET /threads`, which OpenAI never had."""
+        if not self._lists_threads:
+            return ()
+        request = self._client.get("/threads?limit=100&order=desc", cast_to=httpx2.Response)
+        try:
+            return wire.naming(wire.entries((await self._connection.ask(request)).body))
+        except (RunGone, PlatformRefused) as failure:
+            self._lists_threads = failure.status not in {404, 405}
+            raise
 
     async def thread_of(self, run_id: str) -> str | None:
         """None: a run is found through its thread only."""

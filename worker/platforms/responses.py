@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -30,8 +31,8 @@ _NEWEST_ITEMS = 100
 class ResponsesPlatform:
     """Implements `worker.ports.Platform`. A run is one response; what answers it is a new one.
 
-    There is no idempotency and no list of responses: whether a submit was taken can be told in a conversation
-    only, and which response came of it not even there.
+    There is no idempotency and no list of responses. Whether a submit was taken can be told in a conversation
+    only, by its items; which response took it is shown nowhere, but what that one asked for is.
     """
 
     name = "responses"
@@ -56,36 +57,57 @@ class ResponsesPlatform:
             api_key=api_key, base_url=base_url, api_version=api_version, passing=_LOCKED, timeout_s=timeout_s
         )
         self._items = self._connection.client.conversations.items.with_raw_response
+        self._unsure: set[str] = set()  # answers were sent to these, and what became of them is not known
 
     async def probe(self) -> Sequence[str]:
         """Ask for the models, which proves key and base URL and makes nothing; warnings in Portuguese."""
         return self._connection.warnings(await self._connection.probe(["/models"]))
 
     async def inspect(self, ref: RunRef) -> Look:
-        """See `worker.ports.Platform.inspect`. What cannot be answered is LOST before any call is shown."""
-        return _look(await self._retrieve(ref), ref)
+        """See `worker.ports.Platform.inspect`. What cannot be answered is LOST before any call is shown.
+
+        Where answers may have been taken, the items of the conversation tell, and what they show to be asked
+        since is asked of this run: the response that took them cannot be found.
+        """
+        reply = await self._retrieve(ref)
+        look = _look(reply, ref)
+        if look.sight is Sight.REQUIRES_ACTION and ref.run_id in self._unsure:
+            look = await self._in_conversation(reply.body, look)
+        if look.sight is not Sight.REQUIRES_ACTION:
+            self._unsure.discard(ref.run_id)
+        return look
 
     async def submit(self, ref: RunRef, answers: Sequence[Answer], *, again: bool = False) -> RunRef | None:
         """See `worker.ports.Platform.submit`: all outputs in a new response, whose run is returned.
 
         The response is read once more for its settings: they hold the customer's data, so they are not kept.
-        `again`: in a conversation, None when the answers are there already, for the response that took them
-        cannot be found; on a chain they are sent again, and the first may live on as an orphan.
+        `again`: in a conversation a look has to tell first whether they were taken; on a chain they are sent
+        again, and the first may live on as an orphan.
         """
         reply = await self._retrieve(ref)
         if _look(reply, ref).sight is not Sight.REQUIRES_ACTION:
             raise PlatformUnavailable(200)  # the next look tells
         conversation_id = _conversation_id(reply.body)
-        if again and await self._taken(ref, conversation_id, answers):
-            return None
+        if again and conversation_id is None:
+            _tell_of_orphan(ref)
+        elif again and ref.run_id not in self._unsure:
+            self._unsure.add(ref.run_id)
+            raise PlatformUnavailable(200)  # as above
         goes_on = (
             {"conversation": conversation_id} if conversation_id else {"previous_response_id": ref.run_id}
         )
-        return await self._create(continuation.request(reply.body, goes_on, answers), ref)
+        self._unsure.add(ref.run_id)
+        new = await self._create(continuation.request(reply.body, goes_on, answers), ref)
+        self._unsure.discard(ref.run_id)
+        return new
 
     async def discover(self, thread_id: str) -> RunRef | None:
         """None: this platform lists no responses."""
         return None
+
+    async def listed(self) -> Sequence[tuple[str, str]]:
+        """Nothing: this platform lists no conversations."""
+        return ()
 
     async def thread_of(self, run_id: str) -> str | None:
         """See `worker.ports.Platform.thread_of`: the conversation; None for a response of a chain."""
@@ -100,19 +122,15 @@ class ResponsesPlatform:
             raise RunGone
         return await self._connection.look(f"/responses/{quote(ref.run_id, safe='')}")
 
-    async def _taken(self, ref: RunRef, conversation_id: str | None, answers: Sequence[Answer]) -> bool:
-        """Whether the platform has these answers; on a chain nobody can know."""
+    async def _in_conversation(self, response: Json, look: Look) -> Look:
+        """A look at a response whose answers may have been taken; on a chain nobody can know."""
+        conversation_id = _conversation_id(response)
         if conversation_id is None:
-            metrics.orphan_responses.inc()
-            logs.event(
-                "! respostas enviadas de novo: pode haver uma continuação órfã | run_id={run_id}",
-                level="WARNING",
-                run_id=ref.run_id,
-            )
-            return False
+            return look
         listing = self._items.list(conversation_id, limit=_NEWEST_ITEMS, order="desc")
-        reply = await self._ask(listing)
-        return _holds(reply.body, [answer.platform_call_id for answer in answers])
+        answered = [call.platform_call_id for call in look.calls]
+        since = _since_answers((await self._ask(listing)).body, answered)
+        return look if since is None else _unnamed(response, since)
 
     async def _create(self, body: Json, ref: RunRef) -> RunRef:
         """One new response. After a 400 there is surely none: once more, without the sampling settings."""
@@ -159,7 +177,7 @@ def _look(reply: wire.Reply, ref: RunRef) -> Look:
         sight, reason = _ENDINGS[status]
         return Look(sight, status, reason=reason)
     if status == "completed":
-        return _completed(response)
+        return replace(_completed(response), thread_id=owner if ref.thread_id is None else None)
     return Look(Sight.WORKING, status, poll_after_s=wire.poll_after_s(reply.headers))
 
 
@@ -193,19 +211,42 @@ def _conversation_id(response: Json) -> str | None:
     raise PlatformUnavailable(200)
 
 
-def _holds(listing: Json, call_ids: Sequence[str]) -> bool:
-    """Whether a conversation's newest items, newest first, show these calls answered.
+def _since_answers(listing: Json, call_ids: Sequence[str]) -> list[Json] | None:
+    """Of a conversation's newest items, those after the answers to these calls; None where they lack.
 
-    Its answer comes before a call. Where neither is shown, so much has happened since that there was one: a
+    An answer is shown before its call. Where neither is, so much has happened since that there was one: a
     conversation takes nothing else while a call waits.
     """
-    for item in _dicts(listing.get("data")):
+    newest = _dicts(listing.get("data"))
+    for position, item in enumerate(newest):
         if item.get("call_id") in call_ids:
-            return item.get("type") == "function_call_output"
-    return listing.get("has_more") is True
+            answered = item.get("type") == "function_call_output"
+            return newest[:position][::-1] if answered else None
+    return newest[::-1] if listing.get("has_more") is True else None
+
+
+def _unnamed(response: Json, items: list[Json]) -> Look:
+    """What the response after this one wants, by the items it left: it had the same settings.
+
+    Whatever comes after the customer's next message is another's: whoever sent that knows its response.
+    """
+    ended = Look(Sight.ENDED, "completed", reason="continuacao_desconhecida")
+    if any(item.get("role") == "user" for item in items):
+        return ended
+    look = _completed({**response, "output": items})
+    return ended if look.sight is Sight.ENDED else look
 
 
 def _dicts(items: object) -> list[Json]:
     if isinstance(items, list) and all(isinstance(item, dict) for item in items):
         return items
     raise PlatformUnavailable(200)
+
+
+def _tell_of_orphan(ref: RunRef) -> None:
+    metrics.orphan_responses.inc()
+    logs.event(
+        "! respostas enviadas de novo: pode haver uma continuação órfã | run_id={run_id}",
+        level="WARNING",
+        run_id=ref.run_id,
+    )

@@ -169,6 +169,25 @@ def addressable(*ids: str | None) -> bool:
     return all(ids) and not {".", ".."} & set(ids)
 
 
+def entries(listing: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The objects of a listing. Raises `PlatformUnavailable`."""
+    data = listing.get("data")
+    if isinstance(data, list) and all(isinstance(each, dict) for each in data):
+        return data
+    raise PlatformUnavailable(200)
+
+
+def naming(threads: Iterable[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Of these threads, those whose metadata names a conversation of the bot: (conversation, thread)."""
+    found = []
+    for thread in threads:
+        match thread:
+            case {"id": thread_id, "metadata": {"ticket_worker_conversation": conversation_id}}:
+                if is_id(conversation_id) and is_id(thread_id) and addressable(thread_id):
+                    found.append((conversation_id, thread_id))
+    return found
+
+
 def tool_call(call_id: object, name: object, arguments: str, turn_id: str | None = None) -> ToolCall:
     """A call whose id can be sent back and whose name can be printed. Raises `PlatformUnavailable`."""
     if is_id(call_id) and isinstance(name, str) and name and name.isprintable():

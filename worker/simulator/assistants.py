@@ -1,15 +1,12 @@
 """The simulated platform: the Assistants v2 protocol over HTTP, its assistants played by a script."""
 
-import asyncio
 from collections import Counter
-from typing import Any
+from typing import Any, Unpack
 
 from starlette.requests import Request
 
-from worker.simulator.clock import Clock
 from worker.simulator.conversations import Conversations
-from worker.simulator.faults import Desk, Faults, Sleep
-from worker.simulator.platform import PlatformApp, presets
+from worker.simulator.platform import Common, SimulatedPlatform, presets
 from worker.simulator.registry import Registry
 from worker.simulator.runs import Timings, refused
 from worker.simulator.scripts import Script, decide
@@ -18,10 +15,9 @@ PRESETS = presets("retrieve_run", "submit_tool_outputs", "No run found")
 """The platform's faults that have a name. `on` is an operation's name (`operations()` lists them)."""
 
 
-class AssistantsSimulator:
-    """A platform to be served: `async with serve(simulator.app) as url`.
+class AssistantsSimulator(SimulatedPlatform):
+    """A platform to be served. Its protocol has no webhooks.
 
-    `base`: the path before the protocol's own (Foundry has one); `/v1` after it is accepted and not needed.
     `require_api_version`: refuse requests without the `api-version` query, as Foundry does.
     """
 
@@ -30,26 +26,14 @@ class AssistantsSimulator:
         *,
         script: Script = decide,
         timings: Timings | None = None,
-        clock: Clock | None = None,
-        base: str = "",
         require_api_version: bool = False,
-        sleep: Sleep = asyncio.sleep,
+        **common: Unpack[Common],
     ) -> None:
-        self.clock = clock or Clock()
-        self.faults = Faults(PRESETS)
+        super().__init__(PRESETS, **common)
         self.registry = Registry(self.clock)
         self.conversations = Conversations(self.registry, self.clock, script, timings or Timings())
         self._require_api_version = require_api_version
-        desk = Desk(self.faults, self.clock, sleep)
-        self.requests = desk.requests
-        self.app = PlatformApp(
-            desk,
-            (self.registry, self.conversations),
-            self.conversations,
-            self._state,
-            base=base,
-            check=self._check,
-        )
+        self._open(self.conversations, (self.registry, self.conversations), check=self._check)
 
     def _check(self, request: Request) -> None:
         if self._require_api_version and not request.query_params.get("api-version"):

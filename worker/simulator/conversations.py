@@ -27,6 +27,7 @@ class Conversations:
         thread = "/threads/{thread_id}"
         run = f"{thread}/runs/{{run_id}}"
         return (
+            ("list_threads", "GET", "/threads", self._list_threads),
             ("create_thread", "POST", "/threads", self._create_thread),
             ("create_thread_and_run", "POST", "/threads/runs", self._create_thread_and_run),
             ("retrieve_thread", "GET", thread, self._retrieve_thread),
@@ -80,6 +81,12 @@ class Conversations:
 
     async def _create_thread(self, request: Request) -> Response:
         return JSONResponse(wire.thread(self._new_thread(read(NewThread, await request.body()))))
+
+    async def _list_threads(self, request: Request) -> Response:
+        """Foundry's own: OpenAI never had it, and Foundry is who asks for an `api-version`."""
+        if "api-version" not in request.query_params:
+            raise refused("Invalid URL (GET /threads)", 404)
+        return JSONResponse(wire.page([*self.threads.values()], request.query_params, wire.thread))
 
     async def _retrieve_thread(self, request: Request) -> Response:
         return JSONResponse(wire.thread(self._thread(request)))

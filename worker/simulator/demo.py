@@ -113,6 +113,7 @@ async def _house(folder: Path, platform: str) -> AsyncIterator[_House]:
     ):
         peer = Peer(http, f"{platform_url}/v1")
         urls = {
+            "Painel": f"{worker.url}/",
             "API do worker": worker.url,
             "Documentação da API": f"{worker.url}/docs",
             "Plataforma simulada": peer.url,

@@ -1,8 +1,10 @@
 """What the simulated platforms have in common: an app with a base, named faults, and `/_sim/` beside it."""
 
+import asyncio
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict, Unpack
 
 from pydantic import BaseModel
 from starlette.applications import Starlette
@@ -13,8 +15,10 @@ from starlette.routing import Route
 from starlette.types import Lifespan, Receive, Scope, Send
 
 from worker.simulator.admin import Admin, forgiving
-from worker.simulator.faults import Desk, Fault, Handler, Operation
+from worker.simulator.clock import Clock
+from worker.simulator.faults import Desk, Fault, Faults, Handler, Operation, Sleep
 from worker.simulator.runs import refused
+from worker.simulator.webhooks import Webhooks
 
 Json = dict[str, Any]
 OperationRow = tuple[str, str, str, Handler]
@@ -22,6 +26,10 @@ OperationRow = tuple[str, str, str, Handler]
 
 Check = Callable[[Request], None]
 """Raises the refusal of a request that no operation of this platform would take."""
+
+
+def _no_check(_request: Request) -> None:
+    """Any request may go on."""
 
 
 class Part(Protocol):
@@ -50,9 +58,9 @@ class PlatformApp:
         timed: Timed,
         state: Callable[[], Json],
         *,
-        base: str = "",
-        check: Check = lambda _request: None,
-        lifespan: "Lifespan[Starlette] | None" = None,
+        base: str,
+        check: Check,
+        lifespan: Lifespan[Starlette] | None,
     ) -> None:
         self._desk = desk
         self._timed = timed
@@ -99,6 +107,73 @@ class PlatformApp:
         shape: type[BaseModel] = type(self._timed.timings)
         self._timed.timings = shape.model_validate_json(await request.body())
         return JSONResponse(self._timed.timings.model_dump())
+
+
+class Common(TypedDict, total=False):
+    """What every simulated platform may be told. `base`: the path before the protocol's own."""
+
+    clock: Clock
+    base: str
+    sleep: Sleep
+
+
+class Telling(Common, total=False):
+    """The same of one that sends webhooks, signed with `webhook_secret` (`whsec_…`)."""
+
+    webhook_url: str | None
+    webhook_secret: str | None
+
+
+class SimulatedPlatform(ABC):
+    """A platform to be served: `async with serve(simulator.app) as url`. Its parts are put in by `_open`."""
+
+    app: PlatformApp
+
+    def __init__(
+        self,
+        presets: Mapping[str, Fault],
+        *,
+        clock: Clock | None = None,
+        base: str = "",
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self.clock = clock or Clock()
+        self.faults = Faults(presets)
+        self._base = base
+        self._desk = Desk(self.faults, self.clock, sleep)
+        self.requests = self._desk.requests
+
+    def _open(
+        self,
+        timed: Timed,
+        parts: Sequence[Part],
+        *,
+        check: Check = _no_check,
+        lifespan: Lifespan[Starlette] | None = None,
+    ) -> None:
+        self.app = PlatformApp(
+            self._desk, parts, timed, self._state, base=self._base, check=check, lifespan=lifespan
+        )
+
+    @abstractmethod
+    def _state(self) -> Json:
+        """What `/_sim/state` shows."""
+
+
+class TellingPlatform(SimulatedPlatform):
+    """One that sends webhooks: where to may be set at any time, in `webhooks`."""
+
+    def __init__(
+        self,
+        presets: Mapping[str, Fault],
+        *,
+        webhook_url: str | None = None,
+        webhook_secret: str | None = None,
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(presets, **common)
+        sleep = self._desk.sleep
+        self.webhooks = Webhooks(self.clock, url=webhook_url, secret=webhook_secret, sleep=sleep)
 
 
 async def _invalid_url(request: Request, error: Exception) -> Response:

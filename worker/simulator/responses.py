@@ -1,18 +1,15 @@
 """The simulated platform: the Responses API over HTTP, its model played by a script."""
 
-import asyncio
 import json
 from collections import Counter
-from typing import Any
+from typing import Any, Unpack
 
-from worker.simulator.clock import Clock
-from worker.simulator.faults import Desk, Fault, Faults, Sleep
+from worker.simulator.faults import Fault
 from worker.simulator.generation import conversation_locked
-from worker.simulator.platform import PlatformApp, presets
+from worker.simulator.platform import Telling, TellingPlatform, presets
 from worker.simulator.response_operations import ConversationOperations, ResponseOperations
 from worker.simulator.runs import Timings
 from worker.simulator.scripts import Script, decide
-from worker.simulator.webhooks import Webhooks
 
 PRESETS = {
     **presets("retrieve_response", "create_response", "Response not found"),
@@ -26,41 +23,19 @@ PRESETS = {
 """The platform's faults that have a name. `on` is an operation's name (`operations()` lists them)."""
 
 
-class ResponsesSimulator:
-    """A platform to be served: `async with serve(simulator.app) as url`.
-
-    `base`: the path before the protocol's own; `/v1` after it is accepted and not needed. Where the end of a
-    background response is told to: `webhook_url`, signed with `webhook_secret` (`whsec_…`).
-    """
+class ResponsesSimulator(TellingPlatform):
+    """A platform to be served, which tells by webhook how a background response ended."""
 
     def __init__(
-        self,
-        *,
-        script: Script = decide,
-        timings: Timings | None = None,
-        clock: Clock | None = None,
-        base: str = "",
-        webhook_url: str | None = None,
-        webhook_secret: str | None = None,
-        sleep: Sleep = asyncio.sleep,
+        self, *, script: Script = decide, timings: Timings | None = None, **common: Unpack[Telling]
     ) -> None:
-        self.clock = clock or Clock()
-        self.faults = Faults(PRESETS)
-        self.webhooks = Webhooks(self.clock, url=webhook_url, secret=webhook_secret, sleep=sleep)
+        super().__init__(PRESETS, **common)
         self.conversations = ConversationOperations(self.clock)
         self.responses = ResponseOperations(
             self.conversations, self.clock, script, timings or Timings(), self.webhooks
         )
-        desk = Desk(self.faults, self.clock, sleep)
-        self.requests = desk.requests
-        self.app = PlatformApp(
-            desk,
-            (self.responses, self.conversations),
-            self.responses,
-            self._state,
-            base=base,
-            lifespan=self.webhooks.lifespan(self.responses.advance),
-        )
+        lifespan = self.webhooks.lifespan(self.responses.advance)
+        self._open(self.responses, (self.responses, self.conversations), lifespan=lifespan)
 
     def _state(self) -> dict[str, Any]:
         self.responses.advance()

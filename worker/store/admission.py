@@ -68,7 +68,7 @@ class Admission:
     ) -> None:
         """Write the call: rejected, handed off, on its own, waiting for an equal one, or its next try."""
         if isinstance(decision, Rejection):
-            row = arrived | _rejected(decision)
+            row = arrived | _rejected(decision) | {"erased": conversation is None}
         else:
             row = arrived | self._intended(arrived, decision, conversation)
             row |= await self._chosen(connection, row, decision)
@@ -98,12 +98,13 @@ class Admission:
             return await self._on_its_own(connection, row, intent)
         if equal.state is not CallState.FAILED:
             return {"equal_to": equal.call_id}
-        if equal.body == intent.body:
+        body = equal.body or intent.body  # what was erased is not sent: the ticket, and its key, are the same
+        if body == intent.body:
             await self._take_receipt(connection, row, intent)
         return {
             "equal_to": equal.call_id,
             "idempotency_key": equal.idempotency_key,
-            "body": equal.body,
+            "body": body,
             "maybe_sent": equal.maybe_sent,
         }
 

@@ -1,6 +1,9 @@
 """How a run becomes known: announced by the bot, told by a webhook, or found by discovery (contract §3)."""
 
-from sqlalchemy import select, update
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Row, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.errors import RequestRefused
@@ -45,6 +48,26 @@ class Arrivals:
                 return False
             return await self._watch(connection, conversation_id, ref)
 
+    async def adopt(self, named: Sequence[tuple[str, str]]) -> None:
+        """Give conversations that have no thread the first that names them; see `ports.RunStore.adopt`."""
+        c = self._conversations
+        bare = select(c.c.conversation_id).where(c.c.conversation_id.in_({each for each, _ in named}))
+        async with self._db.read() as connection:
+            rows = await connection.execute(bare.where(c.c.thread_id.is_(None)))
+        waiting = set(rows.scalars())
+        for conversation_id, thread_id in named:
+            if conversation_id in waiting and await self._bind(conversation_id, thread_id):
+                waiting.remove(conversation_id)
+
+    async def _bind(self, conversation_id: str, thread_id: str) -> bool:
+        async with self._db.write() as connection:
+            await self._db.serialise(connection, conversation_id, thread_id)
+            try:
+                await self._thread_of(connection, conversation_id, thread_id)
+            except RequestRefused:  # it is another's, or the bot has told of a thread meanwhile
+                return False
+        return True
+
     async def told(self, connection: AsyncConnection, run_id: str, thread_id: str | None) -> bool:
         """Wake a run that a webhook names; whether it is one of ours, and needs no more looking into.
 
@@ -59,6 +82,8 @@ class Arrivals:
                 await self._watch(connection, known.conversation_id, RunRef(run_id, known.thread_id))
             return True
         thread = run_id if session else thread_id
+        if thread is None:  # compared with NULL, it would be that of every conversation without one
+            return False
         found = await connection.execute(select(c.c.conversation_id).where(c.c.thread_id == thread))
         conversation_id = found.scalar()
         if conversation_id is None or (known is not None and known.conversation_id != conversation_id):
@@ -94,8 +119,7 @@ class Arrivals:
 
     async def _watch(self, connection: AsyncConnection, conversation_id: str, ref: RunRef) -> bool:
         t, c = self._runs, self._conversations
-        this = t.c.run_id == ref.run_id
-        known = (await connection.execute(select(t).where(this).with_for_update())).first()
+        known = await self._known(connection, ref.run_id)
         if known is None:
             await connection.execute(t.insert().values(**new_run(self._platform, conversation_id, ref)))
         elif known.conversation_id != conversation_id:
@@ -103,13 +127,31 @@ class Arrivals:
         elif known.thread_id != ref.thread_id:
             raise RequestRefused("thread_diferente")
         else:
+            known = await self._newest(connection, known)
             announced = _WOKEN if known.state == RunState.WATCHING else _AGAIN
+            this = t.c.run_id == known.run_id
             await connection.execute(update(t).where(this).values(wake=t.c.wake + 1, **announced))
         await connection.execute(
             update(c).where(c.c.conversation_id == conversation_id).values(active_at=now())
         )
-        await self._db.notify(connection, ref.run_id)
+        await self._db.notify(connection, known.run_id if known else ref.run_id)
         return known is None or known.state != RunState.WATCHING
+
+    async def _known(self, connection: AsyncConnection, run_id: str) -> Row[Any] | None:
+        t = self._runs
+        return (await connection.execute(select(t).where(t.c.run_id == run_id).with_for_update())).first()
+
+    async def _newest(self, connection: AsyncConnection, run: Row[Any]) -> Row[Any]:
+        """The run under whose id this one goes on by now: its own answers, given twice, would fork it.
+
+        Unless nothing came of that: then the conversation still waits for these answers.
+        """
+        while run.continues_as is not None:
+            heir = await self._known(connection, run.continues_as)
+            if heir is None or heir.conversation_id != run.conversation_id or heir.reason in _CAME_TO_NOTHING:
+                break
+            run = heir
+        return run
 
 
 def new_run(platform: str, conversation_id: str, ref: RunRef) -> dict[str, object]:
@@ -125,6 +167,8 @@ def new_run(platform: str, conversation_id: str, ref: RunRef) -> dict[str, objec
     }
 
 
+_CAME_TO_NOTHING = {"falhou", "cancelada"}
+
 _WOKEN = {"registered_at": now(), "due": now()}
 """A watched run is announced anew: whoever holds it, or takes it over, has only just heard of it."""
 
@@ -133,7 +177,6 @@ _AGAIN = _WOKEN | {
     "reason": None,
     "closed_at": None,
     "continues_as": None,
-    "submit_begun_at": None,
     "rounds": 0,
 }
-"""A run that had ended or was lost is watched again as if it were new."""
+"""A run that had ended or was lost is watched again as if new, but for what may have been submitted."""

@@ -3,13 +3,14 @@
 from sqlalchemy import Float, Insert, Integer, Update, bindparam, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.errors import CrmUnavailable, Withdrawn
+from worker.errors import CrmUnavailable, Erased, Withdrawn
 from worker.model import CallRecord, CallState, Outcome, Run, ToolCall
 from worker.personal import Personal
 from worker.ports import Decide
 from worker.store import leasing
 from worker.store.admission import Admission, arrival, call_key
 from worker.store.database import Database
+from worker.store.erasure import wipe
 from worker.store.outcomes import Outcomes
 from worker.store.recovery import Recovery, held_by_another, in_flight_beside
 from worker.store.rows import find_by_key, get
@@ -51,12 +52,18 @@ class Calls(Recovery):
     async def begin_attempt(
         self, call: CallRecord, attempt: int, *, owner: str, send_window_s: float
     ) -> bool:
-        """Commit that attempt number `attempt` begins; False when the call moved on without us."""
+        """Commit that attempt number `attempt` begins; False when the call moved on without us.
+
+        Raises `Erased` when what was to be sent has gone before the first one.
+        """
         tables = self._db.tables
         async with self._db.write() as connection:
             this = {"this_call": call.call_id, "number": attempt}
             mine = await connection.execute(_counted(tables), this | {"by": owner})
             if mine.rowcount != 1:
+                left = await get(connection, self._db.tables, call.call_id)
+                if left.state is CallState.RECEIVED and left.body is None:
+                    raise Erased("erased before it was sent")
                 return False
             await connection.execute(_begun(tables), this | {"window_s": send_window_s})
             return True
@@ -95,18 +102,22 @@ class Calls(Recovery):
                 await self._outcomes.give(connection, call_id, answer, success=success)
             elif outcome.protocolo is not None and outcome.protocolo != before.protocolo:
                 await self._outcomes.keep_beside(connection, call_id, outcome.protocolo)
+            if before.erased:
+                await wipe(connection, self._db.tables, self._t.c.call_id == call_id)
             return await get(connection, self._db.tables, call_id)
 
     async def answer_at_deadline(self, call_id: str, sent: Personal, unsent: Personal) -> CallRecord:
         """The run cannot wait any longer; see `ports.Ledger.answer_at_deadline`."""
         async with self._db.write() as connection:
             before = await get(connection, self._db.tables, call_id, lock=True)
-            if before.answer is None and (before.waits or before.maybe_sent):
+            if not before.answered and (before.waits or before.maybe_sent):
                 await self._outcomes.give(connection, call_id, sent, success=False)
-            elif before.answer is None:
+            elif not before.answered:
                 unopened = Outcome(CallState.FAILED, CrmUnavailable.code)
                 await self._outcomes.finish(connection, before, unopened)
                 await self._outcomes.give(connection, call_id, unsent, success=False)
+            if before.erased:
+                await wipe(connection, self._db.tables, self._t.c.call_id == call_id)
             return await get(connection, self._db.tables, call_id)
 
     async def _check_found(self, connection: AsyncConnection, call_id: str, protocolo: str) -> None:
@@ -126,7 +137,7 @@ class Calls(Recovery):
         self, connection: AsyncConnection, known: CallRecord, owner: str, lease_s: float
     ) -> CallRecord:
         """A known call that is still to be answered, held by this process unless a living one holds it."""
-        if known.answer is not None:
+        if known.answered:
             return known
         t = self._t
         await connection.execute(
@@ -145,7 +156,7 @@ def _counted(tables: Tables) -> Update:
         update(t)
         .where(t.c.call_id == bindparam("this_call"), t.c.owner == bindparam("by"))
         .where(t.c.attempts == bindparam("number", type_=Integer) - 1)
-        .where(t.c.state.in_([CallState.RECEIVED, CallState.RUNNING]))
+        .where(t.c.state.in_([CallState.RECEIVED, CallState.RUNNING]), t.c.body.is_not(None))
         .values(state=CallState.RUNNING, attempts=bindparam("number", type_=Integer))
     )
 

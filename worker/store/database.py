@@ -28,6 +28,8 @@ from worker.store.schema import Tables
 _BUSY_S = 30.0
 _CONNECTIONS = 16
 _FETCHED = 64  # what aiosqlite.connect would say
+_CHECKPOINTS = 10
+_CHECKPOINT_AGAIN_S = 0.5
 _CHANNEL = "ticket_worker"
 _LISTEN_AGAIN_S = 5.0
 _MIGRATION_LOCK = 0x7469636B6574  # "ticket"; any number that nobody else uses
@@ -156,6 +158,19 @@ class Database:
             taken = ", ".join(f"pg_advisory_xact_lock(:{name})" for name in locks)
             await connection.execute(text(f"select {taken}"), locks)
 
+    async def checkpoint(self) -> bool:
+        """SQLite: take what was deleted out of the write-ahead log as well; whether it is out.
+
+        Readers of an older view keep it there: it is tried again for a few seconds, then left to the next.
+        """
+        if self._groups is not None:
+            for _ in range(_CHECKPOINTS):
+                async with self._groups.alone():
+                    if await asyncio.to_thread(_truncate_log, _file(self.url)):
+                        return True
+                await asyncio.sleep(_CHECKPOINT_AGAIN_S)
+        return not self.sqlite
+
     # ------------------------------------------------------------------------------------------- opening
 
     def _prepare_file(self) -> None:
@@ -256,6 +271,13 @@ def _on_sqlite_connect(connection: Any, _record: object) -> None:
 def _on_sqlite_begin(connection: Any) -> None:
     read_only = connection.get_execution_options().get("read_only", False)
     connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+def _truncate_log(path: Path) -> bool:
+    """Write the log back into the file, and empty it. Others wait for it at most half a second."""
+    with _driver_errors(), contextlib.closing(sqlite3.connect(path, timeout=0.5)) as connection:
+        (blocked, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    return not blocked
 
 
 @contextlib.contextmanager

@@ -101,6 +101,16 @@ class Groups:
                 yield connection
         await asyncio.shield(group.committed)
 
+    @contextlib.asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        """While nobody writes."""
+        while True:
+            await self.finished()
+            async with self._turn:
+                if self._group is None:
+                    yield
+                    return
+
     async def finished(self) -> None:
         """Wait for the group under way: whoever closes the engine would leave its connection open."""
         if self._group is not None:

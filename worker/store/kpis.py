@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Row, Select, and_, case, func, select, true
+from sqlalchemy import BigInteger, Column, ColumnElement, Row, Select, and_, case, cast, func, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.errors import IncompatibleMotivo, InvalidSetor
@@ -14,6 +14,8 @@ from worker.store.schema import Tables
 
 _OPEN = [state for state in CallState if state.open]
 _UNDECIDED = [*_OPEN, CallState.REJECTED]
+_TENTHS = 10_000
+"""Tenths of a millisecond in a second."""
 _INVALID = [InvalidSetor.code, IncompatibleMotivo.code]
 
 
@@ -79,7 +81,7 @@ def _fate(tables: Tables) -> ColumnElement[str]:
     return case((t.c.state == CallState.FAILED, func.coalesce(carried_on, CallState.FAILED)), else_=t.c.state)
 
 
-def _calls(tables: Tables, since: float, until: float | None) -> Select[Any]:
+def calls(tables: Tables, since: float, until: float | None) -> Select[Any]:
     """The calls of a period, each with what it counts as."""
     t = tables.calls
     ticket = t.c.tool == TICKET
@@ -89,6 +91,7 @@ def _calls(tables: Tables, since: float, until: float | None) -> Select[Any]:
         case((_valid(tables), _fate(tables))).label("fate"),
         case((ticket, t.c.exact)).label("exact"),
         and_(ticket, t.c.error.in_(_INVALID)).label("invalid"),
+        and_(ticket, t.c.state == CallState.REJECTED).label("rejected"),
         and_(t.c.equal_to.is_not(None), t.c.attempts == 0, t.c.state.not_in(_OPEN)).label("avoided"),
         case((and_(ticket, t.c.attempts > 1), t.c.attempts - 1), else_=0).label("retries"),
     ).where(_within(t.c.received_at, since, until))
@@ -96,7 +99,7 @@ def _calls(tables: Tables, since: float, until: float | None) -> Select[Any]:
 
 def counts(tables: Tables, since: float, until: float | None) -> Select[Any]:
     """All counts in one pass, a row for each setor and motivo."""
-    c = _calls(tables, since, until).subquery("c").c
+    c = calls(tables, since, until).subquery("c").c
 
     def count(which: ColumnElement[bool], name: str) -> ColumnElement[int]:
         return func.count(case((which, 1))).label(name)
@@ -124,13 +127,14 @@ def departamentos(tables: Tables, since: float, until: float | None) -> Select[A
 
 
 def attempt_spans(tables: Tables, since: float, until: float | None) -> Select[Any]:
-    """Seconds from begin to end of each attempt that opened a ticket."""
+    """Seconds from begin to end of the attempt that opened a ticket, of each call; NULL where none did.
+
+    Not a join: SQLite would rather read every attempt there is, and look its call up.
+    """
     t, a = tables.calls, tables.attempts
-    return (
-        select((a.c.ended_at - a.c.begun_at).label("seconds"))
-        .join(t, t.c.call_id == a.c.call_id)
-        .where(_within(t.c.received_at, since, until), t.c.tool == TICKET, a.c.result == "ok")
-    )
+    took = select(a.c.ended_at - a.c.begun_at).where(a.c.call_id == t.c.call_id, a.c.result == "ok").limit(1)
+    within = _within(t.c.received_at, since, until)
+    return select(took.scalar_subquery().label("seconds")).where(within, t.c.tool == TICKET)
 
 
 def request_spans(tables: Tables, since: float, until: float | None) -> Select[Any]:
@@ -143,17 +147,34 @@ def request_spans(tables: Tables, since: float, until: float | None) -> Select[A
     return select(delivered).where(_within(t.c.received_at, since, until))
 
 
-async def _durations(connection: AsyncConnection, spans: Select[Any]) -> Durations:
-    """Mean and percentiles by nearest rank of `spans`, in milliseconds."""
-    one = spans.subquery("span").c.seconds
-    rank = func.row_number().over(order_by=one).label("rank")
-    timed = select(one, rank, func.count().over().label("of")).where(one.is_not(None))
-    ranked = timed.subquery("ranked").c
+def percentiles(spans: Select[Any]) -> Select[Any]:
+    """Seconds in all, how many `spans` there are, and percentiles by nearest rank in tenths of a millisecond.
 
-    def percentile(percent: int) -> ColumnElement[float]:
-        return func.min(case((ranked.rank * 100 >= percent * ranked.of, ranked.seconds)))
-
-    found = await connection.execute(
-        select(func.avg(ranked.seconds), percentile(50), percentile(95), percentile(99))
+    A tenth is as fine as they are shown; counting equal ones first leaves thousands to rank, not a million.
+    """
+    one = spans.cte("span").prefix_with("MATERIALIZED").c.seconds  # or each use of it would ask anew
+    tenth = cast(func.round(one * _TENTHS), BigInteger)
+    times = select(tenth.label("tenth"), func.count().label("times"), func.sum(one).label("seconds"))
+    counted = times.where(one.is_not(None)).group_by(tenth).subquery("counted").c
+    ranked = select(
+        counted.tenth,
+        counted.seconds,
+        func.sum(counted.times).over(order_by=counted.tenth).label("rank"),
+        func.sum(counted.times).over().label("of"),
     )
-    return Durations(*(None if each is None else round(1000 * each, 1) for each in found.one()))
+    r = ranked.subquery("ranked").c
+
+    def percentile(percent: int) -> ColumnElement[int]:
+        return func.min(case((r.rank * 100 >= percent * r.of, r.tenth))).label(f"p{percent}")
+
+    parts: list[ColumnElement[Any]] = [func.sum(r.seconds).label("seconds"), func.max(r.of).label("of")]
+    return select(*parts, *(percentile(each) for each in (50, 95, 99)))
+
+
+async def _durations(connection: AsyncConnection, spans: Select[Any]) -> Durations:
+    """In milliseconds, as they are shown."""
+    found = (await connection.execute(percentiles(spans))).one()
+    if found.of is None:
+        return Durations()
+    tenths = (_TENTHS * found.seconds / int(found.of), found.p50, found.p95, found.p99)
+    return Durations(*(round(each) / 10 for each in tenths))

@@ -106,7 +106,7 @@ class Outcomes:
             "motivo": before.motivo,
             "protocolo": outcome.protocolo,
             "error": outcome.error,
-            "late": before.answer is not None or before.run_gone,
+            "late": before.answered or before.run_gone,
         }
         await self._outbox.put(connection, before.conversation_id, _EVENTS[outcome.state], told)
 
@@ -143,7 +143,7 @@ def _finished(tables: Tables) -> Update:
 def _given(tables: Tables) -> Update:
     t = tables.calls
     answer: dict[str, Any] = {"answer": bindparam("given"), "answered_success": bindparam("success")}
-    ungiven = update(t).where(t.c.call_id == bindparam("this_call"), t.c.answer.is_(None))
+    ungiven = update(t).where(t.c.call_id == bindparam("this_call"), t.c.answered_at.is_(None))
     return ungiven.values(**answer, answered_at=now())
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import Column, Row, Select, and_, or_, select, update
+from sqlalchemy import Column, Row, Select, Table, and_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.errors import RequestRefused
@@ -22,6 +22,7 @@ from worker.model import (
 from worker.personal import Personal
 from worker.ports import Cursor
 from worker.store import migrations
+from worker.store.access import enter
 from worker.store.arrivals import Arrivals
 from worker.store.database import Database
 from worker.store.handoffs import handoff_view, shown
@@ -60,9 +61,13 @@ class Records:
                 await connection.execute(c.insert().values(**born, **values))
             return await self._conversation(connection, conversation_id), new
 
-    async def conversation(self, conversation_id: str) -> ConversationView:
+    async def conversation(self, conversation_id: str, *, reader: str) -> ConversationView:
         async with self._db.read(brief=True) as connection:
-            return await self._conversation(connection, conversation_id)
+            view = await self._conversation(connection, conversation_id)
+        if view.contact is not None or view.attachment_url is not None:  # a document is shown masked
+            async with self._db.write() as connection:
+                await enter(connection, self._t, reader, conversation_id)
+        return view
 
     async def _check_thread(
         self, connection: AsyncConnection, conversation_id: str, thread_id: object
@@ -119,7 +124,7 @@ class Records:
             row = (await connection.execute(select(r).where(r.c.run_id == run_id))).first()
             if row is None:
                 raise RequestRefused("nao_encontrado")
-            query = select(c).where(c.c.run_id == run_id).order_by(c.c.received_at, c.c.call_id)
+            query = _calls(c).where(c.c.run_id == run_id).order_by(c.c.received_at, c.c.call_id)
             calls = await self._call_views(connection, query)
         return RunView(
             run_id=row.run_id,
@@ -144,7 +149,7 @@ class Records:
         cursor: Cursor | None = None,
     ) -> tuple[Sequence[CallView], Cursor | None]:
         c = self._t.calls
-        query = select(c)
+        query = _calls(c)
         if state is not None:
             query = query.where(c.c.state == state)
         if since is not None:
@@ -159,7 +164,7 @@ class Records:
     async def call(self, call_id: str) -> CallView:
         c = self._t.calls
         async with self._db.read(brief=True) as connection:
-            found = await self._call_views(connection, select(c).where(c.c.call_id == call_id))
+            found = await self._call_views(connection, _calls(c).where(c.c.call_id == call_id))
         if not found:
             raise RequestRefused("nao_encontrado")
         return found[0]
@@ -200,9 +205,7 @@ class Records:
             row = (await connection.execute(query)).first()
             if row is None:
                 raise RequestRefused("nao_encontrado")
-            await connection.execute(
-                self._t.access_log.insert().values(at=now(), reader=reader, subject=handoff_id)
-            )
+            await enter(connection, self._t, reader, handoff_id)
             return handoff_view(row, row.motivo)
 
     # ------------------------------------------------------------------------------- figures and readiness
@@ -221,6 +224,11 @@ class Records:
         async with self._db.write() as connection:
             await connection.execute(update(self._t.index_key).values(id=self._t.index_key.c.id))
             return await connection.run_sync(migrations.current)
+
+
+def _calls(table: Table) -> Select[Any]:
+    """Calls without their payload: nothing is decrypted only to be thrown away."""
+    return select(*(column for column in table.c if column not in {table.c.body, table.c.answer}))
 
 
 def _newest_first(

@@ -88,6 +88,8 @@ def record(row: Row[Any]) -> CallRecord:
         answered_success=row.answered_success,
         retry_from=row.retry_from,
         retrying=row.retrying,
+        answered=row.answered_at is not None,
+        erased=row.erased,
         owner=row.owner,
         run_gone=bool(row.run_gone),
         received_at=row.received_at,

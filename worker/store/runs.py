@@ -11,6 +11,7 @@ from worker.model import Run, RunRef, RunState
 from worker.store import leasing
 from worker.store.arrivals import Arrivals, new_run
 from worker.store.database import Database
+from worker.store.erasure import wipe
 from worker.store.outbox import Outbox
 from worker.store.schema import WATCHING, Tables, built_once, now
 
@@ -26,6 +27,7 @@ class Runs:
         self._t = database.tables.runs
         self._conversations = database.tables.conversations
         self.found = arrivals.found
+        self.adopt = arrivals.adopt
 
     async def claim(self, owner: str, limit: int, lease_s: float) -> Sequence[Run]:
         """Take due runs that nobody holds, earliest due first; each claim raises the run's epoch."""
@@ -131,6 +133,13 @@ class Runs:
         )
         return [(row.conversation_id, row.thread_id) for row in rows]
 
+    async def threadless(self, window_s: float) -> bool:
+        """Whether a conversation active within the window has no thread."""
+        c = self._conversations
+        bare = select(c.c.conversation_id).where(c.c.active_at > now() - window_s, c.c.thread_id.is_(None))
+        async with self._db.read() as connection:
+            return (await connection.execute(bare.limit(1))).first() is not None
+
     # --------------------------------------------------------------------------------------------- within
 
     async def _end(
@@ -146,6 +155,8 @@ class Runs:
         ending = {"as": state, "because": reason, "status": status, "next": continues_as}
         ended = await connection.execute(_ended(self._tables), _ours(run) | ending)
         if ended.rowcount == 1:
+            tables = self._db.tables
+            await wipe(connection, tables, tables.calls.c.run_id == run.ref.run_id)
             await self._outbox.put(
                 connection,
                 run.conversation_id,
@@ -228,7 +239,7 @@ def _submitted(tables: Tables) -> Update:
 @built_once
 def _answers_taken(tables: Tables) -> Update:
     calls = tables.calls
-    return _marked(tables, and_(calls.c.run_id == bindparam("run"), calls.c.answer.is_not(None)))
+    return _marked(tables, and_(calls.c.run_id == bindparam("run"), calls.c.answered_at.is_not(None)))
 
 
 def _marked(tables: Tables, which: ColumnElement[bool]) -> Update:

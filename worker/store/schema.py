@@ -22,7 +22,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
-from worker.model import EventState, HandoffState, RunState
+from worker.model import CallState, EventState, HandoffState, RunState
 from worker.personal import Personal
 from worker.privacy import Vault
 
@@ -57,7 +57,11 @@ WATCHING = literal(RunState.WATCHING, String, literal_execute=True)
 PENDING = literal(EventState.PENDING, String, literal_execute=True)
 STUCK = literal(EventState.STUCK, String, literal_execute=True)
 REQUESTED = literal(HandoffState.REQUESTED, String, literal_execute=True)
+ACCEPTED = literal(HandoffState.ACCEPTED, String, literal_execute=True)
 """States written out: a partial index serves no query whose parameter might be another value."""
+
+DEAD = (CallState.FAILED, CallState.UNKNOWN, CallState.NO_PROTOCOL)
+"""What goes no further by itself; `ix_calls_dead` holds these, in this order."""
 
 
 built_once = lru_cache(maxsize=8)
@@ -110,6 +114,13 @@ class Tables:
             Column("active_at", Float, nullable=False, index=True),
             Column("discover_due", Float, nullable=False),
         )
+        told = text("document is not null or contact is not null or attachment_url is not null")
+        Index(
+            "ix_conversations_payload",
+            self.conversations.c.active_at,
+            sqlite_where=told,
+            postgresql_where=told,
+        )
         self.runs = Table(
             "runs",
             self.metadata,
@@ -133,6 +144,8 @@ class Tables:
         )
         watching = text("state = 'watching'")
         Index("ix_runs_due", self.runs.c.due, sqlite_where=watching, postgresql_where=watching)
+        over = text("closed_at is not null")
+        Index("ix_runs_closed_at", self.runs.c.closed_at, sqlite_where=over, postgresql_where=over)
         self.calls = Table(
             "calls",
             self.metadata,
@@ -165,6 +178,7 @@ class Tables:
             Column("answered_success", Boolean, nullable=False, server_default=text("false")),
             Column("attempts", Integer, nullable=False, server_default=text("0")),
             Column("maybe_sent", Boolean, nullable=False, server_default=text("false")),
+            Column("erased", Boolean, nullable=False, server_default=text("false")),
             Column("received_at", Float, nullable=False, index=True),
             Column("answered_at", Float),
             Column("finished_at", Float),
@@ -178,9 +192,13 @@ class Tables:
             sqlite_where=several,
             postgresql_where=several,
         )
+        kept = text("body is not null or answer is not null")
+        Index("ix_calls_payload", self.calls.c.finished_at, sqlite_where=kept, postgresql_where=kept)
         waiting = text("due is not null")
         Index("ix_calls_due", self.calls.c.due, sqlite_where=waiting, postgresql_where=waiting)
         Index("ix_calls_conversation", self.calls.c.conversation_id, self.calls.c.received_at)
+        dead = text("state in ('failed', 'unknown', 'no_protocol')")
+        Index("ix_calls_dead", self.calls.c.received_at, sqlite_where=dead, postgresql_where=dead)
         self.attempts = Table(
             "attempts",
             self.metadata,
@@ -212,6 +230,13 @@ class Tables:
             sqlite_where=requested,
             postgresql_where=requested,
         )
+        accepted = text("state = 'accepted'")
+        Index(
+            "ix_handoffs_accepted",
+            self.handoffs.c.requested_at,
+            sqlite_where=accepted,
+            postgresql_where=accepted,
+        )
         self.outbox = Table(
             "outbox",
             self.metadata,
@@ -239,6 +264,7 @@ class Tables:
         Index("ix_outbox_due", self.outbox.c.due, sqlite_where=pending, postgresql_where=pending)
         stuck = text("state = 'stuck'")
         Index("ix_outbox_stuck", self.outbox.c.created_at, sqlite_where=stuck, postgresql_where=stuck)
+        Index("ix_outbox_created_at", self.outbox.c.created_at)
         self.webhook_ids = Table(
             "webhook_ids",
             self.metadata,
@@ -252,4 +278,28 @@ class Tables:
             Column("at", Float, nullable=False, index=True),
             Column("reader", String, nullable=False),
             Column("subject", String, nullable=False),
+        )
+        self.erasures = Table(
+            "erasures",
+            self.metadata,
+            Column("erasure_id", String, primary_key=True),
+            Column("conversation_id", String),
+            Column("document_hash", String),
+            Column("requested_by", String, nullable=False),
+            Column("requested_at", Float, nullable=False),
+            Column("done_at", Float),
+            Column("report", String),
+        )
+        asked = text("done_at is null")
+        Index(
+            "ix_erasures_requested_at",
+            self.erasures.c.requested_at,
+            sqlite_where=asked,
+            postgresql_where=asked,
+        )
+        self.upkeep = Table(
+            "upkeep",
+            self.metadata,
+            Column("task", String, primary_key=True),
+            Column("due", Float, nullable=False),
         )

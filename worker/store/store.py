@@ -7,15 +7,21 @@ from worker.model import ThreadRule
 from worker.privacy import Vault
 from worker.settings import Settings
 from worker.store import leasing
+from worker.store.access import AccessLog
 from worker.store.admission import Admission
 from worker.store.arrivals import Arrivals
+from worker.store.board import Board
 from worker.store.calls import Calls
 from worker.store.database import Database
+from worker.store.erasure import Erasures
+from worker.store.export import Export
 from worker.store.handoffs import Handoffs
 from worker.store.operators import Operators
 from worker.store.outbox import Outbox
 from worker.store.outcomes import Outcomes
 from worker.store.records import Records
+from worker.store.rekey import Rekey
+from worker.store.retention import Retention
 from worker.store.runs import Runs
 from worker.store.webhooks import Webhooks
 
@@ -24,7 +30,8 @@ from worker.store.webhooks import Webhooks
 class Store:
     """`runs` and `calls` are the loop's, `outbox` the courier's, `webhooks` is for what the platform tells.
 
-    `records`, `operators` and `handoffs` are people's.
+    `records`, `operators` and `handoffs` are people's, `board` is their dashboard's. The last five are about
+    what is personal: its end, its keys, and who has read it.
     """
 
     database: Database
@@ -34,7 +41,13 @@ class Store:
     records: Records
     operators: Operators
     handoffs: Handoffs
+    board: Board
     webhooks: Webhooks
+    erasures: Erasures
+    retention: Retention
+    export: Export
+    rekey: Rekey
+    accesses: AccessLog
 
     @classmethod
     async def open(
@@ -44,10 +57,12 @@ class Store:
 
         Raises `ConfigError`: see `Database.open`.
         """
-        database = await Database(settings.DATABASE_URL, Vault(settings.data_keys)).open(owner=owner)
+        vault = Vault(settings.data_keys)
+        database = await Database(settings.DATABASE_URL, vault).open(owner=owner)
         if owner and database.sqlite:
             await _take_everything_back(database)
         lookup = settings.CRM_LOOKUP_URL is not None
+        may_repeat = lookup or settings.CRM_IDEMPOTENT
         outbox = Outbox(database, enabled=settings.BOT_WEBHOOK_URL is not None)
         outcomes = Outcomes(database, outbox, checks=lookup)
         arrivals = Arrivals(database, platform, thread)
@@ -59,9 +74,19 @@ class Store:
             ),
             outbox=outbox,
             records=Records(database, arrivals),
-            operators=Operators(database, outcomes, may_repeat=lookup or settings.CRM_IDEMPOTENT),
+            operators=Operators(database, outcomes, may_repeat=may_repeat),
             handoffs=Handoffs(database, outbox),
+            board=Board(database, may_repeat=may_repeat),
             webhooks=Webhooks(database, arrivals),
+            erasures=Erasures(database),
+            retention=Retention(
+                database,
+                payload_days=settings.RETENTION_PAYLOAD_DAYS,
+                record_days=settings.RETENTION_RECORD_DAYS,
+            ),
+            export=Export(database),
+            rekey=Rekey(database, vault),
+            accesses=AccessLog(database),
         )
 
     async def close(self) -> None:

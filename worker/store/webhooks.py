@@ -1,16 +1,11 @@
 """What the platform's webhooks tell of runs: each webhook counts once, over restarts and processes too."""
 
-from sqlalchemy import delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.store import leasing
 from worker.store.arrivals import Arrivals
 from worker.store.database import Database
 from worker.store.schema import now
-
-_KEPT_S = 4 * 86_400.0
-"""The platform sends a webhook again for 72 hours."""
 
 
 class Webhooks:
@@ -36,10 +31,8 @@ class Webhooks:
             return await self._arrivals.told(connection, run_id, thread_id)
 
     async def _first(self, connection: AsyncConnection, webhook_id: str) -> bool:
-        """Whether this webhook was not here before. Tidies those that cannot come again."""
+        """Whether this webhook was not here before; retention tidies those that cannot come again."""
         t = self._t
-        old = select(t.c.webhook_id).where(t.c.received_at < now() - _KEPT_S)
-        await connection.execute(delete(t).where(leasing.locked(t.c.webhook_id, old, wait=False)))
         insert = sqlite.insert if self._db.sqlite else postgresql.insert
         remembered = await connection.execute(
             insert(t)

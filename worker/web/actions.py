@@ -3,8 +3,8 @@
 from fastapi import APIRouter, Request, Response
 
 from worker.errors import RequestRefused
-from worker.web.desk import ALWAYS, WRITING, AtDesk, Desk
-from worker.web.incoming import OwnId, Resolution
+from worker.web.desk import ALWAYS, WRITING, AtDesk, CallId, Desk, HandoffId
+from worker.web.incoming import Resolution
 from worker.web.problems import InvalidField, refusals
 from worker.web.security import WEBHOOKS
 from worker.web.shown import Call, Handoff
@@ -30,7 +30,7 @@ _ACTING = (
     response_description="O worker vai enviar o mesmo pedido outra vez",
     responses=refusals(*_ACTING, "estado_incompativel", "payload_expirado"),
 )
-async def retry_call(call_id: OwnId, desk: AtDesk) -> Call:
+async def retry_call(call_id: CallId, desk: AtDesk) -> Call:
     """Com a mesma chave e os mesmos bytes, para que nunca abra um segundo ticket.
 
     Só a partir de `failed`; a partir de `unknown`, só com CRM_LOOKUP_URL ou CRM_IDEMPOTENT=true.
@@ -46,7 +46,7 @@ async def retry_call(call_id: OwnId, desk: AtDesk) -> Call:
     response_description="A chamada agora é `done`; o bot é avisado",
     responses=refusals(*WRITING, "nao_encontrado", "estado_incompativel"),
 )
-async def resolve_call(call_id: OwnId, resolution: Resolution, desk: AtDesk) -> Call:
+async def resolve_call(call_id: CallId, resolution: Resolution, desk: AtDesk) -> Call:
     """A partir de `failed`, `unknown` e `no_protocol`, quando uma pessoa achou o ticket no CRM."""
     protocolo = resolution.protocolo
     if not desk.protocolo.search(protocolo):
@@ -76,7 +76,7 @@ async def _changed(desk: Desk, call_id: str) -> Call:
     response_description="O pedido agora é `accepted`; o bot é avisado",
     responses=refusals(*_ACTING, "estado_incompativel"),
 )
-async def accept_handoff(handoff_id: OwnId, desk: AtDesk) -> Handoff:
+async def accept_handoff(handoff_id: HandoffId, desk: AtDesk) -> Handoff:
     """A espera do cliente acaba aqui. Só a partir de `requested`: um pedido é de um só atendente."""
     return Handoff.of(await desk.handoffs.accept(handoff_id), desk.zone)
 
@@ -88,7 +88,7 @@ async def accept_handoff(handoff_id: OwnId, desk: AtDesk) -> Handoff:
     response_description="O pedido agora é `closed`; o bot é avisado",
     responses=refusals(*_ACTING),
 )
-async def close_handoff(handoff_id: OwnId, desk: AtDesk) -> Handoff:
+async def close_handoff(handoff_id: HandoffId, desk: AtDesk) -> Handoff:
     """Assumido ou não, por exemplo quando o cliente desistiu. Repetir não muda nada."""
     return Handoff.of(await desk.handoffs.close(handoff_id), desk.zone)
 

@@ -15,9 +15,11 @@ from starlette.middleware import Middleware
 from starlette.routing import Match
 from starlette.staticfiles import StaticFiles
 
-from worker import __version__
-from worker.ports import Handoffs, Operators, Records
+from worker import __version__, metrics
+from worker.board import Board
+from worker.ports import Erasures, Handoffs, Operators, Records
 from worker.web import actions, kpis, routes
+from worker.web.dashboard import Dashboard
 from worker.web.desk import Desk
 from worker.web.limits import Busy, WholeBody
 from worker.web.problems import HANDLERS, Problem, problem
@@ -30,6 +32,25 @@ _DOCS_CSP = (
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _REFERENCE = "#/components/schemas/{model}"
+_DESCRIPTION = """Acompanha execuções de assistentes de IA e responde às suas chamadas de função.
+
+**Token**: `Authorization: Bearer API_TOKEN`, ou a senha de HTTP Basic; sem `API_TOKEN` configurado, só a
+própria máquina é atendida. **Horários**: RFC 3339 com fuso. **Listas**: da mais nova à mais antiga;
+`next_cursor` vai em `cursor` para a próxima página. **Corpos**: JSON de até 256 KiB; um campo
+desconhecido é 422.
+
+**Erros**: `application/problem+json` (RFC 9457). Programas decidem por `code`, que não muda; nada do que
+foi enviado volta num erro. Além dos listados em cada chamada: 404 `nao_encontrado` num endereço que não
+existe, e 405 `metodo_nao_permitido`, com `Allow`, num que não atende o método."""
+_TAGS = [
+    {"name": "conversas", "description": "O que o bot sabe do cliente."},
+    {"name": "execuções", "description": "O que o worker acompanha e responde."},
+    {"name": "chamadas", "description": "O registro das chamadas de função, e o que uma pessoa pode fazer."},
+    {"name": "atendimento humano", "description": "A fila: `requested`, `accepted`, `closed`."},
+    {"name": "indicadores", "description": "Os números de um período."},
+    {"name": "webhooks", "description": "O que a plataforma avisa."},
+    {"name": "saúde", "description": "Para máquinas; sem token."},
+]
 
 
 class _Api(FastAPI):
@@ -39,7 +60,9 @@ class _Api(FastAPI):
         super().__init__(
             title="ticket-worker",
             version=__version__,
-            description="Acompanha execuções de assistentes de IA e responde às suas chamadas de função.",
+            description=_DESCRIPTION,
+            openapi_tags=_TAGS,
+            generate_unique_id_function=lambda route: route.name,
             docs_url=None,
             redoc_url=None,
             redirect_slashes=False,
@@ -74,6 +97,8 @@ def create_api(
     *,
     operators: Operators,
     handoffs: Handoffs,
+    board: Board,
+    erasures: Erasures,
     webhooks: Doorbell | None,
     token: str | None,
     platform: str = "assistants",
@@ -81,9 +106,12 @@ def create_api(
     wake: Callable[[str], None],
     alive: Callable[[], bool],
     timezone: str,
+    vitals: Callable[[], metrics.Vitals] = metrics.vitals,
     now: Callable[[], float] = time.time,
 ) -> FastAPI:
     """The whole API. `wake(run_id)`: look at this run now; `alive()`: the loop ticked lately.
+
+    `board` and `vitals` are the dashboard's.
 
     `platform` is PLATFORM, `timezone` TIMEZONE, `protocol_pattern` CRM_PROTOCOL_PATTERN; `webhooks` is None
     without OPENAI_WEBHOOK_SECRET, else its `run()` is the caller's; `now` gives seconds since the epoch.
@@ -99,6 +127,7 @@ def create_api(
         records=records,
         operators=operators,
         handoffs=handoffs,
+        erasures=erasures,
         webhooks=webhooks,
         platform=platform,
         wake=wake,
@@ -110,6 +139,9 @@ def create_api(
     api.include_router(routes.router)
     api.include_router(actions.router)
     api.include_router(kpis.router)
+    zone = api.state.desk.zone
+    dashboard = Dashboard(records, board, alive=alive, vitals=vitals, zone=zone, now=now)
+    api.add_api_route("/", dashboard.show, include_in_schema=False)
     api.add_api_route("/docs", _docs, include_in_schema=False)
     api.mount("/static", StaticFiles(directory=_STATIC))
     return api

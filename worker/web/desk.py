@@ -4,11 +4,12 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import tzinfo
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import Depends, Query, Request
+from fastapi import Depends, Path, Query, Request
 
-from worker.ports import Handoffs, Operators, Records
+from worker.ports import Erasures, Handoffs, Operators, Records
+from worker.web.incoming import OwnId
 from worker.web.problems import refusals
 from worker.web.webhooks import Doorbell
 
@@ -23,6 +24,7 @@ class Desk:
     records: Records
     operators: Operators
     handoffs: Handoffs
+    erasures: Erasures
     webhooks: Doorbell | None
     platform: str
     wake: Callable[[str], None]
@@ -38,8 +40,20 @@ async def _desk(request: Request) -> Desk:
 
 
 AtDesk = Annotated[Desk, Depends(_desk)]
-Limit = Annotated[int, Query(ge=1, le=200, description="Quantos itens por página.")]
-After = Annotated[str | None, Query(description="O next_cursor da página anterior.")]
+
+
+def in_path(description: str, example: str) -> Any:
+    """An identifier in a path, as the description shows it."""
+    return Path(description=description, openapi_examples={"exemplo": {"value": example}})
+
+
+CallId = Annotated[OwnId, in_path("Do worker, não da plataforma.", "tc_01")]
+HandoffId = Annotated[OwnId, in_path("O identificador do pedido.", "ho_01")]
+Limit = Annotated[int, Query(ge=1, le=200, description="Quantos itens por página.", examples=[50])]
+After = Annotated[
+    str | None,
+    Query(description="O next_cursor da página anterior.", examples=["WzE3NjE1OTAwNDAuMjUsICJ0Y18xIl0"]),
+]
 
 ALWAYS = ("nao_autorizado", "host_recusado", "limite_excedido", "erro_interno", "indisponivel")
 FINDING = refusals(*ALWAYS, "nao_encontrado", "identificador_invalido")

@@ -114,7 +114,9 @@ _RFC_3339 = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)"
 def _moment(value: object) -> float:
     try:
         if isinstance(value, str) and re.fullmatch(_RFC_3339, value, re.ASCII | re.IGNORECASE):
-            return datetime.fromisoformat(value.upper()).timestamp()
+            at = datetime.fromisoformat(value.upper()).timestamp()
+            if at >= 0:  # the calendar's first day is one that other zones cannot show
+                return at
     except ValueError:
         pass
     raise wrong("precisa ser data e hora RFC 3339 com fuso, como 2025-10-27T15:34:00-03:00")

@@ -2,13 +2,14 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from starlette.convertors import StringConvertor, register_url_convertor
 
 from worker.errors import RequestRefused
 from worker.model import CallState, HandoffState
-from worker.web.desk import ALWAYS, FINDING, WRITING, After, AtDesk, Limit
-from worker.web.incoming import ConversationChange, ConversationId, OwnId, PlatformId, RunAnnouncement
+from worker.web.desk import ALWAYS, FINDING, WRITING, After, AtDesk, CallId, HandoffId, Limit, in_path
+from worker.web.erasure import ErasureReport
+from worker.web.incoming import ConversationChange, ConversationId, PlatformId, RunAnnouncement
 from worker.web.problems import problem, refusals
 from worker.web.queries import cursor_text, parse_cursor, parse_since
 from worker.web.shown import (
@@ -35,7 +36,7 @@ router = APIRouter()
 
 # ------------------------------------------------------------------------------------------ conversations
 
-_ConversationPath = Annotated[ConversationId, Path(description="O id da conversa no bot.")]
+_ConversationPath = Annotated[ConversationId, in_path("O id da conversa no bot.", "conv-1")]
 
 
 @router.put(
@@ -64,13 +65,36 @@ async def put_conversation(
     summary="Ler uma conversa",
     responses=refusals(*ALWAYS, "conversa_desconhecida", "identificador_invalido"),
 )
-async def get_conversation(conversation_id: _ConversationPath, desk: AtDesk) -> Conversation:
-    """O documento vem mascarado."""
-    return Conversation.of(await desk.records.conversation(conversation_id), desk.zone)
+async def get_conversation(
+    conversation_id: _ConversationPath, desk: AtDesk, request: Request
+) -> Conversation:
+    """O documento vem mascarado; a leitura do contato e do comprovante fica registrada."""
+    view = await desk.records.conversation(conversation_id, reader=request.state.reader)
+    return Conversation.of(view, desk.zone)
+
+
+@router.delete(
+    "/v1/conversations/{conversation_id:whole}",
+    tags=["conversas"],
+    summary="Apagar os dados pessoais de uma conversa",
+    response_description="Apagados; o que ficou, e por quê",
+    responses=refusals(*ALWAYS, "origem_recusada", "conversa_desconhecida", "identificador_invalido"),
+)
+async def delete_conversation(
+    conversation_id: _ConversationPath, desk: AtDesk, request: Request
+) -> ErasureReport:
+    """A conversa passa a ser desconhecida; registrada de novo com PUT, é um novo começo.
+
+    Um pedido ainda não enviado é respondido com `conversa_desconhecida`; um em andamento termina, e o
+    conteúdo dele é apagado com o resultado.
+    """
+    erasure = await desk.erasures.erase_conversation(conversation_id, by=request.state.reader)
+    return ErasureReport.of(erasure)
 
 
 # --------------------------------------------------------------------------------------------------- runs
 
+_RunPath = Annotated[PlatformId, in_path("O id anunciado.", "run_abc123")]
 _ONLY_ON = {"sess_": "agents", "resp_": "responses"}
 
 
@@ -93,13 +117,17 @@ _ONLY_ON = {"sess_": "agents", "resp_": "responses"}
     },
 )
 async def post_run(run: RunAnnouncement, desk: AtDesk, response: Response) -> Run:
-    """O worker responde às chamadas de função desta execução até ela terminar."""
+    """O worker responde às chamadas de função desta execução até ela terminar.
+
+    Se ela já segue com outro id (`continues_as`), é essa que é acompanhada.
+    """
     if _ONLY_ON.get(run.run_id[:5], desk.platform) != desk.platform:
         raise RequestRefused("id_de_outra_plataforma")
     watched = await desk.records.register_run(run.conversation_id, run.run_id, run.thread_id)
-    desk.wake(run.run_id)
+    known = await desk.records.run(run.run_id)
+    desk.wake(known.continues_as or known.run_id)
     response.status_code = 202 if watched else 200
-    return Run.of(await desk.records.run(run.run_id), desk.zone)
+    return Run.of(known, desk.zone)
 
 
 @router.get(
@@ -108,7 +136,7 @@ async def post_run(run: RunAnnouncement, desk: AtDesk, response: Response) -> Ru
     summary="Ler uma execução e suas chamadas",
     responses=FINDING,
 )
-async def get_run(run_id: Annotated[PlatformId, Path(description="O id anunciado.")], desk: AtDesk) -> Run:
+async def get_run(run_id: _RunPath, desk: AtDesk) -> Run:
     """`state`: `watching` até a plataforma ou uma regra encerrá-la; `lost` sempre com `reason`."""
     return Run.of(await desk.records.run(run_id), desk.zone)
 
@@ -125,11 +153,13 @@ async def get_run(run_id: Annotated[PlatformId, Path(description="O id anunciado
 async def list_calls(
     *,
     desk: AtDesk,
-    state: Annotated[CallState | None, Query(description="Só neste estado.")] = None,
+    state: Annotated[CallState | None, Query(description="Só neste estado.", examples=["failed"])] = None,
     since: Annotated[
         str | None, Query(description="Desde 24h, 7d, hoje ou um instante RFC 3339.", examples=["24h"])
     ] = None,
-    conversation: Annotated[ConversationId | None, Query(description="Só desta conversa.")] = None,
+    conversation: Annotated[
+        ConversationId | None, Query(description="Só desta conversa.", examples=["conv-1"])
+    ] = None,
     limit: Limit = 50,
     cursor: After = None,
 ) -> CallPage:
@@ -145,7 +175,7 @@ async def list_calls(
 
 
 @router.get("/v1/calls/{call_id}", tags=["chamadas"], summary="Ler uma chamada", responses=FINDING)
-async def get_call(call_id: OwnId, desk: AtDesk) -> Call:
+async def get_call(call_id: CallId, desk: AtDesk) -> Call:
     """O `call_id` é do worker, não da plataforma."""
     return Call.of(await desk.records.call(call_id), desk.zone)
 
@@ -162,7 +192,9 @@ async def get_call(call_id: OwnId, desk: AtDesk) -> Call:
 async def list_handoffs(
     *,
     desk: AtDesk,
-    state: Annotated[HandoffState | None, Query(description="Só neste estado.")] = None,
+    state: Annotated[
+        HandoffState | None, Query(description="Só neste estado.", examples=["requested"])
+    ] = None,
     limit: Limit = 50,
     cursor: After = None,
 ) -> HandoffPage:
@@ -177,7 +209,7 @@ async def list_handoffs(
 @router.get(
     "/v1/handoffs/{handoff_id}", tags=["atendimento humano"], summary="Ler um pedido", responses=FINDING
 )
-async def get_handoff(handoff_id: OwnId, desk: AtDesk, request: Request) -> HandoffDetail:
+async def get_handoff(handoff_id: HandoffId, desk: AtDesk, request: Request) -> HandoffDetail:
     """Traz o motivo; por isso a leitura fica registrada."""
     view = await desk.records.handoff(handoff_id, reader=request.state.reader)
     return HandoffDetail.of(view, desk.zone)
@@ -186,7 +218,7 @@ async def get_handoff(handoff_id: OwnId, desk: AtDesk, request: Request) -> Hand
 # ------------------------------------------------------------------------------------------------- health
 
 
-@router.get("/livez", tags=["saúde"], summary="O processo responde")
+@router.get("/livez", tags=["saúde"], summary="O processo responde", responses=refusals("host_recusado"))
 async def livez() -> Health:
     """Sem token."""
     return Health()
@@ -197,7 +229,7 @@ async def livez() -> Health:
     tags=["saúde"],
     summary="Pronto para trabalhar",
     response_model=Health,
-    responses=refusals("indisponivel"),
+    responses=refusals("host_recusado", "indisponivel"),
 )
 async def readyz(desk: AtDesk) -> Health | Response:
     """Banco gravável e atualizado, e laço em andamento; CRM e plataforma não contam. Sem token."""

@@ -45,8 +45,8 @@ class Conversation(_Shown):
     thread_id: str | None = Field(examples=["thread_abc123"])
     assistant: str | None = Field(examples=["FINANCEIRO"])
     client_document: str | None = Field(description="Mascarado.", examples=["***.982.247-**"])
-    contact: str | None = Field(examples=["5524900000000"])
-    attachment_url: str | None = Field(examples=["https://arquivos.example/comprovante.jpg"])
+    contact: str | None = Field(repr=False, examples=["5524900000000"])
+    attachment_url: str | None = Field(repr=False, examples=["https://arquivos.example/comprovante.jpg"])
     attachment_at: datetime | None = Field(examples=[_EXAMPLE_TIME])
     created_at: datetime = Field(examples=[_EXAMPLE_TIME])
     updated_at: datetime = Field(examples=[_EXAMPLE_TIME])
@@ -90,7 +90,7 @@ class Call(_Shown):
     motivo: str | None = Field(examples=["INFORMAR PAGAMENTO"])
     departamento: str | None = Field(examples=["financeiro"])
     attempts: int = Field(description="Quantas vezes o pedido foi enviado.", examples=[1])
-    equal_to: str | None = Field(description="A chamada igual que já valia, se houve.")
+    equal_to: str | None = Field(description="A chamada igual que já valia, se houve.", examples=["tc_00"])
     received_at: datetime = Field(examples=[_EXAMPLE_TIME])
     finished_at: datetime | None = Field(examples=[_EXAMPLE_TIME])
     submitted_at: datetime | None = Field(examples=[_EXAMPLE_TIME])
@@ -149,7 +149,9 @@ class Run(_Shown):
     state: RunState
     platform_status: str | None = Field(description="A palavra da plataforma.", examples=["completed"])
     reason: str | None = Field(description="Por que terminou ou se perdeu.", examples=["isolamento"])
-    continues_as: str | None = Field(description="O id com que a conversa segue, onde ele muda.")
+    continues_as: str | None = Field(
+        description="O id com que a conversa segue, onde ele muda.", examples=["resp_def456"]
+    )
     calls: list[Call]
 
     @classmethod
@@ -197,7 +199,7 @@ class Handoff(_Shown):
 class HandoffDetail(Handoff):
     """O pedido com o motivo que o modelo escreveu; quem o leu fica registrado."""
 
-    motivo: str | None = Field(None, examples=["Verificação de comprovante"])
+    motivo: str | None = Field(None, repr=False, examples=["Verificação de comprovante"])
 
     @classmethod
     def of(cls, view: HandoffView, zone: tzinfo) -> Self:
@@ -208,14 +210,18 @@ class CallPage(_Shown):
     """Chamadas, da mais nova à mais antiga."""
 
     items: list[Call]
-    next_cursor: str | None = Field(description="Para a próxima página; null na última.")
+    next_cursor: str | None = Field(
+        description="Para a próxima página; null na última.", examples=["WzE3NjE1OTAwNDAuMjUsICJ0Y18xIl0"]
+    )
 
 
 class HandoffPage(_Shown):
     """Pedidos de atendimento humano, do mais novo ao mais antigo."""
 
     items: list[Handoff]
-    next_cursor: str | None = Field(description="Para a próxima página; null na última.")
+    next_cursor: str | None = Field(
+        description="Para a próxima página; null na última.", examples=["WzE3NjE1OTAwNDAuMjUsICJ0Y18xIl0"]
+    )
 
 
 class Health(_Shown):

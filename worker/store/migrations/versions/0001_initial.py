@@ -1,4 +1,4 @@
-"""The first schema: conversations, runs with leases, the ledger of calls, hand-offs, keys."""
+"""The first schema: conversations, runs with leases, the ledger of calls, hand-offs, keys, upkeep."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -48,6 +48,7 @@ def upgrade() -> None:
         sa.Column("answered_success", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("maybe_sent", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("erased", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("received_at", sa.Float(), nullable=False),
         sa.Column("answered_at", sa.Float(), nullable=True),
         sa.Column("finished_at", sa.Float(), nullable=True),
@@ -56,6 +57,14 @@ def upgrade() -> None:
         sa.UniqueConstraint("call_id", name=("uq_calls_call_id")),
     )
     op.create_index("ix_calls_conversation", "calls", ["conversation_id", "received_at"], unique=False)
+    op.create_index(
+        "ix_calls_dead",
+        "calls",
+        ["received_at"],
+        unique=False,
+        sqlite_where=sa.text("state in ('failed', 'unknown', 'no_protocol')"),
+        postgresql_where=sa.text("state in ('failed', 'unknown', 'no_protocol')"),
+    )
     op.create_index(("ix_calls_document_hash"), "calls", ["document_hash"], unique=False)
     op.create_index(
         "ix_calls_due",
@@ -75,6 +84,14 @@ def upgrade() -> None:
         postgresql_where=sa.text("extra_protocolo is not null"),
     )
     op.create_index("ix_calls_idempotency_key", "calls", ["idempotency_key"], unique=False)
+    op.create_index(
+        "ix_calls_payload",
+        "calls",
+        ["finished_at"],
+        unique=False,
+        sqlite_where=sa.text("body is not null or answer is not null"),
+        postgresql_where=sa.text("body is not null or answer is not null"),
+    )
     op.create_index(("ix_calls_protocolo"), "calls", ["protocolo"], unique=False)
     op.create_index(("ix_calls_received_at"), "calls", ["received_at"], unique=False)
     op.create_index(("ix_calls_run_id"), "calls", ["run_id"], unique=False)
@@ -98,6 +115,33 @@ def upgrade() -> None:
     )
     op.create_index(("ix_conversations_active_at"), "conversations", ["active_at"], unique=False)
     op.create_index(("ix_conversations_document_hash"), "conversations", ["document_hash"], unique=False)
+    op.create_index(
+        "ix_conversations_payload",
+        "conversations",
+        ["active_at"],
+        unique=False,
+        sqlite_where=sa.text("document is not null or contact is not null or attachment_url is not null"),
+        postgresql_where=sa.text("document is not null or contact is not null or attachment_url is not null"),
+    )
+    op.create_table(
+        "erasures",
+        sa.Column("erasure_id", sa.String(), nullable=False),
+        sa.Column("conversation_id", sa.String(), nullable=True),
+        sa.Column("document_hash", sa.String(), nullable=True),
+        sa.Column("requested_by", sa.String(), nullable=False),
+        sa.Column("requested_at", sa.Float(), nullable=False),
+        sa.Column("done_at", sa.Float(), nullable=True),
+        sa.Column("report", sa.String(), nullable=True),
+        sa.PrimaryKeyConstraint("erasure_id", name=("pk_erasures")),
+    )
+    op.create_index(
+        "ix_erasures_requested_at",
+        "erasures",
+        ["requested_at"],
+        unique=False,
+        sqlite_where=sa.text("done_at is null"),
+        postgresql_where=sa.text("done_at is null"),
+    )
     op.create_table(
         "index_key",
         sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
@@ -121,6 +165,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("seq", name=("pk_outbox")),
         sa.UniqueConstraint("event_id", name=("uq_outbox_event_id")),
     )
+    op.create_index("ix_outbox_created_at", "outbox", ["created_at"], unique=False)
     op.create_index(
         "ix_outbox_due",
         "outbox",
@@ -166,6 +211,14 @@ def upgrade() -> None:
         sa.Column("rounds", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.PrimaryKeyConstraint("run_id", name=("pk_runs")),
     )
+    op.create_index(
+        "ix_runs_closed_at",
+        "runs",
+        ["closed_at"],
+        unique=False,
+        sqlite_where=sa.text("closed_at is not null"),
+        postgresql_where=sa.text("closed_at is not null"),
+    )
     op.create_index(("ix_runs_conversation_id"), "runs", ["conversation_id"], unique=False)
     op.create_index(
         "ix_runs_due",
@@ -174,6 +227,12 @@ def upgrade() -> None:
         unique=False,
         sqlite_where=sa.text("state = 'watching'"),
         postgresql_where=sa.text("state = 'watching'"),
+    )
+    op.create_table(
+        "upkeep",
+        sa.Column("task", sa.String(), nullable=False),
+        sa.Column("due", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("task", name=("pk_upkeep")),
     )
     op.create_table(
         "webhook_ids",
@@ -208,6 +267,14 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["call_id"], ["calls.call_id"], name=("fk_handoffs_call_id")),
         sa.PrimaryKeyConstraint("handoff_id", name=("pk_handoffs")),
         sa.UniqueConstraint("call_id", name=("uq_handoffs_call_id")),
+    )
+    op.create_index(
+        "ix_handoffs_accepted",
+        "handoffs",
+        ["requested_at"],
+        unique=False,
+        sqlite_where=sa.text("state = 'accepted'"),
+        postgresql_where=sa.text("state = 'accepted'"),
     )
     op.create_index(("ix_handoffs_conversation_id"), "handoffs", ["conversation_id"], unique=False)
     op.create_index(("ix_handoffs_requested_at"), "handoffs", ["requested_at"], unique=False)

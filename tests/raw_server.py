@@ -1,7 +1,8 @@
-"""A loopback HTTP server of raw sockets that can misbehave in every way a CRM has been seen to."""
+"""A loopback HTTP server of raw sockets: says what a test wrote, and misbehaves as CRMs have been seen to."""
 
 import asyncio
 import contextlib
+import json
 import re
 import socket
 import ssl
@@ -9,6 +10,7 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Self
+from urllib.parse import parse_qsl, urlsplit
 
 Act = Callable[["Exchange"], Awaitable[bool]]
 """What the server does with one request; returns whether the connection stays open."""
@@ -24,6 +26,26 @@ class Exchange:
     writer: asyncio.StreamWriter
 
     @property
+    def method(self) -> str:
+        return self.head.split(" ", 1)[0]
+
+    @property
+    def target(self) -> str:
+        return self.head.split(" ", 2)[1]
+
+    @property
+    def path(self) -> str:
+        return urlsplit(self.target).path
+
+    @property
+    def query(self) -> dict[str, str]:
+        return dict(parse_qsl(urlsplit(self.target).query))
+
+    @property
+    def json(self) -> object:
+        return json.loads(self.body)
+
+    @property
     def headers(self) -> dict[str, str]:
         lines = (line.split(": ", 1) for line in self.head.split("\r\n")[1:])
         return {name.lower(): value for name, value in lines}
@@ -35,6 +57,8 @@ class Exchange:
 
 class RawServer:
     """Answers each request with the next of `acts`, then with `default`."""
+
+    path = "/abrir_ticket"
 
     def __init__(self, *acts: Act, default: Act | None = None) -> None:
         self.acts = list(acts)
@@ -49,7 +73,7 @@ class RawServer:
     async def running(self, tls: ssl.SSLContext | None = None) -> AsyncIterator[Self]:
         server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=tls)
         scheme = "https" if tls else "http"
-        self.url = f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}/abrir_ticket"
+        self.url = f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}{self.path}"
         try:
             yield self
         finally:
@@ -84,8 +108,56 @@ class RawServer:
         body = await reader.readexactly(int(length[1]) if length else 0)
         exchange = Exchange(head, body, number, writer)
         self.requests.append(exchange)
-        act = self.acts.pop(0) if self.acts else self.default
-        return await act(exchange)
+        return await self._next()(exchange)
+
+    def _next(self) -> Act:
+        return self.acts.pop(0) if self.acts else self.default
+
+
+class Wire(RawServer):
+    """Says what it is told to, in that order, each on a connection of its own; the last is said again."""
+
+    path = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.got_one = asyncio.Event()
+
+    @property
+    def asked(self) -> list[Exchange]:
+        return self.requests
+
+    def forget(self) -> None:
+        """Neither asked nor told anything yet."""
+        self.requests.clear()
+        self.got_one.clear()
+        self.acts.clear()
+
+    def says(self, body: object, status: int = 200, **headers: str) -> None:
+        """Add a reply: `body` is sent as JSON, bytes as they are. Header names are written with `_`."""
+        payload = body if isinstance(body, bytes) else json.dumps(body).encode()
+        named = {"content_type": "application/json", **headers, "connection": "close"}
+        self.acts.append(reply(status, payload, close=True, **named))
+
+    def says_bytes(self, data: bytes) -> None:
+        """Add a reply that need not be HTTP; empty: the connection is closed without a word."""
+        self.acts.append(say(data))
+
+    def never_ends(self) -> None:
+        """Add an answer whose every byte comes in time and whose end never does."""
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 1000000\r\n\r\n"
+        self.acts.append(trickle(head + b" " * 1_000_000, 0.01))
+
+    def _next(self) -> Act:
+        self.got_one.set()
+        return self.acts.pop(0) if len(self.acts) > 1 else self.acts[0]
+
+
+@contextlib.asynccontextmanager
+async def listening() -> AsyncIterator[Wire]:
+    """A `Wire` on a free loopback port."""
+    async with Wire().running() as wire:
+        yield wire
 
 
 def answer(status: int, body: bytes = b"[]", headers: dict[str, str] | None = None) -> bytes:

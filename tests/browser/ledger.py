@@ -1,0 +1,181 @@
+"""Ledgers to look at: a day of a busy worker, with marked personal values wherever payload can be."""
+
+import math
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from tests.system import personal_values as marked
+from worker.kpis import TICKET
+from worker.model import CallState
+from worker.personal import Personal
+from worker.store.store import Store
+
+HOUR_S = 3600.0
+_PAIRS = (
+    ("FINANCEIRO", "INFORMAR PAGAMENTO", 9),
+    ("FINANCEIRO", "DESBLOQUEIO", 4),
+    ("SUPORTE", "SEM INTERNET", 6),
+    ("SUPORTE", "LENTIDÃO", 3),
+    ("COMERCIAL", "MUDANÇA DE PLANO", 1),
+)
+_PAYLOAD = Personal(marked.PERSONAL)
+
+
+@dataclass
+class Day:
+    """The rows of the last 24 hours, made up from a seed; times are seconds since the epoch."""
+
+    now: float = field(default_factory=time.time)
+    dice: Random = field(default_factory=lambda: Random(7))
+    rows: dict[str, list[dict[str, Any]]] = field(
+        default_factory=lambda: {"calls": [], "attempts": [], "handoffs": [], "outbox": []}
+    )
+
+    async def written(self, store: Store) -> None:
+        tables = store.database.tables
+        async with store.database.write() as connection:
+            for name, rows in self.rows.items():
+                if rows:
+                    await connection.execute(getattr(tables, name).insert(), rows)
+
+    def moments(self, until_s: float) -> Iterator[float]:
+        """When calls come in, until so many seconds ago: most some four hours ago, few in the night before.
+
+        Not by the time of day: the page looks the same whenever the tests run.
+        """
+        at = self.now - 24 * HOUR_S
+        while True:
+            ago = (self.now - at) / HOUR_S
+            at += self.dice.expovariate((3 + 30 * math.exp(-(((ago - 4) / 4.5) ** 2))) / HOUR_S)
+            if at > self.now - until_s:
+                return
+            yield at
+
+    def call(self, at: float, state: CallState, **columns: Any) -> dict[str, Any]:
+        """One call, without attempts."""
+        setor, motivo, _ = self.dice.choices(_PAIRS, [pair[2] for pair in _PAIRS])[0]
+        key = f"{self.dice.getrandbits(64):016x}"
+        row = {
+            **dict.fromkeys(("error", "protocolo", "departamento", "finished_at", "submitted_at", "body")),
+            "call_key": key,
+            "call_id": f"tc_{key}",
+            "platform_call_id": f"call_{key}",
+            "run_id": f"run_{key}",
+            "conversation_id": marked.ID_PHONE if self.dice.random() < 0.1 else f"whatsapp-{key[:6]}",
+            "tool": TICKET,
+            "state": state,
+            "setor": setor,
+            "motivo": motivo,
+            "exact": True,
+            "idempotency_key": f"tw-{key}",
+            "answer": _PAYLOAD,
+            "attempts": 0,
+            "received_at": at,
+            "answered_at": at,
+            **columns,
+        }
+        self.rows["calls"].append(row)
+        return row
+
+    def sent(self, at: float, state: CallState, results: list[tuple[str, float]], **columns: Any) -> None:
+        """A ticket with its attempts: how each ended, and after how many seconds."""
+        begun, attempts = at + 0.05, []
+        for number, (result, took) in enumerate(results, 1):
+            attempts.append(
+                {"attempt": number, "begun_at": begun, "ended_at": begun + took, "result": result}
+            )
+            begun += took + 0.4 * number
+        ended = attempts[-1]["ended_at"] if attempts else begun
+        columns |= {"finished_at": ended, "answered_at": ended, "submitted_at": ended + 0.2}
+        row = self.call(at, state, body=_PAYLOAD, attempts=len(results), **columns)
+        for attempt in attempts:
+            certain = None if attempt["result"] == "ok" else attempt["result"] == "connect"
+            more = {"call_id": row["call_id"], "send_deadline": 0.0, "certain": certain}
+            self.rows["attempts"].append(attempt | more)
+
+    def opened(self, at: float) -> None:
+        """A ticket, mostly at the first attempt."""
+        tries = [("http_503", 0.3)] if self.dice.random() < 0.04 else []
+        took = self.dice.lognormvariate(math.log(0.19), 0.45)
+        protocolo = f"{time.strftime('%y%m%d', time.gmtime(at))}{self.dice.randrange(10**9, 10**10)}"
+        self.sent(at, CallState.DONE, [*tries, ("ok", took)], protocolo=protocolo)
+
+    def rejected(self, at: float) -> None:
+        asked = {"motivo": None, "idempotency_key": None, "finished_at": at, "submitted_at": at + 0.3}
+        self.call(at, CallState.REJECTED, error="documento_ausente", **asked)
+
+    def failed(self, at: float, results: list[tuple[str, float]], error: str = "crm_indisponivel") -> None:
+        self.sent(at, CallState.FAILED, results, error=error)
+
+    def handoff(self, waits_s: float, departamento: str, *, accepted_s: float | None = None) -> None:
+        """A customer who asked for a person so long ago, and was attended to so long ago."""
+        at = self.now - waits_s
+        none = dict.fromkeys(("setor", "motivo", "exact", "idempotency_key"))
+        given = {"departamento": departamento, "finished_at": at, "submitted_at": at + 0.2, **none}
+        row = self.call(at, CallState.DONE, **given | {"tool": "transferir_para_humano"})
+        self.rows["handoffs"].append(
+            {
+                "handoff_id": f"ho_{row['call_key']}",
+                "call_id": row["call_id"],
+                "conversation_id": row["conversation_id"],
+                "departamento": departamento,
+                "motivo": _PAYLOAD,
+                "state": "requested" if accepted_s is None else "accepted",
+                "requested_at": at,
+                "accepted_at": None if accepted_s is None else self.now - accepted_s,
+            }
+        )
+
+    def undelivered(self, age_s: float, kind: str) -> None:
+        self.rows["outbox"].append(
+            {
+                "event_id": f"msg_{secrets.token_hex(4)}",
+                "conversation_id": marked.ID_PHONE,
+                "body": f'{{"type": "{kind}"}}',
+                "state": "stuck",
+                "created_at": self.now - age_s,
+                "due": self.now,
+                "result": "http_500",
+            }
+        )
+
+
+def healthy() -> Day:
+    """All is well, and much is going on."""
+    day = Day()
+    for at in day.moments(20):
+        if day.dice.random() < 0.03:
+            day.rejected(at)
+        day.opened(at)
+    day.handoff(14 * 60, "financeiro", accepted_s=240)
+    day.handoff(380, "suporte")
+    day.handoff(75, "cobrança")
+    return day
+
+
+def crm_down() -> Day:
+    """The CRM has not answered for 50 minutes."""
+    day = Day()
+    for at in day.moments(15):
+        if at < day.now - 50 * 60:
+            day.opened(at)
+        elif at < day.now - 44 * 60:
+            day.failed(at, [("timeout", 10.0), ("http_503", 0.2), ("connect", 0.1)])
+        else:
+            day.failed(at, [])
+    timeout = [("timeout", 10.0)]
+    day.sent(day.now - 49 * 60, CallState.UNKNOWN, timeout, error="em_confirmacao")
+    day.sent(day.now - 52 * 60, CallState.NO_PROTOCOL, [("no_protocol", 0.3)], error="sem_protocolo")
+    day.undelivered(73 * HOUR_S, "ticket.opened")
+    for waits_s in (2900, 2500, 1700, 900, 200):
+        day.handoff(waits_s, "financeiro")
+    return day
+
+
+def empty() -> Day:
+    """The first minute of a new worker."""
+    return Day(rows={})

@@ -1,0 +1,94 @@
+"""How a command begins and ends: its settings, its output, and what it exits with (contract §1).
+
+The only module that turns errors into exit codes: 0 done, 1 refused, not found or crash, 2 usage or
+configuration, 3 `--check` found drift, 4 accepted but no daemon runs.
+"""
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from enum import IntEnum
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from worker import logs, settings
+from worker.errors import ConfigError, PlatformGone, RequestRefused, StoreError
+
+
+class Exit(IntEnum):
+    """Contract §1. REFUSED: also not found, or a crash. ACCEPTED: recorded, and no daemon has taken it up."""
+
+    DONE = 0
+    REFUSED = 1
+    MISCONFIGURED = 2
+    DRIFT = 3
+    ACCEPTED = 4
+
+
+_stderr = Console(stderr=True, highlight=False)
+_PIPED_WIDTH = 240
+"""Columns of a table that goes to a file or another program: nothing is folded there."""
+
+_REFUSALS = {
+    "nao_encontrado": "Não há nada com este identificador",
+    "estado_incompativel": "A chamada não está num estado que permita isto, ou outra já abre o mesmo ticket",
+    "payload_expirado": "O conteúdo desta chamada já foi apagado: ela não pode mais ser enviada",
+    "dados_invalidos": "Este protocolo já é de outro ticket",
+    "conversa_desconhecida": "Não há conversa com este identificador",
+}
+
+
+def stdout() -> Console:
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+
+
+def configured(*, for_run: bool = False) -> tuple[settings.Settings, list[str]]:
+    try:
+        return settings.load(for_run=for_run)
+    except ConfigError as error:
+        raise misconfigured(error) from None
+
+
+def misconfigured(error: ConfigError) -> typer.Exit:
+    for problem in error.problems:
+        _stderr.print("✗", problem, soft_wrap=True, markup=False)
+    return typer.Exit(Exit.MISCONFIGURED)
+
+
+def carry_out(work: Coroutine[Any, Any, int | None], **refusals: str) -> None:
+    """Run to the end, and exit as it says; what went wrong is told in one sentence, by who can fix it.
+
+    `refusals`: what codes of `RequestRefused` mean here, where it is not what they mean for calls.
+    """
+    try:
+        code = asyncio.run(work)
+    except Exception as error:  # noqa: BLE001  # the last stop: reduced to what may be shown
+        cause = _first(error)
+        if isinstance(cause, ConfigError):
+            raise misconfigured(cause) from None
+        if isinstance(cause, PlatformGone):
+            raise misconfigured(ConfigError(PlatformGone.sentence)) from None
+        if isinstance(cause, RequestRefused):
+            meant = (_REFUSALS | refusals)[cause.code]
+            _stderr.print(f"✗ {meant} ({cause.code})", markup=False, soft_wrap=True)
+        elif isinstance(cause, StoreError):
+            _stderr.print(
+                f"✗ O banco deixou de gravar ({cause}); nada mais será feito sem registro",
+                markup=False,
+                soft_wrap=True,
+            )
+        else:
+            logs.failure("erro inesperado", error)
+        raise typer.Exit(Exit.REFUSED) from None
+    if code:
+        raise typer.Exit(code)
+
+
+def _first(error: BaseException) -> BaseException:
+    """The error that a group of side tasks died of: one an operator can mend before any other."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    leaves = [_first(inner) for inner in error.exceptions]
+    return next((leaf for leaf in leaves if isinstance(leaf, (ConfigError, StoreError))), leaves[0])

@@ -1,0 +1,61 @@
+"""How the dashboard writes what it shows: Portuguese words, times and ids."""
+
+from datetime import datetime, tzinfo
+from typing import NamedTuple
+
+from worker.logs.shown import FIELDS, as_text
+from worker.model import CallState
+
+
+class Look(NamedTuple):
+    """How a state is shown. `tone` is a class of the style sheet; the word says the same without colour."""
+
+    word: str
+    sign: str
+    tone: str
+
+
+STATES = {
+    CallState.RECEIVED: Look("Recebida", "○", "quiet"),
+    CallState.RUNNING: Look("Em andamento", "◐", "quiet"),
+    CallState.DONE: Look("Concluída", "✓", "good"),
+    CallState.REJECTED: Look("Recusada", "↩", "quiet"),
+    CallState.FAILED: Look("Falhou", "✕", "bad"),
+    CallState.UNKNOWN: Look("Desconhecida", "?", "warn"),
+    CallState.NO_PROTOCOL: Look("Sem protocolo", "∅", "warn"),
+}
+
+VERDICTS = {
+    True: Look("dentro da meta", "✓", "good"),
+    False: Look("fora da meta", "✕", "bad"),
+    None: Look("sem dados", "–", "quiet"),
+}
+
+
+def safe(field: str, value: str | None) -> str:
+    """A value as the log shows it (contract §9), so that both can be compared and neither tells too much."""
+    return as_text(FIELDS[field](value))
+
+
+def lasting(seconds: float) -> str:
+    """How long something has gone on, in the two units that matter at that length."""
+    minutes, whole = divmod(max(0, int(seconds)), 60)
+    if not minutes:
+        return f"{whole} s"
+    hours, minutes = divmod(minutes, 60)
+    if not hours:
+        return f"{minutes} min"
+    days, hours_left = divmod(hours, 24)
+    return f"{days} d {hours_left} h" if days else f"{hours} h {minutes:02} min"
+
+
+def clock(at: float, zone: tzinfo, now: float) -> str:
+    """The time of day; on another day than now, the date too. Seconds since the epoch."""
+    then = datetime.fromtimestamp(at, zone)
+    same_day = then.date() == datetime.fromtimestamp(now, zone).date()
+    return f"{then:%H:%M:%S}" if same_day else f"{then:%d/%m %H:%M}"
+
+
+def plural(count: int, one: str, many: str) -> str:
+    """`1 chamada`, `2 chamadas`."""
+    return f"{count:,} {one if count == 1 else many}".replace(",", ".")
