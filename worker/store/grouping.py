@@ -95,10 +95,16 @@ class Groups:
     @contextlib.asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """One transaction, durable when the block has ended."""
-        async with self._turn:
-            group = self._group = self._group or _Group(self._engine, self._commit)
-            async with group.part() as connection:
-                yield connection
+        group: _Group | None = None
+        try:
+            async with self._turn:
+                group = self._group = self._group or _Group(self._engine, self._commit)
+                async with group.part() as connection:
+                    yield connection
+        except BaseException:
+            if group is not None:  # nothing of it is left open behind whoever failed
+                await asyncio.wait({group.committed})
+            raise
         await asyncio.shield(group.committed)
 
     @contextlib.asynccontextmanager
