@@ -67,7 +67,9 @@ class Reader:
         secure = httpx2.create_ssl_context() if self._base.startswith("https:") else True
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=secure, keepalive_timeout=_IDLE_S),
-            headers={name: said for name, said in told.items() if isinstance(said, str)},
+            headers={
+                name: said for name, said in told.items() if isinstance(said, str) and name != "Content-Type"
+            },
             cookie_jar=aiohttp.DummyCookieJar(),  # no cookie of one look goes with the next
             timeout=aiohttp.ClientTimeout(total=None),
         )
