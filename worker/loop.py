@@ -61,6 +61,7 @@ class Worker:
         self._advancing: set[asyncio.Task[None]] = set()
         self._slots = asyncio.Semaphore(READS_IN_FLIGHT)
         self._woken = asyncio.Event()
+        self._full = False
         self._stopping = asyncio.Event()
         self._ticked = clock.monotonic()
 
@@ -121,8 +122,10 @@ class Worker:
             self._woken.clear()
             metrics.runs_watched.set(len(self._watches))
             free = self._limits.max_runs - len(self._watches)
-            for run in await self._runs.claim(self._lease.owner, free, LEASE_S) if free > 0 else ():
+            claimed = await self._runs.claim(self._lease.owner, free, LEASE_S) if free > 0 else ()
+            for run in claimed:
                 self._watches.begin(run)
+            self._full = len(claimed) == max(free, 0)
             await self._dispatcher.reconcile()
             if until_idle and not self._watches and not self._dispatcher.working:
                 self.stop()
@@ -161,9 +164,9 @@ class Worker:
         task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        """A run that has ended leaves a slot: claim again."""
+        """A run that has ended leaves a slot: claim again if one was wanting, or this was the last run."""
         self._advancing.discard(task)
-        if len(self._watches) < self._limits.max_runs:
+        if not self._watches or (self._full and len(self._watches) < self._limits.max_runs):
             self._woken.set()
 
     async def _wind_down(self, sides: Sequence[asyncio.Task[None]]) -> None:

@@ -1,7 +1,7 @@
 """The run loop against a scripted platform and a real store: claim → inspect → answer → submit."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 import pytest
@@ -9,7 +9,7 @@ import pytest
 from tests.fakes import COMPLETED, EXPIRED, WORKING, asks, call, until
 from tests.unit.loop_harness import LIMITS, Harness
 from worker.errors import PlatformRefused, PlatformUnavailable, RunGone, StoreError
-from worker.model import CallRecord, CallState, Outcome, RunRef, RunState
+from worker.model import CallRecord, CallState, Outcome, Run, RunRef, RunState
 from worker.ports import Attempts
 from worker.store.store import Store
 
@@ -378,3 +378,24 @@ async def test_no_more_runs_are_watched_than_there_are_slots_for(harness: Harnes
     worker.stop()
     await serving
     assert len(set(harness.platform.looks)) == 2
+
+
+async def test_a_look_that_ends_nothing_asks_the_database_for_nothing(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness.platform.script("run_1", WORKING)
+    await harness.announce()
+    worker = harness.worker()
+    claims: list[int] = []
+    claim = harness.store.runs.claim
+
+    async def count(owner: str, limit: int, lease_s: float) -> Sequence[Run]:
+        claims.append(len(harness.platform.looks))
+        return await claim(owner, limit, lease_s)
+
+    monkeypatch.setattr(harness.store.runs, "claim", count)
+    serving = asyncio.create_task(worker.run())
+    await until(lambda: len(harness.platform.looks) > 50)
+    worker.stop()
+    await serving
+    assert len(claims) < 25

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import event, select, update
+from sqlalchemy.engine import Engine
 
 from tests.unit.store_harness import (
     DONE,
@@ -241,10 +242,9 @@ async def test_an_idle_process_reads_only_what_may_be_due(desk: Desk, table: str
     def note(_connection: object, _cursor: object, statement: str, parameters: object, *_: object) -> None:
         asked.append((statement, parameters))
 
-    engine = desk.store.database._engine.sync_engine
-    event.listen(engine, "before_cursor_execute", note)
+    event.listen(Engine, "before_cursor_execute", note)
     await getattr(desk.store, table).claim("me", 10, LEASE_S)
-    event.remove(engine, "before_cursor_execute", note)
+    event.remove(Engine, "before_cursor_execute", note)
     statement, parameters = next(each for each in asked if f"FROM {table}" in each[0])
     async with desk.store.database.read() as connection:
         plan = await connection.exec_driver_sql(f"explain query plan {statement}", parameters)

@@ -123,8 +123,7 @@ class AgentsPlatform:
 
     async def _session(self, session_id: str) -> dict[str, Any]:
         """A session that says which one it is and how it is. Raises `RunGone`."""
-        look = self._client.get(_path(session_id), cast_to=httpx2.Response)
-        session = (await self._connection.ask(look)).body
+        session = (await self._connection.look(_path(session_id))).body
         if isinstance(session.get("id"), str) and wire.is_word(session.get("status")):
             return session
         raise PlatformUnavailable(200)

@@ -66,8 +66,7 @@ class AssistantsPlatform:
 
     async def inspect(self, ref: RunRef) -> Look:
         """See `worker.ports.Platform.inspect`. Decides on the status, never on `required_action` alone."""
-        look = self._client.get(_path(ref), cast_to=httpx2.Response)
-        return _look(await self._connection.ask(look), ref.thread_id)
+        return _look(await self._connection.look(_path(ref)), ref.thread_id)
 
     async def submit(self, ref: RunRef, answers: Sequence[Answer], *, again: bool = False) -> None:
         """See `worker.ports.Platform.submit`: all outputs in one request, as the protocol demands.

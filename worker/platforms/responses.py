@@ -4,6 +4,7 @@ import re
 from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from typing import Any
+from urllib.parse import quote
 
 import httpx2
 
@@ -55,9 +56,7 @@ class ResponsesPlatform:
         self._connection = wire.Connection(
             api_key=api_key, base_url=base_url, api_version=api_version, passing=_LOCKED, timeout_s=timeout_s
         )
-        client = self._connection.client
-        self._responses = client.responses.with_raw_response
-        self._items = client.conversations.items.with_raw_response
+        self._items = self._connection.client.conversations.items.with_raw_response
         self._unsure: set[str] = set()  # answers were sent to these, and what became of them is not known
 
     async def probe(self) -> Sequence[str]:
@@ -121,7 +120,7 @@ class ResponsesPlatform:
     async def _retrieve(self, ref: RunRef) -> wire.Reply:
         if not wire.addressable(ref.run_id):
             raise RunGone
-        return await self._connection.ask(self._responses.retrieve(ref.run_id))
+        return await self._connection.look(f"/responses/{quote(ref.run_id, safe='')}")
 
     async def _in_conversation(self, response: Json, look: Look) -> Look:
         """A look at a response whose answers may have been taken; on a chain nobody can know."""

@@ -4,7 +4,7 @@ import json
 import secrets
 from typing import Any
 
-from sqlalchemy import and_, exists, select, update
+from sqlalchemy import ClauseElement, Float, Select, and_, bindparam, exists, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.errors import Isolated, Withdrawn
@@ -14,7 +14,7 @@ from worker.store import leasing
 from worker.store.database import Database
 from worker.store.equals import earlier_equal
 from worker.store.outbox import Outbox
-from worker.store.schema import now
+from worker.store.schema import Tables, built_once, now
 
 _Columns = dict[str, Any]
 
@@ -38,17 +38,10 @@ class Admission:
         Raises `Withdrawn` when the run has another owner, `Isolated` when its thread is not this
         conversation's (any more).
         """
-        c, other = self._db.tables.conversations, self._db.tables.conversations.alias("other")
         await self._check_owner(connection, run)
-        fresh = and_(c.c.attachment_taken_by.is_(None), c.c.attachment_at >= now() - self._receipt_fresh_s)
-        # A run without a thread compares with NULL: that conversations without one are no owners of it.
-        elsewhere = exists().where(
-            other.c.thread_id.is_not(None),
-            other.c.thread_id == run.ref.thread_id,
-            other.c.conversation_id != run.conversation_id,
-        )
-        query = select(c, fresh.label("fresh"), elsewhere.label("elsewhere"))
-        row = (await connection.execute(query.where(c.c.conversation_id == run.conversation_id))).first()
+        asked = {"thread": run.ref.thread_id, "conversation": run.conversation_id}
+        query = _known(self._db.tables)
+        row = (await connection.execute(query, asked | {"fresh_s": self._receipt_fresh_s})).first()
         if row is None:
             return None
         if row.elsewhere or row.thread_id not in (None, run.ref.thread_id):
@@ -62,8 +55,7 @@ class Admission:
         )
 
     async def _check_owner(self, connection: AsyncConnection, run: Run) -> None:
-        r = self._db.tables.runs
-        epoch = await connection.execute(select(r.c.lease_epoch).where(r.c.run_id == run.ref.run_id))
+        epoch = await connection.execute(_epoch(self._db.tables), {"run": run.ref.run_id})
         if epoch.scalar() != run.epoch:
             raise Withdrawn("the run has another owner")
 
@@ -80,7 +72,10 @@ class Admission:
         else:
             row = arrived | self._intended(arrived, decision, conversation)
             row |= await self._chosen(connection, row, decision)
-        await connection.execute(self._db.tables.calls.insert().values(**row))
+        # Apart, because a statement of thirty values costs as much to build as all others to run.
+        reckoned = {name: value for name, value in row.items() if isinstance(value, ClauseElement)}
+        insert = self._db.tables.calls.insert().values(**reckoned)
+        await connection.execute(insert, {name: row[name] for name in row.keys() - reckoned.keys()})
         if isinstance(decision, Intent) and row["state"] == CallState.DONE:
             await self._hand_off(connection, row, decision)
 
@@ -144,6 +139,27 @@ class Admission:
         )
         told = handoff | {"run_id": row["run_id"]}
         await self._outbox.put(connection, row["conversation_id"], "handoff.requested", told)
+
+
+@built_once
+def _known(tables: Tables) -> Select[Any]:
+    """A conversation, whether its receipt may go into a ticket, and whether the thread is another's."""
+    c, other = tables.conversations, tables.conversations.alias("other")
+    oldest = now() - bindparam("fresh_s", type_=Float)
+    fresh = and_(c.c.attachment_taken_by.is_(None), c.c.attachment_at >= oldest)
+    # A run without a thread compares with NULL: that conversations without one are no owners of it.
+    elsewhere = exists().where(
+        other.c.thread_id.is_not(None),
+        other.c.thread_id == bindparam("thread"),
+        other.c.conversation_id != bindparam("conversation"),
+    )
+    known = select(c, fresh.label("fresh"), elsewhere.label("elsewhere"))
+    return known.where(c.c.conversation_id == bindparam("conversation"))
+
+
+@built_once
+def _epoch(tables: Tables) -> Select[Any]:
+    return select(tables.runs.c.lease_epoch).where(tables.runs.c.run_id == bindparam("run"))
 
 
 def arrival(key: str, run: Run, call: ToolCall) -> _Columns:

@@ -1,6 +1,6 @@
 """The ledger: intents are committed before sending, outcomes before showing (contract §4, §6)."""
 
-from sqlalchemy import update
+from sqlalchemy import Float, Insert, Integer, Update, bindparam, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.errors import CrmUnavailable, Erased, Withdrawn
@@ -13,8 +13,8 @@ from worker.store.database import Database
 from worker.store.erasure import wipe
 from worker.store.outcomes import Outcomes
 from worker.store.recovery import Recovery, held_by_another, in_flight_beside
-from worker.store.rows import find, get
-from worker.store.schema import now
+from worker.store.rows import find_by_key, get
+from worker.store.schema import Tables, built_once, now
 
 
 class Calls(Recovery):
@@ -36,7 +36,7 @@ class Calls(Recovery):
         key = call_key(self._platform, run, call)
         async with self._db.write() as connection:
             await self._db.serialise(connection, run.conversation_id)
-            known = await find(connection, self._db.tables, self._t.c.call_key == key)
+            known = await find_by_key(connection, self._db.tables, key)
             if known is not None:
                 return await self._taken_over(connection, known, owner, lease_s)
             conversation = await self._admission.conversation(connection, run)
@@ -46,7 +46,7 @@ class Calls(Recovery):
 
     async def get(self, call_id: str) -> CallRecord:
         """Raises `StoreError` when there is no such call: whoever asks holds an id from the ledger."""
-        async with self._db.read() as connection:
+        async with self._db.read(brief=True) as connection:
             return await get(connection, self._db.tables, call_id)
 
     async def begin_attempt(
@@ -56,24 +56,16 @@ class Calls(Recovery):
 
         Raises `Erased` when what was to be sent has gone before the first one.
         """
-        t = self._t
+        tables = self._db.tables
         async with self._db.write() as connection:
-            mine = await connection.execute(
-                update(t)
-                .where(t.c.call_id == call.call_id, t.c.attempts == attempt - 1, t.c.owner == owner)
-                .where(t.c.state.in_([CallState.RECEIVED, CallState.RUNNING]), t.c.body.is_not(None))
-                .values(state=CallState.RUNNING, attempts=attempt)
-            )
+            this = {"this_call": call.call_id, "number": attempt}
+            mine = await connection.execute(_counted(tables), this | {"by": owner})
             if mine.rowcount != 1:
                 left = await get(connection, self._db.tables, call.call_id)
                 if left.state is CallState.RECEIVED and left.body is None:
                     raise Erased("erased before it was sent")
                 return False
-            await connection.execute(
-                self._db.tables.attempts.insert().values(
-                    call_id=call.call_id, attempt=attempt, begun_at=now(), send_deadline=now() + send_window_s
-                )
-            )
+            await connection.execute(_begun(tables), this | {"window_s": send_window_s})
             return True
 
     async def end_attempt(self, call_id: str, attempt: int, *, certain: bool, detail: str) -> None:
@@ -154,6 +146,29 @@ class Calls(Recovery):
             .values(**leasing.held_by(owner, lease_s))
         )
         return await get(connection, self._db.tables, known.call_id)
+
+
+@built_once
+def _counted(tables: Tables) -> Update:
+    """One more attempt of a call that is still to be made by us."""
+    t = tables.calls
+    return (
+        update(t)
+        .where(t.c.call_id == bindparam("this_call"), t.c.owner == bindparam("by"))
+        .where(t.c.attempts == bindparam("number", type_=Integer) - 1)
+        .where(t.c.state.in_([CallState.RECEIVED, CallState.RUNNING]), t.c.body.is_not(None))
+        .values(state=CallState.RUNNING, attempts=bindparam("number", type_=Integer))
+    )
+
+
+@built_once
+def _begun(tables: Tables) -> Insert:
+    return tables.attempts.insert().values(
+        call_id=bindparam("this_call"),
+        attempt=bindparam("number"),
+        begun_at=now(),
+        send_deadline=now() + bindparam("window_s", type_=Float),
+    )
 
 
 def _improves(before: CallRecord, outcome: Outcome) -> bool:

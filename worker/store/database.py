@@ -8,9 +8,11 @@ import secrets
 import socket
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
+import aiosqlite
 from sqlalchemy import URL, event, make_url, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -20,10 +22,12 @@ from worker.lease import LEASE_S
 from worker.privacy import Hasher, Vault, new_index_key
 from worker.store import migrations
 from worker.store.backup import keep_copy
+from worker.store.grouping import Groups, InPlace
 from worker.store.schema import Tables
 
 _BUSY_S = 30.0
 _CONNECTIONS = 16
+_FETCHED = 64  # what aiosqlite.connect would say
 _CHECKPOINTS = 10
 _CHECKPOINT_AGAIN_S = 0.5
 _CHANNEL = "ticket_worker"
@@ -44,8 +48,9 @@ class Database:
         self._vault = vault
         self._hasher: Hasher | None = None
         self._engine = _engine(self.url)
-        # SQLite has one writer: queue here, in order, rather than spin on SQLITE_BUSY.
-        self._gate = asyncio.Lock() if self.sqlite else contextlib.nullcontext()
+        # SQLite has one writer: take turns here rather than spin on SQLITE_BUSY.
+        self._in_place = _in_place(self.url) if self.sqlite else self._engine
+        self._groups = Groups(self._in_place) if self.sqlite else None
         # Wait here, in order and without a limit, not in the pool, which gives up after 30 s: a burst of
         # calls is no failure of the database.
         self._room = asyncio.Semaphore(_CONNECTIONS - 1)
@@ -83,6 +88,9 @@ class Database:
     async def close(self) -> None:
         """Close the connections and give the lock back."""
         try:
+            if self._groups is not None:
+                await self._groups.finished()
+            await self._in_place.dispose()
             await self._engine.dispose()
         finally:
             if self._lock is not None:
@@ -90,10 +98,11 @@ class Database:
                 self._lock = None
 
     @contextlib.asynccontextmanager
-    async def read(self) -> AsyncIterator[AsyncConnection]:
-        """A consistent view."""
+    async def read(self, *, brief: bool = False) -> AsyncIterator[AsyncConnection]:
+        """A consistent view. `brief`: rows by their keys, which on SQLite cost less than a thread does."""
+        engine = self._in_place if brief else self._engine
         with _driver_errors():
-            async with self._room, self._engine.connect() as plain:
+            async with self._room, engine.connect() as plain:
                 yield await plain.execution_options(read_only=True)
 
     @contextlib.asynccontextmanager
@@ -102,9 +111,12 @@ class Database:
 
         `urgent` (heartbeats) does not queue for a connection: one is kept free for it.
         """
-        room = contextlib.nullcontext() if urgent else self._room
         with _driver_errors():
-            async with room, self._gate, self._engine.begin() as connection:
+            if self._groups is not None:
+                async with self._groups.write() as connection:
+                    yield connection
+                return
+            async with contextlib.nullcontext() if urgent else self._room, self._engine.begin() as connection:
                 yield connection
 
     async def notify(self, connection: AsyncConnection, run_id: str) -> None:
@@ -141,17 +153,19 @@ class Database:
         """
         if not self.sqlite:
             digests = (self.hasher.digest("lock", subject) for subject in subjects if subject is not None)
-            for number in sorted({int(digest[:15], 16) for digest in digests}):
-                await connection.execute(text("select pg_advisory_xact_lock(:number)"), {"number": number})
+            numbers = sorted({int(digest[:15], 16) for digest in digests})
+            locks = {f"n{place}": number for place, number in enumerate(numbers)}
+            taken = ", ".join(f"pg_advisory_xact_lock(:{name})" for name in locks)
+            await connection.execute(text(f"select {taken}"), locks)
 
     async def checkpoint(self) -> bool:
         """SQLite: take what was deleted out of the write-ahead log as well; whether it is out.
 
         Readers of an older view keep it there: it is tried again for a few seconds, then left to the next.
         """
-        if self.sqlite:
+        if self._groups is not None:
             for _ in range(_CHECKPOINTS):
-                async with self._gate:
+                async with self._groups.alone():
                     if await asyncio.to_thread(_truncate_log, _file(self.url)):
                         return True
                 await asyncio.sleep(_CHECKPOINT_AGAIN_S)
@@ -216,6 +230,21 @@ def _engine(url: URL) -> AsyncEngine:
         event.listen(engine.sync_engine, "connect", _on_postgres_connect)
         return engine
     engine = create_async_engine(url, **_POOL, connect_args={"timeout": _BUSY_S})
+    event.listen(engine.sync_engine, "connect", _on_sqlite_connect)
+    event.listen(engine.sync_engine, "begin", _on_sqlite_begin)
+    return engine
+
+
+def _in_place(url: URL) -> AsyncEngine:
+    """Two connections: one to write, one for brief reads beside it."""
+
+    async def connect() -> aiosqlite.Connection:
+        file = InPlace(partial(sqlite3.connect, url.database, _BUSY_S, check_same_thread=False), _FETCHED)
+        return await file
+
+    engine = create_async_engine(
+        url, hide_parameters=True, async_creator=connect, pool_size=2, max_overflow=0
+    )
     event.listen(engine.sync_engine, "connect", _on_sqlite_connect)
     event.listen(engine.sync_engine, "begin", _on_sqlite_begin)
     return engine

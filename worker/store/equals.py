@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from sqlalchemy import Select, and_, exists, not_
+from sqlalchemy import Select, and_, bindparam, exists, not_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.model import CallRecord, CallState, RunState
 from worker.store.rows import get, record, select_calls
-from worker.store.schema import Tables, now
+from worker.store.schema import Tables, built_once, now
 
 EQUAL_WINDOW_S = 600.0
 """Two calls of a conversation can be equal this long; after a lost run, this long from its end."""
@@ -17,9 +17,9 @@ async def earlier_equal(
     connection: AsyncConnection, tables: Tables, new: dict[str, object]
 ) -> CallRecord | None:
     """The call that a new one, given by its columns, is equal to."""
-    row = (await connection.execute(_same(tables, new))).first()
+    row = (await connection.execute(_same(tables), _subject(new))).first()
     if row is None and new["setor"] is not None:
-        row = (await connection.execute(_never_told(tables, new))).first()
+        row = (await connection.execute(_never_told(tables), _subject(new))).first()
     return None if row is None else await _latest_try(connection, tables, record(row))
 
 
@@ -43,7 +43,16 @@ def _preferred(tables: Tables, calls: Select[Any]) -> Select[Any]:
     return calls.order_by(t.c.state == CallState.FAILED, t.c.received_at.desc()).limit(1)
 
 
-def _same(tables: Tables, new: dict[str, object]) -> Select[Any]:
+_COMPARED = ("conversation_id", "equal_key", "tool", "document_hash", "setor", "motivo")
+
+
+def _subject(new: dict[str, object]) -> dict[str, object]:
+    """What the statements below compare: `new_setor` and so on."""
+    return {f"new_{name}": new[name] for name in _COMPARED}
+
+
+@built_once
+def _same(tables: Tables) -> Select[Any]:
     """The first call of this kind: one that only waits for it opens no window of its own."""
     t, first = tables.calls, tables.calls.alias("first")
     only_waits = and_(
@@ -51,31 +60,32 @@ def _same(tables: Tables, new: dict[str, object]) -> Select[Any]:
         exists().where(first.c.call_id == t.c.equal_to, first.c.equal_key == t.c.equal_key),
     )
     calls = select_calls(tables).where(
-        t.c.conversation_id == new["conversation_id"],
+        t.c.conversation_id == bindparam("new_conversation_id"),
         t.c.received_at > now() - EQUAL_WINDOW_S,
         t.c.state != CallState.REJECTED,
-        t.c.equal_key == new["equal_key"],
+        t.c.equal_key == bindparam("new_equal_key"),
         not_(only_waits),
     )
     return _preferred(tables, calls)
 
 
-def _never_told(tables: Tables, new: dict[str, object]) -> Select[Any]:
+@built_once
+def _never_told(tables: Tables) -> Select[Any]:
     """A ticket whose answer never reached the model, its run being lost: the next is its equal."""
     t, r, later = tables.calls, tables.runs, tables.calls.alias("later")
     calls = (
         select_calls(tables)
         .join(r, r.c.run_id == t.c.run_id)
         .where(
-            t.c.conversation_id == new["conversation_id"],
+            t.c.conversation_id == bindparam("new_conversation_id"),
             r.c.closed_at > now() - EQUAL_WINDOW_S,
             r.c.state == RunState.LOST,
             t.c.submitted_at.is_(None),
             t.c.state.in_([CallState.DONE, CallState.UNKNOWN]),
-            t.c.tool == new["tool"],
-            t.c.document_hash == new["document_hash"],
-            t.c.setor == new["setor"],
-            t.c.motivo == new["motivo"],
+            t.c.tool == bindparam("new_tool"),
+            t.c.document_hash == bindparam("new_document_hash"),
+            t.c.setor == bindparam("new_setor"),
+            t.c.motivo == bindparam("new_motivo"),
             ~exists().where(later.c.equal_to == t.c.call_id),
         )
     )

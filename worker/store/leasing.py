@@ -39,7 +39,7 @@ async def take(
     Looks before it writes: an idle worker must not cost the database a write a second. Two workers that take
     at once never see the same row, and never wait for each other.
     """
-    async with database.read() as connection:
+    async with database.read(brief=True) as connection:
         if (await connection.execute(due.limit(1))).first() is None:
             return ()
     taking = update(key.table).where(locked(key, due, wait=False)).values(**values)

@@ -1,7 +1,10 @@
 """What became of a call, recorded with its answer, receipt and event at once (contract §4-6)."""
 
-from sqlalchemy import case, func, not_, select, update
+from typing import Any
+
+from sqlalchemy import Boolean, Float, String, Update, bindparam, case, func, not_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from worker.model import CallRecord, CallState, Outcome
 from worker.personal import Personal
@@ -9,7 +12,7 @@ from worker.store import leasing
 from worker.store.database import Database
 from worker.store.outbox import Outbox
 from worker.store.rows import get, keeps_beside
-from worker.store.schema import now
+from worker.store.schema import Tables, built_once, now
 
 _EVENTS = {
     CallState.DONE: "ticket.opened",
@@ -29,25 +32,15 @@ class Outcomes:
         self._db = database
         self._outbox = outbox
         self._checks = checks
+        self._tables = database.tables
         self._t = database.tables.calls
 
     async def finish(self, connection: AsyncConnection, before: CallRecord, outcome: Outcome) -> None:
         """Record an outcome for a call and those that took it over, end its attempts, and tell the bot."""
         asks_again = self._checks and outcome.state in _IN_DOUBT and _is_ticket(before)
-        await connection.execute(
-            update(self._t)
-            .where(self._t.c.call_id == before.call_id)
-            .values(
-                state=outcome.state,
-                error=outcome.error,
-                protocolo=outcome.protocolo,
-                finished_at=now(),
-                due=now() + _FIRST_CHECK_S if asks_again else None,
-                checks=0,
-                retrying=False,
-                **leasing.GIVEN_BACK,
-            )
-        )
+        this = {"this_call": before.call_id}
+        again = {"again_s": _FIRST_CHECK_S if asks_again else None}
+        await connection.execute(_finished(self._tables), this | _became(outcome) | again)
         await self._pass_on(connection, before.call_id, outcome)
         await self._end_open_attempts(connection, before, outcome)
         if outcome.state is CallState.FAILED and outcome.certain:
@@ -58,11 +51,8 @@ class Outcomes:
         self, connection: AsyncConnection, call_id: str, answer: Personal, *, success: bool
     ) -> None:
         """The answer is given once: a better outcome afterwards changes the outcome only."""
-        await connection.execute(
-            update(self._t)
-            .where(self._t.c.call_id == call_id, self._t.c.answered_at.is_(None))
-            .values(answer=answer, answered_success=success, answered_at=now())
-        )
+        given = {"given": answer, "success": success}
+        await connection.execute(_given(self._tables), {"this_call": call_id} | given)
 
     async def keep_beside(self, connection: AsyncConnection, call_id: str, protocolo: str) -> None:
         """A second ticket of one call: it was opened, so it is never thrown away, nor is a third."""
@@ -78,16 +68,8 @@ class Outcomes:
 
         A row that somebody is changing is left as it was: two calls must not wait for each other.
         """
-        t = self._t
-        waited = select(t.c.call_id).where(
-            t.c.equal_to == call_id, t.c.idempotency_key.is_(None), t.c.state.in_(_MENDABLE)
-        )
-        passed = await connection.execute(
-            update(t)
-            .where(leasing.locked(t.c.call_id, waited, wait=False))
-            .values(state=outcome.state, error=outcome.error, protocolo=outcome.protocolo, finished_at=now())
-            .returning(t.c.call_id)
-        )
+        this = {"this_call": call_id} | _became(outcome)
+        passed = await connection.execute(_passed_on(self._tables), this)
         for waiter in passed.scalars().all():
             await self._pass_on(connection, waiter, outcome)
 
@@ -95,18 +77,11 @@ class Outcomes:
         self, connection: AsyncConnection, before: CallRecord, outcome: Outcome
     ) -> None:
         """The outcome is the last attempt's; an earlier one still open was left so by a process that died."""
-        a = self._db.tables.attempts
-        last = a.c.attempt == before.attempts
-        done = "found" if outcome.found else "ok"  # only an answer tells how long the CRM took
-        await connection.execute(
-            update(a)
-            .where(a.c.call_id == before.call_id, a.c.ended_at.is_(None))
-            .values(
-                ended_at=now(),
-                result=case((last, outcome.error or done), else_="abandoned"),
-                certain=case((last, outcome.certain), else_=False),
-            )
-        )
+        if before.attempts:
+            done = "found" if outcome.found else "ok"  # only an answer tells how long the CRM took
+            told = {"told": outcome.error or done, "sure": outcome.certain}
+            this = {"this_call": before.call_id, "last": before.attempts}
+            await connection.execute(_attempts_ended(self._tables), this | told)
 
     async def _give_receipt_back(self, connection: AsyncConnection, call_id: str) -> None:
         """What surely opened nothing has not used the receipt."""
@@ -134,6 +109,67 @@ class Outcomes:
             "late": before.answered or before.run_gone,
         }
         await self._outbox.put(connection, before.conversation_id, _EVENTS[outcome.state], told)
+
+
+def _became(outcome: Outcome) -> dict[str, str | None]:
+    return {"outcome": outcome.state, "why": outcome.error, "number": outcome.protocolo}
+
+
+_BECAME: dict[str, Any] = {
+    "state": bindparam("outcome"),
+    "error": bindparam("why"),
+    "protocolo": bindparam("number"),
+}
+
+
+@built_once
+def _finished(tables: Tables) -> Update:
+    t = tables.calls
+    return (
+        update(t)
+        .where(t.c.call_id == bindparam("this_call"))
+        .values(
+            **_BECAME,
+            finished_at=now(),
+            due=now() + bindparam("again_s", type_=Float),  # plus NULL is NULL
+            checks=0,
+            retrying=False,
+            **leasing.GIVEN_BACK,
+        )
+    )
+
+
+@built_once
+def _given(tables: Tables) -> Update:
+    t = tables.calls
+    answer: dict[str, Any] = {"answer": bindparam("given"), "answered_success": bindparam("success")}
+    ungiven = update(t).where(t.c.call_id == bindparam("this_call"), t.c.answered_at.is_(None))
+    return ungiven.values(**answer, answered_at=now())
+
+
+@built_once
+def _passed_on(tables: Tables) -> ReturningUpdate[Any]:
+    t = tables.calls
+    waited = select(t.c.call_id).where(
+        t.c.equal_to == bindparam("this_call"), t.c.idempotency_key.is_(None), t.c.state.in_(_MENDABLE)
+    )
+    left = update(t).where(leasing.locked(t.c.call_id, waited, wait=False))
+    return left.values(**_BECAME, finished_at=now()).returning(t.c.call_id)
+
+
+@built_once
+def _attempts_ended(tables: Tables) -> Update:
+    a = tables.attempts
+    last = a.c.attempt == bindparam("last")
+    return (
+        update(a)
+        .where(a.c.call_id == bindparam("this_call"), a.c.ended_at.is_(None))
+        .values(
+            ended_at=now(),
+            result=case((last, bindparam("told", type_=String)), else_="abandoned"),
+            certain=case((last, bindparam("sure", type_=Boolean)), else_=False),
+        )
+    )
 
 
 def _is_ticket(call: CallRecord) -> bool:

@@ -62,7 +62,7 @@ class Records:
             return await self._conversation(connection, conversation_id), new
 
     async def conversation(self, conversation_id: str, *, reader: str) -> ConversationView:
-        async with self._db.read() as connection:
+        async with self._db.read(brief=True) as connection:
             view = await self._conversation(connection, conversation_id)
         if view.contact is not None or view.attachment_url is not None:  # a document is shown masked
             async with self._db.write() as connection:
@@ -120,7 +120,7 @@ class Records:
 
     async def run(self, run_id: str) -> RunView:
         r, c = self._t.runs, self._t.calls
-        async with self._db.read() as connection:
+        async with self._db.read(brief=True) as connection:
             row = (await connection.execute(select(r).where(r.c.run_id == run_id))).first()
             if row is None:
                 raise RequestRefused("nao_encontrado")
@@ -163,7 +163,7 @@ class Records:
 
     async def call(self, call_id: str) -> CallView:
         c = self._t.calls
-        async with self._db.read() as connection:
+        async with self._db.read(brief=True) as connection:
             found = await self._call_views(connection, _calls(c).where(c.c.call_id == call_id))
         if not found:
             raise RequestRefused("nao_encontrado")
@@ -172,6 +172,8 @@ class Records:
     async def _call_views(self, connection: AsyncConnection, query: Select[Any]) -> list[CallView]:
         a = self._t.attempts
         rows = (await connection.execute(query)).all()
+        if not rows:
+            return []
         ids = [row.call_id for row in rows]
         attempts: dict[str, list[AttemptView]] = {call_id: [] for call_id in ids}
         for row in await connection.execute(

@@ -1,15 +1,16 @@
 """Calls that outlive their process: leased, claimed when the lease lapses, looked up until known."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
-from sqlalchemy import Table, and_, case, exists, func, not_, or_, select, update
+from sqlalchemy import Select, Table, and_, case, exists, func, not_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.model import CallRecord, CallState, RunState, Sent
 from worker.store import leasing
 from worker.store.database import Database
 from worker.store.rows import keeps_beside, record, select_calls
-from worker.store.schema import Tables, now
+from worker.store.schema import Tables, built_once, now
 
 _CHECK_AGAIN_S = (300.0, 900.0, 3600.0)
 """When an open question is looked up again after the first time, then hourly."""
@@ -29,15 +30,7 @@ class Recovery:
 
         A call that was never sent is left to its run's owner, while its run is watched.
         """
-        t, r = self._t, self._db.tables.runs
-        watched = exists().where(r.c.run_id == t.c.run_id, r.c.state == RunState.WATCHING)
-        its_runs = and_(t.c.state == CallState.RECEIVED, not_(t.c.retrying), watched)
-        due = (
-            select(t.c.call_id)
-            .where(t.c.due <= now(), leasing.unheld(t), not_(its_runs))
-            .order_by(t.c.due)
-            .limit(limit)
-        )
+        t, due = self._t, _due(self._db.tables).limit(limit)
         held = leasing.held_by(owner, lease_s)
         taken = [row.call_id for row in await leasing.take(self._db, t.c.call_id, due, held, [t.c.call_id])]
         if not taken:
@@ -81,13 +74,13 @@ class Recovery:
         key = select(this.c.idempotency_key).where(this.c.call_id == call_id).scalar_subquery()
         of_ticket = a.c.call_id.in_(select(t.c.call_id).where(t.c.idempotency_key == key))
         query = select(func.min(a.c.begun_at), func.max(a.c.send_deadline) - now()).where(of_ticket)
-        async with self._db.read() as connection:
+        async with self._db.read(brief=True) as connection:
             first_at, settles_in_s = (await connection.execute(query)).one()
         return Sent(first_at, max(0.0, settles_in_s))
 
     async def held_by_another(self, call: CallRecord, protocolo: str) -> bool:
         """Whether a protocolo is another ticket's: not of a call that tried or waited for this one."""
-        async with self._db.read() as connection:
+        async with self._db.read(brief=True) as connection:
             return await held_by_another(connection, self._t, call, protocolo)
 
     async def first_try(self, call: CallRecord) -> CallRecord:
@@ -97,6 +90,15 @@ class Recovery:
         async with self._db.read() as connection:
             first = await connection.execute(tries.order_by(t.c.received_at, t.c.call_id).limit(1))
             return record(first.one())
+
+
+@built_once
+def _due(tables: Tables) -> Select[Any]:
+    t, r = tables.calls, tables.runs
+    watched = exists().where(r.c.run_id == t.c.run_id, r.c.state == RunState.WATCHING)
+    its_runs = and_(t.c.state == CallState.RECEIVED, not_(t.c.retrying), watched)
+    unowned = select(t.c.call_id).where(t.c.due <= now(), leasing.unheld(t), not_(its_runs))
+    return unowned.order_by(t.c.due)
 
 
 async def held_by_another(

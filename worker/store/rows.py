@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, Table, and_, exists, not_, select
+from sqlalchemy import ColumnElement, Row, Select, Table, and_, bindparam, exists, not_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.errors import StoreError
 from worker.model import CallRecord, CallState
-from worker.store.schema import WATCHING, Tables
+from worker.store.schema import WATCHING, Tables, built_once
 
 
 async def get(connection: AsyncConnection, tables: Tables, call_id: str, *, lock: bool = False) -> CallRecord:
@@ -15,10 +15,13 @@ async def get(connection: AsyncConnection, tables: Tables, call_id: str, *, lock
 
     Raises `StoreError` when there is none: whoever asks holds an id from the ledger.
     """
-    found = await find(connection, tables, tables.calls.c.call_id == call_id, lock=lock)
-    if found is None:
+    if lock and connection.dialect.name != "sqlite":
+        # Apart from reading: a statement that waited for the lock sees other tables as they were before.
+        await connection.execute(_lock(tables), {"wanted": call_id})
+    row = (await connection.execute(_by_id(tables), {"wanted": call_id})).first()
+    if row is None:
         raise StoreError("a recorded call is missing")
-    return found
+    return record(row)
 
 
 async def find(
@@ -26,12 +29,34 @@ async def find(
 ) -> CallRecord | None:
     """The first call of these, or None; locked as `get` does."""
     if lock:
-        # Apart from reading: a statement that waited for the lock sees other tables as they were before.
         await connection.execute(select(tables.calls.c.call_id).where(which).with_for_update())
     row = (await connection.execute(select_calls(tables).where(which))).first()
     return None if row is None else record(row)
 
 
+async def find_by_key(connection: AsyncConnection, tables: Tables, call_key: str) -> CallRecord | None:
+    """The call of this key, or None."""
+    row = (await connection.execute(_by_key(tables), {"wanted": call_key})).first()
+    return None if row is None else record(row)
+
+
+@built_once
+def _by_id(tables: Tables) -> Select[Any]:
+    return select_calls(tables).where(tables.calls.c.call_id == bindparam("wanted"))
+
+
+@built_once
+def _by_key(tables: Tables) -> Select[Any]:
+    return select_calls(tables).where(tables.calls.c.call_key == bindparam("wanted"))
+
+
+@built_once
+def _lock(tables: Tables) -> Select[Any]:
+    calls = tables.calls
+    return select(calls.c.call_id).where(calls.c.call_id == bindparam("wanted")).with_for_update()
+
+
+@built_once
 def select_calls(tables: Tables) -> Select[Any]:
     """Calls as `record` reads them. `uncertain`: an attempt is open, or ended without being sure."""
     # An alias of its own, so that a query which joins the runs as well means two different rows.

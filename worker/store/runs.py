@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, select, update
+from sqlalchemy import ColumnElement, Row, Select, Update, and_, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.errors import Withdrawn
@@ -13,7 +13,7 @@ from worker.store.arrivals import Arrivals, new_run
 from worker.store.database import Database
 from worker.store.erasure import wipe
 from worker.store.outbox import Outbox
-from worker.store.schema import WATCHING, now
+from worker.store.schema import WATCHING, Tables, built_once, now
 
 
 class Runs:
@@ -23,6 +23,7 @@ class Runs:
         self._db = database
         self._platform = platform
         self._outbox = outbox
+        self._tables = database.tables
         self._t = database.tables.runs
         self._conversations = database.tables.conversations
         self.found = arrivals.found
@@ -31,13 +32,7 @@ class Runs:
     async def claim(self, owner: str, limit: int, lease_s: float) -> Sequence[Run]:
         """Take due runs that nobody holds, earliest due first; each claim raises the run's epoch."""
         t = self._t
-        due = (
-            select(t.c.run_id)
-            .where(t.c.state == WATCHING, t.c.platform == self._platform, t.c.due <= now())
-            .where(leasing.unheld(t))
-            .order_by(t.c.due)
-            .limit(limit)
-        )
+        due = _due(self._tables, self._platform).limit(limit)
         held = leasing.held_by(owner, lease_s) | {"lease_epoch": t.c.lease_epoch + 1}
         rows = await leasing.take(self._db, t.c.run_id, due, held, self._run_columns())
         return [_run(row) for row in sorted(rows, key=lambda row: row.due)]
@@ -60,24 +55,17 @@ class Runs:
         async with self._db.write() as connection:
             closed = await self._end(connection, run, state, reason=reason, status=platform_status)
             if closed and state is RunState.ENDED:
-                calls = self._db.tables.calls
-                await self._mark_submitted(
-                    connection, calls.c.run_id == run.ref.run_id, calls.c.answered_at.is_not(None)
-                )
+                await connection.execute(_answers_taken(self._tables), {"run": run.ref.run_id})
             return closed
 
     async def submitted(self, run: Run, call_ids: Sequence[str], platform_status: str) -> None:
         """The platform took these answers, whoever owns the run by now; one more round of ours is done."""
-        t, calls = self._t, self._db.tables.calls
         async with self._db.write() as connection:
             # The run's row first, as in `close`: two processes that know of one end never wait crosswise.
-            await connection.execute(select(t.c.run_id).where(t.c.run_id == run.ref.run_id).with_for_update())
-            await connection.execute(
-                update(t)
-                .where(*self._still_ours(run))
-                .values(rounds=t.c.rounds + 1, platform_status=platform_status)
-            )
-            await self._mark_submitted(connection, calls.c.call_id.in_(call_ids))
+            if not self._db.sqlite:
+                await connection.execute(_lock(self._tables), {"run": run.ref.run_id})
+            await connection.execute(_one_round(self._tables), _ours(run) | {"status": platform_status})
+            await self._mark_submitted(connection, call_ids)
 
     async def begin_submit(self, run: Run) -> bool:
         """Commit that a submit begins; whether one was begun before, whose outcome is not known.
@@ -86,8 +74,8 @@ class Runs:
         """
         t = self._t
         async with self._db.write() as connection:
-            ours = select(t.c.submit_begun_at).where(*self._still_ours(run)).with_for_update()
-            begun = (await connection.execute(ours)).first()
+            ours = select(t.c.submit_begun_at).where(*_still_ours(self._tables)).with_for_update()
+            begun = (await connection.execute(ours, _ours(run))).first()
             if begun is None:
                 raise Withdrawn("the run has another owner")
             await connection.execute(
@@ -103,7 +91,6 @@ class Runs:
         Returns the new run; None when the old one was no longer ours (its owner finds out for itself), and
         when somebody else, who was told of the new one sooner, is watching it.
         """
-        calls = self._db.tables.calls
         async with self._db.write() as connection:
             await self._db.serialise(connection, run.conversation_id, ref.run_id)
             ended = await self._end(
@@ -116,7 +103,7 @@ class Runs:
             )
             if not ended:
                 return None
-            await self._mark_submitted(connection, calls.c.call_id.in_(call_ids))
+            await self._mark_submitted(connection, call_ids)
             known = await connection.execute(select(self._t.c.run_id).where(self._t.c.run_id == ref.run_id))
             if known.first() is None:
                 row = new_run(self._platform, run.conversation_id, ref)
@@ -165,12 +152,8 @@ class Runs:
         status: str | None,
         continues_as: str | None = None,
     ) -> bool:
-        ending = {"state": state, "reason": reason, "platform_status": status, "continues_as": continues_as}
-        ended = await connection.execute(
-            update(self._t)
-            .where(*self._still_ours(run))
-            .values(**ending, closed_at=now(), **leasing.GIVEN_BACK)
-        )
+        ending = {"as": state, "because": reason, "status": status, "next": continues_as}
+        ended = await connection.execute(_ended(self._tables), _ours(run) | ending)
         if ended.rowcount == 1:
             tables = self._db.tables
             await wipe(connection, tables, tables.calls.c.run_id == run.ref.run_id)
@@ -203,23 +186,67 @@ class Runs:
         row = taken.first()
         return None if row is None else _run(row)
 
-    async def _mark_submitted(self, connection: AsyncConnection, *which: ColumnElement[bool]) -> None:
-        calls = self._db.tables.calls
-        unmarked = select(calls.c.call_id).where(*which, calls.c.submitted_at.is_(None))
-        await connection.execute(
-            update(calls)
-            .where(leasing.locked(calls.c.call_id, unmarked, wait=True))
-            .values(submitted_at=now())
-        )
-
-    def _still_ours(self, run: Run) -> list[ColumnElement[bool]]:
-        t = self._t
-        return [t.c.run_id == run.ref.run_id, t.c.lease_epoch == run.epoch, t.c.state == RunState.WATCHING]
+    async def _mark_submitted(self, connection: AsyncConnection, call_ids: Sequence[str]) -> None:
+        await connection.execute(_submitted(self._tables), {"these": list(call_ids)})
 
     def _run_columns(self) -> list[ColumnElement[Any]]:
         t = self._t
         columns = [t.c.run_id, t.c.thread_id, t.c.conversation_id, t.c.lease_epoch, t.c.rounds, t.c.due]
         return [*columns, t.c.wake, (now() - t.c.registered_at).label("known_s")]
+
+
+def _ours(run: Run) -> dict[str, Any]:
+    return {"run": run.ref.run_id, "epoch": run.epoch}
+
+
+def _still_ours(tables: Tables) -> list[ColumnElement[bool]]:
+    t = tables.runs
+    mine = [t.c.run_id == bindparam("run"), t.c.lease_epoch == bindparam("epoch")]
+    return [*mine, t.c.state == RunState.WATCHING]
+
+
+@built_once
+def _due(tables: Tables, platform: str) -> Select[Any]:
+    t = tables.runs
+    watched = select(t.c.run_id).where(t.c.state == WATCHING, t.c.platform == platform, t.c.due <= now())
+    return watched.where(leasing.unheld(t)).order_by(t.c.due)
+
+
+@built_once
+def _lock(tables: Tables) -> Select[Any]:
+    return select(tables.runs.c.run_id).where(tables.runs.c.run_id == bindparam("run")).with_for_update()
+
+
+@built_once
+def _one_round(tables: Tables) -> Update:
+    counted = {"rounds": tables.runs.c.rounds + 1, "platform_status": bindparam("status")}
+    return update(tables.runs).where(*_still_ours(tables)).values(**counted)
+
+
+@built_once
+def _ended(tables: Tables) -> Update:
+    how = {"state": "as", "reason": "because", "platform_status": "status", "continues_as": "next"}
+    ending: dict[str, Any] = {column: bindparam(name) for column, name in how.items()}
+    ended = update(tables.runs).where(*_still_ours(tables))
+    return ended.values(**ending, closed_at=now(), **leasing.GIVEN_BACK)
+
+
+@built_once
+def _submitted(tables: Tables) -> Update:
+    return _marked(tables, tables.calls.c.call_id.in_(bindparam("these", expanding=True)))
+
+
+@built_once
+def _answers_taken(tables: Tables) -> Update:
+    calls = tables.calls
+    return _marked(tables, and_(calls.c.run_id == bindparam("run"), calls.c.answered_at.is_not(None)))
+
+
+def _marked(tables: Tables, which: ColumnElement[bool]) -> Update:
+    calls = tables.calls
+    unmarked = select(calls.c.call_id).where(which, calls.c.submitted_at.is_(None))
+    marked = update(calls).where(leasing.locked(calls.c.call_id, unmarked, wait=True))
+    return marked.values(submitted_at=now())
 
 
 def _run(row: Row[Any]) -> Run:
