@@ -12,7 +12,7 @@ import pytest
 from cryptography.fernet import Fernet
 from sqlalchemy import create_engine, make_url
 
-from tests.databases import SharedDatabase, migrate
+from tests.databases import SharedDatabase, index_key, migrate
 from worker.settings import Settings
 from worker.store.store import Store
 
@@ -43,7 +43,7 @@ def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("migrated") / "worker.db"
     engine = create_engine(f"sqlite:///{path}")
     with engine.begin() as connection:
-        migrate(connection, KEY)
+        migrate(connection, index_key(KEY))
     engine.dispose()
     path.chmod(0o600)
     return path

@@ -22,11 +22,15 @@ _RESTART_SEQUENCES = text(
 )
 
 
-def migrate(connection: Connection, key: str) -> None:
-    """What a daemon with this data key does to an empty database."""
+def migrate(connection: Connection, wrapped: bytes) -> None:
+    """What a daemon does to an empty database, its index key being this one."""
     migrations.upgrade(connection)
-    wrapped = Vault([key]).seal_bytes(new_index_key())
     connection.execute(text("insert into index_key (id, wrapped) values (1, :wrapped)"), {"wrapped": wrapped})
+
+
+def index_key(data_key: str) -> bytes:
+    """A new index key, wrapped."""
+    return Vault([data_key]).seal_bytes(new_index_key())
 
 
 class SharedDatabase:
@@ -34,7 +38,7 @@ class SharedDatabase:
 
     def __init__(self, url: str, key: str) -> None:
         self.url = url
-        self._key = key
+        self._wrapped = index_key(key)
         postgresql = make_url(url).get_backend_name() == "postgresql"
         self._engine = create_engine(
             make_url(url).set(drivername="postgresql+psycopg" if postgresql else "sqlite")
@@ -67,7 +71,7 @@ class SharedDatabase:
                 self._make(connection)
 
     def _make(self, connection: Connection) -> None:
-        migrate(connection, self._key)
+        migrate(connection, self._wrapped)  # always the one: the open store has read it
         self._tables = MetaData()
         self._tables.reflect(connection)
         kept = ((name, connection.execute(select(self._tables.tables[name])).one()) for name in _KEPT)
