@@ -309,7 +309,7 @@ async def test_a_command_leaves_an_empty_or_older_database_as_it_is(
 def test_a_database_that_cannot_be_read_is_told_in_one_sentence(office: Office) -> None:
     async def broken(desk: Desk) -> None:
         async with desk.store.database.write() as connection:
-            await connection.exec_driver_sql("drop table attempts")
+            await connection.exec_driver_sql("drop table calls")
 
     office.daemon(broken)
     failed = office.run("calls", "list")
