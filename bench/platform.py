@@ -1,8 +1,9 @@
 """The platform, as a process: runs of the Assistants protocol, and when each waited and was answered.
 
-Each of so many slots has one run at a time, which begins with the first look at it and takes seeded random
-times: the same for every contender. When a look has shown that it completed, the slot's next run is due; it
-is announced to the worker over HTTP by the bot in here, while other contenders just go on to it.
+Each of so many slots has one run at a time, which takes seeded random times: the same for every contender.
+When a look has shown that it completed, the slot's next run begins; it is announced to the worker over HTTP
+by the bot in here, while other contenders just go on to it. A slot's first run begins when it is announced,
+or looked at.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import json
 import math
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,7 +76,7 @@ class Platform:
             self._forget()
             send(200, b"{}")
         elif name == "announce":
-            self._bot = _Bot(said["ports"])
+            self._bot = _Bot(said["ports"], self._begin)
             self._bot.meet(said["slots"], lambda: send(200, b"{}"))
         else:
             send(200, as_json(self._seen | {"at": time.monotonic(), "watched": len(self._runs)}))
@@ -91,27 +93,29 @@ class Platform:
         if turn != self._turns.get(slot):
             send(404, b'{"error": {"message": "No run found", "code": null}}')
             return
-        run = self._runs.setdefault(slot, self._born(slot, turn, now))
+        run = self._begin(slot)
         status = "in_progress" if now < run.acts_at or run.answered else "requires_action"
         if now >= run.done_at:
             status = "completed"
             self._end(slot)
         send(200, self._body(slot, turn, status))
 
-    def _born(self, slot: int, turn: int, now: float) -> _Run:
-        if slot in self._runs:
-            return self._runs[slot]
-        draw = random.Random(f"{slot} {turn}")  # noqa: S311  # the same times for every contender
-        thinks, works = (
-            draw.lognormvariate(math.log(each["median_s"]), each["sigma"]) if each["median_s"] else 0.0
-            for each in (self._scene["thinks"], self._scene["works"])
-        )
-        return _Run(now + thinks, works)
+    def _begin(self, slot: int) -> _Run:
+        """The slot's run: from now on, if it had not begun."""
+        if slot not in self._runs:
+            draw = random.Random(f"{slot} {self._turns[slot]}")  # noqa: S311  # the same times for every contender
+            thinks, works = (
+                draw.lognormvariate(math.log(each["median_s"]), each["sigma"]) if each["median_s"] else 0.0
+                for each in (self._scene["thinks"], self._scene["works"])
+            )
+            self._runs[slot] = _Run(time.monotonic() + thinks, works)
+        return self._runs[slot]
 
     def _end(self, slot: int) -> None:
         del self._runs[slot]
         self._turns[slot] += 1
         self._seen["ended"] += 1
+        self._begin(slot)
         if self._bot:
             self._bot.announce(slot, self._turns[slot])
 
@@ -176,7 +180,8 @@ def _shape() -> tuple[str, str]:
 class _Bot:
     """Tells the workers of runs as a bot does: each conversation once, each run when it begins."""
 
-    def __init__(self, ports: list[int]) -> None:
+    def __init__(self, ports: list[int], begin: Callable[[int], object]) -> None:
+        self._begin_run = begin
         self._workers = itertools.cycle([Sockets(port) for port in ports])
         self._room = asyncio.Semaphore(_ANNOUNCING)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -195,13 +200,17 @@ class _Bot:
 
     async def _meet(self, slots: int, done: Any) -> None:
         await asyncio.gather(*map(self._introduce, range(slots)))
-        await asyncio.gather(*(self._announce(slot, 0) for slot in range(slots)))
+        await asyncio.gather(*(self._announce_first(slot) for slot in range(slots)))
         done()
 
     async def _introduce(self, slot: int) -> None:
         known = {"thread_id": thread_id(slot), "client_document": cpf(slot), "contact": f"5524{slot:09}"}
         async with self._room:
             await next(self._workers).ask("PUT", f"/v1/conversations/c{slot}", known)
+
+    async def _announce_first(self, slot: int) -> None:
+        self._begin_run(slot)
+        await self._announce(slot, 0)
 
     async def _announce(self, slot: int, turn: int) -> None:
         said = {"conversation_id": f"c{slot}", "run_id": run_id(slot, turn)}
