@@ -1,4 +1,4 @@
-"""What the dashboard asks of the store beside `ports.Records`: tickets over time, and what waits for someone.
+"""What the dashboard asks of the store beside `worker.records`: tickets over time, and what waits.
 
 Nothing here is payload. Times are seconds since the epoch unless they are called `…_s`.
 """

@@ -15,7 +15,8 @@ from worker.commands.ending import Exit, carry_out, configured, misconfigured, s
 from worker.commands.portuguese import App
 from worker.errors import ConfigError
 from worker.kpis import DEFAULT_SINCE
-from worker.model import CallState, HandoffState
+from worker.model import CallState
+from worker.records import HandoffState
 from worker.simulator import GUIDE
 
 cli = App(

@@ -4,7 +4,8 @@ import math
 import time
 
 from worker import kpis, metrics
-from worker.ports import Clock, Records
+from worker.ports import Clock
+from worker.records import Records
 
 REFRESH_S = 60.0
 _WINDOW_S = 24 * 3600.0

@@ -33,12 +33,6 @@ class CallState(StrEnum):
         return self in {CallState.RECEIVED, CallState.RUNNING}
 
 
-class HandoffState(StrEnum):
-    REQUESTED = "requested"
-    ACCEPTED = "accepted"
-    CLOSED = "closed"
-
-
 @dataclass(frozen=True, slots=True)
 class RunRef:
     """Where the platform finds one execution."""
@@ -290,120 +284,6 @@ class Sent:
     settles_in_s: float
 
 
-# ----------------------------------------------------------------------- what people and programs may read
-
-
-@dataclass(frozen=True, slots=True)
-class ConversationView:
-    """A conversation as the API shows it; times are seconds since the epoch."""
-
-    conversation_id: str
-    thread_id: str | None
-    assistant: str | None
-    document: Personal | None
-    contact: Personal | None
-    attachment_url: Personal | None
-    attachment_at: float | None
-    created_at: float
-    updated_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class AttemptView:
-    """One attempt of a call. `result` is None while it is open, else a short code (`ok`, `http_503`)."""
-
-    attempt: int
-    begun_at: float
-    ended_at: float | None
-    result: str | None
-    certain: bool | None
-
-
-@dataclass(frozen=True, slots=True)
-class CallView:
-    """A call without its payload."""
-
-    call_id: str
-    platform_call_id: str
-    run_id: str
-    conversation_id: str
-    tool: str
-    state: CallState
-    error: str | None
-    protocolo: str | None
-    setor: str | None
-    motivo: str | None
-    departamento: str | None
-    attempts: tuple[AttemptView, ...]
-    equal_to: str | None
-    received_at: float
-    answered_at: float | None
-    finished_at: float | None
-    submitted_at: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class RunView:
-    """A run with its calls. `continues_as`: the id under which the conversation goes on, where it changes."""
-
-    run_id: str
-    conversation_id: str
-    thread_id: str | None
-    state: RunState
-    platform_status: str | None
-    reason: str | None
-    continues_as: str | None
-    calls: tuple[CallView, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class HandoffView:
-    """A hand-off. `motivo` is payload: only the single read fetches it, and that is put on record."""
-
-    handoff_id: str
-    conversation_id: str
-    call_id: str
-    departamento: str
-    state: HandoffState
-    requested_at: float
-    accepted_at: float | None
-    closed_at: float | None
-    waiting_s: float
-    motivo: Personal | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """What waits for the bot and for people. Ages in seconds, 0 where nothing waits."""
-
-    oldest_event_s: float = 0.0
-    stuck_events: int = 0
-    handoffs: int = 0
-    oldest_handoff_s: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Erasure:
-    """What an erasure took, and what it left, in numbers: the first six are gone.
-
-    `in_flight`: requests of calls under way, which go with their outcome. `replayable`: answers that a run
-    still at work may ask for again, which go with its end. The others are the record.
-    """
-
-    documents: int = 0
-    contacts: int = 0
-    receipts: int = 0
-    requests: int = 0
-    answers: int = 0
-    motivos: int = 0
-    in_flight: int = 0
-    replayable: int = 0
-    runs: int = 0
-    calls: int = 0
-    handoffs: int = 0
-    events: int = 0
-
-
 @dataclass(frozen=True, slots=True)
 class Swept:
     """What one night's retention took: `payloads` and `contacts` were emptied, the others are rows."""
@@ -417,12 +297,3 @@ class Swept:
     webhooks: int = 0
     accesses: int = 0
     erasures: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """One entry of the access log: who read a payload, when, and of what."""
-
-    at: float
-    reader: str
-    subject: str

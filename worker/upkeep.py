@@ -7,7 +7,8 @@ from zoneinfo import ZoneInfo
 
 from worker import logs
 from worker.model import Swept
-from worker.ports import Clock, Erasures, Retention
+from worker.ports import Clock, Retention
+from worker.records import Erasures
 
 _REQUESTS_EVERY_S = 1.0
 _RETENTION_EVERY_S = 60.0

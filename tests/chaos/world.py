@@ -14,7 +14,7 @@ from validate_docbr import CPF
 
 from worker.errors import StoreError
 from worker.personal import Personal
-from worker.ports import Records
+from worker.records import Records
 from worker.simulator.assistants import AssistantsSimulator
 from worker.simulator.crm import CrmSimulator, Ticket
 from worker.simulator.faults import Fault

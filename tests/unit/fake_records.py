@@ -11,21 +11,19 @@ from starlette.types import ASGIApp
 from worker.board import Backlog, Hour
 from worker.errors import RequestRefused
 from worker.kpis import Kpis
-from worker.model import (
+from worker.model import CallRecord, CallState, RunState
+from worker.personal import Personal
+from worker.records import (
     AttemptView,
-    CallRecord,
-    CallState,
     CallView,
     ConversationView,
+    Cursor,
     Erasure,
     HandoffState,
     HandoffView,
-    RunState,
     RunView,
     Waiting,
 )
-from worker.personal import Personal
-from worker.ports import Cursor
 from worker.web.api import create_api
 
 _View = TypeVar("_View")

@@ -8,7 +8,7 @@ import pytest
 from tests.unit.fake_records import FakeRecords
 from worker import gauges, metrics
 from worker.kpis import KPIS, Durations, Kpis
-from worker.model import Waiting
+from worker.records import Waiting
 
 
 class Twice:

@@ -27,8 +27,8 @@ from rich.console import Console
 from rich.pretty import pretty_repr
 from sqlalchemy import String, literal
 
-from worker.model import ConversationView
 from worker.personal import Personal
+from worker.records import ConversationView
 from worker.web.shown import Conversation
 
 SECRET = "529.982.247-25 Maria"

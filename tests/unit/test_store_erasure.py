@@ -24,9 +24,10 @@ from tests.unit.store_harness import (
     seeing,
 )
 from worker.errors import Erased, RequestRefused
-from worker.model import CallRecord, CallState, Conversation, Erasure, Outcome, RunState
+from worker.model import CallRecord, CallState, Conversation, Outcome, RunState
 from worker.personal import Personal
 from worker.ports import Attempts
+from worker.records import Erasure
 
 CONTACT, URL = Personal("5524999990000"), Personal("https://recibos.example/1.jpg")
 OTHER_DOCUMENT = Personal("11144477735")

@@ -7,7 +7,7 @@ import pytest
 
 from tests.unit.store_harness import HANDOFF, Desk, OpenDesk
 from worker.errors import RequestRefused
-from worker.model import HandoffState
+from worker.records import HandoffState
 
 BOT = {"BOT_WEBHOOK_URL": "http://127.0.0.1:9/eventos"}
 

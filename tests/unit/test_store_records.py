@@ -8,9 +8,9 @@ import pytest
 
 from tests.unit.store_harness import DOCUMENT, DONE, HANDOFF, PROTOCOLO, REJECTION, TICKET, Desk
 from worker.errors import RequestRefused
-from worker.model import AttemptView, CallState, CallView, HandoffState, HandoffView, RunState
+from worker.model import CallState, RunState
 from worker.personal import Personal
-from worker.ports import Cursor
+from worker.records import AttemptView, CallView, Cursor, HandoffState, HandoffView
 
 CONTACT = Personal("5524900000000")
 URL = Personal("https://arquivos.example/comprovante.jpg")

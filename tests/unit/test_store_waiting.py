@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.unit.store_harness import DONE, HANDOFF, TICKET, Desk, OpenDesk
-from worker.model import Waiting
+from worker.records import Waiting
 
 BOT = {"BOT_WEBHOOK_URL": "http://127.0.0.1:9/eventos"}
 

@@ -7,7 +7,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from worker.model import Erasure, Swept
+from worker.model import Swept
+from worker.records import Erasure
 from worker.upkeep import Upkeep
 
 

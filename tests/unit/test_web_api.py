@@ -9,8 +9,9 @@ import pytest
 
 from tests.unit.fake_records import EPOCH, FakeRecords, a_call, a_handoff, an_api, calling
 from worker.errors import StoreError
-from worker.model import AttemptView, CallState, HandoffState, RunState, RunView
+from worker.model import CallState, RunState
 from worker.personal import Personal
+from worker.records import AttemptView, HandoffState, RunView
 
 CPF = "529.982.247-25"
 

@@ -18,8 +18,9 @@ from worker.board import Backlog, DeadLetter, Hour, OpenHandoff, Some, StuckEven
 from worker.errors import StoreError
 from worker.kpis import KPIS, Durations, Kpis
 from worker.metrics import Vitals
-from worker.model import AttemptView, CallState, CallView
+from worker.model import CallState
 from worker.privacy import Hasher
+from worker.records import AttemptView, CallView
 from worker.web import chart, dashboard, timeline, words
 from worker.web.figures import Figures, Sparing
 

@@ -2,7 +2,7 @@
 
 from tests.unit.fake_records import FakeErasures, FakeRecords, an_api, calling
 from tests.unit.store_harness import Desk
-from worker.model import Erasure
+from worker.records import Erasure
 
 
 async def test_an_erasure_tells_what_went_and_what_stayed_and_why(desk: Desk) -> None:

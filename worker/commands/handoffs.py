@@ -12,7 +12,7 @@ from rich.table import Table
 
 from worker.beside import beside
 from worker.commands.printing import facts, listing, print_json, print_page, span
-from worker.model import HandoffState, HandoffView
+from worker.records import HandoffState, HandoffView
 from worker.settings import Settings
 from worker.web.queries import cursor_text
 from worker.web.shown import Handoff, HandoffDetail, HandoffPage

@@ -18,10 +18,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from worker.beside import beside
 from worker.commands.ending import Exit
 from worker.errors import ConfigError
-from worker.model import Erasure
 from worker.personal import Personal
-from worker.ports import Clock, Erasures
+from worker.ports import Clock
 from worker.privacy import parse_document
+from worker.records import Erasure, Erasures
 from worker.settings import Settings
 from worker.store.rekey import Pass, Rekey
 from worker.web.erasure import ErasureReport

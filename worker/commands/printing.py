@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from worker.model import CallState, HandoffState
+from worker.model import CallState
+from worker.records import HandoffState
 from worker.web.shown import CallPage, HandoffPage
 
 _Value = TypeVar("_Value")

@@ -1,11 +1,11 @@
 """The access log: who read a payload, when and of what. Entered here; nothing but retention removes it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.model import Access
 from worker.store.database import Database
 from worker.store.schema import Tables, now
 
@@ -13,6 +13,15 @@ from worker.store.schema import Tables, now
 async def enter(connection: AsyncConnection, tables: Tables, reader: str, subject: str) -> None:
     """Put a reading on record, in the transaction that reads. `subject`: an id, or a keyed hash."""
     await connection.execute(tables.access_log.insert().values(at=now(), reader=reader, subject=subject))
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who read a payload, when (seconds since the epoch), and of what."""
+
+    at: float
+    reader: str
+    subject: str
 
 
 class AccessLog:

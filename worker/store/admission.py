@@ -8,8 +8,9 @@ from sqlalchemy import ClauseElement, Float, Select, and_, bindparam, exists, se
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.errors import Isolated, Withdrawn
-from worker.model import CallState, Conversation, HandoffState, Intent, Rejection, Run, ToolCall
+from worker.model import CallState, Conversation, Intent, Rejection, Run, ToolCall
 from worker.personal import Personal
+from worker.records import HandoffState
 from worker.store import leasing
 from worker.store.database import Database
 from worker.store.equals import earlier_equal

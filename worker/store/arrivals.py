@@ -23,7 +23,7 @@ class Arrivals:
         self._conversations = database.tables.conversations
 
     async def register(self, conversation_id: str, run_id: str, thread_id: str | None) -> bool:
-        """Watch a run that the bot announces; see `ports.Records.register_run`."""
+        """Watch a run that the bot announces; see `worker.records.Records.register_run`."""
         if self._rule is ThreadRule.IS_THE_RUN:
             if thread_id not in (None, run_id):
                 raise RequestRefused("thread_diferente")

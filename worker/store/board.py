@@ -22,7 +22,8 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
 
 from worker.board import COUNTED_UP_TO, Backlog, DeadLetter, Hour, OpenHandoff, Some, StuckEvent
-from worker.model import CallState, HandoffState
+from worker.model import CallState
+from worker.records import HandoffState
 from worker.store.database import Database
 from worker.store.kpis import calls
 from worker.store.schema import ACCEPTED, DEAD, PENDING, REQUESTED, STUCK, now

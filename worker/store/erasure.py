@@ -13,8 +13,9 @@ from sqlalchemy import ColumnElement, and_, case, delete, exists, false, func, o
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.errors import RequestRefused
-from worker.model import CallState, Erasure
+from worker.model import CallState
 from worker.personal import Personal
+from worker.records import Erasure
 from worker.store import leasing
 from worker.store.database import Database
 from worker.store.schema import WATCHING, Tables, now
@@ -42,7 +43,7 @@ async def wipe(connection: AsyncConnection, tables: Tables, *which: ColumnElemen
 
 
 class Erasures:
-    """Implements `ports.Erasures`. Each erasure is one transaction, and stays on record with its figures."""
+    """Implements `worker.records.Erasures`: each is one transaction, and stays on record with its figures."""
 
     def __init__(self, database: Database) -> None:
         self._db = database

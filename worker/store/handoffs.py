@@ -7,15 +7,15 @@ from sqlalchemy import ColumnElement, Row, case, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.errors import RequestRefused
-from worker.model import HandoffState, HandoffView
 from worker.personal import Personal
+from worker.records import HandoffState, HandoffView
 from worker.store.database import Database
 from worker.store.outbox import Outbox
 from worker.store.schema import Tables, now
 
 
 class Handoffs:
-    """Implements `ports.Handoffs`: each change with the event that tells the bot of it."""
+    """Implements `worker.records.Handoffs`: each change with the event that tells the bot of it."""
 
     def __init__(self, database: Database, outbox: Outbox) -> None:
         self._db = database
@@ -23,7 +23,7 @@ class Handoffs:
         self._outbox = outbox
 
     async def accept(self, handoff_id: str) -> HandoffView:
-        """See `ports.Handoffs.accept`."""
+        """See `worker.records.Handoffs.accept`."""
         async with self._db.write() as connection:
             accepted = {"state": HandoffState.ACCEPTED, "accepted_at": now()}
             row = await self._change(connection, handoff_id, {HandoffState.REQUESTED}, accepted)
@@ -34,7 +34,7 @@ class Handoffs:
             return handoff_view(row)
 
     async def close(self, handoff_id: str) -> HandoffView:
-        """See `ports.Handoffs.close`."""
+        """See `worker.records.Handoffs.close`."""
         async with self._db.write() as connection:
             closed = {"state": HandoffState.CLOSED, "closed_at": now()}
             row = await self._change(

@@ -8,19 +8,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.errors import RequestRefused
 from worker.kpis import Kpis
-from worker.model import (
+from worker.model import CallState, RunState
+from worker.personal import Personal
+from worker.records import (
     AttemptView,
-    CallState,
     CallView,
     ConversationView,
+    Cursor,
     HandoffState,
     HandoffView,
-    RunState,
     RunView,
     Waiting,
 )
-from worker.personal import Personal
-from worker.ports import Cursor
 from worker.store import migrations
 from worker.store.access import enter
 from worker.store.arrivals import Arrivals
@@ -34,7 +33,7 @@ _View = TypeVar("_View", CallView, HandoffView)
 
 
 class Records:
-    """Implements `ports.Records`."""
+    """Implements `worker.records.Records`."""
 
     def __init__(self, database: Database, arrivals: Arrivals) -> None:
         self._db = database
@@ -46,7 +45,7 @@ class Records:
     async def put_conversation(
         self, conversation_id: str, changes: Mapping[str, object]
     ) -> tuple[ConversationView, bool]:
-        """Create or change a conversation; see `ports.Records.put_conversation`."""
+        """Create or change a conversation; see `worker.records.Records.put_conversation`."""
         c = self._t.conversations
         async with self._db.write() as connection:
             thread_id = cast("str | None", changes.get("thread_id"))
@@ -211,7 +210,7 @@ class Records:
     # ------------------------------------------------------------------------------- figures and readiness
 
     async def kpis(self, since: float, until: float | None) -> Kpis:
-        """See `ports.Records.kpis`."""
+        """See `worker.records.Records.kpis`."""
         async with self._db.read() as connection:
             return await measure(connection, self._t, since, until)
 

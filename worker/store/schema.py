@@ -22,9 +22,10 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
-from worker.model import CallState, EventState, HandoffState, RunState
+from worker.model import CallState, EventState, RunState
 from worker.personal import Personal
 from worker.privacy import Vault
+from worker.records import HandoffState
 
 _NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_name)s",

@@ -3,7 +3,7 @@
 from sqlalchemy import ColumnElement, Select, Table, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.model import Waiting
+from worker.records import Waiting
 from worker.store.schema import PENDING, REQUESTED, STUCK, Tables, now
 
 

@@ -17,7 +17,7 @@ from starlette.staticfiles import StaticFiles
 
 from worker import __version__, metrics
 from worker.board import Board
-from worker.ports import Erasures, Handoffs, Operators, Records
+from worker.records import Erasures, Handoffs, Operators, Records
 from worker.web import actions, kpis, routes
 from worker.web.dashboard import Dashboard
 from worker.web.desk import Desk

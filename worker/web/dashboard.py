@@ -17,7 +17,7 @@ from worker import __version__
 from worker.board import COUNTED_UP_TO, Backlog, Board
 from worker.kpis import KPIS, Kpis, Unit
 from worker.metrics import Vitals
-from worker.ports import Records
+from worker.records import Records
 from worker.web import chart, timeline, words
 from worker.web.figures import Figures, Sparing
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query, Request
 
-from worker.ports import Erasures, Handoffs, Operators, Records
+from worker.records import Erasures, Handoffs, Operators, Records
 from worker.web.incoming import OwnId
 from worker.web.problems import refusals
 from worker.web.webhooks import Doorbell

@@ -4,7 +4,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from worker.model import Erasure
+from worker.records import Erasure
 
 _RECORD = "registro legal, sem conteúdo: até RETENTION_RECORD_DAYS"
 _WHY = {

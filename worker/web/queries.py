@@ -7,7 +7,7 @@ import re
 from datetime import tzinfo
 
 from worker import times
-from worker.ports import Cursor
+from worker.records import Cursor
 from worker.web.problems import InvalidField
 
 _LONGEST_CURSOR = 512

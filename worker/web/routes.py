@@ -6,7 +6,8 @@ from fastapi import APIRouter, Query, Request, Response
 from starlette.convertors import StringConvertor, register_url_convertor
 
 from worker.errors import RequestRefused
-from worker.model import CallState, HandoffState
+from worker.model import CallState
+from worker.records import HandoffState
 from worker.web.desk import ALWAYS, FINDING, WRITING, After, AtDesk, CallId, HandoffId, Limit, in_path
 from worker.web.erasure import ErasureReport
 from worker.web.incoming import ConversationChange, ConversationId, PlatformId, RunAnnouncement

@@ -6,18 +6,10 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from worker.model import (
-    AttemptView,
-    CallState,
-    CallView,
-    ConversationView,
-    HandoffState,
-    HandoffView,
-    RunState,
-    RunView,
-)
+from worker.model import CallState, RunState
 from worker.personal import Personal
 from worker.privacy import mask_document
+from worker.records import AttemptView, CallView, ConversationView, HandoffState, HandoffView, RunView
 
 _EXAMPLE_TIME = "2025-10-27T15:34:00.250000-03:00"
 

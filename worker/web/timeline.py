@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from worker.kpis import Unit
-from worker.model import AttemptView, CallState, CallView
+from worker.model import CallState
+from worker.records import AttemptView, CallView
 from worker.web.words import STATES, safe
 
 
