@@ -7,7 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench import pacing as simulation
+from bench.pacing.computed import FIXED_S, fixed, fixed_with_reads
+from bench.pacing.durations import times
+from bench.pacing.overload import overload
+from bench.pacing.played import learned
 from tests.fakes import COMPLETED, FakePlatform, asks, call
 from tests.unit.loop_harness import Harness
 from worker.errors import PlatformUnavailable
@@ -173,24 +176,24 @@ async def test_a_look_that_failed_is_no_look_that_found_nothing(store: Store) ->
 
 @pytest.mark.parametrize("name", ["tight", "long tail", "two kinds", "drifting", "memoryless"])
 def test_no_fixed_interval_has_both_less_lag_and_fewer_reads(name: str) -> None:
-    durations = simulation.times(name, 2000)
-    ours = simulation.learned(durations)
-    for interval in simulation.FIXED_S:
-        theirs = simulation.fixed(durations[500:], interval)
+    durations = times(name, 2000)
+    ours = learned(durations)
+    for interval in FIXED_S:
+        theirs = fixed(durations[500:], interval)
         assert ours.mean < theirs.mean or ours.reads < theirs.reads
 
 
 @pytest.mark.parametrize(("name", "less"), [("tight", 0.5), ("two kinds", 0.3), ("drifting", 0.4)])
 def test_as_many_reads_find_sooner_than_at_a_fixed_interval(name: str, less: float) -> None:
-    durations = simulation.times(name, 2000)
-    ours = simulation.learned(durations)
-    assert ours.mean < (1 - less) * simulation.fixed_with_reads(durations[500:], ours.reads).mean
+    durations = times(name, 2000)
+    ours = learned(durations)
+    assert ours.mean < (1 - less) * fixed_with_reads(durations[500:], ours.reads).mean
 
 
 @pytest.mark.parametrize("times_too_many", [2, 5])
 async def test_too_many_runs_are_all_looked_at_later_by_the_same(times_too_many: int) -> None:
-    wish = (await simulation.overload(1e9, runs=60, seconds=60.0)).reads_a_second
-    load = await simulation.overload(wish / times_too_many, runs=60, seconds=60.0)
+    wish = (await overload(1e9, runs=60, seconds=60.0)).reads_a_second
+    load = await overload(wish / times_too_many, runs=60, seconds=60.0)
     assert load.reads_a_second == pytest.approx(wish / times_too_many, rel=0.02)
     assert load.unevenness < 1.15
     assert load.gini < 0.03
