@@ -135,9 +135,9 @@ def sync_schema(
 @cli.command()
 def check(as_json: Annotated[bool, typer.Option("--json", help="Em JSON.")] = False) -> None:
     """Examina tudo de que o worker depende: configuração, banco, plataforma, funções, CRM, relógio, UTF-8."""
-    from worker import doctor  # noqa: PLC0415  # as in `run`
+    from worker.commands import check as verbs  # noqa: PLC0415  # as in `run`
 
-    carry_out(doctor.check(stdout(), as_json=as_json))
+    carry_out(verbs.check(stdout(), as_json=as_json))
 
 
 @cli.command()

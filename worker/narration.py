@@ -4,15 +4,15 @@ The ticket's lines are the mission's own.
 """
 
 from worker import logs, metrics
+from worker.kpis import TICKET
 from worker.model import CallRecord, CallState, Conversation, Outcome
 
-_TICKET = "abrir_ticket_crm"
-_OURS = frozenset({_TICKET, "transferir_para_humano"})
+_OURS = frozenset({TICKET, "transferir_para_humano"})
 
 
 def received(tool: str, conversation: Conversation | None) -> None:
     """A call is looked at for the first time."""
-    if tool != _TICKET:
+    if tool != TICKET:
         logs.event("→ [AI Tool Handler] Chamada recebida | tool={tool}", tool=tool)
         return
     logs.ticket_started()
@@ -22,7 +22,7 @@ def received(tool: str, conversation: Conversation | None) -> None:
 
 def sending(call: CallRecord) -> None:
     """The first attempt begins."""
-    if call.tool == _TICKET:
+    if call.tool == TICKET:
         logs.calling_crm(call.setor, call.motivo)
 
 
@@ -50,7 +50,7 @@ def settled(call: CallRecord, outcome: Outcome, *, duration_ms: int) -> None:
         refused(call.tool, outcome.error, call.setor, call.conversation_id)
     elif call.waits:
         replayed(call)
-    elif call.tool == _TICKET:
+    elif call.tool == TICKET:
         metrics.ticket_seconds.observe(duration_ms / 1000)
         logs.ticket_opened(
             call.protocolo, call.setor, call.motivo, call.conversation_id, duration_ms=duration_ms
@@ -59,7 +59,7 @@ def settled(call: CallRecord, outcome: Outcome, *, duration_ms: int) -> None:
 
 def refused(tool: str, code: str | None, setor: str | None, conversation_id: str) -> None:
     """The model is answered something else than a success."""
-    if tool == _TICKET:
+    if tool == TICKET:
         logs.ticket_error(code, setor, conversation_id)
     else:
         logs.event(
@@ -74,7 +74,7 @@ def refused(tool: str, code: str | None, setor: str | None, conversation_id: str
 def replayed(call: CallRecord) -> None:
     """A success is told again: the same call after a restart, or an equal one."""
     metrics.answers_reused.inc()
-    if call.tool == _TICKET and call.answered_success:
+    if call.tool == TICKET and call.answered_success:
         logs.ticket_reused(call.protocolo, call.conversation_id)
 
 

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from rich.console import Console
 from rich.table import Table
 
-from worker.beside import beside, since_option
+from worker.commands.beside import beside, since_option
 from worker.commands.ending import Exit
 from worker.commands.printing import cells, facts, listing, print_json, print_page, table
 from worker.errors import ConfigError

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from rich.console import Console
 from rich.table import Table
 
-from worker.beside import beside
+from worker.commands.beside import beside
 from worker.commands.printing import facts, listing, print_json, print_page, span
 from worker.records import HandoffState, HandoffView
 from worker.settings import Settings

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from worker.beside import beside, since_option
+from worker.commands.beside import beside, since_option
 from worker.kpis import KPIS, Kpis, Unit
 from worker.settings import Settings
 from worker.web.kpis import Kpis as Shown

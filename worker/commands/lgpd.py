@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from worker.beside import beside
+from worker.commands.beside import beside
 from worker.commands.ending import Exit
 from worker.errors import ConfigError
 from worker.personal import Personal
