@@ -29,6 +29,7 @@ from tests.unit.store_harness import (
     UNKNOWN,
     Desk,
 )
+from worker.commands import beside
 from worker.commands import calls as verbs
 from worker.commands.ending import Exit
 from worker.errors import ConfigError
@@ -190,7 +191,7 @@ def test_what_was_erased_cannot_be_tried_again(office: Office) -> None:
 def test_a_retry_that_no_daemon_takes_is_accepted_and_waits_for_one(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verbs, "_TAKEN_WITHIN_S", 0.0)
+    monkeypatch.setattr(beside, "_WITHIN_S", 0.0)
     failed = office.ticket()
     accepted = office.run("calls", "retry", failed.call_id)
     assert accepted.exit_code == 4

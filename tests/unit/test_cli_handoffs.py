@@ -83,7 +83,7 @@ def test_showing_a_handoff_gives_its_motivo_and_puts_the_reader_on_record(
     async def readers(desk: Desk) -> list[tuple[str, str]]:
         return [(row.reader, row.subject) for row in await desk.rows("access_log")]
 
-    assert office.daemon(readers) == [("ana@ticket-worker", handoff_id)] * 2
+    assert office.daemon(readers) == [("ana@cli", handoff_id)] * 2
 
 
 def test_a_handoff_is_accepted_once_then_closed_and_the_bot_is_told(office: Office) -> None:

@@ -17,6 +17,7 @@ from tests.unit.office import Office
 from tests.unit.store_harness import DOCUMENT, HANDOFF, TICKET, Desk, OpenDesk
 from tests.unit.test_cli_calls import Patience
 from worker.cli import cli
+from worker.commands import beside
 from worker.commands import lgpd as verbs
 from worker.commands.ending import Exit
 from worker.model import RunState
@@ -41,7 +42,7 @@ def database_url(unmade_database_url: str) -> str:
 @pytest.fixture
 def house(office: Office, monkeypatch: pytest.MonkeyPatch) -> Office:
     """A shell beside what a daemon has left: Maria's conversation with a hand-off and a call under way."""
-    monkeypatch.setattr(verbs, "_CARRIED_OUT_WITHIN_S", 0.0)
+    monkeypatch.setattr(beside, "_WITHIN_S", 0.0)
 
     async def work(desk: Desk) -> None:
         await desk.conversation("c1", contact=CONTACT)

@@ -1,14 +1,28 @@
-"""How a command comes to the daemon's database, and reads what a person means by a time (contract §1)."""
+"""What commands beside the daemon share: its database, its time to act, and who asks (contract §1)."""
 
 import contextlib
+import getpass
+import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from worker import times
 from worker.errors import ConfigError
+from worker.ports import Clock
 from worker.settings import Settings
 from worker.store.store import Store
+
+NOT_TAKEN_UP = (
+    "! O pedido está gravado, mas nenhum daemon o assumiu ainda: será atendido quando o daemon estiver em "
+    "execução (ticket-worker run)"
+)
+
+_WITHIN_S = 30.0
+_LOOK_S = 0.25
+
+_Seen = TypeVar("_Seen")
 
 
 @contextlib.asynccontextmanager
@@ -29,3 +43,22 @@ def since_option(text: str, zone: ZoneInfo) -> float:
         return times.parse_since(text, zone, time.time())
     except ValueError as error:
         raise ConfigError(f"--since {error}") from None
+
+
+async def carried_out(
+    look: Callable[[], Awaitable[_Seen]], done: Callable[[_Seen], bool], clock: Clock
+) -> _Seen:
+    """What the daemon made of a request once it is done, or how it stands after 30 s."""
+    until = clock.monotonic() + _WITHIN_S
+    while not done(seen := await look()) and clock.monotonic() < until:
+        await clock.sleep(_LOOK_S)
+    return seen
+
+
+def reader() -> str:
+    """Who sits at this terminal, for the access log."""
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError):  # a user without a name, as in a container
+        name = str(os.getuid())
+    return f"{name}@cli"[:64]

@@ -13,20 +13,17 @@ from zoneinfo import ZoneInfo
 from rich.console import Console
 from rich.table import Table
 
-from worker.commands.beside import beside, since_option
+from worker.commands.beside import NOT_TAKEN_UP, beside, carried_out, since_option
 from worker.commands.ending import Exit
 from worker.commands.printing import cells, facts, listing, print_json, print_page, table
 from worker.errors import ConfigError
 from worker.model import CallRecord, CallState
 from worker.personal import Personal
-from worker.ports import Clock, Ledger
+from worker.ports import Clock
 from worker.privacy import mask_document
 from worker.settings import Settings
 from worker.web.queries import cursor_text
 from worker.web.shown import Call, CallPage, Step
-
-_TAKEN_WITHIN_S = 30.0
-_LOOK_S = 0.25
 
 _STEPS = {
     "received": "recebida",
@@ -93,7 +90,9 @@ async def retry_call(settings: Settings, console: Console, call_id: str, clock: 
     async with beside(settings) as store:
         await store.operators.retry(call_id)
         with console.status("Aguardando o daemon…"):
-            call = await _carried_out(store.calls, call_id, clock)
+            call = await carried_out(
+                lambda: store.calls.get(call_id), lambda seen: not seen.state.open, clock
+            )
     code, sentence = _became(call)
     console.print(sentence, markup=False, soft_wrap=True)
     return code
@@ -109,14 +108,6 @@ async def resolve_call(settings: Settings, console: Console, call_id: str, proto
     return Exit.DONE
 
 
-async def _carried_out(ledger: Ledger, call_id: str, clock: Clock) -> CallRecord:
-    """The call once it is decided, or as it stands when the wait is over."""
-    until = clock.monotonic() + _TAKEN_WITHIN_S
-    while (call := await ledger.get(call_id)).state.open and clock.monotonic() < until:
-        await clock.sleep(_LOOK_S)
-    return call
-
-
 def _became(call: CallRecord) -> tuple[Exit, str]:
     if call.state is CallState.DONE:
         return Exit.DONE, f"✓ Concluída: protocolo {call.protocolo or '-'}"
@@ -125,10 +116,7 @@ def _became(call: CallRecord) -> tuple[Exit, str]:
     # What may have been sent before is settled and looked up first: the call is held, and still `received`.
     if call.state is CallState.RUNNING or call.owner is not None:
         return Exit.DONE, f"… O daemon assumiu a chamada; acompanhe: ticket-worker calls show {call.call_id}"
-    return Exit.ACCEPTED, (
-        "! O pedido está gravado, mas nenhum daemon o assumiu ainda: será atendido quando o daemon estiver "
-        "em execução (ticket-worker run)"
-    )
+    return Exit.ACCEPTED, NOT_TAKEN_UP
 
 
 def _masked(call: CallRecord, settings: Settings) -> dict[str, object]:

@@ -5,7 +5,6 @@ Every verb returns its exit code and raises `ConfigError`, `RequestRefused` and 
 
 import getpass
 import json
-import os
 import sys
 from collections.abc import Mapping
 from datetime import datetime
@@ -15,19 +14,16 @@ from zoneinfo import ZoneInfo
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from worker.commands.beside import beside
+from worker.commands.beside import NOT_TAKEN_UP, beside, carried_out, reader
 from worker.commands.ending import Exit
 from worker.errors import ConfigError
 from worker.personal import Personal
 from worker.ports import Clock
 from worker.privacy import parse_document
-from worker.records import Erasure, Erasures
 from worker.settings import Settings
 from worker.store.rekey import Pass, Rekey
 from worker.web.erasure import ErasureReport
 
-_CARRIED_OUT_WITHIN_S = 30.0
-_LOOK_S = 0.25
 _PASSES = 3
 _LONGEST = 64
 """Characters read of a document; more are no document."""
@@ -60,27 +56,18 @@ async def erase(
     document = _document() if conversation_id is None else None
     async with beside(settings) as store:
         if document is not None:
-            erasure_id = await store.erasures.request_document(document, by=_reader())
+            erasure_id = await store.erasures.request_document(document, by=reader())
         else:
-            erasure_id = await store.erasures.request_conversation(conversation_id or "", by=_reader())
+            erasure_id = await store.erasures.request_conversation(conversation_id or "", by=reader())
         with console.status("Aguardando o daemon…"):
-            erasure = await _carried_out(store.erasures, erasure_id, clock)
+            erasure = await carried_out(
+                lambda: store.erasures.outcome(erasure_id), lambda seen: seen is not None, clock
+            )
     if erasure is None:
-        console.print(
-            "! O pedido está gravado, mas nenhum daemon o assumiu ainda: será atendido quando o daemon "
-            "estiver em execução (ticket-worker run)",
-            soft_wrap=True,
-        )
+        console.print(NOT_TAKEN_UP, soft_wrap=True)
         return Exit.ACCEPTED
     _report(ErasureReport.of(erasure), console, as_json=as_json)
     return Exit.DONE
-
-
-async def _carried_out(erasures: Erasures, erasure_id: str, clock: Clock) -> Erasure | None:
-    until = clock.monotonic() + _CARRIED_OUT_WITHIN_S
-    while (erasure := await erasures.outcome(erasure_id)) is None and clock.monotonic() < until:
-        await clock.sleep(_LOOK_S)
-    return erasure
 
 
 def _report(report: ErasureReport, console: Console, *, as_json: bool) -> None:
@@ -103,15 +90,6 @@ def _document() -> Personal:
     return found
 
 
-def _reader() -> str:
-    """Who sits at this terminal, for the access log."""
-    try:
-        name = getpass.getuser()
-    except (OSError, KeyError):  # a user without a name, as in a container
-        name = str(os.getuid())
-    return f"{name}@cli"[:64]
-
-
 # ---------------------------------------------------------------------------------------------- exporting
 
 
@@ -119,7 +97,7 @@ async def export(settings: Settings, console: Console) -> Exit:
     """Everything held about a document, as JSON. A reading of payload: it enters the access log."""
     document, zone = _document(), ZoneInfo(settings.TIMEZONE)
     async with beside(settings) as store:
-        held = await store.export.of_document(document, reader=_reader())
+        held = await store.export.of_document(document, reader=reader())
     shown = {table: [_row(row, zone) for row in rows] for table, rows in held.items()}
     console.out(json.dumps(shown, ensure_ascii=False, indent=2), highlight=False)
     return Exit.DONE
