@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import httpx
 
@@ -63,7 +63,43 @@ def metadata(names: str | None) -> dict[str, str]:
     return {"canal": "whatsapp"} | ({"ticket_worker_conversation": names} if names else {})
 
 
-class AssistantsHarness:
+_Simulator = TypeVar("_Simulator", AssistantsSimulator, AgentsSimulator, ResponsesSimulator)
+
+
+class _Played(Generic[_Simulator]):
+    """What the harnesses share: a simulated model that makes the moves it is given, by what it is told."""
+
+    def __init__(self, simulator: _Simulator, http: httpx.AsyncClient, platform: Platform) -> None:
+        self.platform = platform
+        self._simulator: _Simulator = simulator
+        self._http = http
+        self._scripts: dict[str, Sequence[Move]] = {}
+
+    def told(self, moves: Sequence[Move]) -> str:
+        """A message of a customer that makes the model make these moves."""
+        text = f"mensagem {len(self._scripts)}"
+        self._scripts[text] = moves
+        return text
+
+    def play(self, told: Sequence[Said], rounds: Rounds) -> Move:
+        return self._scripts[told[-1].text][len(rounds)]
+
+    def pass_time(self, seconds: float = 5.0) -> None:
+        self._simulator.clock.skip(seconds)
+
+    @contextmanager
+    def weather(self, fault: str) -> Iterator[None]:
+        self._simulator.faults.preset(fault, times=None)
+        yield
+        self._simulator.faults.clear()
+
+    async def _post(self, path: str, body: object) -> dict[str, str]:
+        answer = (await self._http.post(path, json=body)).raise_for_status()
+        values: dict[str, str] = answer.json() if answer.content else {}
+        return values
+
+
+class AssistantsHarness(_Played[AssistantsSimulator]):
     lifetime_s: float | None = 600.0
     hint_s: float | None = 0.1
     endings: Mapping[str, tuple[Sight, str]] = {
@@ -74,15 +110,11 @@ class AssistantsHarness:
     }
 
     def __init__(self, simulator: AssistantsSimulator, http: httpx.AsyncClient, platform: Platform) -> None:
-        self.platform = platform
-        self._simulator = simulator
-        self._http = http
-        self._scripts: dict[str, Sequence[Move]] = {}
-        simulator.conversations.script = self._play
+        super().__init__(simulator, http, platform)
+        simulator.conversations.script = self.play
 
     async def start(self, *moves: Move, assistant_id: str = SERVED, names: str | None = None) -> RunRef:
-        text = f"mensagem {len(self._scripts)}"
-        self._scripts[text] = moves
+        text = self.told(moves)
         thread = {"messages": [{"role": "user", "content": text}], "metadata": metadata(names)}
         run = await self._post("/threads/runs", {"assistant_id": assistant_id, "thread": thread})
         return RunRef(run["id"], run["thread_id"])
@@ -93,27 +125,9 @@ class AssistantsHarness:
     def strangers(self, known: RunRef) -> Sequence[RunRef]:
         return RunRef("run_desconhecida", known.thread_id), RunRef(known.run_id, "thread_desconhecida")
 
-    def pass_time(self, seconds: float = 5.0) -> None:
-        self._simulator.clock.skip(seconds)
-
     def heard(self, ref: RunRef) -> Sequence[Sequence[Heard]]:
         steps = self._simulator.conversations.run(ref.run_id).steps
         return [step.heard() for step in steps if step.outputs]
-
-    @contextmanager
-    def weather(self, fault: str) -> Iterator[None]:
-        self._simulator.faults.preset(fault, times=None)
-        yield
-        self._simulator.faults.clear()
-
-    def _play(self, told: Sequence[Said], rounds: Rounds) -> Move:
-        return self._scripts[told[-1].text][len(rounds)]
-
-    async def _post(self, path: str, body: object) -> dict[str, str]:
-        answer = await self._http.post(path, json=body)
-        answer.raise_for_status()
-        values: dict[str, str] = answer.json()
-        return values
 
 
 @asynccontextmanager
@@ -135,7 +149,7 @@ async def assistants() -> AsyncIterator[Harness]:
         await platform.aclose()
 
 
-class AgentsHarness:
+class AgentsHarness(_Played[AgentsSimulator]):
     lifetime_s: float | None = None
     hint_s: float | None = None
     endings: Mapping[str, tuple[Sight, str]] = {
@@ -146,19 +160,15 @@ class AgentsHarness:
     }
 
     def __init__(self, simulator: AgentsSimulator, http: httpx.AsyncClient, platform: Platform) -> None:
-        self.platform = platform
-        self._simulator = simulator
-        self._http = http
-        self._scripts: dict[str, Sequence[Move]] = {}
-        simulator.sessions.script = self._play
+        super().__init__(simulator, http, platform)
+        simulator.sessions.script = self.play
 
     async def start(self, *moves: Move, assistant_id: str = SERVED, names: str | None = None) -> RunRef:
-        text = f"mensagem {len(self._scripts)}"
-        self._scripts[text] = moves
+        text = self.told(moves)
         name = next(name for name, known in ASSISTANTS.items() if known == assistant_id)
         body = {"agent_id": AGENTS[name], "environment": {"type": "none"}, "input": text}
         body |= {"metadata": metadata(names)}
-        session = (await self._post("/agents/sessions", body)).json()
+        session = await self._post("/agents/sessions", body)
         return RunRef(session["id"], session["id"])
 
     async def cancel(self, ref: RunRef) -> None:
@@ -168,24 +178,9 @@ class AgentsHarness:
     def strangers(self, known: RunRef) -> Sequence[RunRef]:
         return [RunRef("sess_desconhecida", "sess_desconhecida")]
 
-    def pass_time(self, seconds: float = 5.0) -> None:
-        self._simulator.clock.skip(seconds)
-
     def heard(self, ref: RunRef) -> Sequence[Sequence[Heard]]:
         turns = self._simulator.sessions.session(ref.run_id).turns
         return [heard for turn in turns for each in turn.rounds if (heard := each.heard())]
-
-    @contextmanager
-    def weather(self, fault: str) -> Iterator[None]:
-        self._simulator.faults.preset(fault, times=None)
-        yield
-        self._simulator.faults.clear()
-
-    def _play(self, told: Sequence[Said], rounds: Rounds) -> Move:
-        return self._scripts[told[-1].text][len(rounds)]
-
-    async def _post(self, path: str, body: object) -> httpx.Response:
-        return (await self._http.post(path, json=body)).raise_for_status()
 
 
 _AT_ONCE = SessionTimings(queued_s=1, thinking_s=1, registering_s=0, applying_s=0, cancelling_s=1)
@@ -208,7 +203,7 @@ async def agents(timings: SessionTimings = _AT_ONCE) -> AsyncIterator[AgentsHarn
         await platform.aclose()
 
 
-class ResponsesHarness:
+class ResponsesHarness(_Played[ResponsesSimulator]):
     """Every run in a conversation of its own; what differs on a chain has tests of its own."""
 
     lifetime_s: float | None = None
@@ -216,15 +211,11 @@ class ResponsesHarness:
     endings: Mapping[str, tuple[Sight, str]] = AssistantsHarness.endings
 
     def __init__(self, simulator: ResponsesSimulator, http: httpx.AsyncClient, platform: Platform) -> None:
-        self.platform = platform
-        self._simulator = simulator
-        self._http = http
-        self._scripts: dict[str, Sequence[Move]] = {}
-        simulator.responses.script = self._play
+        super().__init__(simulator, http, platform)
+        simulator.responses.script = self.play
 
     async def start(self, *moves: Move, assistant_id: str = SERVED, names: str | None = None) -> RunRef:
-        text = f"mensagem {len(self._scripts)}"
-        self._scripts[text] = moves
+        text = self.told(moves)
         conversation = await self._post("/conversations", {"metadata": metadata(names)})
         body = {"model": "gpt-4o", "input": text, "background": True, "conversation": conversation["id"]}
         return RunRef((await self._post("/responses", body))["id"], conversation["id"])
@@ -235,27 +226,9 @@ class ResponsesHarness:
     def strangers(self, known: RunRef) -> Sequence[RunRef]:
         return [RunRef("resp_desconhecida", known.thread_id), RunRef("resp_desconhecida", None)]
 
-    def pass_time(self, seconds: float = 5.0) -> None:
-        self._simulator.clock.skip(seconds)
-
     def heard(self, ref: RunRef) -> Sequence[Sequence[Heard]]:
         newest = self._simulator.conversations.get(ref.thread_id or "").newest
         return newest.rounds() if newest else []
-
-    @contextmanager
-    def weather(self, fault: str) -> Iterator[None]:
-        self._simulator.faults.preset(fault, times=None)
-        yield
-        self._simulator.faults.clear()
-
-    def _play(self, told: Sequence[Said], rounds: Rounds) -> Move:
-        return self._scripts[told[-1].text][len(rounds)]
-
-    async def _post(self, path: str, body: object) -> dict[str, str]:
-        answer = await self._http.post(path, json=body)
-        answer.raise_for_status()
-        values: dict[str, str] = answer.json()
-        return values
 
 
 @asynccontextmanager

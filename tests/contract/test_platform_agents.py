@@ -11,7 +11,7 @@ from openai.types.beta.agent_session_input_param import SessionInputParamAgentSe
 from pydantic import TypeAdapter
 
 from tests.contract.platform_harness import agents
-from tests.raw_server import Exchange, Wire, listening
+from tests.raw_server import Exchange, Wire
 from worker.errors import PlatformError, PlatformRefused, PlatformUnavailable, RunGone
 from worker.model import Answer, Look, RunRef, Sight, ThreadRule, ToolCall
 from worker.personal import Personal
@@ -47,20 +47,8 @@ def unknown_call(call_id: str = "call_1") -> dict[str, object]:
     return {"error": error}
 
 
-# One loop, server and adapter for all tests of this file: each adapter reads the machine's trust store anew.
+# One loop and adapter for all tests of this file: each adapter reads the machine's trust store anew.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def server() -> AsyncIterator[Wire]:
-    async with listening() as wire:
-        yield wire
-
-
-@pytest.fixture
-def wire(server: Wire) -> Wire:
-    server.forget()
-    return server
 
 
 class Waits(list[float]):

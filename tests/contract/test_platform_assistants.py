@@ -50,20 +50,8 @@ def waiting(*calls: object) -> dict[str, object]:
     return run("requires_action", required_action=action(*calls))
 
 
-# One loop, server and adapter for all tests of this file: each adapter reads the machine's trust store anew.
+# One loop and adapter for all tests of this file: each adapter reads the machine's trust store anew.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def server() -> AsyncIterator[Wire]:
-    async with listening() as wire:
-        yield wire
-
-
-@pytest.fixture
-def wire(server: Wire) -> Wire:
-    server.forget()
-    return server
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -13,7 +13,7 @@ from openai import AsyncOpenAI
 from openai.types.responses.response_create_params import ResponseCreateParamsNonStreaming
 from pydantic import TypeAdapter, ValidationError
 
-from tests.raw_server import Exchange, Wire, listening
+from tests.raw_server import Exchange, Wire
 from worker.errors import PlatformError, PlatformRefused, PlatformUnavailable, RunGone
 from worker.model import Answer, Look, RunRef, Sight, ThreadRule, ToolCall
 from worker.personal import Personal
@@ -81,20 +81,8 @@ def function(call_id: object = "call_1", arguments: object = "{}", **fields: obj
     return {**item, "name": "abrir_ticket_crm", "arguments": arguments, **fields}
 
 
-# One loop, server and adapter for all tests of this file: each adapter reads the machine's trust store anew.
+# One loop and adapter for all tests of this file: each adapter reads the machine's trust store anew.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def server() -> AsyncIterator[Wire]:
-    async with listening() as wire:
-        yield wire
-
-
-@pytest.fixture
-def wire(server: Wire) -> Wire:
-    server.forget()
-    return server
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
