@@ -171,7 +171,7 @@ def erase(
     from worker.commands import lgpd as verbs  # noqa: PLC0415  # as in `run`
 
     if (conversation is None) is not document:
-        raise typer.BadParameter("informe ou --conversation ID ou --document")
+        raise typer.BadParameter("Informe ou --conversation ID ou --document.")
     work = verbs.erase(configured()[0], stdout(), conversation, SystemClock(), as_json=as_json)
     carry_out(work, nao_encontrado=_NO_DOCUMENT)
 
@@ -182,7 +182,7 @@ def export(*, document: _OfDocument = False) -> None:
     from worker.commands import lgpd as verbs  # noqa: PLC0415  # as in `run`
 
     if not document:
-        raise typer.BadParameter("informe --document, e o documento pela entrada padrão")
+        raise typer.BadParameter("Informe --document, e o documento pela entrada padrão.")
     carry_out(verbs.export(configured()[0], stdout()), nao_encontrado=_NO_DOCUMENT)
 
 

@@ -77,6 +77,7 @@ def test_without_a_command_the_help_is_shown_once() -> None:
     [
         ("Missing command.", "Falta o comando."),
         ("Invalid value for 'X': Input should be a valid path", "'X' tem um valor inválido."),
+        ("Invalid value: Informe --document.", "Informe --document."),
         ("The moon is blue.", "The moon is blue."),
     ],
 )

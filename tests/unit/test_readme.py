@@ -13,6 +13,7 @@ from worker.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 READMES = ("README.md", "README.pt-BR.md")
+DOCS = sorted(f"docs/{path.name}" for path in ROOT.glob("docs/*.md"))
 UNSET = "–"
 NOT_USED = ("not used yet: ", "ainda sem efeito: ")
 
@@ -113,13 +114,17 @@ def test_every_place_on_the_map_exists_and_every_part_of_the_worker_is_on_it() -
     assert not [part for part in parts if not any(part.match(place) for place in places)]
 
 
-def test_every_relative_link_leads_somewhere(readme: str) -> None:
-    links = re.findall(r"\]\((?!https?://)([^)#]*)(?:#([^)]*))?\)", readme)
-    assert links
+@pytest.mark.parametrize("document", [*READMES, *DOCS])
+def test_every_relative_link_leads_somewhere(document: str) -> None:
+    links = re.findall(r"\]\((?!https?://)([^)#]*)(?:#([^)]*))?\)", read(document))
     for path, anchor in links:
-        assert (ROOT / path).exists(), path
-        if anchor:
-            assert anchor in anchors(read(path) if path else readme), anchor
+        target = (ROOT / document).parent / path if path else ROOT / document
+        assert target.exists(), path
+        assert not anchor or anchor in anchors(target.read_text(encoding="utf-8")), anchor
+
+
+def test_the_english_readme_leads_to_every_document() -> None:
+    assert [name for name in DOCS if f"({name})" not in read("README.md")] == []
 
 
 def anchors(markdown: str) -> set[str]:

@@ -30,6 +30,7 @@ _SENTENCES = {
     r"Invalid value for (.+?): .*less than or equal to (\S+)": r"\1 precisa ser no máximo \2.",
     r"Invalid value for (.+?): .*valid integer.*": r"\1 precisa ser um número inteiro.",
     r"Invalid value for (.+?): .*": r"\1 tem um valor inválido.",
+    r"Invalid value: (.+)": r"\1",
 }
 
 
