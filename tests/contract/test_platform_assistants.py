@@ -698,3 +698,7 @@ async def test_openais_description_has_nothing_against_our_requests(
     await every_request(platform, wire)
     await probed(wire, None, "asst_1")
     assert request_problems(wire.asked) == []
+
+
+async def test_a_run_known_by_its_id_only_has_no_thread_to_tell(platform: AssistantsPlatform) -> None:
+    assert await platform.thread_of("run_1") is None

@@ -283,6 +283,21 @@ async def test_a_doubtful_platform_gives_one_warning_and_no_error(
     assert word in warning
 
 
+# ----------------------------------------------------------------------------------- known by its id only
+
+
+@does_not_apply(assistants="a run is found only through its thread")
+async def test_a_run_known_by_its_id_only_has_its_thread_told(harness: Harness) -> None:
+    ref = await harness.start(DONE)
+    assert await harness.platform.thread_of(ref.run_id) == ref.thread_id
+
+
+@does_not_apply(assistants="a run is found only through its thread", agents="the run is the thread")
+async def test_a_run_that_is_gone_has_no_thread_to_tell(harness: Harness) -> None:
+    with pytest.raises(RunGone):
+        await harness.platform.thread_of("resp_desconhecida")
+
+
 # ------------------------------------------------------------------------------------------------ the table
 
 

@@ -171,6 +171,21 @@ async def test_a_look_that_failed_is_no_look_that_found_nothing(store: Store) ->
     assert pace.heard == [(None, True, False)]
 
 
+def test_when_webhooks_stop_runs_are_looked_at_as_often_as_before() -> None:
+    pace = Pace(0.25, 5.0, random.Random(1), told=True)
+    wait = Wait(since=0.0, first=True)
+    eager = pace.delay(wait, 0.0)
+    pace.learn(told=True)
+    assert pace.delay(wait, 0.0) >= 4.0
+    for _ in range(9):
+        pace.learn(told=False)
+    assert pace.delay(wait, 0.0) >= 4.0
+    pace.learn(told=False)
+    assert pace.delay(wait, 0.0) < 1.0 > eager
+    pace.learn(told=False)
+    assert pace.delay(wait, 0.0) < 1.0
+
+
 # ------------------------------------------------------------------------------- what comes of it, in numbers
 
 

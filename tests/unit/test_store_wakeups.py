@@ -78,6 +78,9 @@ async def heard(desk: Desk, neighbour: Desk) -> AsyncIterator[_Heard]:
 async def test_a_process_hears_at_once_what_another_was_told(desk: Desk, heard: _Heard) -> None:
     await desk.store.records.register_run("c1", "run_1", None)
     await heard.until("run_1")
+    heard.ids.clear()
+    await desk.store.webhooks.told("wh_1", "run_1")
+    await heard.until("run_1")
     await desk.store.runs.found("c1", RunRef("run_2", "thread_c1"))
     await heard.until("run_2")
     record = await desk.settled(await desk.admit(await desk.run("run_3")), REFUSED)

@@ -29,7 +29,7 @@ class Seen:
         """Two that differ read differently; what goes without saying is left out."""
         tickets = " + ".join(self.tickets) or "nenhum ticket"
         if (self.sends, self.keys) != (len(self.tickets), len(self.tickets)):
-            tickets += f" em {self.sends} envio(s) de {self.keys} chave(s)"
+            tickets += f" (envios: {self.sends}, chaves: {self.keys})"
         run = "" if self.run == "ended" else f"; execução: {self.run}"
         return f"{tickets}; {', '.join(self.calls) or 'nenhuma chamada'}; cliente: {self.told}{run}"
 
