@@ -123,6 +123,16 @@ def test_every_relative_link_leads_somewhere(document: str) -> None:
         assert not anchor or anchor in anchors(target.read_text(encoding="utf-8")), anchor
 
 
+@pytest.mark.parametrize("document", [*READMES, *DOCS])
+def test_every_file_and_every_test_that_a_document_names_exists(document: str) -> None:
+    text = read(document)
+    files = re.findall(r"`((?:worker|tests|bench|schemas)/[\w/.-]+)`", text)
+    assert [name for name in files if not (ROOT / name).exists()] == []
+    tests = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("tests/**/test_*.py"))
+    named = re.findall(r"`(test_\w+)`", text)
+    assert [name for name in named if f"def {name}(" not in tests] == []
+
+
 def test_the_english_readme_leads_to_every_document() -> None:
     assert [name for name in DOCS if f"({name})" not in read("README.md")] == []
 
