@@ -41,9 +41,8 @@ def _is_http_url(text: str) -> bool:
     except ValueError:
         return False
     complete = parts.scheme in {"http", "https"} and bool(parts.hostname) and port != 0
-    return complete and not re.search(
-        r"[\s\x00-\x1f\x7f]", text
-    )  # urlsplit forgives line breaks; httpx does not
+    # urlsplit forgives line breaks; httpx does not.
+    return complete and not re.search(r"[\s\x00-\x1f\x7f]", text)
 
 
 HttpUrl = Annotated[str, BeforeValidator(_url)]

@@ -26,8 +26,10 @@ from worker.web.shown import (
 
 
 class _Whole(StringConvertor):
-    """The rest of a path, slashes and line breaks included: Starlette's `path` drops a line break at its end,
-    and would take one id for another."""
+    """The rest of a path, slashes and line breaks included.
+
+    Starlette's `path` drops a line break at its end, and would take one id for another.
+    """
 
     regex = r"[\s\S]*"
 
