@@ -5,10 +5,13 @@ from collections.abc import Iterator
 
 import pytest
 import typer
+from pydantic import BaseModel
 from typer.testing import CliRunner, Result
 
 from worker.cli import cli
 from worker.commands.portuguese import sentence
+from worker.commands.printing import LABELS
+from worker.web.shown import Call, HandoffDetail
 
 ENGLISH = re.compile(
     r"\b(usage|options|arguments|commands|show this message|default|required|completion for|bool|invalid|"
@@ -83,3 +86,9 @@ def test_without_a_command_the_help_is_shown_once() -> None:
 )
 def test_what_has_no_translation_is_shown_as_it_is(english: str, portuguese: str) -> None:
     assert sentence(english) == portuguese
+
+
+@pytest.mark.parametrize("shown", [Call, HandoffDetail])
+def test_every_fact_of_a_call_or_a_hand_off_has_a_portuguese_name(shown: type[BaseModel]) -> None:
+    ours = {"protocolo", "setor", "motivo", "departamento"}
+    assert shown.model_fields.keys() - {"timeline"} <= LABELS.keys() | ours

@@ -31,6 +31,27 @@ _COLOURS: dict[str, str] = {
     HandoffState.ACCEPTED: "green",
 }
 
+LABELS = {
+    "call_id": "chamada",
+    "platform_call_id": "id na plataforma",
+    "run_id": "execução",
+    "conversation_id": "conversa",
+    "tool": "função",
+    "state": "estado",
+    "error": "erro",
+    "attempts": "tentativas",
+    "equal_to": "igual a",
+    "received_at": "recebida",
+    "finished_at": "resultado em",
+    "submitted_at": "entregue em",
+    "handoff_id": "pedido",
+    "requested_at": "solicitado",
+    "accepted_at": "assumido",
+    "closed_at": "encerrado",
+    "waiting_s": "espera",
+}
+"""What people read for the API's names; a name that is Portuguese already stands for itself."""
+
 
 def print_json(shown: BaseModel, console: Console) -> None:
     """As `GET` gives it."""
@@ -50,10 +71,10 @@ def print_page(page: CallPage | HandoffPage, rows: Table, console: Console, *, a
 
 
 def facts(named: dict[str, object]) -> Table:
-    """Names and values, a line each."""
+    """Names, as people call them, and values, a line each."""
     grid = Table.grid(padding=(0, 2))
     for name, value in named.items():
-        grid.add_row(*cells(name, value))
+        grid.add_row(*cells(LABELS.get(name, name), value))
     return grid
 
 
