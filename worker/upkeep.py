@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -72,5 +71,13 @@ def _tell(swept: Swept) -> None:
         "● retenção: conteúdo de {payloads} chamadas e {contacts} conversas; registros de {calls} chamadas, "
         "{runs} execuções, {conversations} conversas, {events} eventos, {webhooks} webhooks, "
         "{accesses} leituras, {erasures} apagamentos",
-        **asdict(swept),
+        payloads=swept.payloads,
+        contacts=swept.contacts,
+        calls=swept.calls,
+        runs=swept.runs,
+        conversations=swept.conversations,
+        events=swept.events,
+        webhooks=swept.webhooks,
+        accesses=swept.accesses,
+        erasures=swept.erasures,
     )
