@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
-from sqlalchemy import text
+from sqlalchemy import text, update
 
 from tests.conftest import KEY
 from tests.system.personal_values import CNPJ, MASKED, PERSONAL, PHONE, URL
@@ -206,6 +206,20 @@ async def test_what_the_daemon_writes_meanwhile_is_not_overwritten(full: Desk, o
     assert done.overtaken >= 1
     assert (await daemon.store.records.conversation("c1", reader="test")).contact == contact
     assert (await _walked(beside.store)).changed >= 1
+
+
+async def test_a_rekey_waits_crosswise_with_nobody(full: Desk, open_desk: OpenDesk) -> None:
+    if full.store.database.sqlite:
+        pytest.skip("SQLite locks no rows")
+    beside = await open_desk(DATA_KEYS=f"{NEW_KEY},{KEY}")
+    calls = full.store.database.tables.calls
+    first, *_, last = [row.call_key for row in await full.rows("calls")]
+    async with full.store.database.write() as daemon:
+        await daemon.execute(update(calls).where(calls.c.call_key == last).values(error="last"))
+        assert (await _walked(beside.store)).overtaken >= 1
+        await daemon.execute(update(calls).where(calls.c.call_key == first).values(error="first"))
+    assert (await _walked(beside.store)).changed >= 1
+    assert await _walked(beside.store) == Pass()
 
 
 async def test_a_value_that_no_key_opens_is_counted_and_left(full: Desk, open_desk: OpenDesk) -> None:

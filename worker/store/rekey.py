@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.errors import StoreError
 from worker.privacy import Vault
+from worker.store import leasing
 from worker.store.database import Database
 from worker.store.schema import Sealed
 
@@ -19,7 +20,8 @@ _BATCH = 200
 class Pass:
     """What one walk over all payload did.
 
-    `overtaken`: values that the daemon wrote anew meanwhile. `unreadable`: those that no key opens.
+    `overtaken`: values that the daemon wrote anew meanwhile, or was about to. `unreadable`: those that no key
+    opens.
     """
 
     changed: int = 0
@@ -101,10 +103,16 @@ class Rekey:
 async def _swap(
     connection: AsyncConnection, column: Column[Any], which: list[Any], old: bytes, anew: bytes
 ) -> bool:
-    """Replace the value unless somebody has written a newer one; whether it was replaced."""
-    swapping = update(column.table).where(*which, _raw(column) == literal(old, LargeBinary))
-    swapped = await connection.execute(swapping.values({column.name: literal(anew, LargeBinary)}))
-    return swapped.rowcount == 1
+    """Replace the value unless somebody has written a newer one; whether it was replaced.
+
+    A row that the daemon is changing is left to the next walk: it locks rows in another order, and must not
+    wait for us crosswise.
+    """
+    (key,) = column.table.primary_key
+    same = select(key).where(*which, _raw(column) == literal(old, LargeBinary))
+    swapping = update(column.table).where(leasing.locked(key, same, wait=False))
+    swapping = swapping.values({column.name: literal(anew, LargeBinary)})
+    return (await connection.execute(swapping.returning(key))).first() is not None
 
 
 def _payload(table: Table) -> list[Column[Any]]:
