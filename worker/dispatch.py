@@ -246,7 +246,10 @@ class Dispatcher:
         """The answer that an outcome gives, and whether it is a success."""
         if outcome.state is CallState.DONE:
             done = dataclasses.replace(record, protocolo=outcome.protocolo)
-            return outcome.output or self._tool(record).success(done), True
+            try:
+                return outcome.output or self._tool(record).success(done), True
+            except UnknownTool as unknown:
+                return _told(unknown), False
         error = OUTCOME_ERRORS.get(outcome.error or "", InternalError)
         return _told(error()), False
 

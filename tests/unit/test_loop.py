@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from tests.fakes import COMPLETED, EXPIRED, WORKING, asks, call, until
+from tests.fakes import COMPLETED, EXPIRED, WORKING, FakeTool, asks, call, until
 from tests.unit.loop_harness import LIMITS, Harness
+from tests.unit.store_harness import Desk
 from worker.errors import PlatformRefused, PlatformUnavailable, RunGone, StoreError
 from worker.model import CallRecord, CallState, Outcome, Run, RunRef, RunState
 from worker.ports import Attempts
@@ -144,6 +145,20 @@ async def test_a_call_seen_again_after_a_restart_is_replayed_not_repeated(harnes
     await harness.worker().run_until_idle()
     assert len(harness.tool.performed) == 1
     assert harness.platform.outputs("run_1") == [{"success": True, "protocolo": PROTOCOLO}]
+
+
+async def test_an_answer_said_anew_for_a_tool_that_is_no_more_ends_no_other_run(harness: Harness) -> None:
+    harness.platform.script("run_1", asks(call(1)), COMPLETED)
+    harness.platform.submit_faults.append((StoreError("the process dies"), False))
+    await harness.announce()
+    with pytest.raises(ExceptionGroup):
+        await harness.worker().run()
+    await Desk(harness.store).change("calls", {"answer": None})
+    other = FakeTool()
+    other.name = "other"
+    await harness.worker(tools=[other]).run_until_idle()
+    (told,) = harness.platform.outputs("run_1")
+    assert told["error"] == "ferramenta_desconhecida"
 
 
 async def test_equal_calls_side_by_side_open_one_ticket_and_both_get_its_protocolo(harness: Harness) -> None:
