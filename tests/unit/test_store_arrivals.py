@@ -1,5 +1,7 @@
 """How runs become known where a run needs its thread, may have one, or is it, on both databases."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.unit.store_harness import LEASE_S, Desk, OpenDesk
@@ -111,7 +113,7 @@ async def test_a_run_that_goes_on_under_another_id_is_not_watched_again_but_the_
         "resp_3": ("watching", None),
     }
     assert await runs.renew("me", ["resp_3"], LEASE_S) == {"resp_3": newest.woken + 1}
-    await runs.close(newest, RunState.LOST, "plataforma_recusou", None)
+    await runs.close(replace(newest, woken=newest.woken + 1), RunState.LOST, "plataforma_recusou", None)
     assert await register("bare", "resp_1", None) is True
     assert [row.run_id for row in await chaining.rows("runs", state="watching")] == ["resp_3"]
 
@@ -147,6 +149,13 @@ async def test_an_heir_that_is_another_conversations_is_left_alone(chaining: Des
     await chaining.change("runs", {"continues_as": "resp_9"}, run_id="resp_1")
     assert await chaining.store.records.register_run("bare", "resp_1", None) is True
     assert (await chaining.row("runs", run_id="resp_9")).conversation_id == "c1"
+
+
+async def test_a_run_found_in_a_thread_that_has_moved_on_is_left_to_its_new_conversation(desk: Desk) -> None:
+    await desk.conversation("c1", thread_id="thread_new")
+    await desk.conversation("c2", thread_id="thread_c1")
+    assert not await desk.store.runs.found("c1", RunRef("run_1", "thread_c1"))
+    assert await desk.store.records.register_run("c2", "run_1", None)
 
 
 # ------------------------------------------------------------------------------------- the run is the thread

@@ -36,10 +36,17 @@ class Arrivals:
     async def found(self, conversation_id: str, ref: RunRef) -> bool:
         """Watch a run that discovery found, unless it is known already; whether it is watched anew.
 
-        Where the run is the thread, a known one that has ended is found at work again.
+        Where the run is the thread, a known one that has ended is found at work again. Not if the thread is
+        the conversation's no more: its next owner may be about to announce this run.
         """
+        c = self._conversations
         async with self._db.write() as connection:
             await self._db.serialise(connection, conversation_id, ref.run_id)
+            thread = await connection.execute(
+                select(c.c.thread_id).where(c.c.conversation_id == conversation_id)
+            )
+            if thread.scalar() != ref.thread_id:
+                return False
             known = await connection.execute(
                 select(self._runs.c.conversation_id).where(self._runs.c.run_id == ref.run_id)
             )
