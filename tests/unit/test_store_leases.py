@@ -301,7 +301,7 @@ async def test_a_restart_on_sqlite_takes_calls_and_events_back_at_once(open_desk
 
 
 @postgresql
-@pytest.mark.parametrize("verb", ["renew", "submitted"])
+@pytest.mark.parametrize("verb", ["renew", "submitted", "release"])
 async def test_who_changes_several_calls_at_once_waits_crosswise_with_nobody(desk: Desk, verb: str) -> None:
     run = await desk.run()
     later, earlier = [await desk.admit(run, n, replace(TICKET, equal_on=(f"{n}",))) for n in (1, 2)]
@@ -310,6 +310,7 @@ async def test_who_changes_several_calls_at_once_waits_crosswise_with_nobody(des
     verbs = {
         "renew": lambda: desk.store.calls.renew("me", ["tc_b", "tc_a"], LEASE_S),
         "submitted": lambda: desk.store.runs.submitted(run, ["tc_b", "tc_a"], "queued"),
+        "release": lambda: desk.store.calls.release("me"),
     }
     calls = desk.store.database.tables.calls
     async with desk.store.database.write() as other:

@@ -78,10 +78,12 @@ def locked(key: Column[Any], chosen: Select[Any], *, wait: bool) -> ColumnElemen
     return key.in_(select(rows.c[key.name]))
 
 
-async def give_back(connection: AsyncConnection, table: Table, owner: str | None, **values: Any) -> None:
-    """Let go of every row this owner holds; of every row at all where it is None."""
-    whose = table.c.owner.is_not(None) if owner is None else table.c.owner == owner
-    await connection.execute(update(table).where(whose).values(**GIVEN_BACK, **values))
+async def give_back(connection: AsyncConnection, key: Column[Any], owner: str | None, **values: Any) -> None:
+    """Let go of every row this owner holds, by its key; of every row at all where it is None."""
+    t = key.table
+    held = select(key).where(t.c.owner.is_not(None) if owner is None else t.c.owner == owner)
+    given_back = update(t).where(locked(key, held, wait=True)).values(**GIVEN_BACK, **values)
+    await connection.execute(given_back)
 
 
 def _batches(items: Sequence[str]) -> Iterator[Sequence[str]]:

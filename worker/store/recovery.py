@@ -48,7 +48,7 @@ class Recovery:
     async def release(self, owner: str) -> None:
         """Give all calls back to whoever comes next."""
         async with self._db.write() as connection:
-            await leasing.give_back(connection, self._t, owner)
+            await leasing.give_back(connection, self._t.c.call_id, owner)
 
     async def check_later(self, call: CallRecord) -> None:
         """The CRM did not know (yet): ask again, ever later, for a day. Not if a person has stepped in."""

@@ -48,7 +48,7 @@ class Runs:
     async def release(self, owner: str) -> None:
         """Give all leases back, due at once."""
         async with self._db.write() as connection:
-            await leasing.give_back(connection, self._t, owner, due=now())
+            await leasing.give_back(connection, self._t.c.run_id, owner, due=now())
 
     async def close(self, run: Run, state: RunState, reason: str, platform_status: str | None) -> bool:
         """End a run that is still ours, and tell the bot. An ended one took its answers."""

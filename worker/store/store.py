@@ -97,5 +97,5 @@ async def _take_everything_back(database: Database) -> None:
     """On SQLite the owner's lock proves that whoever held a lease is gone: nobody waits for it to lapse."""
     tables = database.tables
     async with database.write() as connection:
-        for table in (tables.runs, tables.calls, tables.outbox):
-            await leasing.give_back(connection, table, None)
+        for key in (tables.runs.c.run_id, tables.calls.c.call_id, tables.outbox.c.seq):
+            await leasing.give_back(connection, key, None)
