@@ -138,12 +138,13 @@ class Worker:
         """Renew the leases of watched runs; a run that is another's by now is let go."""
         while True:
             taken = boottime()
-            watched = self._watches.run_ids
-            kept = await self._runs.renew(self._lease.owner, watched, LEASE_S)
+            watched = self._watches.all
+            run_ids = [watch.run_id for watch in watched]
+            kept = await self._runs.renew(self._lease.owner, run_ids, LEASE_S)
             await self._dispatcher.keep_leases()
             self._lease.renewed(taken)
-            for run_id in watched:
-                self._watches.renewed(run_id, kept.get(run_id))
+            for watch in watched:
+                self._watches.renewed(watch, kept.get(watch.run_id))
             await self._clock.sleep(HEARTBEAT_S)
 
     async def _keep_looking(self, tasks: asyncio.TaskGroup) -> None:

@@ -53,8 +53,13 @@ class Wait:
 
 def wait_for(run: Run, now: float) -> Wait:
     """The wait that a claimed run is in."""
-    known = run.rounds == 0 or run.known_s < _FRESH_S
+    known = just_announced(run)
     return Wait(now - run.known_s if known else now, first=run.rounds == 0, over=not known)
+
+
+def just_announced(run: Run) -> bool:
+    """No round of a claimed run can have been answered since it was announced (anew)."""
+    return run.rounds == 0 or run.known_s < _FRESH_S
 
 
 class Pace:

@@ -135,7 +135,8 @@ class RunStore(Protocol):
 
     async def release(self, owner: str) -> None: ...
 
-    async def close(self, run: Run, state: RunState, reason: str, platform_status: str | None) -> bool: ...
+    async def close(self, run: Run, state: RunState, reason: str, platform_status: str | None) -> bool:
+        """End a run. False: it is not ours any more, or something asked for a look since `run.woken`."""
 
     async def submitted(self, run: Run, call_ids: Sequence[str], platform_status: str) -> None: ...
 

@@ -58,6 +58,7 @@ class Steps:
     async def advance(self, watch: Watch, looked: Callable[[], None]) -> None:
         """Look, and do what the look asks for; `looked()` is called as soon as the read is over."""
         told, watch.told = watch.told, False
+        watch.heard_of = watch.woken + watch.heard
         asked = self._clock.monotonic()
         try:
             try:
@@ -85,7 +86,7 @@ class Steps:
     async def _follow(self, watch: Watch, look: Look, asked: float) -> None:
         await self._confirm_handed(watch, look)
         known_s = self._watches.known_s(watch)
-        settling = watch.run.rounds == 0 and known_s < self._traits.settling_s
+        settling = not watch.answered and known_s < self._traits.settling_s
         self._time(watch, look, asked, settling=settling)
         if look.sight is Sight.LOST:
             await self._close(watch, RunState.LOST, look.reason or look.status, look.status)
@@ -200,8 +201,9 @@ class Steps:
     # ------------------------------------------------------------------------------------ ends and failures
 
     async def _close(self, watch: Watch, state: RunState, reason: str, status: str | None) -> None:
+        """End a run; one that was announced anew since this look began is claimed, and looked at, again."""
         self._watches.end(watch.run_id)
-        if await self._runs.close(watch.run, state, reason, status):
+        if await self._runs.close(replace(watch.run, woken=watch.heard_of), state, reason, status):
             metrics.runs_closed.labels(state, reason).inc()
             logs.event(
                 "● execução encerrada | state={state} reason={reason} conversationId={conversation_id}",

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 from worker.model import Run, ToolCall
-from worker.pacing import Agenda, Pace, Wait, wait_for
+from worker.pacing import Agenda, Pace, Wait, just_announced, wait_for
 from worker.ports import Clock
 
 CallId = tuple[str | None, str]
@@ -24,6 +24,8 @@ class Watch:
     """A claimed run. `handed`: what was submitted and the run may still ask for.
 
     `told`: somebody has spoken of it since the last look began. `heard`: how often, since the last heartbeat.
+    `heard_of`: how often by the time the last look began, as the database counts.
+    `answered`: a round of it was answered since it was announced, or announced anew.
     """
 
     run: Run
@@ -32,6 +34,8 @@ class Watch:
     wait: Wait
     heard: int = 0
     told: bool = False
+    heard_of: int = 0
+    answered: bool = False
     looks: int = 0
     failures: int = 0
     refused_since: float | None = None
@@ -45,7 +49,7 @@ class Watch:
     def count_round(self, now: float, *, taught: bool = True) -> None:
         """One more round of this run was answered: just now, or (not `taught`) nobody knows quite when."""
         self.run = replace(self.run, rounds=self.run.rounds + 1)
-        self.looks, self.deadline = 0, None
+        self.looks, self.deadline, self.answered = 0, None, True
         self.wait = Wait(now, first=False, assistant=self.wait.assistant, over=not taught)
 
 
@@ -70,14 +74,15 @@ class Watches:
         return self._by_id.get(watch.run_id) is watch
 
     @property
-    def run_ids(self) -> Collection[str]:
-        return tuple(self._by_id)
+    def all(self) -> Collection[Watch]:
+        return tuple(self._by_id.values())
 
     def begin(self, run: Run) -> None:
         """Watch a run from now on, looking when it is likely to want something."""
         now = self._clock.monotonic()
         wait = wait_for(run, now)
-        self._by_id[run.ref.run_id] = Watch(run, since=now, woken=run.woken, wait=wait)
+        answered = not just_announced(run)
+        self._by_id[run.ref.run_id] = Watch(run, since=now, woken=run.woken, wait=wait, answered=answered)
         self.agenda.put(run.ref.run_id, self._pace.first_delay(wait, now))
 
     def end(self, run_id: str) -> None:
@@ -106,15 +111,19 @@ class Watches:
             watch.run = replace(watch.run, known_s=0.0)
             watch.since = self._clock.monotonic()
             watch.heard += 1
-            watch.told = True
+            watch.told, watch.answered = True, False
             self.agenda.hurry(run_id)
 
-    def renewed(self, run_id: str, woken: int | None) -> None:
-        """What the heartbeat heard: how often the run was woken by now; None: it is another's."""
-        watch = self._by_id.get(run_id)
+    def renewed(self, watch: Watch, woken: int | None) -> None:
+        """What the heartbeat heard: how often the run was woken by now; None: it is another's.
+
+        One that was let go meanwhile may have been claimed anew: that is not what was asked about.
+        """
+        if watch not in self:
+            return
         if woken is None:
-            self.end(run_id)
-        elif watch is not None:
+            self.end(watch.run_id)
+        else:
             if woken > watch.woken + watch.heard:
-                self.announced(run_id)
+                self.announced(watch.run_id)
             watch.woken, watch.heard = woken, 0

@@ -10,13 +10,16 @@ import pytest
 
 from tests.fakes import COMPLETED, WORKING, FakePlatform, asks, call, until
 from tests.unit.loop_harness import Harness
-from tests.unit.store_harness import OpenDesk
+from tests.unit.store_harness import Desk, OpenDesk
 from worker import loop, steps
+from worker.clock import SystemClock
 from worker.errors import PlatformUnavailable
 from worker.model import Answer, CallRecord, CallState, Outcome, RunRef, RunState, ThreadRule, Traits
+from worker.pacing import Pace
 from worker.personal import Personal
 from worker.ports import Attempts
 from worker.store.store import Store
+from worker.watches import Watches
 
 PROTOCOLO = "2510271534789012"
 TOLD = {"success": True, "protocolo": PROTOCOLO}
@@ -137,8 +140,61 @@ async def test_an_end_seen_too_soon_after_the_announcement_counts_as_working(har
     await until(lambda: bool(harness.platform.submitted))
     worker.stop()
     await serving
+    await Desk(harness.store).ago(5.0, "runs", "registered_at")
     await harness.worker().run_until_idle()
     assert (await harness.store.records.run("run_1")).state is RunState.ENDED
+
+
+async def test_the_end_of_the_work_before_counts_as_working_after_a_round_as_well(harness: Harness) -> None:
+    driven(harness, settling_s=15.0)
+    harness.platform.script("run_1", asks(call(1)), WORKING)
+    await harness.announce()
+    worker = harness.worker()
+    serving = asyncio.create_task(worker.run())
+    await until(lambda: len(harness.platform.submitted) == 1)
+    await harness.announce()
+    worker.wake("run_1")
+    harness.platform.script("run_1", COMPLETED)
+    seen = len(harness.platform.looks)
+    await until(lambda: len(harness.platform.looks) > seen + 3)
+    assert (await harness.store.records.run("run_1")).state is RunState.WATCHING
+    worker.stop()
+    await serving
+
+
+async def test_a_run_announced_anew_while_its_end_is_seen_is_looked_at_again(harness: Harness) -> None:
+    class Racing(FakePlatform):
+        """The customer's next message comes just after the first look was answered."""
+
+        async def inspect(self, ref: RunRef):  # type: ignore[no-untyped-def]  # as the fake's own
+            look = await super().inspect(ref)
+            if len(self.looks) == 1:
+                await harness.announce()
+                self.script("run_1", asks(call(1)), COMPLETED)
+            return look
+
+    harness.platform = Racing()
+    harness.platform.script("run_1", COMPLETED)
+    await harness.announce()
+    worker = harness.worker()
+    serving = asyncio.create_task(worker.run())
+    await until(lambda: len(harness.platform.submitted) == 1)
+    worker.stop()
+    await serving
+
+
+async def test_a_heartbeat_that_asked_about_an_earlier_claim_lets_go_of_no_later_one(
+    harness: Harness,
+) -> None:
+    await harness.announce()
+    (run,) = await harness.store.runs.claim("me", 10, 10.0)
+    watches = Watches(SystemClock(), Pace(0.25, 5.0))
+    watches.begin(run)
+    (asked_about,) = watches.all
+    watches.end("run_1")
+    watches.begin(run)
+    watches.renewed(asked_about, None)
+    assert len(watches) == 1
 
 
 async def test_a_run_that_never_ends_is_lost_after_our_own_deadline(harness: Harness) -> None:

@@ -60,7 +60,7 @@ class Ringing:
         return self.platform.looks.count(run_id)
 
     async def ended(self, run_id: str) -> None:
-        await until(lambda: run_id not in self.worker._watches.run_ids)
+        await until(lambda: all(run_id != each.run_id for each in self.worker._watches.all))
         # The worker lets go of a run just before its end is written.
         while (await self.harness.store.records.run(run_id)).state is not RunState.ENDED:  # noqa: ASYNC110  # no event
             await asyncio.sleep(0)
@@ -127,11 +127,11 @@ async def test_a_wake_up_is_heard_once_directly_or_by_the_heartbeat(store: Store
 
     watches.announced("run_1")
     assert asked()
-    watches.renewed("run_1", 1)  # the one it has heard of
+    watches.renewed(watch, 1)  # the one it has heard of
     assert not asked()
-    watches.renewed("run_1", 2)  # one that another process was told of
+    watches.renewed(watch, 2)  # one that another process was told of
     assert asked()
-    watches.renewed("run_1", 2)
+    watches.renewed(watch, 2)
     assert not asked()
 
 

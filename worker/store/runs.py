@@ -51,10 +51,18 @@ class Runs:
             await leasing.give_back(connection, self._t.c.run_id, owner, due=now())
 
     async def close(self, run: Run, state: RunState, reason: str, platform_status: str | None) -> bool:
-        """End a run that is still ours, and tell the bot. An ended one took its answers."""
+        """End a run that is still ours, and tell the bot. An ended one took its answers.
+
+        One that was announced anew, `run.woken` not knowing of it, is given back instead, to be looked at.
+        """
         async with self._db.write() as connection:
-            closed = await self._end(connection, run, state, reason=reason, status=platform_status)
-            if closed and state is RunState.ENDED:
+            ended = _ended_unheard(self._tables)
+            closed = await self._end(connection, run, ended, state, reason=reason, status=platform_status)
+            if not closed:
+                again = {"due": now(), **leasing.GIVEN_BACK}
+                mine = update(self._t).where(*_still_ours(self._tables)).values(**again)
+                await connection.execute(mine, _ours(run))
+            elif state is RunState.ENDED:
                 await connection.execute(_answers_taken(self._tables), {"run": run.ref.run_id})
             return closed
 
@@ -96,6 +104,7 @@ class Runs:
             ended = await self._end(
                 connection,
                 run,
+                _ended(self._tables),
                 RunState.ENDED,
                 reason="continua",
                 status=status,
@@ -146,6 +155,7 @@ class Runs:
         self,
         connection: AsyncConnection,
         run: Run,
+        how: Update,
         state: RunState,
         *,
         reason: str,
@@ -153,7 +163,7 @@ class Runs:
         continues_as: str | None = None,
     ) -> bool:
         ending = {"as": state, "because": reason, "status": status, "next": continues_as}
-        ended = await connection.execute(_ended(self._tables), _ours(run) | ending)
+        ended = await connection.execute(how, _ours(run) | {"heard": run.woken} | ending)
         if ended.rowcount == 1:
             tables = self._db.tables
             await wipe(connection, tables, tables.calls.c.run_id == run.ref.run_id)
@@ -229,6 +239,11 @@ def _ended(tables: Tables) -> Update:
     ending: dict[str, Any] = {column: bindparam(name) for column, name in how.items()}
     ended = update(tables.runs).where(*_still_ours(tables))
     return ended.values(**ending, closed_at=now(), **leasing.GIVEN_BACK)
+
+
+@built_once
+def _ended_unheard(tables: Tables) -> Update:
+    return _ended(tables).where(tables.runs.c.wake <= bindparam("heard"))
 
 
 @built_once
