@@ -602,6 +602,14 @@ async def test_what_the_conversation_shows_to_be_asked_since_is_asked_of_the_run
     assert (await platform.inspect(IN_CONVERSATION)).reason == "outra_chamada_pendente"
 
 
+async def test_what_was_asked_since_is_asked_in_the_thread_that_the_platform_names(
+    platform: ResponsesPlatform, wire: Wire
+) -> None:
+    await unsure(platform, wire)
+    wire.says(listed(function("call_9"), OUTPUT, function()))
+    assert (await platform.inspect(REF)).thread_id == "conv_1"
+
+
 async def test_a_conversation_that_is_gone_is_the_operators(platform: ResponsesPlatform, wire: Wire) -> None:
     await unsure(platform, wire)
     wire.says({"error": {"message": SECRET}}, 404)

@@ -72,7 +72,7 @@ class ResponsesPlatform:
         reply = await self._retrieve(ref)
         look = _look(reply, ref)
         if look.sight is Sight.REQUIRES_ACTION and ref.run_id in self._unsure:
-            look = await self._in_conversation(reply.body, look)
+            look = replace(await self._in_conversation(reply.body, look), thread_id=look.thread_id)
         if look.sight is not Sight.REQUIRES_ACTION:
             self._unsure.discard(ref.run_id)
         return look
