@@ -188,7 +188,7 @@ class Dispatcher:
             if outcome is None:
                 await self._ledger.check_later(record)
                 return record
-            settled = await self._recorded(record, source, outcome)
+            settled, outcome = await self._recorded(record, source, outcome)
         except Withdrawn:
             return None
         narration.settled(settled, outcome, duration_ms=round(1000 * (self._clock.monotonic() - began)))
@@ -253,7 +253,18 @@ class Dispatcher:
         error = OUTCOME_ERRORS.get(outcome.error or "", InternalError)
         return _told(error()), False
 
-    async def _recorded(self, record: CallRecord, source: CallRecord, outcome: Outcome) -> CallRecord:
+    async def _recorded(
+        self, record: CallRecord, source: CallRecord, outcome: Outcome
+    ) -> tuple[CallRecord, Outcome]:
+        """Record an outcome, or what is true otherwise; the call, and which of the two it was."""
+        try:
+            return await self._written(record, source, outcome), outcome
+        except Withdrawn:
+            if outcome.otherwise is None:
+                raise
+        return await self._written(record, source, outcome.otherwise), outcome.otherwise
+
+    async def _written(self, record: CallRecord, source: CallRecord, outcome: Outcome) -> CallRecord:
         """An outcome that is known is recorded, whoever is cancelled meanwhile. Raises as `settle` does."""
         answer, success = self._say(source, outcome)
         task = asyncio.create_task(

@@ -195,7 +195,8 @@ class Rejection:
 class Outcome:
     """What became of a call. `error` is a code of contract §6; `certain`: surely nothing was opened.
 
-    `found`: the protocolo is of a ticket that a lookup showed, not the answer to an attempt. `output`: what a
+    `found`: the protocolo is of a ticket that a lookup showed, not the answer to an attempt. `otherwise`:
+    what holds where that ticket may be another call's; None: that has yet to be found out. `output`: what a
     tool of the bot wants the model to be told, unread.
     """
 
@@ -204,6 +205,7 @@ class Outcome:
     protocolo: str | None = None
     certain: bool = True
     found: bool = False
+    otherwise: "Outcome | None" = None
     output: Personal | None = field(default=None, repr=False)
 
 

@@ -307,6 +307,27 @@ def test_loop_dispatch_and_tools_have_no_line_that_knows_a_platforms_name() -> N
     assert [line for line in lines if names.search(line)] == []
 
 
+async def test_one_ticket_found_for_two_accepted_calls_is_never_that_of_both(harness: Harness) -> None:
+    accepted = Outcome(CallState.NO_PROTOCOL, "sem_protocolo", certain=False)
+    found = Outcome(CallState.DONE, protocolo=PROTOCOLO, certain=False, found=True, otherwise=accepted)
+    finders: list[CallRecord] = []
+
+    async def finds(record: CallRecord, attempts: Attempts) -> Outcome:
+        await attempts.begin()
+        finders.append(record)
+        await until(lambda: len(finders) == 2)
+        return found
+
+    harness.tool.performance = finds
+    harness.platform.script("run_1", asks(call(1), call(2)), COMPLETED)
+    await harness.announce()
+    await harness.worker().run_until_idle()
+    calls = (await harness.store.records.run("run_1")).calls
+    assert [call.protocolo for call in calls].count(PROTOCOLO) <= 1
+    assert CallState.NO_PROTOCOL in {call.state for call in calls}
+    assert [told["success"] for told in harness.platform.outputs("run_1")].count(True) <= 1
+
+
 # ------------------------------------------------------------------------------------------ reconciliation
 
 

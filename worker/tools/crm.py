@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from worker.errors import BeingConfirmed, CrmRefused, CrmUnavailable, InternalError, MissingProtocolo
 from worker.guard import Delivered, Guard, Undelivered
@@ -96,11 +96,10 @@ class Crm:
         protocolo = _protocolo(delivery.body)
         if protocolo is not None and protocolo.isprintable() and self._pattern.search(protocolo):
             return Outcome(CallState.DONE, protocolo=protocolo, certain=False)
-        # It was accepted, so it is not sent again whatever a lookup shows: what that finds is not doubted.
+        # It was accepted, so it is not sent again whatever a lookup shows.
+        accepted = Outcome(CallState.NO_PROTOCOL, MissingProtocolo.code, certain=False)
         found = await self._find(self._lookup, call, attempts) if self._lookup else None
-        if isinstance(found, str):
-            return Outcome(CallState.DONE, protocolo=found, certain=False)
-        return Outcome(CallState.NO_PROTOCOL, MissingProtocolo.code, certain=False)
+        return replace(_found(found), otherwise=accepted) if isinstance(found, str) else accepted
 
     def _not_accepted(self, delivery: Undelivered, *, certain: bool) -> Outcome:
         if not certain and self._lookup is None and not self._settings.idempotent:
