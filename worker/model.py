@@ -196,8 +196,7 @@ class Outcome:
     """What became of a call. `error` is a code of contract §6; `certain`: surely nothing was opened.
 
     `found`: the protocolo is of a ticket that a lookup showed, not the answer to an attempt. `otherwise`:
-    what holds where that ticket may be another call's; None: that has yet to be found out. `output`: what a
-    tool of the bot wants the model to be told, unread.
+    what holds if that is another call's. `output`: what a tool of the bot has the model told, unread.
     """
 
     state: CallState
