@@ -42,7 +42,10 @@ _SHORT_STOP_S, _LONG_STOP_S = (0.3, 2.5), (9.0, 14.0)
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What is run, and how much is done to it. `restarts`: of PostgreSQL, by crash. `customers`: at once."""
+    """What is run, and how much is done to it. `restarts`: of PostgreSQL, by crash. `customers`: at once.
+
+    `between_kills_s`: within these bounds.
+    """
 
     processes: int
     mode: Mode
@@ -50,6 +53,7 @@ class Cell:
     stops: int = 0
     restarts: int = 0
     customers: int = 30
+    between_kills_s: tuple[float, float] = (0.0, 0.5)
     worker: str = WORKER
 
 
@@ -149,7 +153,7 @@ class Storm:
             watching = tasks.create_task(self._watch())
             coming = tasks.create_task(self._let_customers_in(tasks))
             async with asyncio.TaskGroup() as blows:
-                blows.create_task(self._repeat(self._cell.kills, (0.0, 0.5), self._kill))
+                blows.create_task(self._repeat(self._cell.kills, self._cell.between_kills_s, self._kill))
                 blows.create_task(self._repeat(self._cell.stops, (0.5, 2.0), self._stop))
                 blows.create_task(self._repeat(self._cell.restarts, (6.0, 12.0), lambda: self._crash(url)))
             coming.cancel()

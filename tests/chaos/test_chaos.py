@@ -94,6 +94,18 @@ async def test_on_postgresql_workers_that_die_stop_and_lose_their_database_open_
     judge(await storm(Cell(processes, mode, kills, stops, restarts=2), on_postgres), mode)
 
 
+@IN_THE_LONG_MATRIX
+@pytest.mark.parametrize("processes", [2, 4], ids=["2-processes", "4-processes"])
+async def test_beside_the_living_the_runs_of_the_dead_are_taken_over(
+    processes: int, on_postgres: str, storm: Storm
+) -> None:
+    """One dies, and the others have time for what it leaves: how long that takes is in the table."""
+    cell = Cell(processes, LOOKUP, kills=8, between_kills_s=(13.0, 14.0))
+    row = await storm(cell, on_postgres)
+    judge(row, LOOKUP)
+    assert row.took_over_beside
+
+
 async def test_a_worker_that_writes_no_intent_opens_tickets_twice(on_sqlite: str, storm: Storm) -> None:
     cell = Cell(1, NEITHER, kills=3, customers=10, worker="tests.chaos.careless_worker")
     row = await storm(cell, on_sqlite)
