@@ -32,7 +32,7 @@ sync-schema: $(RUNTIME)  ## The assistants' functions made this version's; ARGS=
 test: $(DEV)  ## The whole test suite, with coverage
 	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --cov --cov-report=term
 
-chaos: $(DEV)  ## Kill real workers hundreds of times and count the tickets (some 15 minutes)
+chaos: $(DEV)  ## Kill real workers hundreds of times and count the tickets (some 20 minutes)
 	@CHAOS=long $(BIN)/python -m pytest -v tests/chaos
 
 bench: $(DEV)  ## What a run costs, beside the SDK's own helper; BENCH=quick takes a few minutes

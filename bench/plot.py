@@ -11,6 +11,7 @@ mpl.use("svg")
 
 from matplotlib import pyplot  # after the backend
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 _COLOURS = {"sdk": "#b0b7c3", "sockets": "#6b7280", "worker": "#2563eb"}
 
@@ -46,5 +47,7 @@ def _lag(panel: Axes, rows: Sequence[Row], colours: Sequence[str]) -> None:
             f"{lags[0]:.0f} … {lags[2]:.0f}", (max(1.0, lags[2]), at), (6, -3), textcoords="offset points"
         )
     panel.set_xscale("log")
-    panel.set_title("waiting → answered, less the CRM's time: p50 … p99, ms")
+    panel.xaxis.set_major_formatter(ScalarFormatter())
+    panel.xaxis.set_minor_formatter(NullFormatter())
+    panel.set_title("lag, ms: p50 … p99")
     panel.margins(x=0.3)
