@@ -14,7 +14,7 @@ from worker.store.erasure import wipe
 from worker.store.outcomes import Outcomes
 from worker.store.recovery import Recovery, held_by_another, in_flight_beside
 from worker.store.rows import find_by_key, get
-from worker.store.schema import Tables, built_once, now
+from worker.store.schema import OPEN, Tables, built_once, now
 
 
 class Calls(Recovery):
@@ -156,7 +156,7 @@ def _counted(tables: Tables) -> Update:
         update(t)
         .where(t.c.call_id == bindparam("this_call"), t.c.owner == bindparam("by"))
         .where(t.c.attempts == bindparam("number", type_=Integer) - 1)
-        .where(t.c.state.in_([CallState.RECEIVED, CallState.RUNNING]), t.c.body.is_not(None))
+        .where(t.c.state.in_(OPEN), t.c.body.is_not(None))
         .values(state=CallState.RUNNING, attempts=bindparam("number", type_=Integer))
     )
 

@@ -18,7 +18,7 @@ from worker.personal import Personal
 from worker.records import Erasure
 from worker.store import leasing
 from worker.store.database import Database
-from worker.store.schema import WATCHING, Tables, now
+from worker.store.schema import OPEN, WATCHING, Tables, now
 
 
 async def wipe(connection: AsyncConnection, tables: Tables, *which: ColumnElement[bool]) -> None:
@@ -30,7 +30,7 @@ async def wipe(connection: AsyncConnection, tables: Tables, *which: ColumnElemen
     t, r = tables.calls, tables.runs
     watched = exists().where(r.c.run_id == t.c.run_id, r.c.state == WATCHING)
     erased = select(t.c.call_id).where(*which, t.c.erased)
-    open_ = t.c.state.in_([CallState.RECEIVED, CallState.RUNNING])
+    open_ = t.c.state.in_(OPEN)
     await connection.execute(
         update(t)
         .where(leasing.locked(t.c.call_id, erased, wait=True))

@@ -10,10 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from worker.errors import IncompatibleMotivo, InvalidSetor
 from worker.kpis import TICKET, Durations, Kpis
 from worker.model import CallState
-from worker.store.schema import Tables
+from worker.store.schema import OPEN, Tables
 
-_OPEN = [state for state in CallState if state.open]
-_UNDECIDED = [*_OPEN, CallState.REJECTED]
+_UNDECIDED = [*OPEN, CallState.REJECTED]
 _TENTHS = 10_000
 """Tenths of a millisecond in a second."""
 _INVALID = [InvalidSetor.code, IncompatibleMotivo.code]
@@ -92,7 +91,7 @@ def calls(tables: Tables, since: float, until: float | None) -> Select[Any]:
         case((ticket, t.c.exact)).label("exact"),
         and_(ticket, t.c.error.in_(_INVALID)).label("invalid"),
         and_(ticket, t.c.state == CallState.REJECTED).label("rejected"),
-        and_(t.c.equal_to.is_not(None), t.c.attempts == 0, t.c.state.not_in(_OPEN)).label("avoided"),
+        and_(t.c.equal_to.is_not(None), t.c.attempts == 0, t.c.state.not_in(OPEN)).label("avoided"),
         case((and_(ticket, t.c.attempts > 1), t.c.attempts - 1), else_=0).label("retries"),
     ).where(_within(t.c.received_at, since, until))
 

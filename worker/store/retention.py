@@ -14,7 +14,7 @@ from worker.model import CallState, EventState, Swept
 from worker.store import leasing
 from worker.store.database import Database
 from worker.store.erasure import wipe
-from worker.store.schema import WATCHING, now
+from worker.store.schema import OPEN, WATCHING, now
 
 _TASK = "retention"
 _BATCH = 500
@@ -24,7 +24,6 @@ _DAY_S = 86_400.0
 _WEBHOOKS_S = 73 * 3600.0
 """The platform sends a webhook again for 72 hours."""
 
-_UNDER_WAY = [CallState.RECEIVED, CallState.RUNNING]
 _DECIDED = [CallState.DONE, CallState.REJECTED, CallState.FAILED]
 
 _Step = Callable[[AsyncConnection], Awaitable[int]]
@@ -96,7 +95,7 @@ class Retention:
     async def _payloads(self, connection: AsyncConnection) -> int:
         """Requests, answers and the motivos of hand-offs; what compares calls has done so long ago."""
         t, h = self._t.calls, self._t.handoffs
-        old = and_(t.c.finished_at < now() - self._payload_s, t.c.state.not_in(_UNDER_WAY))
+        old = and_(t.c.finished_at < now() - self._payload_s, t.c.state.not_in(OPEN))
         ids = await self._some(
             connection, t.c.call_id, self._holds_payload(), old, self._unwatched(t.c.run_id)
         )

@@ -61,6 +61,9 @@ REQUESTED = literal(HandoffState.REQUESTED, String, literal_execute=True)
 ACCEPTED = literal(HandoffState.ACCEPTED, String, literal_execute=True)
 """States written out: a partial index serves no query whose parameter might be another value."""
 
+OPEN = tuple(state for state in CallState if state.open)
+"""States of calls without an outcome yet."""
+
 DEAD = (CallState.FAILED, CallState.UNKNOWN, CallState.NO_PROTOCOL)
 """What goes no further by itself; `ix_calls_dead` holds these, in this order."""
 

@@ -111,10 +111,9 @@ def create_api(
 ) -> FastAPI:
     """The whole API. `wake(run_id)`: look at this run now; `alive()`: the loop ticked lately.
 
-    `board` and `vitals` are the dashboard's.
-
-    `platform` is PLATFORM, `timezone` TIMEZONE, `protocol_pattern` CRM_PROTOCOL_PATTERN; `webhooks` is None
-    without OPENAI_WEBHOOK_SECRET, else its `run()` is the caller's; `now` gives seconds since the epoch.
+    `board` and `vitals` are the dashboard's; `platform` is PLATFORM, `timezone` TIMEZONE, `protocol_pattern`
+    CRM_PROTOCOL_PATTERN; `webhooks` is None without OPENAI_WEBHOOK_SECRET, else its `run()` is the caller's;
+    `now` gives seconds since the epoch.
     """
     layers = [
         Middleware(Answers),
