@@ -4,18 +4,18 @@ import json
 import secrets
 from typing import Any
 
-from sqlalchemy import ClauseElement, Float, Select, and_, bindparam, exists, select, update
+from sqlalchemy import Float, Insert, Select, Update, and_, bindparam, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.errors import Isolated, Withdrawn
 from worker.model import CallState, Conversation, Intent, Rejection, Run, ToolCall
 from worker.personal import Personal
 from worker.records import HandoffState
-from worker.store import leasing
 from worker.store.database import Database
 from worker.store.equals import earlier_equal
 from worker.store.outbox import Outbox
-from worker.store.schema import Tables, built_once, now
+from worker.store.prepared import prepared
+from worker.store.schema import Tables, now
 
 _Columns = dict[str, Any]
 
@@ -41,8 +41,8 @@ class Admission:
         """
         await self._check_owner(connection, run)
         asked = {"thread": run.ref.thread_id, "conversation": run.conversation_id}
-        query = _known(self._db.tables)
-        row = (await connection.execute(query, asked | {"fresh_s": self._receipt_fresh_s})).first()
+        found = await _known(connection, self._db.tables, **asked, fresh_s=self._receipt_fresh_s)
+        row = found.first()
         if row is None:
             return None
         if row.elsewhere or row.thread_id not in (None, run.ref.thread_id):
@@ -56,7 +56,7 @@ class Admission:
         )
 
     async def _check_owner(self, connection: AsyncConnection, run: Run) -> None:
-        epoch = await connection.execute(_epoch(self._db.tables), {"run": run.ref.run_id})
+        epoch = await _epoch(connection, self._db.tables, run=run.ref.run_id)
         if epoch.scalar() != run.epoch:
             raise Withdrawn("the run has another owner")
 
@@ -73,10 +73,7 @@ class Admission:
         else:
             row = arrived | self._intended(arrived, decision, conversation)
             row |= await self._chosen(connection, row, decision)
-        # Apart, because a statement of thirty values costs as much to build as all others to run.
-        reckoned = {name: value for name, value in row.items() if isinstance(value, ClauseElement)}
-        insert = self._db.tables.calls.insert().values(**reckoned)
-        await connection.execute(insert, {name: row[name] for name in row.keys() - reckoned.keys()})
+        await _recorded(connection, self._db.tables, **row)
         if isinstance(decision, Intent) and row["state"] == CallState.DONE:
             await self._hand_off(connection, row, decision)
 
@@ -119,12 +116,8 @@ class Admission:
 
     async def _take_receipt(self, connection: AsyncConnection, row: _Columns, intent: Intent) -> None:
         if intent.uses_receipt:
-            c = self._db.tables.conversations
-            await connection.execute(
-                update(c)
-                .where(c.c.conversation_id == row["conversation_id"])
-                .values(attachment_taken_by=row["call_id"])
-            )
+            taken = {"conversation": row["conversation_id"], "call": row["call_id"]}
+            await _receipt_taken(connection, self._db.tables, **taken)
 
     async def _hand_off(self, connection: AsyncConnection, row: _Columns, intent: Intent) -> None:
         handoff = {
@@ -142,7 +135,7 @@ class Admission:
         await self._outbox.put(connection, row["conversation_id"], "handoff.requested", told)
 
 
-@built_once
+@prepared
 def _known(tables: Tables) -> Select[Any]:
     """A conversation, whether its receipt may go into a ticket, and whether the thread is another's."""
     c, other = tables.conversations, tables.conversations.alias("other")
@@ -158,15 +151,48 @@ def _known(tables: Tables) -> Select[Any]:
     return known.where(c.c.conversation_id == bindparam("conversation"))
 
 
-@built_once
+@prepared
 def _epoch(tables: Tables) -> Select[Any]:
     return select(tables.runs.c.lease_epoch).where(tables.runs.c.run_id == bindparam("run"))
 
 
-def arrival(key: str, run: Run, call: ToolCall) -> _Columns:
-    """The columns every new call has, whatever is decided about it: due, until it is answered."""
-    return {
-        "due": now(),
+@prepared
+def _receipt_taken(tables: Tables) -> Update:
+    c = tables.conversations
+    this = update(c).where(c.c.conversation_id == bindparam("conversation"))
+    return this.values(attachment_taken_by=bindparam("call"))
+
+
+_WORDS = ("error", "setor", "motivo", "departamento", "exact", "document_hash", "equal_key", "equal_to")
+_BYTES = ("idempotency_key", "body", "answer")
+_FLAGS = ("answered_success", "maybe_sent", "erased")
+_NOTHING = dict.fromkeys((*_WORDS, *_BYTES)) | dict.fromkeys(_FLAGS, False)
+"""The columns of a call about which nothing is decided."""
+
+_ALWAYS = ("call_key", "call_id", "platform_call_id", "run_id", "conversation_id", "tool", "state", "owner")
+
+
+@prepared
+def _recorded(tables: Tables) -> Insert:
+    """A new call. `due_s`, `lease_s`, `answered_s`: so long from now; None for not at all."""
+    due, answered = (now() + bindparam(name, type_=Float) for name in ("due_s", "answered_s"))
+    return tables.calls.insert().values(
+        **{name: bindparam(name) for name in (*_ALWAYS, *_NOTHING)},
+        received_at=now(),
+        due=due,
+        lease_until=func.coalesce(now() + bindparam("lease_s", type_=Float), 0),
+        answered_at=answered,
+        finished_at=answered,
+    )
+
+
+def arrival(key: str, run: Run, call: ToolCall, *, owner: str, lease_s: float) -> _Columns:
+    """The columns every new call has, whatever is decided about it: held and due, until it is answered."""
+    return _NOTHING | {
+        "due_s": 0.0,
+        "answered_s": None,
+        "owner": owner,
+        "lease_s": lease_s,
         "call_key": key,
         "call_id": f"tc_{secrets.token_hex(12)}",
         "platform_call_id": call.platform_call_id,
@@ -174,7 +200,6 @@ def arrival(key: str, run: Run, call: ToolCall) -> _Columns:
         "conversation_id": run.conversation_id,
         "tool": call.tool,
         "state": CallState.RECEIVED,
-        "received_at": now(),
     }
 
 
@@ -191,7 +216,8 @@ def _answered(answer: Personal, *, success: bool) -> _Columns:
     return {
         "answer": answer,
         "answered_success": success,
-        "answered_at": now(),
-        "finished_at": now(),
-        "due": None,
-    } | leasing.GIVEN_BACK
+        "answered_s": 0.0,
+        "due_s": None,
+        "owner": None,
+        "lease_s": None,
+    }

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import Insert, Select, Update, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.errors import RequestRefused
 from worker.model import RunRef, RunState, ThreadRule
 from worker.store.database import Database
-from worker.store.schema import now
+from worker.store.prepared import prepared
+from worker.store.schema import Tables, now
 
 
 class Arrivals:
@@ -39,12 +40,9 @@ class Arrivals:
         Where the run is the thread, a known one that has ended is found at work again. Not if the thread is
         the conversation's no more: its next owner may be about to announce this run.
         """
-        c = self._conversations
         async with self._db.write() as connection:
             await self._db.serialise(connection, conversation_id, ref.run_id)
-            thread = await connection.execute(
-                select(c.c.thread_id).where(c.c.conversation_id == conversation_id)
-            )
+            thread = await _thread(connection, self._db.tables, conversation=conversation_id)
             if thread.scalar() != ref.thread_id:
                 return False
             known = await connection.execute(
@@ -103,9 +101,7 @@ class Arrivals:
     ) -> str | None:
         """The thread a new run belongs to; a conversation without one takes the announced one."""
         c = self._conversations
-        row = (
-            await connection.execute(select(c.c.thread_id).where(c.c.conversation_id == conversation_id))
-        ).first()
+        row = (await _thread(connection, self._db.tables, conversation=conversation_id)).first()
         if row is None:
             raise RequestRefused("conversa_desconhecida")
         if row.thread_id is not None:
@@ -125,30 +121,26 @@ class Arrivals:
         return thread_id
 
     async def _watch(self, connection: AsyncConnection, conversation_id: str, ref: RunRef) -> bool:
-        t, c = self._runs, self._conversations
+        tables = self._db.tables
         known = await self._known(connection, ref.run_id)
         if known is None:
-            await connection.execute(t.insert().values(**new_run(self._platform, conversation_id, ref)))
+            await watch_anew(connection, tables, self._platform, conversation_id, ref)
         elif known.conversation_id != conversation_id:
             raise RequestRefused("execucao_de_outra_conversa")
         elif known.thread_id != ref.thread_id:
             raise RequestRefused("thread_diferente")
         else:
             known = await self._newest(connection, known)
-            announced = _WOKEN if known.state == RunState.WATCHING else _AGAIN
-            this = t.c.run_id == known.run_id
-            await connection.execute(update(t).where(this).values(wake=t.c.wake + 1, **announced))
-        await connection.execute(
-            update(c).where(c.c.conversation_id == conversation_id).values(active_at=now())
-        )
+            woken = _woken if known.state == RunState.WATCHING else _watched_again
+            await woken(connection, tables, run=known.run_id)
+        await _active(connection, tables, conversation=conversation_id)
         await self._db.notify(connection, known.run_id if known else ref.run_id)
         return known is None or known.state != RunState.WATCHING
 
-    async def _known(self, connection: AsyncConnection, run_id: str) -> Row[Any] | None:
-        t = self._runs
-        return (await connection.execute(select(t).where(t.c.run_id == run_id).with_for_update())).first()
+    async def _known(self, connection: AsyncConnection, run_id: str) -> Any:
+        return (await _known(connection, self._db.tables, run=run_id)).first()
 
-    async def _newest(self, connection: AsyncConnection, run: Row[Any]) -> Row[Any]:
+    async def _newest(self, connection: AsyncConnection, run: Any) -> Any:
         """The run under whose id this one goes on by now: its own answers, given twice, would fork it.
 
         Unless nothing came of that: then the conversation still waits for these answers.
@@ -161,29 +153,62 @@ class Arrivals:
         return run
 
 
-def new_run(platform: str, conversation_id: str, ref: RunRef) -> dict[str, object]:
-    """The columns of a run that is watched from now on."""
-    return {
-        "run_id": ref.run_id,
-        "platform": platform,
-        "conversation_id": conversation_id,
-        "thread_id": ref.thread_id,
-        "state": RunState.WATCHING,
-        "registered_at": now(),
-        "due": now(),
-    }
+async def watch_anew(
+    connection: AsyncConnection, tables: Tables, platform: str, conversation_id: str, ref: RunRef
+) -> None:
+    """Write a run that is watched from now on."""
+    named = {"run": ref.run_id, "thread": ref.thread_id, "conversation": conversation_id}
+    await _watched(connection, tables, **named, platform=platform)
+
+
+@prepared
+def _watched(tables: Tables) -> Insert:
+    return tables.runs.insert().values(
+        run_id=bindparam("run"),
+        platform=bindparam("platform"),
+        conversation_id=bindparam("conversation"),
+        thread_id=bindparam("thread"),
+        state=RunState.WATCHING,
+        registered_at=now(),
+        due=now(),
+    )
 
 
 _CAME_TO_NOTHING = {"falhou", "cancelada"}
 
-_WOKEN = {"registered_at": now(), "due": now()}
-"""A watched run is announced anew: whoever holds it, or takes it over, has only just heard of it."""
 
-_AGAIN = _WOKEN | {
-    "state": RunState.WATCHING,
-    "reason": None,
-    "closed_at": None,
-    "continues_as": None,
-    "rounds": 0,
-}
-"""A run that had ended or was lost is watched again as if new, but for what may have been submitted."""
+@prepared
+def _known(tables: Tables) -> Select[Any]:
+    t = tables.runs
+    return select(t).where(t.c.run_id == bindparam("run")).with_for_update()
+
+
+@prepared
+def _thread(tables: Tables) -> Select[Any]:
+    c = tables.conversations
+    return select(c.c.thread_id).where(c.c.conversation_id == bindparam("conversation"))
+
+
+@prepared
+def _active(tables: Tables) -> Update:
+    c = tables.conversations
+    return update(c).where(c.c.conversation_id == bindparam("conversation")).values(active_at=now())
+
+
+@prepared
+def _woken(tables: Tables) -> Update:
+    """A watched run is announced anew: whoever holds it, or takes it over, has only just heard of it."""
+    return _announced(tables)
+
+
+@prepared
+def _watched_again(tables: Tables) -> Update:
+    """A run that had ended or was lost is as if new, but for what may have been submitted."""
+    nothing = dict.fromkeys(("reason", "closed_at", "continues_as"))
+    return _announced(tables).values(state=RunState.WATCHING, rounds=0, **nothing)
+
+
+def _announced(tables: Tables) -> Update:
+    t = tables.runs
+    this = update(t).where(t.c.run_id == bindparam("run"))
+    return this.values(wake=t.c.wake + 1, registered_at=now(), due=now())

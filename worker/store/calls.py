@@ -12,9 +12,10 @@ from worker.store.admission import Admission, arrival, call_key
 from worker.store.database import Database
 from worker.store.erasure import wipe
 from worker.store.outcomes import Outcomes
+from worker.store.prepared import prepared
 from worker.store.recovery import Recovery, held_by_another, in_flight_beside
 from worker.store.rows import find_by_key, get
-from worker.store.schema import OPEN, Tables, built_once, now
+from worker.store.schema import OPEN, Tables, now
 
 
 class Calls(Recovery):
@@ -40,7 +41,7 @@ class Calls(Recovery):
             if known is not None:
                 return await self._taken_over(connection, known, owner, lease_s)
             conversation = await self._admission.conversation(connection, run)
-            arrived = arrival(key, run, call) | leasing.held_by(owner, lease_s)
+            arrived = arrival(key, run, call, owner=owner, lease_s=lease_s)
             await self._admission.record(connection, arrived, decide(conversation), conversation)
             return await get(connection, self._db.tables, arrived["call_id"])
 
@@ -59,13 +60,13 @@ class Calls(Recovery):
         tables = self._db.tables
         async with self._db.write() as connection:
             this = {"this_call": call.call_id, "number": attempt}
-            mine = await connection.execute(_counted(tables), this | {"by": owner})
+            mine = await _counted(connection, tables, **this, by=owner)
             if mine.rowcount != 1:
                 left = await get(connection, self._db.tables, call.call_id)
                 if left.state is CallState.RECEIVED and left.body is None:
                     raise Erased("erased before it was sent")
                 return False
-            await connection.execute(_begun(tables), this | {"window_s": send_window_s})
+            await _begun(connection, tables, **this, window_s=send_window_s)
             return True
 
     async def end_attempt(self, call_id: str, attempt: int, *, certain: bool, detail: str) -> None:
@@ -139,16 +140,19 @@ class Calls(Recovery):
         """A known call that is still to be answered, held by this process unless a living one holds it."""
         if known.answered:
             return known
-        t = self._t
-        await connection.execute(
-            update(t)
-            .where(t.c.call_id == known.call_id, leasing.unheld(t))
-            .values(**leasing.held_by(owner, lease_s))
-        )
-        return await get(connection, self._db.tables, known.call_id)
+        tables = self._db.tables
+        await _held(connection, tables, this_call=known.call_id, by=owner, lease_s=lease_s)
+        return await get(connection, tables, known.call_id)
 
 
-@built_once
+@prepared
+def _held(tables: Tables) -> Update:
+    t = tables.calls
+    unheld = update(t).where(t.c.call_id == bindparam("this_call"), leasing.unheld(t))
+    return unheld.values(**leasing.HELD)
+
+
+@prepared
 def _counted(tables: Tables) -> Update:
     """One more attempt of a call that is still to be made by us."""
     t = tables.calls
@@ -161,7 +165,7 @@ def _counted(tables: Tables) -> Update:
     )
 
 
-@built_once
+@prepared
 def _begun(tables: Tables) -> Insert:
     return tables.attempts.insert().values(
         call_id=bindparam("this_call"),

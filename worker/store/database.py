@@ -101,9 +101,11 @@ class Database:
     async def read(self, *, brief: bool = False) -> AsyncIterator[AsyncConnection]:
         """A consistent view. `brief`: rows by their keys, which on SQLite cost less than a thread does."""
         engine = self._in_place if brief else self._engine
-        with _driver_errors():
+        with _driver_errors(self._engine.dialect.loaded_dbapi.Error):
             async with self._room, engine.connect() as plain:
-                yield await plain.execution_options(read_only=True)
+                connection = await plain.execution_options(read_only=True)
+                await connection.begin()  # by itself it begins with a statement of SQLAlchemy's own
+                yield connection
 
     @contextlib.asynccontextmanager
     async def write(self, *, urgent: bool = False) -> AsyncIterator[AsyncConnection]:
@@ -111,7 +113,7 @@ class Database:
 
         `urgent` (heartbeats) does not queue for a connection: one is kept free for it.
         """
-        with _driver_errors():
+        with _driver_errors(self._engine.dialect.loaded_dbapi.Error):
             if self._groups is not None:
                 async with self._groups.write() as connection:
                     yield connection
@@ -281,10 +283,10 @@ def _truncate_log(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _driver_errors() -> Iterator[None]:
+def _driver_errors(kind: type[BaseException] = sqlite3.Error) -> Iterator[None]:
     try:
         yield
-    except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+    except (SQLAlchemyError, kind, OSError) as error:
         raise StoreError(_names(error)) from None
 
 

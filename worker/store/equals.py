@@ -6,8 +6,9 @@ from sqlalchemy import Select, and_, bindparam, exists, not_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.model import CallRecord, CallState, RunState
+from worker.store.prepared import prepared
 from worker.store.rows import get, record, select_calls
-from worker.store.schema import Tables, built_once, now
+from worker.store.schema import Tables, now
 
 EQUAL_WINDOW_S = 600.0
 """Two calls of a conversation can be equal this long; after a lost run, this long from its end."""
@@ -17,9 +18,9 @@ async def earlier_equal(
     connection: AsyncConnection, tables: Tables, new: dict[str, object]
 ) -> CallRecord | None:
     """The call that a new one, given by its columns, is equal to."""
-    row = (await connection.execute(_same(tables), _subject(new))).first()
+    row = (await _same(connection, tables, **_subject(new, *_SAME))).first()
     if row is None and new["setor"] is not None:
-        row = (await connection.execute(_never_told(tables), _subject(new))).first()
+        row = (await _never_told(connection, tables, **_subject(new, *_NEVER_TOLD))).first()
     return None if row is None else await _latest_try(connection, tables, record(row))
 
 
@@ -43,15 +44,15 @@ def _preferred(tables: Tables, calls: Select[Any]) -> Select[Any]:
     return calls.order_by(t.c.state == CallState.FAILED, t.c.received_at.desc()).limit(1)
 
 
-_COMPARED = ("conversation_id", "equal_key", "tool", "document_hash", "setor", "motivo")
-
-
-def _subject(new: dict[str, object]) -> dict[str, object]:
+def _subject(new: dict[str, object], *compared: str) -> dict[str, object]:
     """What the statements below compare: `new_setor` and so on."""
-    return {f"new_{name}": new[name] for name in _COMPARED}
+    return {f"new_{name}": new[name] for name in compared}
 
 
-@built_once
+_SAME = ("conversation_id", "equal_key")
+
+
+@prepared
 def _same(tables: Tables) -> Select[Any]:
     """The first call of this kind: one that only waits for it opens no window of its own."""
     t, first = tables.calls, tables.calls.alias("first")
@@ -69,7 +70,10 @@ def _same(tables: Tables) -> Select[Any]:
     return _preferred(tables, calls)
 
 
-@built_once
+_NEVER_TOLD = ("conversation_id", "tool", "document_hash", "setor", "motivo")
+
+
+@prepared
 def _never_told(tables: Tables) -> Select[Any]:
     """A ticket whose answer never reached the model, its run being lost: the next is its equal."""
     t, r, later = tables.calls, tables.runs, tables.calls.alias("later")

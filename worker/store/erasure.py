@@ -9,7 +9,20 @@ import json
 import secrets
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, delete, exists, false, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Update,
+    and_,
+    bindparam,
+    case,
+    delete,
+    exists,
+    false,
+    func,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.errors import RequestRefused
@@ -18,6 +31,7 @@ from worker.personal import Personal
 from worker.records import Erasure
 from worker.store import leasing
 from worker.store.database import Database
+from worker.store.prepared import prepared
 from worker.store.schema import OPEN, WATCHING, Tables, now
 
 
@@ -27,11 +41,21 @@ async def wipe(connection: AsyncConnection, tables: Tables, *which: ColumnElemen
     A request is needed while it is in flight (one that was not sent by then never is), an answer while its
     run is watched: the platform may ask for it again.
     """
+    await connection.execute(_wiping(tables, *which))
+
+
+@prepared
+def wipe_run(tables: Tables) -> Update:
+    """The same, of all calls of a run that has ended."""
+    return _wiping(tables, tables.calls.c.run_id == bindparam("run"))
+
+
+def _wiping(tables: Tables, *which: ColumnElement[bool]) -> Update:
     t, r = tables.calls, tables.runs
     watched = exists().where(r.c.run_id == t.c.run_id, r.c.state == WATCHING)
     erased = select(t.c.call_id).where(*which, t.c.erased)
     open_ = t.c.state.in_(OPEN)
-    await connection.execute(
+    return (
         update(t)
         .where(leasing.locked(t.c.call_id, erased, wait=True))
         .values(

@@ -3,10 +3,24 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Row, Select, Table, or_, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Float,
+    Integer,
+    Row,
+    Select,
+    Table,
+    Update,
+    bindparam,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.store.database import Database
+from worker.store.prepared import Statement
 from worker.store.schema import now
 
 _BATCH = 5_000
@@ -18,33 +32,37 @@ def unheld(table: Table) -> ColumnElement[bool]:
     return or_(table.c.owner.is_(None), table.c.lease_until < now())
 
 
-def held_by(owner: str, lease_s: float) -> dict[str, Any]:
-    """The columns of a row that `owner` holds from now on."""
-    return {"owner": owner, "lease_until": now() + lease_s}
-
+HELD: dict[str, Any] = {
+    "owner": bindparam("by"),
+    "lease_until": now() + bindparam("lease_s", type_=Float),
+}
+"""The columns of a row that somebody holds from now on."""
 
 GIVEN_BACK: dict[str, Any] = {"owner": None, "lease_until": 0}
 """The columns of a row that nobody holds."""
 
 
 async def take(
-    database: Database,
-    key: Column[Any],
-    due: Select[Any],
-    values: dict[str, Any],
-    returning: Sequence[ColumnElement[Any]],
-) -> Sequence[Row[Any]]:
-    """Change the rows whose keys `due` selects, in one statement, and return them.
+    database: Database, any_due: Statement, taken: Statement, *variant: Any, **values: Any
+) -> Sequence[Any]:
+    """Take rows that are due, by the statement `taken`, if the statement `any_due` finds one.
 
-    Looks before it writes: an idle worker must not cost the database a write a second. Two workers that take
-    at once never see the same row, and never wait for each other.
+    Looks before it writes: an idle worker must not cost the database a write a second.
     """
     async with database.read(brief=True) as connection:
-        if (await connection.execute(due.limit(1))).first() is None:
+        if (await any_due(connection, database.tables, *variant)).first() is None:
             return ()
-    taking = update(key.table).where(locked(key, due, wait=False)).values(**values)
     async with database.write() as connection:
-        return (await connection.execute(taking.returning(*returning))).all()
+        return (await taken(connection, database.tables, *variant, **values)).rows
+
+
+def taking(key: Column[Any], due: Select[Any]) -> Update:
+    """A statement that takes rows, as many as there is `room`, whose keys `due` selects.
+
+    Two workers that take at once never see the same row, and never wait for each other.
+    """
+    room = bindparam("room", type_=Integer)
+    return update(key.table).where(locked(key, due.limit(room), wait=False))
 
 
 async def renew(

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, exists, select, update
+from sqlalchemy import ColumnElement, Insert, Select, and_, bindparam, exists, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from worker.model import Event, EventState
 from worker.store import leasing
 from worker.store.database import Database
-from worker.store.schema import PENDING, now
+from worker.store.prepared import prepared
+from worker.store.schema import PENDING, Tables, now
 
 
 class Outbox:
@@ -30,33 +32,13 @@ class Outbox:
         if not self._enabled:
             return
         said = {"type": kind, "timestamp": datetime.now(UTC).isoformat(), "data": data}
-        await connection.execute(
-            self._t.insert().values(
-                event_id=f"msg_{secrets.token_hex(12)}",
-                conversation_id=conversation_id,
-                body=json.dumps(said, ensure_ascii=False),
-                state=EventState.PENDING,
-                created_at=now(),
-                due=now(),
-            )
-        )
+        event = {"event": f"msg_{secrets.token_hex(12)}", "said": json.dumps(said, ensure_ascii=False)}
+        await _written(connection, self._db.tables, conversation=conversation_id, **event)
 
     async def claim(self, owner: str, limit: int, lease_s: float) -> Sequence[Event]:
         """The oldest pending event of each conversation that is due, each for one process at a time."""
-        t, earlier = self._t, self._t.alias("earlier")
-        not_first = exists().where(
-            earlier.c.conversation_id == t.c.conversation_id,
-            earlier.c.seq < t.c.seq,
-            earlier.c.state == PENDING,
-        )
-        due = (
-            select(t.c.seq)
-            .where(t.c.state == PENDING, t.c.due <= now(), ~not_first)
-            .where(leasing.unheld(t))
-            .order_by(t.c.due)
-            .limit(limit)
-        )
-        rows = await leasing.take(self._db, t.c.seq, due, leasing.held_by(owner, lease_s), [*t.c])
+        held = {"by": owner, "lease_s": lease_s}
+        rows = await leasing.take(self._db, _any_due, _claimed, room=limit, **held)
         return [Event(row.event_id, row.body, row.tries, row.owner) for row in rows]
 
     async def delivered(self, event: Event, result: str) -> None:
@@ -85,3 +67,37 @@ class Outbox:
                 .where(which, self._t.c.state != EventState.DELIVERED)
                 .values(**leasing.GIVEN_BACK, **values)
             )
+
+
+def _due(tables: Tables) -> Select[Any]:
+    t, earlier = tables.outbox, tables.outbox.alias("earlier")
+    not_first = exists().where(
+        earlier.c.conversation_id == t.c.conversation_id,
+        earlier.c.seq < t.c.seq,
+        earlier.c.state == PENDING,
+    )
+    pending = select(t.c.seq).where(t.c.state == PENDING, t.c.due <= now(), ~not_first)
+    return pending.where(leasing.unheld(t)).order_by(t.c.due)
+
+
+@prepared
+def _any_due(tables: Tables) -> Select[Any]:
+    return _due(tables).limit(1)
+
+
+@prepared
+def _claimed(tables: Tables) -> ReturningUpdate[Any]:
+    t = tables.outbox
+    return leasing.taking(t.c.seq, _due(tables)).values(**leasing.HELD).returning(*t.c)
+
+
+@prepared
+def _written(tables: Tables) -> Insert:
+    return tables.outbox.insert().values(
+        event_id=bindparam("event"),
+        conversation_id=bindparam("conversation"),
+        body=bindparam("said"),
+        state=EventState.PENDING,
+        created_at=now(),
+        due=now(),
+    )

@@ -11,8 +11,9 @@ from worker.personal import Personal
 from worker.store import leasing
 from worker.store.database import Database
 from worker.store.outbox import Outbox
+from worker.store.prepared import prepared
 from worker.store.rows import get, keeps_beside
-from worker.store.schema import Tables, built_once, now
+from worker.store.schema import Tables, now
 
 _EVENTS = {
     CallState.DONE: "ticket.opened",
@@ -40,7 +41,7 @@ class Outcomes:
         asks_again = self._checks and outcome.state in _IN_DOUBT and _is_ticket(before)
         this = {"this_call": before.call_id}
         again = {"again_s": _FIRST_CHECK_S if asks_again else None}
-        await connection.execute(_finished(self._tables), this | _became(outcome) | again)
+        await _finished(connection, self._tables, **this, **_became(outcome), **again)
         await self._pass_on(connection, before.call_id, outcome)
         await self._end_open_attempts(connection, before, outcome)
         if outcome.state is CallState.FAILED and outcome.certain:
@@ -51,8 +52,7 @@ class Outcomes:
         self, connection: AsyncConnection, call_id: str, answer: Personal, *, success: bool
     ) -> None:
         """The answer is given once: a better outcome afterwards changes the outcome only."""
-        given = {"given": answer, "success": success}
-        await connection.execute(_given(self._tables), {"this_call": call_id} | given)
+        await _given(connection, self._tables, this_call=call_id, given=answer, success=success)
 
     async def keep_beside(self, connection: AsyncConnection, call_id: str, protocolo: str) -> None:
         """A second ticket of one call: it was opened, so it is never thrown away, nor is a third."""
@@ -68,10 +68,9 @@ class Outcomes:
 
         A row that somebody is changing is left as it was: two calls must not wait for each other.
         """
-        this = {"this_call": call_id} | _became(outcome)
-        passed = await connection.execute(_passed_on(self._tables), this)
-        for waiter in passed.scalars().all():
-            await self._pass_on(connection, waiter, outcome)
+        passed = await _passed_on(connection, self._tables, this_call=call_id, **_became(outcome))
+        for waiter in passed.rows:
+            await self._pass_on(connection, waiter.call_id, outcome)
 
     async def _end_open_attempts(
         self, connection: AsyncConnection, before: CallRecord, outcome: Outcome
@@ -81,7 +80,7 @@ class Outcomes:
             done = "found" if outcome.found else "ok"  # only an answer tells how long the CRM took
             told = {"told": outcome.error or done, "sure": outcome.certain}
             this = {"this_call": before.call_id, "last": before.attempts}
-            await connection.execute(_attempts_ended(self._tables), this | told)
+            await _attempts_ended(connection, self._tables, **this, **told)
 
     async def _give_receipt_back(self, connection: AsyncConnection, call_id: str) -> None:
         """What surely opened nothing has not used the receipt."""
@@ -122,7 +121,7 @@ _BECAME: dict[str, Any] = {
 }
 
 
-@built_once
+@prepared
 def _finished(tables: Tables) -> Update:
     t = tables.calls
     return (
@@ -139,7 +138,7 @@ def _finished(tables: Tables) -> Update:
     )
 
 
-@built_once
+@prepared
 def _given(tables: Tables) -> Update:
     t = tables.calls
     answer: dict[str, Any] = {"answer": bindparam("given"), "answered_success": bindparam("success")}
@@ -147,7 +146,7 @@ def _given(tables: Tables) -> Update:
     return ungiven.values(**answer, answered_at=now())
 
 
-@built_once
+@prepared
 def _passed_on(tables: Tables) -> ReturningUpdate[Any]:
     t = tables.calls
     waited = select(t.c.call_id).where(
@@ -157,7 +156,7 @@ def _passed_on(tables: Tables) -> ReturningUpdate[Any]:
     return left.values(**_BECAME, finished_at=now()).returning(t.c.call_id)
 
 
-@built_once
+@prepared
 def _attempts_ended(tables: Tables) -> Update:
     a = tables.attempts
     last = a.c.attempt == bindparam("last")

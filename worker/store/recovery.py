@@ -5,12 +5,14 @@ from typing import Any
 
 from sqlalchemy import Select, Table, and_, case, exists, func, not_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from worker.model import CallRecord, CallState, RunState, Sent
 from worker.store import leasing
 from worker.store.database import Database
+from worker.store.prepared import prepared
 from worker.store.rows import keeps_beside, record, select_calls
-from worker.store.schema import Tables, built_once, now
+from worker.store.schema import Tables, now
 
 _CHECK_AGAIN_S = (300.0, 900.0, 3600.0)
 """When an open question is looked up again after the first time, then hourly."""
@@ -30,9 +32,9 @@ class Recovery:
 
         A call that was never sent is left to its run's owner, while its run is watched.
         """
-        t, due = self._t, _due(self._db.tables).limit(limit)
-        held = leasing.held_by(owner, lease_s)
-        taken = [row.call_id for row in await leasing.take(self._db, t.c.call_id, due, held, [t.c.call_id])]
+        t, held = self._t, {"by": owner, "lease_s": lease_s}
+        rows = await leasing.take(self._db, _any_due, _claimed, room=limit, **held)
+        taken = [row.call_id for row in rows]
         if not taken:
             return ()
         async with self._db.read() as connection:
@@ -92,13 +94,23 @@ class Recovery:
             return record(first.one())
 
 
-@built_once
 def _due(tables: Tables) -> Select[Any]:
     t, r = tables.calls, tables.runs
     watched = exists().where(r.c.run_id == t.c.run_id, r.c.state == RunState.WATCHING)
     its_runs = and_(t.c.state == CallState.RECEIVED, not_(t.c.retrying), watched)
     unowned = select(t.c.call_id).where(t.c.due <= now(), leasing.unheld(t), not_(its_runs))
     return unowned.order_by(t.c.due)
+
+
+@prepared
+def _any_due(tables: Tables) -> Select[Any]:
+    return _due(tables).limit(1)
+
+
+@prepared
+def _claimed(tables: Tables) -> ReturningUpdate[Any]:
+    t = tables.calls
+    return leasing.taking(t.c.call_id, _due(tables)).values(**leasing.HELD).returning(t.c.call_id)
 
 
 async def held_by_another(

@@ -5,16 +5,32 @@ watched, nor of a call that is under way; a call that a person has yet to decide
 """
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
-from sqlalchemy import Column, ColumnElement, and_, delete, exists, not_, or_, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Float,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    not_,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from worker.model import CallState, EventState, Swept
 from worker.store import leasing
 from worker.store.database import Database
 from worker.store.erasure import wipe
-from worker.store.schema import OPEN, WATCHING, now
+from worker.store.prepared import prepared
+from worker.store.schema import OPEN, WATCHING, Tables, now
 
 _TASK = "retention"
 _BATCH = 500
@@ -40,9 +56,7 @@ class Retention:
 
     async def claim(self, lease_s: float) -> bool:
         """Whether the night's work is due and now ours; another process may take it after `lease_s`."""
-        u = self._t.upkeep
-        due = select(u.c.task).where(u.c.task == _TASK, u.c.due <= now())
-        return bool(await leasing.take(self._db, u.c.task, due, {"due": now() + lease_s}, [u.c.task]))
+        return bool(await leasing.take(self._db, _due, _claimed, room=1, lease_s=lease_s))
 
     async def plan(self, wait_s: float, *, first: bool = False) -> None:
         """Due again in `wait_s` seconds. `first`: unless it is planned already."""
@@ -189,3 +203,20 @@ class Retention:
         ids = await self._some(connection, key, *which)
         await connection.execute(delete(key.table).where(key.in_(ids)))
         return len(ids)
+
+
+@prepared
+def _due(tables: Tables) -> Select[Any]:
+    return _planned(tables).limit(1)
+
+
+@prepared
+def _claimed(tables: Tables) -> ReturningUpdate[Any]:
+    task = tables.upkeep.c.task
+    later = now() + bindparam("lease_s", type_=Float)
+    return leasing.taking(task, _planned(tables)).values(due=later).returning(task)
+
+
+def _planned(tables: Tables) -> Select[Any]:
+    u = tables.upkeep
+    return select(u.c.task).where(u.c.task == _TASK, u.c.due <= now())

@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, Table, and_, bindparam, exists, not_, select
+from sqlalchemy import ColumnElement, Select, Table, and_, bindparam, exists, not_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.errors import StoreError
 from worker.model import CallRecord, CallState
-from worker.store.schema import WATCHING, Tables, built_once
+from worker.store.prepared import prepared
+from worker.store.schema import WATCHING, Tables
 
 
 async def get(connection: AsyncConnection, tables: Tables, call_id: str, *, lock: bool = False) -> CallRecord:
@@ -17,8 +18,8 @@ async def get(connection: AsyncConnection, tables: Tables, call_id: str, *, lock
     """
     if lock and connection.dialect.name != "sqlite":
         # Apart from reading: a statement that waited for the lock sees other tables as they were before.
-        await connection.execute(_lock(tables), {"wanted": call_id})
-    row = (await connection.execute(_by_id(tables), {"wanted": call_id})).first()
+        await _lock(connection, tables, wanted=call_id)
+    row = (await _by_id(connection, tables, wanted=call_id)).first()
     if row is None:
         raise StoreError("a recorded call is missing")
     return record(row)
@@ -36,27 +37,26 @@ async def find(
 
 async def find_by_key(connection: AsyncConnection, tables: Tables, call_key: str) -> CallRecord | None:
     """The call of this key, or None."""
-    row = (await connection.execute(_by_key(tables), {"wanted": call_key})).first()
+    row = (await _by_key(connection, tables, wanted=call_key)).first()
     return None if row is None else record(row)
 
 
-@built_once
+@prepared
 def _by_id(tables: Tables) -> Select[Any]:
     return select_calls(tables).where(tables.calls.c.call_id == bindparam("wanted"))
 
 
-@built_once
+@prepared
 def _by_key(tables: Tables) -> Select[Any]:
     return select_calls(tables).where(tables.calls.c.call_key == bindparam("wanted"))
 
 
-@built_once
+@prepared
 def _lock(tables: Tables) -> Select[Any]:
     calls = tables.calls
     return select(calls.c.call_id).where(calls.c.call_id == bindparam("wanted")).with_for_update()
 
 
-@built_once
 def select_calls(tables: Tables) -> Select[Any]:
     """Calls as `record` reads them. `uncertain`: an attempt is open, or ended without being sure."""
     # An alias of its own, so that a query which joins the runs as well means two different rows.
@@ -66,7 +66,7 @@ def select_calls(tables: Tables) -> Select[Any]:
     return select(t, uncertain.label("uncertain"), not_(watched).label("run_gone"))
 
 
-def record(row: Row[Any]) -> CallRecord:
+def record(row: Any) -> CallRecord:
     """One row of `select_calls`."""
     return CallRecord(
         call_id=row.call_id,

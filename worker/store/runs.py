@@ -1,19 +1,22 @@
 """Runs with leases: the queue of the loop. A claim is one statement, and every time is the database's."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, Update, and_, bindparam, select, update
+from sqlalchemy import ColumnElement, Float, Select, Update, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from worker.errors import Withdrawn
 from worker.model import Run, RunRef, RunState
 from worker.store import leasing
-from worker.store.arrivals import Arrivals, new_run
+from worker.store.arrivals import Arrivals, watch_anew
 from worker.store.database import Database
-from worker.store.erasure import wipe
+from worker.store.erasure import wipe_run
 from worker.store.outbox import Outbox
-from worker.store.schema import WATCHING, Tables, built_once, now
+from worker.store.prepared import Statement, prepared
+from worker.store.schema import WATCHING, Tables, now
 
 
 class Runs:
@@ -31,10 +34,8 @@ class Runs:
 
     async def claim(self, owner: str, limit: int, lease_s: float) -> Sequence[Run]:
         """Take due runs that nobody holds, earliest due first; each claim raises the run's epoch."""
-        t = self._t
-        due = _due(self._tables, self._platform).limit(limit)
-        held = leasing.held_by(owner, lease_s) | {"lease_epoch": t.c.lease_epoch + 1}
-        rows = await leasing.take(self._db, t.c.run_id, due, held, self._run_columns())
+        held = {"room": limit, "by": owner, "lease_s": lease_s}
+        rows = await leasing.take(self._db, _any_due, _claimed, self._platform, **held)
         return [_run(row) for row in sorted(rows, key=lambda row: row.due)]
 
     async def renew(self, owner: str, run_ids: Iterable[str], lease_s: float) -> Mapping[str, int]:
@@ -56,14 +57,12 @@ class Runs:
         One that was announced anew, `run.woken` not knowing of it, is given back instead, to be looked at.
         """
         async with self._db.write() as connection:
-            ended = _ended_unheard(self._tables)
+            ended = partial(_ended_unheard, heard=run.woken)
             closed = await self._end(connection, run, ended, state, reason=reason, status=platform_status)
             if not closed:
-                again = {"due": now(), **leasing.GIVEN_BACK}
-                mine = update(self._t).where(*_still_ours(self._tables)).values(**again)
-                await connection.execute(mine, _ours(run))
+                await _looked_at_again(connection, self._tables, **_ours(run))
             elif state is RunState.ENDED:
-                await connection.execute(_answers_taken(self._tables), {"run": run.ref.run_id})
+                await _answers_taken(connection, self._tables, run=run.ref.run_id)
             return closed
 
     async def submitted(self, run: Run, call_ids: Sequence[str], platform_status: str) -> None:
@@ -71,8 +70,8 @@ class Runs:
         async with self._db.write() as connection:
             # The run's row first, as in `close`: two processes that know of one end never wait crosswise.
             if not self._db.sqlite:
-                await connection.execute(_lock(self._tables), {"run": run.ref.run_id})
-            await connection.execute(_one_round(self._tables), _ours(run) | {"status": platform_status})
+                await _lock(connection, self._tables, run=run.ref.run_id)
+            await _one_round(connection, self._tables, **_ours(run), status=platform_status)
             await self._mark_submitted(connection, call_ids)
 
     async def begin_submit(self, run: Run) -> bool:
@@ -80,15 +79,11 @@ class Runs:
 
         Raises `Withdrawn` when the run has another owner, or none any more.
         """
-        t = self._t
         async with self._db.write() as connection:
-            ours = select(t.c.submit_begun_at).where(*_still_ours(self._tables)).with_for_update()
-            begun = (await connection.execute(ours, _ours(run))).first()
+            begun = (await _submit_before(connection, self._tables, **_ours(run))).first()
             if begun is None:
                 raise Withdrawn("the run has another owner")
-            await connection.execute(
-                update(t).where(t.c.run_id == run.ref.run_id).values(submit_begun_at=now())
-            )
+            await _submit_begun(connection, self._tables, run=run.ref.run_id)
             return begun.submit_begun_at is not None
 
     async def continued(
@@ -104,7 +99,7 @@ class Runs:
             ended = await self._end(
                 connection,
                 run,
-                _ended(self._tables),
+                _ended,
                 RunState.ENDED,
                 reason="continua",
                 status=status,
@@ -115,31 +110,15 @@ class Runs:
             await self._mark_submitted(connection, call_ids)
             known = await connection.execute(select(self._t.c.run_id).where(self._t.c.run_id == ref.run_id))
             if known.first() is None:
-                row = new_run(self._platform, run.conversation_id, ref)
-                await connection.execute(self._t.insert().values(**row))
-            return await self._go_on(connection, run, ref, leasing.held_by(owner, lease_s))
+                await watch_anew(connection, self._tables, self._platform, run.conversation_id, ref)
+            return await self._go_on(connection, run, ref, {"by": owner, "lease_s": lease_s})
 
     async def discoverable(self, limit: int, interval_s: float, window_s: float) -> Sequence[tuple[str, str]]:
         """Take conversations to look for unannounced runs in: (conversation, thread), each for an interval.
 
         Only those active within the window, and none whose run is watched.
         """
-        c, t = self._conversations, self._t
-        watched = select(t.c.run_id).where(t.c.conversation_id == c.c.conversation_id, t.c.state == WATCHING)
-        due = (
-            select(c.c.conversation_id)
-            .where(c.c.discover_due <= now(), c.c.active_at > now() - window_s, c.c.thread_id.is_not(None))
-            .where(~watched.exists())
-            .order_by(c.c.discover_due)
-            .limit(limit)
-        )
-        rows = await leasing.take(
-            self._db,
-            c.c.conversation_id,
-            due,
-            {"discover_due": now() + interval_s},
-            [c.c.conversation_id, c.c.thread_id],
-        )
+        rows = await leasing.take(self._db, _any_quiet, _discovered, window_s, room=limit, again_s=interval_s)
         return [(row.conversation_id, row.thread_id) for row in rows]
 
     async def threadless(self, window_s: float) -> bool:
@@ -155,7 +134,7 @@ class Runs:
         self,
         connection: AsyncConnection,
         run: Run,
-        how: Update,
+        how: Statement,
         state: RunState,
         *,
         reason: str,
@@ -163,10 +142,9 @@ class Runs:
         continues_as: str | None = None,
     ) -> bool:
         ending = {"as": state, "because": reason, "status": status, "next": continues_as}
-        ended = await connection.execute(how, _ours(run) | {"heard": run.woken} | ending)
+        ended = await how(connection, self._tables, **_ours(run), **ending)
         if ended.rowcount == 1:
-            tables = self._db.tables
-            await wipe(connection, tables, tables.calls.c.run_id == run.ref.run_id)
+            await wipe_run(connection, self._tables, run=run.ref.run_id)
             await self._outbox.put(
                 connection,
                 run.conversation_id,
@@ -185,24 +163,13 @@ class Runs:
         self, connection: AsyncConnection, run: Run, ref: RunRef, held: dict[str, Any]
     ) -> Run | None:
         """Hold the run that goes on from this one, unless it is held or over."""
-        t = self._t
-        taken = await connection.execute(
-            update(t)
-            .where(t.c.run_id == ref.run_id, t.c.conversation_id == run.conversation_id)
-            .where(t.c.state == WATCHING, leasing.unheld(t))
-            .values(**held, lease_epoch=t.c.lease_epoch + 1, rounds=run.rounds + 1)
-            .returning(*self._run_columns())
-        )
-        row = taken.first()
+        this = {"run": ref.run_id, "conversation": run.conversation_id, "round": run.rounds + 1}
+        row = (await _held(connection, self._tables, **this, **held)).first()
         return None if row is None else _run(row)
 
     async def _mark_submitted(self, connection: AsyncConnection, call_ids: Sequence[str]) -> None:
-        await connection.execute(_submitted(self._tables), {"these": list(call_ids)})
-
-    def _run_columns(self) -> list[ColumnElement[Any]]:
-        t = self._t
-        columns = [t.c.run_id, t.c.thread_id, t.c.conversation_id, t.c.lease_epoch, t.c.rounds, t.c.due]
-        return [*columns, t.c.wake, (now() - t.c.registered_at).label("known_s")]
+        for call_id in sorted(call_ids):  # in one order, as all who change several calls
+            await _submitted(connection, self._tables, this_call=call_id)
 
 
 def _ours(run: Run) -> dict[str, Any]:
@@ -215,56 +182,122 @@ def _still_ours(tables: Tables) -> list[ColumnElement[bool]]:
     return [*mine, t.c.state == RunState.WATCHING]
 
 
-@built_once
+def _run_columns(tables: Tables) -> list[ColumnElement[Any]]:
+    t = tables.runs
+    columns = [t.c.run_id, t.c.thread_id, t.c.conversation_id, t.c.lease_epoch, t.c.rounds, t.c.due]
+    return [*columns, t.c.wake, (now() - t.c.registered_at).label("known_s")]
+
+
 def _due(tables: Tables, platform: str) -> Select[Any]:
     t = tables.runs
     watched = select(t.c.run_id).where(t.c.state == WATCHING, t.c.platform == platform, t.c.due <= now())
     return watched.where(leasing.unheld(t)).order_by(t.c.due)
 
 
-@built_once
+@prepared
+def _any_due(tables: Tables, platform: str) -> Select[Any]:
+    return _due(tables, platform).limit(1)
+
+
+@prepared
+def _claimed(tables: Tables, platform: str) -> ReturningUpdate[Any]:
+    return _taken(tables, leasing.taking(tables.runs.c.run_id, _due(tables, platform)))
+
+
+@prepared
+def _held(tables: Tables) -> ReturningUpdate[Any]:
+    t = tables.runs
+    this = [t.c.run_id == bindparam("run"), t.c.conversation_id == bindparam("conversation")]
+    unheld = update(t).where(*this, t.c.state == WATCHING, leasing.unheld(t))
+    return _taken(tables, unheld.values(rounds=bindparam("round")))
+
+
+def _taken(tables: Tables, which: Update) -> ReturningUpdate[Any]:
+    taken = which.values(**leasing.HELD, lease_epoch=tables.runs.c.lease_epoch + 1)
+    return taken.returning(*_run_columns(tables))
+
+
+def _quiet(tables: Tables, window_s: float) -> Select[Any]:
+    c, t = tables.conversations, tables.runs
+    watched = select(t.c.run_id).where(t.c.conversation_id == c.c.conversation_id, t.c.state == WATCHING)
+    active = select(c.c.conversation_id).where(c.c.active_at > now() - window_s, c.c.thread_id.is_not(None))
+    return active.where(c.c.discover_due <= now(), ~watched.exists()).order_by(c.c.discover_due)
+
+
+@prepared
+def _any_quiet(tables: Tables, window_s: float) -> Select[Any]:
+    return _quiet(tables, window_s).limit(1)
+
+
+@prepared
+def _discovered(tables: Tables, window_s: float) -> ReturningUpdate[Any]:
+    c = tables.conversations
+    taken = leasing.taking(c.c.conversation_id, _quiet(tables, window_s))
+    next_time = now() + bindparam("again_s", type_=Float)
+    return taken.values(discover_due=next_time).returning(c.c.conversation_id, c.c.thread_id)
+
+
+@prepared
+def _looked_at_again(tables: Tables) -> Update:
+    return update(tables.runs).where(*_still_ours(tables)).values(due=now(), **leasing.GIVEN_BACK)
+
+
+@prepared
+def _submit_before(tables: Tables) -> Select[Any]:
+    return select(tables.runs.c.submit_begun_at).where(*_still_ours(tables)).with_for_update()
+
+
+@prepared
+def _submit_begun(tables: Tables) -> Update:
+    return update(tables.runs).where(tables.runs.c.run_id == bindparam("run")).values(submit_begun_at=now())
+
+
+@prepared
 def _lock(tables: Tables) -> Select[Any]:
     return select(tables.runs.c.run_id).where(tables.runs.c.run_id == bindparam("run")).with_for_update()
 
 
-@built_once
+@prepared
 def _one_round(tables: Tables) -> Update:
     counted = {"rounds": tables.runs.c.rounds + 1, "platform_status": bindparam("status")}
     return update(tables.runs).where(*_still_ours(tables)).values(**counted)
 
 
-@built_once
-def _ended(tables: Tables) -> Update:
+def _ending(tables: Tables) -> Update:
     how = {"state": "as", "reason": "because", "platform_status": "status", "continues_as": "next"}
     ending: dict[str, Any] = {column: bindparam(name) for column, name in how.items()}
     ended = update(tables.runs).where(*_still_ours(tables))
     return ended.values(**ending, closed_at=now(), **leasing.GIVEN_BACK)
 
 
-@built_once
+@prepared
+def _ended(tables: Tables) -> Update:
+    return _ending(tables)
+
+
+@prepared
 def _ended_unheard(tables: Tables) -> Update:
-    return _ended(tables).where(tables.runs.c.wake <= bindparam("heard"))
+    return _ending(tables).where(tables.runs.c.wake <= bindparam("heard"))
 
 
-@built_once
+@prepared
 def _submitted(tables: Tables) -> Update:
-    return _marked(tables, tables.calls.c.call_id.in_(bindparam("these", expanding=True)))
+    calls = tables.calls
+    this = update(calls).where(calls.c.call_id == bindparam("this_call"), calls.c.submitted_at.is_(None))
+    return this.values(submitted_at=now())
 
 
-@built_once
+@prepared
 def _answers_taken(tables: Tables) -> Update:
     calls = tables.calls
-    return _marked(tables, and_(calls.c.run_id == bindparam("run"), calls.c.answered_at.is_not(None)))
+    answered = select(calls.c.call_id).where(
+        calls.c.run_id == bindparam("run"), calls.c.answered_at.is_not(None), calls.c.submitted_at.is_(None)
+    )
+    taken = update(calls).where(leasing.locked(calls.c.call_id, answered, wait=True))
+    return taken.values(submitted_at=now())
 
 
-def _marked(tables: Tables, which: ColumnElement[bool]) -> Update:
-    calls = tables.calls
-    unmarked = select(calls.c.call_id).where(which, calls.c.submitted_at.is_(None))
-    marked = update(calls).where(leasing.locked(calls.c.call_id, unmarked, wait=True))
-    return marked.values(submitted_at=now())
-
-
-def _run(row: Row[Any]) -> Run:
+def _run(row: Any) -> Run:
     return Run(
         ref=RunRef(row.run_id, row.thread_id),
         conversation_id=row.conversation_id,

@@ -1,6 +1,5 @@
 """The tables. Times are seconds since the epoch by the database's clock; payload columns are encrypted."""
 
-from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -66,10 +65,6 @@ OPEN = tuple(state for state in CallState if state.open)
 
 DEAD = (CallState.FAILED, CallState.UNKNOWN, CallState.NO_PROTOCOL)
 """What goes no further by itself; `ix_calls_dead` holds these, in this order."""
-
-
-built_once = lru_cache(maxsize=8)
-"""For statements of the hot path, by tables: to build one costs ten times what SQLite takes to run it."""
 
 
 class Sealed(TypeDecorator[Personal]):
