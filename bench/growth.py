@@ -1,10 +1,15 @@
 """What a database full of old rows costs: the plans of the loop's and the KPIs' queries, and their times."""
 
+import contextlib
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from types import ModuleType
 from typing import Any
+from unittest.mock import patch
 
+import aiosqlite
+import psycopg
 from cryptography.fernet import Fernet
 from sqlalchemy import event, text
 from sqlalchemy.engine import Engine
@@ -106,19 +111,33 @@ async def _plans(store: Store) -> list[str]:
     async with store.database.write() as connection:
         for statement in _DUE:
             await connection.execute(text(statement))
-    heard: list[tuple[str, Any]] = []
-
-    def hear(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        if not statement.startswith("BEGIN"):
-            heard.append((statement, parameters))
-
-    event.listen(Engine, "before_cursor_execute", hear)
-    await store.runs.claim("bench", 100, LEASE_S)
-    await store.calls.claim("bench", 100, LEASE_S)
-    await store.records.kpis(time.time() - 86400, None)
-    event.remove(Engine, "before_cursor_execute", hear)
+    with _overheard(aiosqlite if store.database.sqlite else psycopg) as heard:
+        await store.runs.claim("bench", 100, LEASE_S)
+        await store.calls.claim("bench", 100, LEASE_S)
+        await store.records.kpis(time.time() - 86400, None)
     async with store.database.read() as connection:
         return [await _plan(connection, *each, sqlite=store.database.sqlite) for each in heard]
+
+
+@contextlib.contextmanager
+def _overheard(driver: ModuleType) -> Iterator[list[tuple[str, Any]]]:
+    """What is asked of the driver: by SQLAlchemy through its cursors, by prepared statements itself."""
+    heard: list[tuple[str, Any]] = []
+    connection = driver.Connection if driver is aiosqlite else driver.AsyncConnection
+    execute = connection.execute
+
+    def by_sqlalchemy(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        heard.append((statement, parameters))
+
+    def prepared(self: Any, statement: str, parameters: Any = None, **kwargs: Any) -> Any:
+        heard.append((statement, parameters))
+        return execute(self, statement, parameters, **kwargs)
+
+    event.listen(Engine, "before_cursor_execute", by_sqlalchemy)
+    with patch.object(connection, "execute", prepared):
+        yield heard
+    event.remove(Engine, "before_cursor_execute", by_sqlalchemy)
+    heard[:] = [each for each in heard if each[0].startswith(("SELECT", "WITH", "UPDATE"))]
 
 
 async def _plan(connection: AsyncConnection, statement: str, parameters: Any, *, sqlite: bool) -> str:

@@ -239,7 +239,7 @@ async def test_what_waits_is_found_by_indexes_of_its_own(desk: Desk) -> None:
 
 async def _plan(desk: Desk, statement: str, parameters: Any) -> str:
     sqlite = desk.store.database.sqlite
-    async with desk.store.database.read() as connection:
+    async with desk.store.database.write() as connection:
         if not sqlite:
             await connection.execute(text("set local enable_seqscan = off"))  # so few rows need no index
         explain = "explain query plan" if sqlite else "explain"

@@ -6,18 +6,18 @@ from contextlib import AsyncExitStack
 from sqlalchemy import text
 
 from tests.unit.store_harness import LEASE_S, Desk
-from worker.store.database import _CONNECTIONS
+from worker.store.engines import CONNECTIONS
 
 
 async def test_more_readers_than_connections_are_all_served(desk: Desk) -> None:
-    views = [desk.store.records.conversation("c1", reader="test") for _ in range(10 * _CONNECTIONS)]
+    views = [desk.store.records.conversation("c1", reader="test") for _ in range(10 * CONNECTIONS)]
     assert {view.conversation_id for view in await asyncio.gather(*views)} == {"c1"}
 
 
 async def test_the_heartbeat_gets_through_while_every_other_connection_is_taken(desk: Desk) -> None:
     await desk.run()
     async with AsyncExitStack() as busy:
-        for _ in range(_CONNECTIONS - 1):
+        for _ in range(CONNECTIONS - 1):
             connection = await busy.enter_async_context(desk.store.database.read())
             await connection.execute(text("select 1"))
         async with asyncio.timeout(20):

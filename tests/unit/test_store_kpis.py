@@ -269,7 +269,7 @@ async def test_a_period_is_read_by_its_index_whatever_is_counted(desk: Desk) -> 
 
 async def _plan(desk: Desk, statement: str, parameters: Any) -> str:
     sqlite = desk.store.database.sqlite
-    async with desk.store.database.read() as connection:
+    async with desk.store.database.write() as connection:
         if not sqlite:
             await connection.execute(text("set local enable_seqscan = off"))  # so few rows need no index
         explain = "explain query plan" if sqlite else "explain"

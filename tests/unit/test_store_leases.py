@@ -4,9 +4,9 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
+import aiosqlite
 import pytest
-from sqlalchemy import event, select, update
-from sqlalchemy.engine import Engine
+from sqlalchemy import select, update
 
 from tests.unit.store_harness import (
     DONE,
@@ -236,18 +236,22 @@ async def test_a_claim_does_not_wait_for_a_call_that_somebody_is_changing(desk: 
 
 @pytest.mark.parametrize("shared_database", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("table", ["runs", "calls", "outbox"])
-async def test_an_idle_process_reads_only_what_may_be_due(desk: Desk, table: str) -> None:
+async def test_an_idle_process_reads_only_what_may_be_due(
+    desk: Desk, table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[tuple[str, Any]] = []
+    execute = aiosqlite.Connection.execute
 
-    def note(_connection: object, _cursor: object, statement: str, parameters: object, *_: object) -> None:
+    def note(driver: aiosqlite.Connection, statement: str, parameters: Any = None) -> Any:
         asked.append((statement, parameters))
+        return execute(driver, statement, parameters)
 
-    event.listen(Engine, "before_cursor_execute", note)
+    monkeypatch.setattr(aiosqlite.Connection, "execute", note)
     await getattr(desk.store, table).claim("me", 10, LEASE_S)
-    event.remove(Engine, "before_cursor_execute", note)
+    monkeypatch.undo()
     statement, parameters = next(each for each in asked if f"FROM {table}" in each[0])
     async with desk.store.database.read() as connection:
-        plan = await connection.exec_driver_sql(f"explain query plan {statement}", parameters)
+        plan = await connection.exec_driver_sql(f"explain query plan {statement}", tuple(parameters))
         steps = [row[3] for row in plan]
     assert any(f"ix_{table}_due" in step for step in steps)
     assert f"SCAN {table}" not in steps

@@ -8,26 +8,21 @@ import secrets
 import socket
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
-from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-import aiosqlite
-from sqlalchemy import URL, event, make_url, select, text
+from sqlalchemy import URL, select, text
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.errors import ConfigError, StoreError
-from worker.lease import LEASE_S
 from worker.privacy import Hasher, Vault, new_index_key
 from worker.store import migrations
 from worker.store.backup import keep_copy
-from worker.store.grouping import Groups, InPlace
+from worker.store.engines import CONNECTIONS, driver_of, in_place, parse, pooled, reading
+from worker.store.grouping import Groups
 from worker.store.schema import Tables
 
-_BUSY_S = 30.0
-_CONNECTIONS = 16
-_FETCHED = 64  # what aiosqlite.connect would say
 _CHECKPOINTS = 10
 _CHECKPOINT_AGAIN_S = 0.5
 _CHANNEL = "ticket_worker"
@@ -42,18 +37,18 @@ class Database:
     """
 
     def __init__(self, url: str, vault: Vault) -> None:
-        self.url = _async_url(url)
+        self.url = parse(url)
         self.tables = Tables(vault)
         self.sqlite = self.url.get_backend_name() == "sqlite"
         self._vault = vault
         self._hasher: Hasher | None = None
-        self._engine = _engine(self.url)
+        self._engine = pooled(self.url)
         # SQLite has one writer: take turns here rather than spin on SQLITE_BUSY.
-        self._in_place = _in_place(self.url) if self.sqlite else self._engine
+        self._in_place = in_place(self.url) if self.sqlite else self._engine
         self._groups = Groups(self._in_place) if self.sqlite else None
         # Wait here, in order and without a limit, not in the pool, which gives up after 30 s: a burst of
         # calls is no failure of the database.
-        self._room = asyncio.Semaphore(_CONNECTIONS - 1)
+        self._room = asyncio.Semaphore(CONNECTIONS - 1)
         self._lock: int | None = None
         self._name = secrets.token_hex(8)
 
@@ -99,11 +94,14 @@ class Database:
 
     @contextlib.asynccontextmanager
     async def read(self, *, brief: bool = False) -> AsyncIterator[AsyncConnection]:
-        """A consistent view. `brief`: rows by their keys, which on SQLite cost less than a thread does."""
+        """One view on SQLite; on PostgreSQL each statement has its own.
+
+        `brief`: rows by their keys, which on SQLite cost less than a thread does.
+        """
         engine = self._in_place if brief else self._engine
         with _driver_errors(self._engine.dialect.loaded_dbapi.Error):
             async with self._room, engine.connect() as plain:
-                connection = await plain.execution_options(read_only=True)
+                connection = await plain.execution_options(**reading(self.url))
                 await connection.begin()  # by itself it begins with a statement of SQLAlchemy's own
                 yield connection
 
@@ -156,9 +154,10 @@ class Database:
         if not self.sqlite:
             digests = (self.hasher.digest("lock", subject) for subject in subjects if subject is not None)
             numbers = sorted({int(digest[:15], 16) for digest in digests})
-            locks = {f"n{place}": number for place, number in enumerate(numbers)}
-            taken = ", ".join(f"pg_advisory_xact_lock(:{name})" for name in locks)
-            await connection.execute(text(f"select {taken}"), locks)
+            driver = driver_of(connection)
+            async with driver.pipeline():  # together with the BEGIN
+                for number in numbers:
+                    await driver.execute("select pg_advisory_xact_lock(%s::bigint)", (number,))
 
     async def checkpoint(self) -> bool:
         """SQLite: take what was deleted out of the write-ahead log as well; whether it is out.
@@ -217,62 +216,10 @@ class Database:
         if self.sqlite and not _file(self.url).exists():
             raise ConfigError(migrations.NOT_CURRENT)
         async with self._engine.connect() as plain:
-            connection = await plain.execution_options(read_only=True)
+            connection = await plain.execution_options(**reading(self.url))
             await connection.run_sync(migrations.check)
             wrapped = (await connection.execute(select(self.tables.index_key.c.wrapped))).scalar_one()
             self._hasher = Hasher(self._vault.open_bytes(bytes(wrapped)))
-
-
-_POOL: dict[str, Any] = {"hide_parameters": True, "pool_size": _CONNECTIONS, "max_overflow": 0}
-
-
-def _engine(url: URL) -> AsyncEngine:
-    if url.get_backend_name() != "sqlite":
-        engine = create_async_engine(url, **_POOL, pool_pre_ping=True)
-        event.listen(engine.sync_engine, "connect", _on_postgres_connect)
-        return engine
-    engine = create_async_engine(url, **_POOL, connect_args={"timeout": _BUSY_S})
-    event.listen(engine.sync_engine, "connect", _on_sqlite_connect)
-    event.listen(engine.sync_engine, "begin", _on_sqlite_begin)
-    return engine
-
-
-def _in_place(url: URL) -> AsyncEngine:
-    """Two connections: one to write, one for brief reads beside it."""
-
-    async def connect() -> aiosqlite.Connection:
-        file = InPlace(partial(sqlite3.connect, url.database, _BUSY_S, check_same_thread=False), _FETCHED)
-        return await file
-
-    engine = create_async_engine(
-        url, hide_parameters=True, async_creator=connect, pool_size=2, max_overflow=0
-    )
-    event.listen(engine.sync_engine, "connect", _on_sqlite_connect)
-    event.listen(engine.sync_engine, "begin", _on_sqlite_begin)
-    return engine
-
-
-def _on_postgres_connect(connection: Any, _record: object) -> None:
-    # A machine that freezes or drops off the network in a transaction keeps its locks, and nobody could take
-    # its runs over. Not by `options=`: poolers refuse it.
-    cursor = connection.cursor()
-    cursor.execute(f"SET idle_in_transaction_session_timeout = {round(LEASE_S * 1000)}")
-    cursor.close()
-    connection.commit()  # or the pool's rollback takes it back
-
-
-def _on_sqlite_connect(connection: Any, _record: object) -> None:
-    # The driver's own BEGIN comes too late and is never IMMEDIATE: take it away, and begin by hand below.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _on_sqlite_begin(connection: Any) -> None:
-    read_only = connection.get_execution_options().get("read_only", False)
-    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
 
 def _truncate_log(path: Path) -> bool:
@@ -293,21 +240,6 @@ def _driver_errors(kind: type[BaseException] = sqlite3.Error) -> Iterator[None]:
 def _names(error: BaseException) -> str:
     cause = getattr(error, "orig", None)
     return type(error).__name__ + (f" ({type(cause).__name__})" if cause else "")
-
-
-def _async_url(text: str) -> URL:
-    """The URL with our drivers. Raises `ConfigError`; the text itself may hold a password."""
-    try:
-        url = make_url(text)
-    except (SQLAlchemyError, ValueError):
-        raise ConfigError(
-            "DATABASE_URL não pôde ser lida; use sqlite:///pasta/worker.db ou "
-            "postgresql://usuario:senha@servidor/banco (com %XX no lugar de caracteres especiais da senha)"
-        ) from None
-    sqlite = url.get_backend_name() == "sqlite"
-    if sqlite and (url.query or url.database in (None, "", ":memory:")):
-        raise ConfigError("DATABASE_URL precisa ser o caminho de um arquivo, como sqlite:///data/worker.db")
-    return url.set(drivername="sqlite+aiosqlite" if sqlite else "postgresql+psycopg")
 
 
 def _file(url: URL) -> Path:

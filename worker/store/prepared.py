@@ -13,7 +13,7 @@ from sqlalchemy import Dialect, Insert, Select, Update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import TypeEngine
 
-from worker.errors import StoreError
+from worker.store.engines import driver_of
 from worker.store.schema import Tables
 
 _Built = Select[Any] | Insert | Update
@@ -65,14 +65,15 @@ class _Ready:
         constant = written.parameters.keys() - self._given.keys()
         self._constant = {name: inward.get(name, _as_it_is)(written.parameters[name]) for name in constant}
         self._columns = list(statement.exported_columns)
-        self._row: Any = namedtuple("Row", [column.name for column in self._columns])
+        names = [column.name for column in self._columns]
+        self._row: Callable[..., Any] = namedtuple("Row", names)  # type: ignore[misc]  # not known to it
         self._dialect = dialect
         self._outward: Sequence[tuple[int, Callable[[Any], Any]]] | None = None
 
     async def run(self, connection: AsyncConnection, values: dict[str, Any]) -> Found:
         told = self._constant | {name: change(values[name]) for name, change in self._given.items()}
         parameters = told if self._order is None else [told[name] for name in self._order]
-        cursor = await _driver(connection).execute(self._sql, parameters)
+        cursor = await driver_of(connection).execute(self._sql, parameters)
         if not self._columns:
             return Found((), cursor.rowcount)
         if self._outward is None:
@@ -90,14 +91,6 @@ class _Ready:
         for place, change in self._outward or ():
             values[place] = change(values[place])
         return self._row(*values)
-
-
-def _driver(connection: AsyncConnection) -> Any:
-    """aiosqlite's or psycopg's connection: both run a statement by `await execute(sql, parameters)`."""
-    raw = connection.sync_connection
-    if raw is None:
-        raise StoreError("the connection is not open")
-    return raw.connection.driver_connection
 
 
 def _inward(kind: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any]:
