@@ -72,7 +72,7 @@ class _Ready:
 
     async def run(self, connection: AsyncConnection, values: dict[str, Any]) -> Found:
         told = self._constant | {name: change(values[name]) for name, change in self._given.items()}
-        parameters = told if self._order is None else [told[name] for name in self._order]
+        parameters = told if self._order is None else tuple(told[name] for name in self._order)
         cursor = await driver_of(connection).execute(self._sql, parameters)
         if not self._columns:
             return Found((), cursor.rowcount)
