@@ -7,7 +7,7 @@ import pytest
 
 from tests.unit.store_harness import Desk
 from worker.errors import StoreError
-from worker.store.grouping import InPlace
+from worker.store.engines import InPlace
 from worker.store.store import Store
 
 pytestmark = pytest.mark.parametrize("shared_database", ["sqlite"], indirect=True)
@@ -166,3 +166,33 @@ async def test_while_another_process_holds_the_file_the_loop_goes_on(desk: Desk)
     other.close()
     await waiting
     assert await _names(desk) == {"w"}
+
+
+async def test_a_commit_that_fails_leaves_no_transaction_open(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute = InPlace._execute
+
+    async def fail(self: InPlace, fn: object, *args: object, **kwargs: object) -> object:
+        if args and args[0] == "COMMIT":
+            raise sqlite3.OperationalError("disk I/O error")
+        return await execute(self, fn, *args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(InPlace, "_execute", fail)
+    with pytest.raises(StoreError):
+        await _write(desk.store, "lost")
+    monkeypatch.undo()
+    await _write(desk.store, "next")
+    assert await _names(desk) == {"next"}
+
+
+async def test_a_group_that_cannot_begin_fails_alone(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_self: InPlace) -> None:
+        raise sqlite3.DatabaseError("database disk image is malformed")
+
+    monkeypatch.setattr(InPlace, "begin", fail)
+    with pytest.raises(StoreError):
+        await _write(desk.store, "lost")
+    monkeypatch.undo()
+    await _write(desk.store, "next")
+    assert await _names(desk) == {"next"}

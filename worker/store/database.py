@@ -84,7 +84,7 @@ class Database:
         """Close the connections and give the lock back."""
         try:
             if self._groups is not None:
-                await self._groups.finished()
+                await self._groups.aclose()
             await self._in_place.dispose()
             await self._engine.dispose()
         finally:

@@ -1,7 +1,9 @@
 """How each database is connected to: SQLAlchemy's engines, and what a connection is told when it is made."""
 
+import asyncio
 import sqlite3
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -13,7 +15,6 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from worker.errors import ConfigError, StoreError
 from worker.lease import LEASE_S
-from worker.store.grouping import InPlace
 
 _BUSY_S = 30.0
 CONNECTIONS = 16
@@ -103,8 +104,42 @@ def _on_sqlite_connect(connection: Any, _record: object) -> None:
 
 
 def _on_sqlite_begin(connection: Any) -> None:
-    read_only = connection.get_execution_options().get("read_only", False)
-    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+    options = connection.get_execution_options()
+    if not options.get("grouped"):  # its group has begun
+        connection.exec_driver_sql("BEGIN" if options.get("read_only") else "BEGIN IMMEDIATE")
+
+
+class InPlace(aiosqlite.Connection):
+    """Statements run in the caller's thread; only what waits for a lock or the disk has one of its own."""
+
+    async def _execute(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if self._waits(fn, args):
+            return await super()._execute(fn, *args, **kwargs)  # type: ignore[no-untyped-call]  # aiosqlite's
+        return fn(*args, **kwargs)
+
+    def _waits(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> bool:
+        if function.__name__ == "execute":
+            return bool(arguments[0].startswith(("BEGIN IMMEDIATE", "COMMIT", "PRAGMA")))
+        return function == self._conn.close
+
+    def at_once(self, statement: str) -> None:
+        """Run a statement that waits for nothing."""
+        self._conn.execute(statement)
+
+    def begin(self) -> asyncio.Task[None] | None:
+        """Begin to write: now, which is None, or once another process has let go of the file."""
+        try:
+            self.at_once("PRAGMA busy_timeout = 0")
+            self.at_once("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+                return asyncio.create_task(self._begin_later())
+            raise
+        return None
+
+    async def _begin_later(self) -> None:
+        self.at_once(f"PRAGMA busy_timeout = {round(1000 * _BUSY_S)}")
+        await self.execute("BEGIN IMMEDIATE")
 
 
 def reading(url: URL) -> dict[str, Any]:

@@ -10,87 +10,64 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-import aiosqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from worker.errors import StoreError
-
-
-class InPlace(aiosqlite.Connection):
-    """Statements run in the caller's thread; only what waits for a lock or the disk has one of its own."""
-
-    async def _execute(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        if self._waits(fn, args):
-            return await super()._execute(fn, *args, **kwargs)  # type: ignore[no-untyped-call]  # aiosqlite's
-        return fn(*args, **kwargs)
-
-    def _waits(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> bool:
-        if function.__name__ == "execute":
-            return bool(arguments[0].startswith(("BEGIN IMMEDIATE", "COMMIT", "PRAGMA")))
-        return function == self._conn.close
+from worker.store.engines import InPlace, driver_of
 
 
 class _Group:
     """Transactions that are committed together."""
 
-    def __init__(self, engine: AsyncEngine, commit: Callable[["_Group"], Any]) -> None:
-        self._engine = engine
-        self._closing = contextlib.AsyncExitStack()
-        self._driver: aiosqlite.Connection | None = None
+    def __init__(self, driver: InPlace, commit: Callable[["_Group"], Any]) -> None:
+        self._driver = driver
         # Tasks of their own: who began a group may be cancelled, and the others go on.
-        self.begun = asyncio.create_task(self._begin())
+        self._beginning = driver.begin()
         self.committed = asyncio.create_task(commit(self))
 
-    async def _begin(self) -> AsyncConnection:
-        connection = await self._closing.enter_async_context(self._engine.connect())
-        await connection.begin()
-        self._driver = (await connection.get_raw_connection()).driver_connection
-        return connection
-
     @contextlib.asynccontextmanager
-    async def part(self) -> AsyncIterator[AsyncConnection]:
+    async def part(self) -> AsyncIterator[None]:
         """One transaction of the group."""
-        connection = await asyncio.shield(self.begun)
+        if self._beginning is not None:
+            await asyncio.shield(self._beginning)
         self._check()
-        await self._say("SAVEPOINT part")
+        self._driver.at_once("SAVEPOINT part")
         try:
-            yield connection
+            yield
         except BaseException:
-            if self._intact:
-                await self._say("ROLLBACK TO part")
-                await self._say("RELEASE part")
+            if self._driver.in_transaction:
+                self._driver.at_once("ROLLBACK TO part")
+                self._driver.at_once("RELEASE part")
             raise
-        await self._say("RELEASE part")
+        self._driver.at_once("RELEASE part")
 
     async def commit(self) -> None:
         """Commit what there is; nothing where the group could not begin, which its parts were told."""
-        async with self._closing:
-            await asyncio.wait({self.begun})
-            if self.begun.exception() is None:
-                self._check()
-                await self._say("COMMIT")
+        if self._beginning is not None:
+            await asyncio.wait({self._beginning})
+            if self._beginning.exception() is not None:
+                return
+        self._check()
+        try:
+            await self._driver.execute("COMMIT")
+        finally:
+            if self._driver.in_transaction:
+                self._driver.at_once("ROLLBACK")
 
     def _check(self) -> None:
         """SQLite rolls all of it back by itself when, say, the disk is full: then no part of it is left."""
-        if not self._intact:
+        if not self._driver.in_transaction:
             raise StoreError("the transaction was rolled back")
-
-    @property
-    def _intact(self) -> bool:
-        return self._driver is not None and self._driver.in_transaction
-
-    async def _say(self, statement: str) -> None:
-        if self._driver is not None:
-            await self._driver.execute(statement)
 
 
 class Groups:
-    """Gives each transaction its turn. `engine` has one connection, which is `InPlace`."""
+    """Gives each transaction its turn on one connection of `engine`, which is `InPlace`."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._turn = asyncio.Lock()
         self._group: _Group | None = None
+        self._connection: AsyncConnection | None = None
 
     @contextlib.asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
@@ -98,8 +75,9 @@ class Groups:
         group: _Group | None = None
         try:
             async with self._turn:
-                group = self._group = self._group or _Group(self._engine, self._commit)
-                async with group.part() as connection:
+                connection = self._connection = self._connection or await self._connected()
+                group = self._group = self._group or _Group(driver_of(connection), self._commit)
+                async with group.part():
                     yield connection
         except BaseException:
             if group is not None:  # nothing of it is left open behind whoever failed
@@ -111,16 +89,26 @@ class Groups:
     async def alone(self) -> AsyncIterator[None]:
         """While nobody writes."""
         while True:
-            await self.finished()
+            await self._finished()
             async with self._turn:
                 if self._group is None:
                     yield
                     return
 
-    async def finished(self) -> None:
-        """Wait for the group under way: whoever closes the engine would leave its connection open."""
+    async def aclose(self) -> None:
+        """Wait for the group under way, and let go of the connection."""
+        await self._finished()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+    async def _finished(self) -> None:
         if self._group is not None:
             await asyncio.wait({self._group.committed})
+
+    async def _connected(self) -> AsyncConnection:
+        connection = await self._engine.connect()
+        return await connection.execution_options(grouped=True)
 
     async def _commit(self, group: _Group) -> None:
         """In turn, and so behind all that waited when the group began: they become part of it."""
