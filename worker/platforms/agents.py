@@ -147,16 +147,10 @@ class AgentsPlatform:
 
     async def _post(self, session_id: str, answer: Answer) -> None:
         headers = {"Idempotency-Key": _idempotency_key(session_id, answer)}
-        response = await self._connection.send(
-            self._client.post(
-                f"{_path(session_id)}/events",
-                cast_to=httpx2.Response,
-                body={"events": [_event(answer)]},
-                options={"headers": headers},
-            )
-        )
-        if response.status_code != 202:
-            raise PlatformUnavailable(response.status_code)
+        given = {"events": [_event(answer)]}
+        answered = await self._connection.submit(f"{_path(session_id)}/events", given, headers)
+        if answered.status != 202:
+            raise PlatformUnavailable(answered.status)
 
 
 # ------------------------------------------------------------------------------------------ what is given

@@ -76,8 +76,8 @@ class AssistantsPlatform:
         outputs = [
             {"tool_call_id": answer.platform_call_id, "output": answer.output.reveal()} for answer in answers
         ]
-        path, body = f"{_path(ref)}/submit_tool_outputs", {"tool_outputs": outputs}
-        await self._connection.ask(self._client.post(path, cast_to=httpx2.Response, body=body))
+        path = f"{_path(ref)}/submit_tool_outputs"
+        wire.read(await self._connection.submit(path, {"tool_outputs": outputs}))
 
     async def discover(self, thread_id: str) -> RunRef | None:
         """See `worker.ports.Platform.discover`. At most one run of a thread is at work: the newest."""

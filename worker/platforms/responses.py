@@ -1,12 +1,11 @@
 """The OpenAI Responses API: background responses, in a conversation or one after the other."""
 
+import contextlib
 import re
-from collections.abc import Awaitable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
-
-import httpx2
 
 from worker import logs, metrics
 from worker.errors import PlatformRefused, PlatformUnavailable, RunGone
@@ -129,7 +128,9 @@ class ResponsesPlatform:
             return look
         listing = self._items.list(conversation_id, limit=_NEWEST_ITEMS, order="desc")
         answered = [call.platform_call_id for call in look.calls]
-        since = _since_answers((await self._ask(listing)).body, answered)
+        with _not_of_the_run():
+            items = (await self._connection.ask(listing)).body
+        since = _since_answers(items, answered)
         return look if since is None else _unnamed(response, since)
 
     async def _create(self, body: Json, ref: RunRef) -> RunRef:
@@ -143,9 +144,9 @@ class ResponsesPlatform:
         return await self._post(bare, ref)
 
     async def _post(self, body: Json, ref: RunRef) -> RunRef:
-        client = self._connection.client
         try:
-            reply = await self._ask(client.post("/responses", cast_to=httpx2.Response, body=body))
+            with _not_of_the_run():
+                reply = wire.read(await self._connection.submit("/responses", body))
         except PlatformUnavailable as failure:
             if failure.status == 400 and failure.retry_after_s is None:
                 failure.retry_after_s = _UNLOCKED_AFTER_S
@@ -154,12 +155,14 @@ class ResponsesPlatform:
             raise PlatformUnavailable(200)
         return RunRef(reply.body["id"], ref.thread_id)
 
-    async def _ask(self, request: Awaitable[Any]) -> wire.Reply:
-        """A request about something else than the run: a 404 means its conversation, or its model."""
-        try:
-            return await self._connection.ask(request)
-        except RunGone as missing:
-            raise PlatformRefused(missing.status, missing.code) from None
+
+@contextlib.contextmanager
+def _not_of_the_run() -> Iterator[None]:
+    """A request about something else than the run: a 404 means its conversation, or its model."""
+    try:
+        yield
+    except RunGone as missing:
+        raise PlatformRefused(missing.status, missing.code) from None
 
 
 # ---------------------------------------------------------------------------------------- what a look saw

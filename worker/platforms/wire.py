@@ -1,6 +1,6 @@
 """What the adapters have in common: one connection, answers read as plain JSON, and what becomes of the rest.
 
-The official SDK on aiohttp, its quickest transport; looks go straight on aiohttp (`reading`). Answers are
+The official SDK on aiohttp, its quickest transport; looks and submits go straight on aiohttp. Answers are
 read as plain JSON: the SDK's models would only add time, and do not check what they build.
 """
 
@@ -23,10 +23,11 @@ from worker.errors import PlatformError, PlatformRefused, PlatformUnavailable, R
 from worker.model import ToolCall
 from worker.personal import Personal
 from worker.platforms.entra import EntraToken
-from worker.platforms.reading import Read, Reader
+from worker.platforms.straight import Answered, Straight
 
 if TYPE_CHECKING:
     from openai._legacy_response import LegacyAPIResponse  # what with_raw_response gives; exported nowhere
+    from openai._types import RequestOptions
 
 _OPENAI = "https://api.openai.com/v1"
 _ID = re.compile(r"[!-~]{1,256}")  # contract §3: visible ASCII, no prefix assumed
@@ -73,27 +74,47 @@ class Connection:
         )
         if not self.at_openai:  # the SDK takes both from the environment
             self.client.organization = self.client.project = None
-        self._reader = Reader(self.client, api_key)
+        self._straight = Straight(self.client, api_key)
 
     async def look(self, path: str) -> Reply:
         """One read of a run, as `ask` would do it, at a fifth of the cost. Raises only `PlatformError`s."""
-        if not self._reader.goes_straight:
-            return await self.ask(self.client.get(path, cast_to=httpx2.Response))
+        return read(await self._hot("GET", path))
+
+    async def submit(
+        self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
+    ) -> Answered:
+        """Hand answers over, once, likewise. Raises only `PlatformError`s."""
+        return await self._hot("POST", path, json.dumps(body).encode(), headers)
+
+    async def _hot(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Answered:
+        if not self._straight.possible:
+            return await self._by_sdk(path, body, headers)
         try:
             async with asyncio.timeout(self._timeout_s):
-                read = await self._reader.get(path)
+                answer = await self._straight.send(method, path, body, headers)
         except Exception as error:  # noqa: BLE001 - what it is does not matter: there was no answer
             failure: PlatformError = _translated(error, self._passing)
         else:
-            if 200 <= read.status < 300:
-                return _parsed(read.status, read.headers, read.content)
-            failure = _refusal(read, _code(read.content), self._passing)
+            if 200 <= answer.status < 300:
+                return answer
+            failure = _refusal(answer, _code(answer.content), self._passing)
         raise failure  # out here, as in `send`
+
+    async def _by_sdk(self, path: str, body: bytes | None, headers: Mapping[str, str] | None) -> Answered:
+        if body is None:
+            request = self.client.get(path, cast_to=httpx2.Response)
+        else:
+            options: RequestOptions = {"headers": headers or {}}
+            request = self.client.post(path, cast_to=httpx2.Response, content=body, options=options)
+        answer = await self.send(request)
+        return Answered(answer.status_code, answer.headers, answer.content)
 
     async def ask(self, request: "Awaitable[LegacyAPIResponse[Any] | httpx2.Response]") -> Reply:
         """One request, read as a JSON object within the time limit. Raises only `PlatformError`s."""
         answer = await self.send(request)
-        return _parsed(answer.status_code, answer.headers, answer.content)
+        return read(Answered(answer.status_code, answer.headers, answer.content))
 
     async def send(
         self, request: "Awaitable[LegacyAPIResponse[Any] | httpx2.Response]"
@@ -131,7 +152,7 @@ class Connection:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._reader.aclose()
+        await self._straight.aclose()
         await self.client.close()
         if isinstance(self._api_key, EntraToken):
             await self._api_key.aclose()
@@ -140,11 +161,12 @@ class Connection:
 # --------------------------------------------------------------------------------------- reading an answer
 
 
-def _parsed(status: int, headers: Mapping[str, str], content: bytes) -> Reply:
-    body = _json(content)
+def read(answer: Answered) -> Reply:
+    """An answer as a JSON object. Raises `PlatformUnavailable` when it is none."""
+    body = _json(answer.content)
     if not isinstance(body, dict):
-        raise PlatformUnavailable(status)
-    return Reply(body, headers)
+        raise PlatformUnavailable(answer.status)
+    return Reply(body, answer.headers)
 
 
 def _json(content: bytes) -> object:
@@ -208,11 +230,11 @@ def _translated(error: Exception, passing: re.Pattern[str]) -> PlatformError:
     if not isinstance(error, APIStatusError):
         return PlatformUnavailable()
     answer = error.response
-    read = Read(answer.status_code, answer.headers, answer.content, answer.text)
-    return _refusal(read, error.code, passing)
+    told = Answered(answer.status_code, answer.headers, answer.content, answer.text)
+    return _refusal(told, error.code, passing)
 
 
-def _refusal(answer: Read, code: object, passing: re.Pattern[str]) -> PlatformError:
+def _refusal(answer: Answered, code: object, passing: re.Pattern[str]) -> PlatformError:
     word = code if is_word(code) else None
     if answer.status == 404:
         return RunGone(answer.status, word)

@@ -1,7 +1,7 @@
-"""The hot read: one GET, straight on aiohttp. Everything else goes through the official SDK.
+"""The hot requests, looks and submits, straight on aiohttp. Everything else goes through the official SDK.
 
-Through the SDK and the client below it the same request costs six times the CPU, and looks are most of what
-this worker does (docs/decisions.md).
+Through the SDK and the client below it the same request costs six times the CPU, and these are all that a run
+asks of its platform (docs/decisions.md).
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ _IDLE_S = 5.0
 """How long an unused connection is kept: as the SDK does."""
 
 
-class Read(NamedTuple):
+class Answered(NamedTuple):
     """An answer as it came; `text` only of one that is no 2xx, in its own encoding."""
 
     status: int
@@ -29,7 +29,7 @@ class Read(NamedTuple):
     text: str = ""
 
 
-class Reader:
+class Straight:
     """Sends what the SDK would: its headers, its query, by its trust store, with the token of the moment."""
 
     def __init__(self, client: AsyncOpenAI, api_key: str | EntraToken) -> None:
@@ -40,22 +40,29 @@ class Reader:
         self._query = f"?{query}" if query else ""
         url, proxies = urlsplit(self._base), getproxies()
         proxied = proxies.get(url.scheme) or proxies.get("all")
-        self.goes_straight = bool(api_key) and not proxied and url.username is None
+        self.possible = bool(api_key) and not proxied and url.username is None
         """Not behind a proxy, with credentials in the URL, or without a key: the SDK knows those ways."""
         self._session: aiohttp.ClientSession | None = None
 
-    async def get(self, path: str) -> Read:
-        """The answer to one GET; `path` is quoted. Raises what aiohttp raises; the caller limits the time."""
+    async def send(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Answered:
+        """The answer to one request; `path` is quoted, `body` JSON.
+
+        Raises what aiohttp raises; the caller limits the time.
+        """
         session = self._session = self._session or self._open()
         url = URL(self._base + path + self._query, encoded=True)
         key = self._api_key if isinstance(self._api_key, str) else await self._api_key()
-        headers = {"Authorization": f"Bearer {key}"}
-        async with session.get(url, headers=headers, allow_redirects=False) as answer:
+        told = {"Authorization": f"Bearer {key}", **(headers or {})}
+        if body is not None:
+            told["Content-Type"] = "application/json"
+        async with session.request(method, url, data=body, headers=told, allow_redirects=False) as answer:
             content = await answer.read()
             if 200 <= answer.status < 300:
-                return Read(answer.status, answer.headers, content)
+                return Answered(answer.status, answer.headers, content)
             text = content.decode(answer.charset or "utf-8", "replace")
-            return Read(answer.status, answer.headers, content, text)
+            return Answered(answer.status, answer.headers, content, text)
 
     async def aclose(self) -> None:
         """Close the connections."""
