@@ -1,10 +1,12 @@
 """retry(breaker(one POST)): the only file that knows backoff and aiobreaker (contract §4).
 
 `Guard.post` repeats `_attempt`, which takes a slot, asks the breaker and tells the ledger before `_send`
-posts once. Whatever is not a readable 2xx becomes one `_Failed`, which says what it means for the ticket.
+posts once (`worker/posting.py`). Whatever is not a readable 2xx becomes one `_Failed`, which says what it
+means for the ticket.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,12 +16,11 @@ from functools import partial
 from typing import Any, cast
 
 import backoff
-import httpx
 from aiobreaker import CircuitBreaker, CircuitBreakerError
 
-from worker import http
 from worker.errors import Withdrawn
 from worker.ports import Attempts, Clock
+from worker.posting import Answer, Poster, Unanswered
 
 _RETRY_AFTER_MAX_S = 60.0  # asked to wait longer, we give up: better a plain "not now" than an hour open
 
@@ -86,7 +87,7 @@ class Guard:
         self._policy = policy
         self._slots = asyncio.Semaphore(policy.concurrency)
         self._breaker = _Breaker(policy.breaker_failures, policy.breaker_reset_s, clock)
-        self._client = http.client(policy.timeout_s, {"response": [_judge]})
+        self._poster = Poster(policy.timeout_s)
 
     @property
     def breaker_state(self) -> str:
@@ -95,7 +96,7 @@ class Guard:
 
     async def aclose(self) -> None:
         """Close the idle connections. Nothing is sent afterwards."""
-        await self._client.aclose()
+        await self._poster.aclose()
 
     async def post(
         self, url: str, body: bytes, headers: Mapping[str, str], attempts: Attempts
@@ -138,7 +139,7 @@ class Guard:
                     if judged is None:
                         return None
                     # Counted from before the ledger's own reckoning, which relies on CRM_TIMEOUT_S.
-                    deadline = asyncio.get_running_loop().time() + self._policy.timeout_s
+                    deadline = time.monotonic() + self._policy.timeout_s
                     await attempts.begin()
                     return await judged(send, deadline)
         except _Fenced:
@@ -151,31 +152,21 @@ class Guard:
     async def _send(
         self, url: str, body: bytes, headers: Mapping[str, str], alive: Callable[[], bool], deadline: float
     ) -> Delivered:
-        """The POST. Raises `_Failed` and nothing else, or `_Fenced`; `deadline` is the event loop's time."""
-        written = False
+        """The POST. Raises `_Failed` and nothing else, or `_Fenced`; `deadline` is monotonic time."""
 
-        async def before_writing(event: str, info: Mapping[str, Any]) -> None:
-            nonlocal written
-            # A proxy's CONNECT passes here as well, and carries no ticket.
-            if event == "http11.send_request_headers.started" and info["request"].method == b"POST":
-                if not alive():
-                    raise _Fenced
-                # Frozen until now, the connection may go on before the timeout below is heard of.
-                if asyncio.get_running_loop().time() >= deadline:
-                    raise TimeoutError
-                written = True
+        def last_look() -> None:
+            if not alive():
+                raise _Fenced
+            # Frozen until now, the connection may go on before its time-out is heard of. Not the loop's time:
+            # some loops read the clock once a turn.
+            if time.monotonic() >= deadline:
+                raise _Failed("timeout", certain=True)
 
-        trace = {"trace": before_writing}
         try:
-            async with (
-                asyncio.timeout_at(deadline),
-                self._client.stream("POST", url, content=body, headers=headers, extensions=trace) as response,
-            ):
-                return await _read(response)
-        except _Failed:
-            raise
-        except Exception as error:  # noqa: BLE001 - httpx lets some pass (ssl.SSLError); all are recorded
-            raise _Failed(http.code(error), certain=not written) from None
+            answer = await self._poster.post(url, body, headers, last_look, deadline)
+        except Unanswered as failure:
+            raise _Failed(failure.code, certain=not failure.written) from None
+        return _judged(answer)
 
 
 class _Breaker:
@@ -225,29 +216,21 @@ class _Breaker:
             raise opened.__cause__ from None
 
 
-async def _judge(response: httpx.Response) -> None:
-    """Raise what an answer that is no 2xx means (contract §4); its body does not matter.
-
-    A response hook, because httpx reads `Location` after the hooks and raises when it makes no sense.
-    """
-    status = response.status_code
-    if response.is_success:
-        return
+def _judged(answer: Answer) -> Delivered:
+    """Raises what an answer that is no readable 2xx means (contract §4)."""
+    status = answer.status
+    if answer.body is None:
+        raise _Failed("body_too_large", certain=False, strike=False)
+    if 200 <= status < 300:
+        return Delivered(status, answer.body)
     certain = 300 <= status < 500 and status != 408
     raise _Failed(
         f"http_{status}",
         certain=certain,
         refused=certain and status not in {425, 429},
         strike=status in {408, 429} or status >= 500,
-        retry_after_s=_retry_after(response.headers),
+        retry_after_s=_retry_after(answer.headers),
     )
-
-
-async def _read(response: httpx.Response) -> Delivered:
-    body = await http.read(response)
-    if body is None:
-        raise _Failed("body_too_large", certain=False, strike=False)
-    return Delivered(response.status_code, body)
 
 
 def _waits(policy: GuardPolicy) -> Generator[float, Any, None]:
@@ -262,15 +245,15 @@ def _waits(policy: GuardPolicy) -> Generator[float, Any, None]:
         failure = yield backoff.full_jitter(step) if asked is None else asked
 
 
-def _retry_after(headers: httpx.Headers) -> float | None:
+def _retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds of `Retry-After`; a date counts from the answer's own `Date`, else from our clock."""
-    asked = headers.get("retry-after", "").strip()
+    asked = headers.get("Retry-After", "").strip()
     if asked.isascii() and asked.isdigit():
         return float(asked)
     until = _http_date(asked)
     if until is None:
         return None
-    now = _http_date(headers.get("date", "")) or datetime.now(UTC)
+    now = _http_date(headers.get("Date", "")) or datetime.now(UTC)
     return max(0.0, (until - now).total_seconds())
 
 

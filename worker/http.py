@@ -1,25 +1,29 @@
-"""How the worker calls the CRM and the bot: one kind of client, what is read of an answer, the signature."""
+"""What calls to the CRM and the bot have in common: a client, limits, words for failures, the signature.
+
+Tickets and forwarded calls are sent by `worker/posting.py`.
+"""
 
 import socket
 import ssl
-from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any
 
+import aiohttp
 import httpx
+from aiohttp.http_exceptions import ContentEncodingError
 from standardwebhooks import Webhook
 
 BODY_LIMIT = 1 << 20
 """Bytes of an answer that are read."""
 
-_KEEPALIVE_S = 2.0  # below Node's 5 s: losing the race for an idle connection is an ambiguous attempt
-_LOOPBACK = ("all://localhost", "all://127.0.0.1", "all://[::1]")
+KEEPALIVE_S = 2.0
+"""Below Node's 5 s: losing the race for an idle connection is an ambiguous attempt."""
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+"""What no proxy is asked for."""
 
 
-def client(
-    timeout_s: float, event_hooks: Mapping[str, list[Callable[..., Any]]] | None = None
-) -> httpx.AsyncClient:
+def client(timeout_s: float) -> httpx.AsyncClient:
     """HTTP/1.1, no redirects, no cookies kept from one customer's answer to the next one's request.
 
     The environment's proxies and SSL_CERT_FILE are honoured, but nothing on this machine goes by a proxy.
@@ -29,10 +33,9 @@ def client(
         # Connecting gets half of that to fail by itself, because httpcore leaks a connection that is
         # cancelled in its TLS handshake.
         timeout=httpx.Timeout(None, connect=timeout_s / 2),
-        limits=httpx.Limits(keepalive_expiry=_KEEPALIVE_S),
+        limits=httpx.Limits(keepalive_expiry=KEEPALIVE_S),
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-        event_hooks=event_hooks,
-        mounts=dict.fromkeys(_LOOPBACK),
+        mounts={f"all://[{host}]" if ":" in host else f"all://{host}": None for host in LOOPBACK},
     )
 
 
@@ -57,21 +60,31 @@ def signed(secret: str, message_id: str, body: bytes) -> dict[str, str]:
     }
 
 
-_CODES: tuple[tuple[type[BaseException], str], ...] = (
-    (TimeoutError, "timeout"),
-    (socket.gaierror, "dns"),
-    (ssl.SSLError, "tls"),
-    (httpx.ConnectError, "connect"),
-    (httpx.ProxyError, "proxy"),
-    (httpx.NetworkError, "reset"),
-    (httpx.RemoteProtocolError, "eof"),
+_CODES: tuple[tuple[str, tuple[type[BaseException], ...]], ...] = (
+    ("timeout", (TimeoutError,)),
+    ("dns", (socket.gaierror, aiohttp.ClientConnectorDNSError)),
+    ("tls", (ssl.SSLError,)),
+    ("connect", (httpx.ConnectError, aiohttp.ClientConnectorError)),
+    ("proxy", (httpx.ProxyError, aiohttp.ClientHttpProxyError)),
+    ("DecodingError", (httpx.DecodingError, ContentEncodingError)),
+    ("reset", (httpx.NetworkError, aiohttp.ClientOSError)),
+    (
+        "eof",
+        (
+            httpx.RemoteProtocolError,
+            aiohttp.ServerDisconnectedError,
+            aiohttp.ClientPayloadError,
+            aiohttp.ClientResponseError,
+        ),
+    ),
 )
 
 
 def code(error: BaseException) -> str:
     """A short word for what a request failed of, found in the error or its causes; else its class."""
     causes = [error]
-    while cause := causes[-1].__cause__ or causes[-1].__context__:  # httpcore drops the first on its way
+    # httpcore drops the first on its way; a cause may be its own, by mistake.
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) and cause not in causes:
         causes.append(cause)
-    found = (short for kind, short in _CODES if any(isinstance(each, kind) for each in causes))
+    found = (short for short, kinds in _CODES if any(isinstance(each, kinds) for each in causes))
     return next(found, type(error).__name__)

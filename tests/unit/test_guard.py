@@ -146,7 +146,7 @@ async def test_the_crm_gets_the_callers_bytes_and_headers_by_http_1_1() -> None:
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308, 400, 401, 403, 404, 409, 422, 499])
 async def test_a_3xx_or_another_4xx_is_a_refusal_and_is_never_sent_again(status: int) -> None:
     permits = Permits()
-    async with crm(default=reply(status)) as server, guarding(RESENDING) as guard:
+    async with crm(default=reply(status, b"")) as server, guarding(RESENDING) as guard:
         assert await post(guard, server.url, permits) == REFUSED_FOR_GOOD
         assert len(server.requests) == 1
     assert permits.ends == [(True, f"http_{status}")]
@@ -328,6 +328,7 @@ async def test_a_crm_on_this_machine_is_reached_without_the_proxy(monkeypatch: p
 # --------------------------------------------------------------------------- failures after the first byte
 
 CUT_SHORT = b"HTTP/1.1 200 X\r\nContent-Length: 50\r\n\r\n[{"
+NO_LENGTH = b"HTTP/1.1 200 X\r\n\r\n[1]"
 CUT_CHUNK = b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[{\r\n"
 
 
@@ -340,6 +341,7 @@ CUT_CHUNK = b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[{\r\n"
         pytest.param(say(b"HTTP/1.1 200 X\r\nContent-"), "eof", id="EOF in the head"),
         pytest.param(say(CUT_SHORT), "eof", id="body shorter than promised"),
         pytest.param(say(CUT_CHUNK), "eof", id="chunks cut off"),
+        pytest.param(reset(NO_LENGTH), "reset", id="reset in a body without length"),
         pytest.param(say(b"+OK POP3 ready\r\n\r\n"), "eof", id="no HTTP at all"),
         pytest.param(reply(200, b"nada", Content_Encoding="gzip"), "DecodingError", id="broken gzip"),
     ],
@@ -353,6 +355,19 @@ async def test_an_answer_that_breaks_off_is_ambiguous_and_counts_for_the_breaker
         assert len(server.requests) == 1
         assert guard.breaker_state == "open"
     assert permits.ends == [(False, detail)]
+
+
+@pytest.mark.parametrize(
+    ("act", "body"),
+    [
+        pytest.param(say(NO_LENGTH), b"[1]", id="a body that ends with its connection"),
+        pytest.param(reset(answer(200, b"[1]")), b"[1]", id="reset after the whole answer"),
+        pytest.param(reply(200, b"[1]", X_Politica="x" * 20_000), b"[1]", id="a long header"),
+    ],
+)
+async def test_an_answer_that_is_odd_and_whole_is_delivered(act: Act, body: bytes) -> None:
+    async with crm(act) as server, guarding() as guard:
+        assert await post(guard, server.url) == Delivered(200, body)
 
 
 async def test_no_answer_in_time_is_an_ambiguous_timeout() -> None:
