@@ -42,13 +42,6 @@ class Unanswered(Exception):
         self.written = written
 
 
-class _Stale(Unanswered):
-    """An idle connection turned out to have ended, or to have said something unasked, before it was written to."""
-
-    def __init__(self) -> None:
-        super().__init__("eof", written=False)
-
-
 class Poster:
     """Sends single POSTs: no redirects, no cookies, no second try. One for life.
 
@@ -82,8 +75,11 @@ class Poster:
         """
         try:
             return await self._post(url, _Payload(body, last_look), headers, deadline)
-        except _Stale:  # nothing was sent
-            return await self._post(url, _Payload(body, last_look), headers, deadline)
+        except Unanswered as failure:
+            if failure.written or failure.code not in {"eof", "reset"}:
+                raise
+        # An idle connection had ended, or something had come on it unasked. Nothing was sent: once more.
+        return await self._post(url, _Payload(body, last_look), headers, deadline)
 
     async def _post(
         self, url: str, payload: "_Payload", headers: Mapping[str, str], deadline: float
@@ -107,8 +103,7 @@ class Poster:
         async with posting as answer:
             if not payload.written:  # said before it was asked: it answers another request, or none
                 answer.close()
-                payload.refusal = _Stale()
-                raise payload.refusal
+                raise aiohttp.ServerDisconnectedError
             body = await _read(answer, payload) if 200 <= answer.status < 300 else b""
             return Answer(answer.status, answer.headers, body)
 
