@@ -6,10 +6,12 @@ sent as httpx would, by the same trust store and the environment's proxies.
 
 import asyncio
 import base64
+import select
 import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, cast
 from urllib.request import getproxies, proxy_bypass
+from weakref import WeakSet
 
 import aiohttp
 import httpx
@@ -55,6 +57,7 @@ class Poster:
         self._trust.set_alpn_protocols(["http/1.1"])
         self._proxies = _proxies()
         self._ways: dict[str, _Way] = {}
+        self._used: WeakSet[ResponseHandler] = WeakSet()
         self._session: aiohttp.ClientSession | None = None
 
     async def aclose(self) -> None:
@@ -74,12 +77,12 @@ class Poster:
         Raises what `last_look` raised, else `Unanswered`; at the latest at `deadline`, a `time.monotonic()`.
         """
         try:
-            return await self._post(url, _Payload(body, last_look), headers, deadline)
+            return await self._post(url, _Payload(body, last_look, self._used), headers, deadline)
         except Unanswered as failure:
             if failure.written or failure.code not in {"eof", "reset"}:
                 raise
         # An idle connection had ended, or something had come on it unasked. Nothing was sent: once more.
-        return await self._post(url, _Payload(body, last_look), headers, deadline)
+        return await self._post(url, _Payload(body, last_look, self._used), headers, deadline)
 
     async def _post(
         self, url: str, payload: "_Payload", headers: Mapping[str, str], deadline: float
@@ -131,8 +134,9 @@ class _Payload(aiohttp.Payload):
     look. Its own account of a failed write is not relied upon, only what is noted here.
     """
 
-    def __init__(self, body: bytes, last_look: Callable[[], None]) -> None:
+    def __init__(self, body: bytes, last_look: Callable[[], None], used: WeakSet[ResponseHandler]) -> None:
         super().__init__(body)
+        self._used = used
         self._size = len(body)
         self._last_look = last_look
         self._protocol: ResponseHandler | None = None
@@ -159,6 +163,17 @@ class _Payload(aiohttp.Payload):
             raise ConnectionAbortedError from None
         self.written = True
         await writer.write(self._value)
+
+    def _stale(self, connection: ResponseHandler) -> bool:
+        """It has ended, or something came on it that was not asked for, perhaps unheard of by the loop."""
+        if not connection.is_connected() or connection.should_close:
+            return True
+        if connection not in self._used:  # new: what waits there may belong to the TLS handshake
+            self._used.add(connection)
+            return False
+        unread = select.poll()
+        unread.register(cast(asyncio.Transport, connection.transport).get_extra_info("socket"), select.POLLIN)
+        return bool(unread.poll(0))
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         await self.write_with_length(writer, None)

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import socket
 import time
 from collections.abc import AsyncIterator, Mapping
+from weakref import WeakSet
 
 import aiohttp
 import pytest
@@ -160,10 +162,16 @@ async def test_a_timeout_takes_the_write_with_it_that_has_not_begun() -> None:
 
 async def test_what_nobody_waits_for_any_more_is_not_written() -> None:
     loop = asyncio.get_running_loop()
-    payload = posting._Payload(BODY, allowed)
-    payload.over = True
-    with pytest.raises(ConnectionAbortedError):
-        await payload.write(StreamWriter(ResponseHandler(loop), loop))
+    ours, theirs = socket.socketpair()
+    with theirs:
+        transport, protocol = await loop.create_connection(lambda: ResponseHandler(loop), sock=ours)
+        payload = posting._Payload(BODY, allowed, WeakSet())
+        payload.over = True
+        with pytest.raises(ConnectionAbortedError):
+            await payload.write(StreamWriter(protocol, loop))
+        transport.close()
+        await some_turns()
+        assert theirs.recv(1) == b""
     assert not payload.written
 
 
