@@ -153,10 +153,8 @@ class _Payload(aiohttp.Payload):
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
         self._protocol = cast(ResponseHandler, cast(StreamWriter, writer).protocol)
         try:
-            if self.over or self._protocol.should_close or not self._protocol.is_connected():
-                raise Unanswered(
-                    "eof", written=False
-                )  # the connection was idle, and something came or it ended
+            if self.over or self._stale(self._protocol):
+                raise Unanswered("eof", written=False)
             self._last_look()
         except BaseException as refusal:  # noqa: BLE001 - the sender raises it: aiohttp would wrap or drop it
             self.refusal = refusal
