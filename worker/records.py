@@ -152,10 +152,12 @@ class Records(Protocol):
         Raises `conversa_desconhecida`.
         """
 
-    async def register_run(self, conversation_id: str, run_id: str, thread_id: str | None) -> bool:
-        """Watch a run; True when it was not watched before (202), False when it was (200).
+    async def register_run(
+        self, conversation_id: str, run_id: str, thread_id: str | None
+    ) -> tuple[RunView, bool]:
+        """Watch a run. Returns it, and True when it was not watched before (202), False when it was (200).
 
-        Where it goes on under another id by now, this is about the newest of these.
+        Where it goes on under another id by now, the newest of these is watched.
 
         Raises `conversa_desconhecida`, `execucao_de_outra_conversa`, `thread_diferente`, `thread_ausente`.
         """

@@ -118,7 +118,9 @@ class FakeRecords:
             raise RequestRefused("conversa_desconhecida")
         return self.conversations[conversation_id]
 
-    async def register_run(self, conversation_id: str, run_id: str, thread_id: str | None) -> bool:
+    async def register_run(
+        self, conversation_id: str, run_id: str, thread_id: str | None
+    ) -> tuple[RunView, bool]:
         thread_id = thread_id or (await self.conversation(conversation_id)).thread_id
         if thread_id is None:
             raise RequestRefused("thread_ausente")
@@ -128,10 +130,11 @@ class FakeRecords:
         if known and known.thread_id != thread_id:
             raise RequestRefused("thread_diferente")
         if known and known.continues_as is not None:
-            return await self.register_run(conversation_id, known.continues_as, thread_id)
+            _, new = await self.register_run(conversation_id, known.continues_as, thread_id)
+            return known, new
         watching = RunView(run_id, conversation_id, thread_id, RunState.WATCHING, None, None, None, ())
         self.runs[run_id] = watching
-        return known is None or known.state is not RunState.WATCHING
+        return watching, known is None or known.state is not RunState.WATCHING
 
     async def run(self, run_id: str) -> RunView:
         return _found(self.runs.get(run_id))

@@ -74,8 +74,13 @@ class Desk:
 
     async def run(self, run_id: str = "run_1", conversation: str = "c1") -> Run:
         """An announced run that this desk has claimed."""
-        await self.store.records.register_run(conversation, run_id, None)
+        await self.announce(conversation, run_id, None)
         return await self.claimed(run_id)
+
+    async def announce(self, conversation: str, run_id: str, thread: str | None) -> bool:
+        """Whether it was not watched before."""
+        _, new = await self.store.records.register_run(conversation, run_id, thread)
+        return new
 
     async def claimed(self, run_id: str = "run_1") -> Run:
         runs = {run.ref.run_id: run for run in await self.store.runs.claim(self.name, 100, LEASE_S)}

@@ -12,7 +12,7 @@ from worker.model import Run, RunRef, RunState, ThreadRule
 async def _refused(desk: Desk, conversation: str, run_id: str, thread: str | None) -> str:
     before = await desk.rows("runs"), await desk.rows("conversations")
     with pytest.raises(RequestRefused) as refused:
-        await desk.store.records.register_run(conversation, run_id, thread)
+        await desk.announce(conversation, run_id, thread)
     assert before == (await desk.rows("runs"), await desk.rows("conversations"))
     return refused.value.code
 
@@ -23,10 +23,22 @@ async def _refused(desk: Desk, conversation: str, run_id: str, thread: str | Non
 async def test_a_run_that_needs_a_thread_is_not_watched_without_one(desk: Desk) -> None:
     await desk.conversation("bare", thread_id=None)
     assert await _refused(desk, "bare", "run_1", None) == "thread_ausente"
-    assert await desk.store.records.register_run("bare", "run_1", "thread_new") is True
-    assert await desk.store.records.register_run("bare", "run_2", None) is True
+    assert await desk.announce("bare", "run_1", "thread_new") is True
+    assert await desk.announce("bare", "run_2", None) is True
     runs = await desk.rows("runs")
     assert [(row.run_id, row.thread_id) for row in runs] == [("run_1", "thread_new"), ("run_2", "thread_new")]
+
+
+async def test_an_announcement_is_answered_with_the_run_and_its_calls_as_they_then_are(desk: Desk) -> None:
+    register, run = desk.store.records.register_run, desk.store.records.run
+    assert await register("c1", "run_1", None) == (await run("run_1"), True)
+    record = await desk.admit(await desk.claimed())
+    view, new = await register("c1", "run_1", None)
+    assert (view, new) == (await run("run_1"), False)
+    assert [call.call_id for call in view.calls] == [record.call_id]
+    await desk.store.runs.close(await desk.run("run_2"), RunState.ENDED, "concluida", "completed")
+    view, new = await register("c1", "run_2", None)
+    assert (view, view.state, view.reason, new) == (await run("run_2"), RunState.WATCHING, None, True)
 
 
 async def test_a_conversation_without_a_thread_takes_the_first_free_one_that_names_it(desk: Desk) -> None:
@@ -65,16 +77,16 @@ async def chaining(open_desk: OpenDesk) -> Desk:
 
 
 async def test_a_run_without_a_thread_is_watched_where_it_needs_none(chaining: Desk) -> None:
-    assert await chaining.store.records.register_run("bare", "resp_1", None) is True
+    assert await chaining.announce("bare", "resp_1", None) is True
     run = await chaining.claimed("resp_1")
     assert run.ref == RunRef("resp_1", None)
     assert (await chaining.row("conversations", conversation_id="bare")).thread_id is None
     assert (await chaining.admit(run)).conversation_id == "bare"
-    assert await chaining.store.records.register_run("bare", "resp_1", None) is False
+    assert await chaining.announce("bare", "resp_1", None) is False
 
 
 async def test_where_no_thread_is_needed_a_known_one_still_counts(chaining: Desk) -> None:
-    register = chaining.store.records.register_run
+    register = chaining.announce
     assert await register("c1", "resp_1", None) is True
     assert (await chaining.claimed("resp_1")).ref.thread_id == "thread_c1"
     assert await _refused(chaining, "c1", "resp_2", "thread_other") == "thread_diferente"
@@ -84,7 +96,7 @@ async def test_where_no_thread_is_needed_a_known_one_still_counts(chaining: Desk
 
 
 async def test_a_run_of_no_thread_is_refused_once_its_conversation_has_one(chaining: Desk) -> None:
-    await chaining.store.records.register_run("bare", "resp_1", None)
+    await chaining.announce("bare", "resp_1", None)
     await chaining.conversation("bare", thread_id="thread_new")
     assert await _refused(chaining, "bare", "resp_1", None) == "thread_diferente"
 
@@ -101,7 +113,7 @@ async def _continued(desk: Desk, old: str, new: str) -> Run:
 async def test_a_run_that_goes_on_under_another_id_is_not_watched_again_but_the_newest_is_woken(
     chaining: Desk,
 ) -> None:
-    register, runs = chaining.store.records.register_run, chaining.store.runs
+    register, runs = chaining.announce, chaining.store.runs
     await register("bare", "resp_1", None)
     await _continued(chaining, "resp_1", "resp_2")
     newest = await _continued(chaining, "resp_2", "resp_3")
@@ -119,7 +131,7 @@ async def test_a_run_that_goes_on_under_another_id_is_not_watched_again_but_the_
 
 
 async def test_a_run_whose_continuation_failed_may_be_answered_again(chaining: Desk) -> None:
-    register, runs = chaining.store.records.register_run, chaining.store.runs
+    register, runs = chaining.announce, chaining.store.runs
     await register("bare", "resp_1", None)
     await _continued(chaining, "resp_1", "resp_2")
     failed = await _continued(chaining, "resp_2", "resp_3")
@@ -134,20 +146,20 @@ async def test_a_run_whose_continuation_failed_may_be_answered_again(chaining: D
 
 
 async def test_a_run_watched_again_remembers_that_a_submit_was_begun(chaining: Desk) -> None:
-    await chaining.store.records.register_run("bare", "resp_1", None)
+    await chaining.announce("bare", "resp_1", None)
     run = await chaining.claimed("resp_1")
     assert await chaining.store.runs.begin_submit(run) is False
     await chaining.lost(run)
-    assert await chaining.store.records.register_run("bare", "resp_1", None) is True
+    assert await chaining.announce("bare", "resp_1", None) is True
     assert await chaining.store.runs.begin_submit(await chaining.claimed("resp_1")) is True
 
 
 async def test_an_heir_that_is_another_conversations_is_left_alone(chaining: Desk) -> None:
-    await chaining.store.records.register_run("bare", "resp_1", None)
+    await chaining.announce("bare", "resp_1", None)
     await chaining.lost(await chaining.claimed("resp_1"))
     await chaining.run("resp_9", "c1")
     await chaining.change("runs", {"continues_as": "resp_9"}, run_id="resp_1")
-    assert await chaining.store.records.register_run("bare", "resp_1", None) is True
+    assert await chaining.announce("bare", "resp_1", None) is True
     assert (await chaining.row("runs", run_id="resp_9")).conversation_id == "c1"
 
 
@@ -155,7 +167,7 @@ async def test_a_run_found_in_a_thread_that_has_moved_on_is_left_to_its_new_conv
     await desk.conversation("c1", thread_id="thread_new")
     await desk.conversation("c2", thread_id="thread_c1")
     assert not await desk.store.runs.found("c1", RunRef("run_1", "thread_c1"))
-    assert await desk.store.records.register_run("c2", "run_1", None)
+    assert await desk.announce("c2", "run_1", None)
 
 
 # ------------------------------------------------------------------------------------- the run is the thread
@@ -172,7 +184,7 @@ async def in_sessions(open_desk: OpenDesk) -> Desk:
 
 @pytest.mark.parametrize("thread", [None, "sess_2"])
 async def test_a_session_becomes_its_conversations_thread(in_sessions: Desk, thread: str | None) -> None:
-    assert await in_sessions.store.records.register_run("bare", "sess_2", thread) is True
+    assert await in_sessions.announce("bare", "sess_2", thread) is True
     assert (await in_sessions.row("conversations", conversation_id="bare")).thread_id == "sess_2"
     assert (await in_sessions.claimed("sess_2")).ref == RunRef("sess_2", "sess_2")
 

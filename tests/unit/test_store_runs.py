@@ -19,7 +19,7 @@ postgresql = pytest.mark.parametrize("shared_database", ["postgresql"], indirect
 
 
 async def test_an_announced_run_is_claimed_once_with_a_new_epoch(desk: Desk) -> None:
-    assert await desk.store.records.register_run("c1", "run_1", None) is True
+    assert await desk.announce("c1", "run_1", None) is True
     (run,) = await desk.store.runs.claim("me", 10, LEASE_S)
     assert (run.ref, run.conversation_id) == (RunRef("run_1", "thread_c1"), "c1")
     assert (run.epoch, run.rounds) == (1, 0)
@@ -29,7 +29,7 @@ async def test_an_announced_run_is_claimed_once_with_a_new_epoch(desk: Desk) -> 
 
 async def test_runs_are_claimed_earliest_due_first_and_never_more_than_asked_for(desk: Desk) -> None:
     for run_id, seconds in {"run_b": 20.0, "run_a": 10.0, "run_c": 30.0, "run_d": 5.0}.items():
-        await desk.store.records.register_run("c1", run_id, None)
+        await desk.announce("c1", run_id, None)
         await desk.ago(seconds, "runs", "due", run_id=run_id)
     first = await desk.store.runs.claim("me", 3, LEASE_S)
     assert [run.ref.run_id for run in first] == ["run_c", "run_b", "run_a"]
@@ -37,7 +37,7 @@ async def test_runs_are_claimed_earliest_due_first_and_never_more_than_asked_for
 
 
 async def test_a_run_is_not_claimed_before_it_is_due(desk: Desk) -> None:
-    await desk.store.records.register_run("c1", "run_1", None)
+    await desk.announce("c1", "run_1", None)
     await desk.ago(-60.0, "runs", "due")
     assert await desk.store.runs.claim("me", 10, LEASE_S) == []
 
@@ -51,14 +51,14 @@ async def test_an_expired_lease_is_taken_over_with_the_next_epoch(desk: Desk) ->
 
 
 async def test_the_runs_of_another_platform_are_left_alone(desk: Desk, open_desk: OpenDesk) -> None:
-    await desk.store.records.register_run("c1", "run_1", None)
+    await desk.announce("c1", "run_1", None)
     elsewhere = await open_desk(platform="agents")
     assert await elsewhere.store.runs.claim("me", 10, LEASE_S) == []
 
 
 async def test_workers_that_claim_side_by_side_never_share_a_run(desk: Desk, neighbour: Desk) -> None:
     for number in range(60):
-        await desk.store.records.register_run("c1", f"run_{number}", None)
+        await desk.announce("c1", f"run_{number}", None)
 
     async def claim_all(worker: Desk, owner: str) -> list[str]:
         mine: list[str] = []
@@ -77,7 +77,7 @@ async def test_workers_that_claim_side_by_side_never_share_a_run(desk: Desk, nei
 @postgresql
 async def test_a_claim_does_not_wait_for_a_row_that_another_worker_is_taking(desk: Desk) -> None:
     for run_id in ("run_1", "run_2"):
-        await desk.store.records.register_run("c1", run_id, None)
+        await desk.announce("c1", run_id, None)
     runs = desk.store.database.tables.runs
     async with desk.store.database.write() as taking:
         await taking.execute(update(runs).where(runs.c.run_id == "run_1").values(owner="other"))
@@ -95,7 +95,7 @@ async def test_only_what_is_still_ours_is_renewed(desk: Desk, monkeypatch: pytes
     await desk.ago(1.0, "runs", "lease_until")
     await desk.change("runs", {"owner": "other"}, run_id="run_1")
     await desk.store.runs.close(mine[2], RunState.ENDED, "concluida", "completed")
-    await desk.store.records.register_run("c1", "run_3", None)
+    await desk.announce("c1", "run_3", None)
     kept = await desk.store.runs.renew("me", [*(run.ref.run_id for run in mine), "run_unknown"], LEASE_S)
     assert kept == {"run_0": 0, "run_3": 1, "run_4": 0}
     assert await desk.store.runs.renew("me", [], LEASE_S) == {}
@@ -214,24 +214,24 @@ async def test_what_does_not_fit_is_refused_with_its_code_and_changes_nothing(
 ) -> None:
     await desk.conversation("c2")
     await desk.conversation("bare", thread_id=None)
-    await desk.store.records.register_run("c1", "run_1", None)
+    await desk.announce("c1", "run_1", None)
     before = await desk.rows("runs"), await desk.rows("conversations", conversation_id="bare")
     with pytest.raises(RequestRefused) as refused:
-        await desk.store.records.register_run(conversation, run_id, thread)
+        await desk.announce(conversation, run_id, thread)
     assert refused.value.code == code
     assert before == (await desk.rows("runs"), await desk.rows("conversations", conversation_id="bare"))
 
 
 async def test_a_known_run_of_a_conversation_that_moved_to_another_thread_is_refused(desk: Desk) -> None:
-    await desk.store.records.register_run("c1", "run_1", None)
+    await desk.announce("c1", "run_1", None)
     await desk.conversation(thread_id="thread_new")
     with pytest.raises(RequestRefused, match="thread_diferente"):
-        await desk.store.records.register_run("c1", "run_1", None)
+        await desk.announce("c1", "run_1", None)
 
 
 async def test_a_conversation_without_a_thread_takes_the_announced_one(desk: Desk) -> None:
     await desk.conversation("bare", thread_id=None)
-    assert await desk.store.records.register_run("bare", "run_1", "thread_new")
+    assert await desk.announce("bare", "run_1", "thread_new")
     assert (await desk.store.records.conversation("bare", reader="test")).thread_id == "thread_new"
     assert (await desk.store.records.run("run_1")).thread_id == "thread_new"
 
@@ -239,7 +239,7 @@ async def test_a_conversation_without_a_thread_takes_the_announced_one(desk: Des
 async def test_a_watched_run_announced_again_is_woken_and_stays_with_its_owner(desk: Desk) -> None:
     run = await desk.run()
     await desk.ago(-60.0, "runs", "due")
-    assert await desk.store.records.register_run("c1", "run_1", "thread_c1") is False
+    assert await desk.announce("c1", "run_1", "thread_c1") is False
     row = await desk.row("runs")
     assert (row.owner, row.lease_epoch, row.wake) == ("me", run.epoch, 1)
     await desk.ago(1.0, "runs", "lease_until")
@@ -252,7 +252,7 @@ async def test_a_run_announced_again_after_its_end_is_watched_as_if_new(desk: De
     await desk.store.runs.submitted(run, [], "queued")
     await desk.ago(1000.0, "runs", "registered_at")
     await desk.store.runs.close(run, state, "expirada", "expired")
-    assert await desk.store.records.register_run("c1", "run_1", None) is True
+    assert await desk.announce("c1", "run_1", None) is True
     again = await desk.claimed()
     assert (again.epoch, again.rounds) == (run.epoch + 1, 0)
     assert again.known_s < 60
@@ -269,15 +269,15 @@ async def test_an_announcement_makes_its_conversation_active(desk: Desk) -> None
 async def test_a_run_announced_side_by_side_is_new_once(desk: Desk, neighbour: Desk) -> None:
     for number in range(10):
         run_id = f"run_{number}"
-        announcements = [d.store.records.register_run("c1", run_id, None) for d in (desk, neighbour)]
+        announcements = [d.announce("c1", run_id, None) for d in (desk, neighbour)]
         assert sorted(await asyncio.gather(*announcements)) == [False, True]
 
 
 async def test_a_run_announced_side_by_side_belongs_to_one_conversation(desk: Desk, neighbour: Desk) -> None:
     await desk.conversation("c2")
     for number in range(10):
-        first = desk.store.records.register_run("c1", f"run_{number}", None)
-        second = neighbour.store.records.register_run("c2", f"run_{number}", None)
+        first = desk.announce("c1", f"run_{number}", None)
+        second = neighbour.announce("c2", f"run_{number}", None)
         outcomes = await asyncio.gather(first, second, return_exceptions=True)
         assert sorted(map(_told, outcomes)) == ["True", "execucao_de_outra_conversa"]
 
@@ -286,8 +286,8 @@ async def test_a_thread_adopted_side_by_side_belongs_to_one_conversation(desk: D
     for number in range(10):
         for name in ("a", "b"):
             await desk.conversation(f"{name}{number}", thread_id=None)
-        first = desk.store.records.register_run(f"a{number}", f"run_a{number}", f"thread_{number}")
-        second = neighbour.store.records.register_run(f"b{number}", f"run_b{number}", f"thread_{number}")
+        first = desk.announce(f"a{number}", f"run_a{number}", f"thread_{number}")
+        second = neighbour.announce(f"b{number}", f"run_b{number}", f"thread_{number}")
         outcomes = await asyncio.gather(first, second, return_exceptions=True)
         assert sorted(map(_told, outcomes)) == ["True", "thread_em_uso"]
 
@@ -446,7 +446,7 @@ async def test_who_no_longer_owns_a_run_does_not_go_on_with_it(desk: Desk) -> No
 async def test_a_new_id_that_somebody_else_told_of_sooner_is_gone_on_with(desk: Desk, told_by: str) -> None:
     run = await desk.run()
     if told_by == "announcement":
-        await desk.store.records.register_run("c1", "resp_2", None)
+        await desk.announce("c1", "resp_2", None)
     else:
         await desk.store.runs.found("c1", GOES_ON)
     new = await _continued(desk, replace(run, rounds=3))
@@ -483,7 +483,7 @@ async def test_an_id_told_of_and_gone_on_with_side_by_side_is_one_run(desk: Desk
         run, ref = await desk.run(f"run_{number}"), RunRef(f"resp_{number}", "thread_c1")
         new, _ = await asyncio.gather(
             desk.store.runs.continued(run, [], "completed", ref, owner="me", lease_s=LEASE_S),
-            neighbour.store.records.register_run("c1", ref.run_id, None),
+            neighbour.announce("c1", ref.run_id, None),
         )
         assert new is not None
         assert (await desk.row("runs", run_id=ref.run_id)).owner == "me"

@@ -17,7 +17,7 @@ async def test_the_heartbeat_hears_how_often_a_run_was_woken(desk: Desk, neighbo
     run = await desk.run()
     assert run.woken == 0
     for _ in range(2):
-        await neighbour.store.records.register_run("c1", "run_1", None)
+        await neighbour.announce("c1", "run_1", None)
     assert await desk.store.runs.renew("me", ["run_1"], LEASE_S) == {"run_1": 2}
     await desk.ago(1.0, "runs", "lease_until")
     assert (await neighbour.claimed()).woken == 2
@@ -26,7 +26,7 @@ async def test_the_heartbeat_hears_how_often_a_run_was_woken(desk: Desk, neighbo
 async def test_a_watched_run_announced_anew_is_new_to_whoever_takes_it_over(desk: Desk) -> None:
     await desk.run()
     await desk.ago(1000.0, "runs", "registered_at")
-    await desk.store.records.register_run("c1", "run_1", None)
+    await desk.announce("c1", "run_1", None)
     await desk.ago(1.0, "runs", "lease_until")
     assert (await desk.claimed()).known_s < 60
 
@@ -76,7 +76,7 @@ async def heard(desk: Desk, neighbour: Desk) -> AsyncIterator[_Heard]:
 
 @postgresql
 async def test_a_process_hears_at_once_what_another_was_told(desk: Desk, heard: _Heard) -> None:
-    await desk.store.records.register_run("c1", "run_1", None)
+    await desk.announce("c1", "run_1", None)
     await heard.until("run_1")
     heard.ids.clear()
     await desk.store.webhooks.told("wh_1", "run_1")
@@ -98,7 +98,7 @@ async def test_a_process_hears_nothing_of_what_was_undone(desk: Desk, heard: _He
 
     with pytest.raises(ZeroDivisionError):
         await undone()
-    await desk.store.records.register_run("c1", "run_1", None)
+    await desk.announce("c1", "run_1", None)
     await heard.until("run_1")
     assert "undone" not in heard.ids
 
@@ -118,8 +118,8 @@ async def test_a_process_whose_connection_broke_listens_again(
 
 @postgresql
 async def test_a_process_does_not_hear_itself(desk: Desk, neighbour: Desk, heard: _Heard) -> None:
-    await neighbour.store.records.register_run("c1", "run_1", None)
-    await desk.store.records.register_run("c1", "run_2", None)
+    await neighbour.announce("c1", "run_1", None)
+    await desk.announce("c1", "run_2", None)
     await heard.until("run_2")
     assert "run_1" not in heard.ids
 
@@ -128,7 +128,7 @@ async def test_a_process_does_not_hear_itself(desk: Desk, neighbour: Desk, heard
 async def test_on_sqlite_nobody_else_could_tell_anything(desk: Desk) -> None:
     hearing = _Heard()
     listening = asyncio.create_task(desk.store.database.listen(hearing))
-    await desk.store.records.register_run("c1", "run_1", None)
+    await desk.announce("c1", "run_1", None)
     assert not listening.done()
     listening.cancel()
     with pytest.raises(asyncio.CancelledError):

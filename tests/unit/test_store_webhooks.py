@@ -26,7 +26,7 @@ async def chains(open_desk: OpenDesk) -> Desk:
 
 
 async def test_a_watched_run_is_woken_once_for_each_webhook(chains: Desk) -> None:
-    await chains.store.records.register_run("c1", "resp_1", None)
+    await chains.announce("c1", "resp_1", None)
     told = [await chains.store.webhooks.told(each, "resp_1") for each in ("wh_1", "wh_1", "wh_2")]
     assert told == [True, None, True]
     assert (await chains.row("runs")).wake == 2
@@ -34,7 +34,7 @@ async def test_a_watched_run_is_woken_once_for_each_webhook(chains: Desk) -> Non
 
 async def test_a_webhook_counts_once_over_all_processes(chains: Desk, open_desk: OpenDesk) -> None:
     other = await open_desk("other", platform="responses", thread=ThreadRule.OPTIONAL)
-    await chains.store.records.register_run("c1", "resp_1", None)
+    await chains.announce("c1", "resp_1", None)
     told = await asyncio.gather(
         *(desk.store.webhooks.told("wh_1", "resp_1") for desk in (chains, other, chains, other))
     )

@@ -23,16 +23,20 @@ class Arrivals:
         self._runs = database.tables.runs
         self._conversations = database.tables.conversations
 
-    async def register(self, conversation_id: str, run_id: str, thread_id: str | None) -> bool:
-        """Watch a run that the bot announces; see `worker.records.Records.register_run`."""
+    async def register(
+        self, connection: AsyncConnection, conversation_id: str, run_id: str, thread_id: str | None
+    ) -> bool:
+        """Watch a run that the bot announces; whether it was not watched before.
+
+        As the first of a transaction; see `worker.records.Records.register_run`.
+        """
         if self._rule is ThreadRule.IS_THE_RUN:
             if thread_id not in (None, run_id):
                 raise RequestRefused("thread_diferente")
             thread_id = run_id
-        async with self._db.write() as connection:
-            await self._db.serialise(connection, conversation_id, run_id, thread_id)
-            thread = await self._thread_of(connection, conversation_id, thread_id)
-            return await self._watch(connection, conversation_id, RunRef(run_id, thread))
+        await self._db.serialise(connection, conversation_id, run_id, thread_id)
+        thread = await self._thread_of(connection, conversation_id, thread_id)
+        return await self._watch(connection, conversation_id, RunRef(run_id, thread))
 
     async def found(self, conversation_id: str, ref: RunRef) -> bool:
         """Watch a run that discovery found, unless it is known already; whether it is watched anew.

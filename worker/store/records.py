@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import Column, Row, Select, Table, and_, or_, select, update
+from sqlalchemy import Column, Select, Table, and_, bindparam, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.errors import RequestRefused
@@ -26,7 +26,8 @@ from worker.store.arrivals import Arrivals
 from worker.store.database import Database
 from worker.store.handoffs import handoff_view, shown
 from worker.store.kpis import measure
-from worker.store.schema import now
+from worker.store.prepared import prepared
+from worker.store.schema import Tables, now
 from worker.store.waiting import measure_waiting
 
 _View = TypeVar("_View", CallView, HandoffView)
@@ -114,17 +115,23 @@ class Records:
 
     # ----------------------------------------------------------------------------------------------- runs
 
-    async def register_run(self, conversation_id: str, run_id: str, thread_id: str | None) -> bool:
-        return await self._arrivals.register(conversation_id, run_id, thread_id)
+    async def register_run(
+        self, conversation_id: str, run_id: str, thread_id: str | None
+    ) -> tuple[RunView, bool]:
+        """See `worker.records.Records.register_run`."""
+        async with self._db.write() as connection:
+            new = await self._arrivals.register(connection, conversation_id, run_id, thread_id)
+            return await self._run(connection, run_id), new
 
     async def run(self, run_id: str) -> RunView:
-        r, c = self._t.runs, self._t.calls
         async with self._db.read(brief=True) as connection:
-            row = (await connection.execute(select(r).where(r.c.run_id == run_id))).first()
-            if row is None:
-                raise RequestRefused("nao_encontrado")
-            query = _calls(c).where(c.c.run_id == run_id).order_by(c.c.received_at, c.c.call_id)
-            calls = await self._call_views(connection, query)
+            return await self._run(connection, run_id)
+
+    async def _run(self, connection: AsyncConnection, run_id: str) -> RunView:
+        row = (await _run(connection, self._t, run=run_id)).first()
+        if row is None:
+            raise RequestRefused("nao_encontrado")
+        calls = await self._call_views(connection, (await _calls_of(connection, self._t, run=run_id)).rows)
         return RunView(
             run_id=row.run_id,
             conversation_id=row.conversation_id,
@@ -157,20 +164,20 @@ class Records:
             query = query.where(c.c.conversation_id == conversation_id)
         query = _newest_first(query, c.c.received_at, c.c.call_id, limit, cursor)
         async with self._db.read() as connection:
-            found = await self._call_views(connection, query)
+            found = await self._call_views(connection, (await connection.execute(query)).all())
         return found[:limit], _next(found, limit, lambda call: (call.received_at, call.call_id))
 
     async def call(self, call_id: str) -> CallView:
         c = self._t.calls
         async with self._db.read(brief=True) as connection:
-            found = await self._call_views(connection, _calls(c).where(c.c.call_id == call_id))
+            rows = await connection.execute(_calls(c).where(c.c.call_id == call_id))
+            found = await self._call_views(connection, rows.all())
         if not found:
             raise RequestRefused("nao_encontrado")
         return found[0]
 
-    async def _call_views(self, connection: AsyncConnection, query: Select[Any]) -> list[CallView]:
+    async def _call_views(self, connection: AsyncConnection, rows: Sequence[Any]) -> list[CallView]:
         a = self._t.attempts
-        rows = (await connection.execute(query)).all()
         if not rows:
             return []
         ids = [row.call_id for row in rows]
@@ -225,6 +232,17 @@ class Records:
             return await connection.run_sync(migrations.current)
 
 
+@prepared
+def _run(tables: Tables) -> Select[Any]:
+    return select(tables.runs).where(tables.runs.c.run_id == bindparam("run"))
+
+
+@prepared
+def _calls_of(tables: Tables) -> Select[Any]:
+    c = tables.calls
+    return _calls(c).where(c.c.run_id == bindparam("run")).order_by(c.c.received_at, c.c.call_id)
+
+
 def _calls(table: Table) -> Select[Any]:
     """Calls without their payload: nothing is decrypted only to be thrown away."""
     return select(*(column for column in table.c if column not in {table.c.body, table.c.answer}))
@@ -243,7 +261,7 @@ def _next(found: Sequence[_View], limit: int, cursor_of: Callable[[_View], Curso
     return cursor_of(found[limit - 1]) if len(found) > limit else None
 
 
-def _call_view(row: Row[Any], attempts: Sequence[AttemptView]) -> CallView:
+def _call_view(row: Any, attempts: Sequence[AttemptView]) -> CallView:
     return CallView(
         call_id=row.call_id,
         platform_call_id=row.platform_call_id,

@@ -126,11 +126,10 @@ async def post_run(run: RunAnnouncement, desk: AtDesk, response: Response) -> Ru
     """
     if _ONLY_ON.get(run.run_id[:5], desk.platform) != desk.platform:
         raise RequestRefused("id_de_outra_plataforma")
-    watched = await desk.records.register_run(run.conversation_id, run.run_id, run.thread_id)
-    known = await desk.records.run(run.run_id)
-    desk.wake(known.continues_as or known.run_id)
-    response.status_code = 202 if watched else 200
-    return Run.of(known, desk.zone)
+    view, new = await desk.records.register_run(run.conversation_id, run.run_id, run.thread_id)
+    desk.wake(view.continues_as or view.run_id)
+    response.status_code = 202 if new else 200
+    return Run.of(view, desk.zone)
 
 
 @router.get(
