@@ -14,7 +14,7 @@ from typing import Any, LiteralString
 
 from worker.logs import foreign, sinks
 from worker.logs.shown import FIELDS, Hasher, Shown, as_text, context, reduced
-from worker.logs.sinks import PLACE, Format, Level
+from worker.logs.sinks import Format, Level, places
 
 __all__ = [
     "FIELDS",
@@ -100,13 +100,13 @@ def failure(
 def _shown(message: str, fields: Mapping[str, object]) -> dict[str, Shown]:
     if unknown := fields.keys() - FIELDS.keys():
         raise TypeError(f"not a log field: {', '.join(sorted(unknown))}")
-    if missing := set(PLACE.findall(message)) - fields.keys():
+    if missing := places(message) - fields.keys():
         raise TypeError(f"log fields not given: {', '.join(sorted(missing))}")
     return {name: FIELDS[name](value) for name, value in fields.items()}
 
 
 def _emit(level: Level, message: str, shown: Mapping[str, Shown]) -> None:
-    sinks.emit(level, message, shown, placed=PLACE.findall(message))
+    sinks.emit(level, message, shown, placed=places(message))
 
 
 def loop_exception_handler(_loop: asyncio.AbstractEventLoop, about: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
 Level = Literal["TRACE", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 Format = Literal["text", "json"]
 
-PLACE = re.compile(r"\{(\w+)\}")
-"""Where a field stands in a message."""
+_PLACE = re.compile(r"\{(\w+)\}")
 
 _ROTATE_BYTES = 50_000_000
 _KEPT = 14
@@ -39,6 +39,12 @@ class _Outage:
     """When stderr may next be told that the file cannot be written."""
 
     quiet_until = 0.0
+
+
+@lru_cache(maxsize=256)
+def places(message: str) -> frozenset[str]:
+    """The fields that have a place in a message, which is a constant."""
+    return frozenset(_PLACE.findall(message))
 
 
 def emit(level: Level, message: str, fields: Mapping[str, Shown], placed: Collection[str] = ()) -> None:
@@ -61,7 +67,7 @@ def _clean(name: str, value: Shown) -> Shown:
 
 
 def _filled(message: str, shown: Mapping[str, Shown], placed: Collection[str]) -> str:
-    return PLACE.sub(lambda place: as_text(shown[place[1]]) if place[1] in placed else place[0], message)
+    return _PLACE.sub(lambda place: as_text(shown[place[1]]) if place[1] in placed else place[0], message)
 
 
 def _note_outage(error: Exception) -> None:
@@ -88,11 +94,10 @@ def _one_line(text: str) -> str:
 def _as_text(record: "Record") -> str:
     fields, placed = record["extra"]["fields"], record["extra"]["placed"]
     appended = " ".join(f"{name}={as_text(fields[name])}" for name in fields if name not in placed)
-    record["extra"]["line"] = (
+    return (
         f"{record['time'].isoformat(timespec='milliseconds')} {record['level'].name:<8} {record['message']}"
         f"{' | ' if appended else ''}{appended}"
     )
-    return "{extra[line]}\n"
 
 
 def _as_json(record: "Record") -> str:
@@ -102,11 +107,23 @@ def _as_json(record: "Record") -> str:
         "message": record["message"],
         **record["extra"]["fields"],
     }
-    record["extra"]["line"] = json.dumps(line, ensure_ascii=False)
-    return "{extra[line]}\n"
+    return json.dumps(line, ensure_ascii=False)
 
 
-_FORMS = {"text": _as_text, "json": _as_json}
+_FORMS: Mapping[Format, Callable[["Record"], str]] = {"text": _as_text, "json": _as_json}
+
+
+def _format(fmt: Format) -> Callable[["Record"], str]:
+    """What loguru asks each sink for. Both have the same form: the second takes the first one's line."""
+
+    def template(record: "Record") -> str:
+        extra = record["extra"]
+        if "line" not in extra:
+            extra["line"] = _FORMS[fmt](record)
+        return "{extra[line]}\n"
+
+    return template
+
 
 # -------------------------------------------------------------------------------------------------- sinks
 
@@ -144,7 +161,7 @@ def _add(sink: str | Callable[["Message"], None], level: Level, fmt: Format, **o
     _logger.add(
         sink,
         level=level,
-        format=_FORMS[fmt],
+        format=_format(fmt),
         colorize=False,
         backtrace=False,
         diagnose=False,
