@@ -78,7 +78,7 @@ class Pace:
         self._maximum = maximum
         self._rng = rng or random.Random()  # noqa: S311  # jitter, no secret
         self._trust = 0
-        self._habits = Habits(Bounds(minimum, maximum, price=minimum / 2))
+        self._habits = Habits(Bounds(minimum, maximum, price=minimum / 4))
 
     def learn(self, *, told: bool) -> None:
         """A run was found to want something: because we were told to look, or because we looked."""
