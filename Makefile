@@ -29,6 +29,8 @@ check: $(RUNTIME)  ## The doctor: settings, database, platform, CRM, functions, 
 sync-schema: $(RUNTIME)  ## The assistants' functions made this version's; ARGS=--dry-run only shows
 	@$(BIN)/ticket-worker sync-schema $(ARGS)
 
+# Some environments forbid Python to keep what it compiled; the suite's daemons would each compile it anew.
+test chaos: export PYTHONDONTWRITEBYTECODE =
 test: $(DEV)  ## The whole test suite, with coverage
 	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --cov --cov-report=term
 

@@ -143,8 +143,11 @@ def _typo_of(name: str) -> str | None:
 
 
 def _edits(a: str, b: str) -> int:
-    """Levenshtein distance, cut short when the lengths alone exceed what counts as a typo."""
-    if abs(len(a) - len(b)) > _TYPO_EDITS:
+    """Levenshtein distance, cut short when lengths or letters alone exceed what counts as a typo.
+
+    Every start compares the whole environment with every name: an edit changes at most two letters of the set.
+    """
+    if abs(len(a) - len(b)) > _TYPO_EDITS or len(set(a) ^ set(b)) > 2 * _TYPO_EDITS:
         return _TYPO_EDITS + 1
     row = list(range(len(b) + 1))
     for i, ca in enumerate(a, 1):
