@@ -24,6 +24,8 @@ MODES = pytest.mark.parametrize("mode", EVERY, ids=["idempotent", "lookup", "nei
 IN_THE_LONG_MATRIX = pytest.mark.skipif(not LONG, reason="make chaos")
 Storm = Callable[[Cell, str], Awaitable[Report]]
 
+pytestmark = pytest.mark.no_cover
+
 
 @pytest.fixture
 def on_sqlite(tmp_path: Path) -> str:

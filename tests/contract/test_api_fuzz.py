@@ -33,6 +33,9 @@ CONFIG = {
 }
 
 
+pytestmark = pytest.mark.no_cover
+
+
 class Served:
     """The API over a real store, opened in the event loop that serves it, after a day with every trouble."""
 
