@@ -4,11 +4,12 @@ import asyncio
 import contextlib
 import os
 import signal
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
+
+from tests.forked import Forked, forked
 
 _ROOT = Path(__file__).resolve().parents[2]
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV")
@@ -25,7 +26,7 @@ class Fleet:
         self._environ = {**kept, **settings, "PYTHONPATH": str(_ROOT)}
         self._size = size
         self._module = module
-        self._processes: dict[int, asyncio.subprocess.Process] = {}
+        self._processes: dict[int, Forked] = {}
         self._stopped: set[int] = set()
         self._ending = False
         self.exits: Counter[int] = Counter()
@@ -73,19 +74,10 @@ class Fleet:
                 self.exits[code] += 1
                 await asyncio.sleep(_RESTART_S)
 
-    async def _start(self, number: int) -> asyncio.subprocess.Process:
+    async def _start(self, number: int) -> Forked:
         with (self._folder / f"worker-{number}.txt").open("ab") as said:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                self._module,
-                "run",
-                cwd=self._folder,
-                env=self._environ,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=said,
-                stderr=said,
-            )
+            where: dict[str, Any] = {"cwd": self._folder, "env": self._environ}
+            process = await forked(self._module, "run", **where, stdout=said, stderr=said)
         self._processes[process.pid] = process
         return process
 

@@ -18,6 +18,7 @@ import pytest
 from cryptography.fernet import Fernet
 from typer.testing import CliRunner
 
+from tests.forked import Forked, forked
 from worker import logs
 from worker.cli import cli
 from worker.simulator.assistants import AssistantsSimulator
@@ -71,7 +72,7 @@ def free_port() -> int:
 class Daemon:
     """One child process. `folder` holds `logs/`, `stdout.txt`, `stderr.txt` and, by default, `worker.db`."""
 
-    process: asyncio.subprocess.Process
+    process: asyncio.subprocess.Process | Forked
     folder: Path
     port: int
 
@@ -127,20 +128,23 @@ def environ(settings: Mapping[str, str]) -> dict[str, str]:
 
 @contextlib.asynccontextmanager
 async def launched(
-    folder: Path, settings: Mapping[str, str], module: str = "worker", command: str = "run"
+    folder: Path,
+    settings: Mapping[str, str],
+    module: str = "worker",
+    command: str = "run",
+    *,
+    anew: bool = False,
 ) -> AsyncIterator[Daemon]:
-    """`python -m worker run` in `folder`; what is left of it when the block ends is killed."""
+    """`python -m worker run` in `folder`; what is left of it when the block ends is killed.
+
+    `anew`: not forked, because this test is about what happens while Python starts it, too.
+    """
     port = int(settings.get("HTTP_PORT", free_port()))
     own = {"HTTP_PORT": str(port), "LOG_DIR": "logs", "DATABASE_URL": "sqlite:///worker.db"}
     with (folder / "stdout.txt").open("ab") as out, (folder / "stderr.txt").open("ab") as err:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", module, command),
-            cwd=folder,
-            env=environ({**own, **settings}),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=out,
-            stderr=err,
-            start_new_session=True,
+        start = _anew if anew else forked
+        process = await start(
+            module, command, cwd=folder, env=environ({**own, **settings}), stdout=out, stderr=err
         )
     try:
         yield Daemon(process, folder, port)
@@ -148,6 +152,12 @@ async def launched(
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+async def _anew(*words: str, **where: Any) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", *words, stdin=asyncio.subprocess.DEVNULL, start_new_session=True, **where
+    )
 
 
 async def refused(folder: Path, settings: Mapping[str, str]) -> tuple[int, str]:
@@ -202,9 +212,11 @@ class House:
         return BASIC | where
 
     @contextlib.asynccontextmanager
-    async def daemon(self, module: str = "worker", **changes: str) -> AsyncIterator[Daemon]:
+    async def daemon(
+        self, module: str = "worker", *, anew: bool = False, **changes: str
+    ) -> AsyncIterator[Daemon]:
         """A daemon that serves."""
-        async with launched(self.folder, self.settings | changes, module) as daemon:
+        async with launched(self.folder, self.settings | changes, module, anew=anew) as daemon:
             if daemon.port:
                 await daemon.ready()
             yield daemon

@@ -35,7 +35,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def at_work(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[House, Daemon]]:
     """One daemon for all that it is to live through."""
-    async with house(tmp_path_factory.mktemp("at-work")) as home, home.daemon() as daemon:
+    async with house(tmp_path_factory.mktemp("at-work")) as home, home.daemon(anew=True) as daemon:
         yield home, daemon
         assert await daemon.signalled(signal.SIGTERM) == 0
 

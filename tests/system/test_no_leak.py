@@ -182,7 +182,7 @@ async def walk(folder: Path, **settings: str) -> Walk:
         }
         if settings["LOG_FORMAT"] == "json":
             own |= {"TOOL_FORWARD_URL": server.url, "BOT_WEBHOOK_URL": server.url}
-        async with home.daemon("tests.system.sabotaged", **own, **settings) as daemon:
+        async with home.daemon("tests.system.sabotaged", anew=True, **own, **settings) as daemon:
             await lead(walked, daemon)
             walked.look(daemon)
             await (end_by_defect if settings["LOG_FORMAT"] == "json" else end_by_database)(walked, daemon)
