@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from tests.system.daemon import launched
 from worker.simulator.assistants import AssistantsSimulator
 from worker.simulator.crm import CrmSimulator
 from worker.simulator.server import serve
-from worker.simulator.worker_process import worker_process
 
 ROOT = Path(__file__).parents[2]
 ENGLISH, READMES = "README.md", ("README.md", "README.pt-BR.md")
@@ -95,7 +95,8 @@ async def house(folder: Path, token: str = "") -> AsyncIterator[House]:
     async with serve(AssistantsSimulator().app) as platform_url, serve(crm.app) as crm_url:
         ports = {PLATFORM: port_of(platform_url), CRM: port_of(crm_url)}
         settings = await settings_exported(folder, ports)
-        async with worker_process(folder, {**settings, "API_TOKEN": token}) as worker:
+        async with launched(folder, {**settings, "API_TOKEN": token}) as worker:
+            await worker.ready()
             yield House(crm, folder, {**ports, WORKER: port_of(worker.url)}, token)
 
 

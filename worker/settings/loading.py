@@ -145,7 +145,7 @@ def _typo_of(name: str) -> str | None:
 def _edits(a: str, b: str) -> int:
     """Levenshtein distance, cut short when lengths or letters alone exceed what counts as a typo.
 
-    Every start compares the whole environment with every name: an edit changes at most two letters of the set.
+    Every start compares the whole environment with all names. An edit changes at most two letters of the set.
     """
     if abs(len(a) - len(b)) > _TYPO_EDITS or len(set(a) ^ set(b)) > 2 * _TYPO_EDITS:
         return _TYPO_EDITS + 1
