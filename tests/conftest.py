@@ -3,8 +3,10 @@
 import contextlib
 import gc
 import shutil
+import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+import threading
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,24 @@ KEY = Fernet.generate_key().decode()
 def pytest_collection_finish() -> None:
     """Modules and tests stay to the end: to look through them for garbage again and again costs a tenth."""
     gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Without coverage's tracer, which makes three seconds of one, where the test is marked `untraced`.
+
+    `no_cover` of pytest-cov, in a process of xdist, stops one tracer and lets another go on.
+    """
+    if item.get_closest_marker("untraced") is None:
+        return (yield)
+    own, threads = sys.gettrace(), threading.gettrace()
+    sys.settrace(None)
+    threading.settrace(None)  # type: ignore[arg-type]  # the stubs forget it
+    try:
+        return (yield)
+    finally:
+        sys.settrace(own)
+        threading.settrace(threads)  # type: ignore[arg-type]  # as above
 
 
 @pytest.fixture(scope="session")

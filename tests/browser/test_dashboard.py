@@ -28,7 +28,7 @@ playwright = pytest.importorskip(
     "playwright.async_api", reason="BROWSER TESTS SKIPPED: playwright is not installed"
 )
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.untraced]
 """One browser for all: it takes longer to start than any of these to run."""
 
 ARTEFACTS = Path(__file__).parents[2] / "test-artifacts" / "dashboard"

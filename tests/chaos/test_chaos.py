@@ -24,7 +24,7 @@ MODES = pytest.mark.parametrize("mode", EVERY, ids=["idempotent", "lookup", "nei
 IN_THE_LONG_MATRIX = pytest.mark.skipif(not LONG, reason="make chaos")
 Storm = Callable[[Cell, str], Awaitable[Report]]
 
-pytestmark = pytest.mark.no_cover
+pytestmark = pytest.mark.untraced
 
 
 @pytest.fixture

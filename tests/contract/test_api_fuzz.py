@@ -33,7 +33,7 @@ CONFIG = {
 }
 
 
-pytestmark = pytest.mark.no_cover
+pytestmark = pytest.mark.untraced
 
 
 class Served:

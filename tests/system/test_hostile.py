@@ -14,7 +14,7 @@ from worker.settings import Settings
 PAGE = Path(__file__).parents[2] / "docs" / "hostile-inputs.md"
 CASES = [(section, name) for section, cases in SECTIONS.items() for name in cases]
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.untraced]
 _got: dict[tuple[str, str], str] = {}
 
 

@@ -49,7 +49,7 @@ from worker.web import problems
 OPENED = b'[{"data": [{"resposta": [{"protocolo": "2510271534789012"}]}]}]'
 LOUD = ("httpx", "httpcore", "openai", "aiohttp", "sqlalchemy", "asyncio", "uvicorn", "backoff", "aiosqlite")
 
-pytestmark = pytest.mark.no_cover
+pytestmark = pytest.mark.untraced
 
 # ------------------------------------------------------------------------------------------------ the paths
 

@@ -427,7 +427,7 @@ async def lookup(crm: RawServer) -> AsyncIterator[Lookup]:
         yield lookup
 
 
-@pytest.mark.no_cover
+@pytest.mark.untraced
 @given(answer=JSON | st.lists(ROWS | JSON, max_size=3))
 # One server and one client serve all examples: each is told what to answer, and keeps nothing.
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

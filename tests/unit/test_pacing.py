@@ -189,7 +189,7 @@ def test_when_webhooks_stop_runs_are_looked_at_as_often_as_before() -> None:
 # ------------------------------------------------------------------------------- what comes of it, in numbers
 
 
-@pytest.mark.no_cover
+@pytest.mark.untraced
 @pytest.mark.parametrize("name", ["tight", "long tail", "two kinds", "drifting", "memoryless"])
 def test_no_fixed_interval_has_both_less_lag_and_fewer_reads(name: str) -> None:
     durations = times(name, 2000)
@@ -199,7 +199,7 @@ def test_no_fixed_interval_has_both_less_lag_and_fewer_reads(name: str) -> None:
         assert ours.mean < theirs.mean or ours.reads < theirs.reads
 
 
-@pytest.mark.no_cover
+@pytest.mark.untraced
 @pytest.mark.parametrize(("name", "less"), [("tight", 0.5), ("two kinds", 0.3), ("drifting", 0.4)])
 def test_as_many_reads_find_sooner_than_at_a_fixed_interval(name: str, less: float) -> None:
     durations = times(name, 2000)
@@ -207,7 +207,7 @@ def test_as_many_reads_find_sooner_than_at_a_fixed_interval(name: str, less: flo
     assert ours.mean < (1 - less) * fixed_with_reads(durations[500:], ours.reads).mean
 
 
-@pytest.mark.no_cover
+@pytest.mark.untraced
 @pytest.mark.parametrize("times_too_many", [2, 5])
 async def test_too_many_runs_are_all_looked_at_later_by_the_same(times_too_many: int) -> None:
     wish = (await overload(1e9, runs=60, seconds=60.0)).reads_a_second

@@ -234,7 +234,7 @@ def test_an_echo_shows_the_text_but_nothing_personal(text: str, quoted: str) -> 
     assert echo(text) == quoted
 
 
-@pytest.mark.no_cover
+@pytest.mark.untraced
 @given(st.lists(st.text() | st.from_regex(r"[\d .-]{1,12}") | st.emails() | st.just("https://a.b/c")))
 @settings(deadline=None)
 def test_an_echo_is_short_and_never_leaks(parts: list[str]) -> None:

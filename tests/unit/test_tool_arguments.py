@@ -102,7 +102,7 @@ def test_an_invalid_value_comes_before_a_missing_one() -> None:
         read_text('{"setor": 1}')
 
 
-@pytest.mark.no_cover
+@pytest.mark.untraced
 @given(st.text() | JSON.map(json.dumps) | JSON.map(lambda value: json.dumps({"setor": value})))
 @settings(deadline=None)
 def test_no_text_raises_anything_but_invalid_arguments(text: str) -> None:
