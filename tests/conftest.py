@@ -28,10 +28,11 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Without coverage's tracer, which makes three seconds of one, where the test is marked `untraced`.
 
-    `no_cover` of pytest-cov, in a process of xdist, stops one tracer and lets another go on.
+    `no_cover` of pytest-cov, in a process of xdist, stops one tracer and lets another go on. A thread that
+    begins here stays without: no such test may leave one in a pool that others use.
     """
     if item.get_closest_marker("untraced") is None:
         return (yield)

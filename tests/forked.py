@@ -53,13 +53,11 @@ class Forked:
         self._ended.set()
 
 
-async def forked(
-    *words: str, cwd: Path, env: Mapping[str, str], stdout: BinaryIO, stderr: BinaryIO
-) -> Forked:
+def forked(*words: str, cwd: Path, env: Mapping[str, str], stdout: BinaryIO, stderr: BinaryIO) -> Forked:
     """`words`: what follows `python -m`. Both files are opened again by their names."""
     said = (stdout.name, stderr.name)
     process = _FORKS.Process(target=_become, args=(words, cwd, dict(env), said))
-    await asyncio.to_thread(process.start)  # the first one waits for the imports
+    process.start()
     return Forked(process)
 
 

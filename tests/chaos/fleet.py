@@ -67,17 +67,17 @@ class Fleet:
 
     async def _keep(self, number: int) -> None:
         while not self._ending:
-            process = await self._start(number)
+            process = self._start(number)
             code = await process.wait()
             del self._processes[process.pid]
             if not self._ending:
                 self.exits[code] += 1
                 await asyncio.sleep(_RESTART_S)
 
-    async def _start(self, number: int) -> Forked:
+    def _start(self, number: int) -> Forked:
         with (self._folder / f"worker-{number}.txt").open("ab") as said:
             where: dict[str, Any] = {"cwd": self._folder, "env": self._environ}
-            process = await forked(self._module, "run", **where, stdout=said, stderr=said)
+            process = forked(self._module, "run", **where, stdout=said, stderr=said)
         self._processes[process.pid] = process
         return process
 

@@ -142,10 +142,13 @@ async def launched(
     port = int(settings.get("HTTP_PORT", free_port()))
     own = {"HTTP_PORT": str(port), "LOG_DIR": "logs", "DATABASE_URL": "sqlite:///worker.db"}
     with (folder / "stdout.txt").open("ab") as out, (folder / "stderr.txt").open("ab") as err:
-        start = _anew if anew else forked
-        process = await start(
-            module, command, cwd=folder, env=environ({**own, **settings}), stdout=out, stderr=err
-        )
+        where: dict[str, Any] = {
+            "cwd": folder,
+            "env": environ({**own, **settings}),
+            "stdout": out,
+            "stderr": err,
+        }
+        process = await _anew(module, command, **where) if anew else forked(module, command, **where)
     try:
         yield Daemon(process, folder, port)
     finally:

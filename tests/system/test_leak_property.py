@@ -49,8 +49,6 @@ from worker.web import problems
 OPENED = b'[{"data": [{"resposta": [{"protocolo": "2510271534789012"}]}]}]'
 LOUD = ("httpx", "httpcore", "openai", "aiohttp", "sqlalchemy", "asyncio", "uvicorn", "backoff", "aiosqlite")
 
-pytestmark = pytest.mark.untraced
-
 # ------------------------------------------------------------------------------------------------ the paths
 
 
@@ -459,6 +457,7 @@ def walking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walking]:
             logs.shutdown()
 
 
+@pytest.mark.untraced
 @settings(
     max_examples=EXAMPLES,
     deadline=None,
@@ -540,6 +539,7 @@ MISTAKES = [
 ]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(("mistake", "sink"), MISTAKES, ids=[each.__name__ for each, _ in MISTAKES])
 def test_a_mistake_is_seen(
     walking: Walking, monkeypatch: pytest.MonkeyPatch, mistake: Any, sink: str

@@ -147,9 +147,6 @@ async def crm_or_bot(exchange: Exchange) -> bool:
 # ------------------------------------------------------------------------------------------------ the walk
 
 
-pytestmark = pytest.mark.untraced
-
-
 @dataclass
 class Walk:
     """One daemon that was led through everything, and where it could have told."""
