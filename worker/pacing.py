@@ -3,6 +3,7 @@
 import asyncio
 import heapq
 import itertools
+import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ _TRUST = 10
 
 _JITTER = 0.05
 """Delays vary by this share, so that runs which began together do not stay together."""
+
+_TICK_S = 0.05
+"""Looks are begun together, so long after each other: one by one, each would find the processor cold."""
 
 _FRESH_S = 1.0
 """A run past its first round and known for longer was answered by another process, some unknown time ago."""
@@ -155,7 +159,8 @@ class Agenda:
         due = self._clock.monotonic() + delay
         self._due[run_id] = due
         heapq.heappush(self._heap, (due, next(self._order), run_id))
-        self._changed.set()
+        if self._heap[0][0] == due:  # else there is an earlier one to wait for
+            self._changed.set()
 
     def hurry(self, run_id: str) -> None:
         """Look now, if a look is planned at all (one under way will plan its own next)."""
@@ -167,11 +172,12 @@ class Agenda:
         self._due.pop(run_id, None)
 
     async def ready(self) -> None:
-        """Wait until some run is due."""
+        """Wait until some run is due, and then until its tick: those due before it are looked at together."""
         while True:
             self._changed.clear()
             self._forget_replaced()
-            wait = self._heap[0][0] - self._clock.monotonic() if self._heap else None
+            tick = math.ceil(self._heap[0][0] / _TICK_S) * _TICK_S if self._heap else None
+            wait = None if tick is None else tick - self._clock.monotonic()
             if wait is not None and wait <= 0:
                 return
             await self._change_or(wait)
