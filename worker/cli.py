@@ -67,12 +67,10 @@ def _version(
 def run() -> None:
     """Inicia o daemon: acompanha as execuções, responde às chamadas e serve a API HTTP."""
     # Not at the top: `--help` and `keygen` should not wait for SQLAlchemy, FastAPI and the SDK.
-    import uvloop  # noqa: PLC0415
-
     from worker import app  # noqa: PLC0415
 
     settings, warnings = configured(for_run=True)
-    carry_out(app.run(settings, warnings), loop_factory=uvloop.new_event_loop)
+    carry_out(app.run(settings, warnings))
 
 
 @cli.command()

@@ -6,7 +6,7 @@ configuration, 3 `--check` found drift, 4 accepted but no daemon runs.
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from enum import IntEnum
 from typing import Any
 
@@ -57,20 +57,13 @@ def misconfigured(error: ConfigError) -> typer.Exit:
     return typer.Exit(Exit.MISCONFIGURED)
 
 
-def carry_out(
-    work: Coroutine[Any, Any, int | None],
-    *,
-    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
-    **refusals: str,
-) -> None:
+def carry_out(work: Coroutine[Any, Any, int | None], **refusals: str) -> None:
     """Run to the end, and exit as it says; what went wrong is told in one sentence, by who can fix it.
 
-    On asyncio's own loop, unless there is a `loop_factory`. `refusals`: what codes of `RequestRefused` mean
-    here, where it is not what they mean for calls.
+    `refusals`: what codes of `RequestRefused` mean here, where it is not what they mean for calls.
     """
     try:
-        with asyncio.Runner(loop_factory=loop_factory) as runner:
-            code = runner.run(work)
+        code = asyncio.run(work)
     except Exception as error:  # noqa: BLE001  # the last stop: reduced to what may be shown
         cause = _first(error)
         if isinstance(cause, ConfigError):
