@@ -1,6 +1,7 @@
 """One figure at a time: what a contender used and did between two marks, import and start-up left out."""
 
 import asyncio
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +16,10 @@ _PATIENCE = 6
 
 @dataclass(frozen=True)
 class Row:
-    """Figures of one contender in one scene; times in milliseconds, loads in cores."""
+    """Figures of one contender in one scene; times in milliseconds, loads in cores.
+
+    What is per run is NaN where no run ended: a contender that is overrun.
+    """
 
     measure: str
     contender: str
@@ -34,13 +38,8 @@ class Row:
     crm_load: float
     refused: int
 
-    @property
-    def cpu_us_per_read(self) -> float:
-        """Where next to nothing else is done."""
-        return 1000 * self.cpu_ms / self.reads if self.reads else 0.0
-
     def as_json(self) -> dict[str, Any]:
-        return {name: round(v, 3) if isinstance(v, float) else v for name, v in asdict(self).items()}
+        return {name: _rounded(value) for name, value in asdict(self).items()}
 
 
 async def steady(
@@ -70,7 +69,7 @@ async def _warm(world: World, warm_s: float, runs: int) -> None:
 
 
 def _row(seen: dict[str, Any], used: Sequence[float], took_s: float, **known: Any) -> Row:
-    runs = seen["ended"] or 1
+    runs = seen["ended"] or math.nan
     return Row(
         runs=seen["ended"],
         runs_per_s=seen["ended"] / took_s,
@@ -87,6 +86,12 @@ def _row(seen: dict[str, Any], used: Sequence[float], took_s: float, **known: An
     )
 
 
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return None if math.isnan(value) else round(value, 3)
+    return value
+
+
 def quantile(values: Sequence[float], share: float) -> float:
     """Milliseconds of sorted seconds."""
-    return 1000 * values[min(len(values) - 1, int(share * len(values)))] if values else 0.0
+    return 1000 * values[min(len(values) - 1, int(share * len(values)))] if values else math.nan

@@ -24,11 +24,11 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     names = [f"{row.contender}, {row.slots} runs" for row in steady]
     colours = [_COLOURS[row.contender.split()[0]] for row in steady]
     for panel, title, values in (
-        (panels[0], "CPU per run, ms", [row.cpu_ms for row in steady]),
-        (panels[1], "platform reads per run", [row.reads for row in steady]),
+        (panels[0], "CPU per run, ms", [row.cpu_ms if row.runs else 0.0 for row in steady]),
+        (panels[1], "platform reads per run", [row.reads if row.runs else 0.0 for row in steady]),
     ):
         bars = panel.barh(names, values, color=colours)
-        panel.bar_label(bars, fmt="%.1f", padding=3)
+        panel.bar_label(bars, fmt=lambda value: f"{value:.1f}" if value else "–", padding=3)
         panel.set_title(title)
         panel.margins(x=0.15)
     _lag(panels[2], steady, colours)
@@ -41,6 +41,9 @@ def draw(rows: Sequence[Row], path: Path) -> None:
 def _lag(panel: Axes, rows: Sequence[Row], colours: Sequence[str]) -> None:
     """From the median to the 99th percentile, on a logarithmic axis."""
     for at, (row, colour) in enumerate(zip(rows, colours, strict=True)):
+        if not row.runs:
+            panel.annotate("no run ended", (1.0, at), (6, -3), textcoords="offset points")
+            continue
         lags = (row.lag_p50_ms, row.lag_p90_ms, row.lag_p99_ms)
         panel.plot([max(1.0, lag) for lag in lags], [at] * 3, color=colour, linewidth=4, marker="|")
         panel.annotate(

@@ -42,11 +42,11 @@ def _other(rows: Sequence[Row], row: Row, contender: str) -> Row | None:
 
 
 def _ratio(row: Row, other: Row | None) -> str:
-    return f"{row.cpu_ms / other.cpu_ms:.2f}" if other and other.cpu_ms else ""
+    return f"{row.cpu_ms / other.cpu_ms:.2f}" if other and other.runs and row.runs else ""
 
 
 def targets(report: Report) -> list[dict[str, Any]]:
-    """What issue 7 asks for, and what was measured; None where it was not."""
+    """What was aimed at, and what was measured; None where it was not."""
     first = min((row.slots for row in report.rows if row.measure == "steady"), default=0)
     mine, sdk, bare = (
         _row(report, "steady", name, slots=first) for name in ("worker sqlite", _BESIDE, _FLOOR)
@@ -82,7 +82,7 @@ def _row(report: Report, measure: str, contender: str, *, slots: int | None = No
 
 
 def _share(row: Row | None, other: Row | None, name: str) -> float | None:
-    if row is None or other is None or not getattr(other, name):
+    if row is None or other is None or not (row.runs and other.runs and getattr(other, name)):
         return None
     return float(getattr(row, name) / getattr(other, name))
 

@@ -35,7 +35,7 @@ from worker.web.webhooks import Doorbell
 _COMPARE_S = 6 * 3600.0
 
 _YOUNG = 20_000
-"""New objects after which cycles are looked for; after Python's 700 it was 5 % of the CPU, and found little."""
+"""New objects after which cycles are looked for: after Python's 700, that was 5 % of the CPU."""
 
 
 async def run(settings: Settings, warnings: Sequence[str]) -> None:

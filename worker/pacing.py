@@ -22,10 +22,15 @@ _JITTER = 0.05
 """Delays vary by this share, so that runs which began together do not stay together."""
 
 _TICK_S = 0.05
-"""Looks are begun together, so long after each other: one by one, each would find the processor cold."""
+"""Looks begin together, so long after each other: one by one, each would find the processor cold."""
 
 _FRESH_S = 1.0
 """A run past its first round and known for longer was answered by another process, some unknown time ago."""
+
+
+def tick(due: float) -> float:
+    """When a look that is due is begun: with all that have come due since the last tick. Monotonic time."""
+    return math.ceil(due / _TICK_S) * _TICK_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,12 +177,11 @@ class Agenda:
         self._due.pop(run_id, None)
 
     async def ready(self) -> None:
-        """Wait until some run is due, and then until its tick: those due before it are looked at together."""
+        """Wait until some run is due, and its tick has come."""
         while True:
             self._changed.clear()
             self._forget_replaced()
-            tick = math.ceil(self._heap[0][0] / _TICK_S) * _TICK_S if self._heap else None
-            wait = None if tick is None else tick - self._clock.monotonic()
+            wait = tick(self._heap[0][0]) - self._clock.monotonic() if self._heap else None
             if wait is not None and wait <= 0:
                 return
             await self._change_or(wait)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from bench.pacing.durations import seeded
 from bench.pacing.result import MAXIMUM_S, MINIMUM_S, Result
 from worker.model import Run, RunRef
-from worker.pacing import Pace, Wait, wait_for
+from worker.pacing import Pace, Wait, tick, wait_for
 
 ARRIVALS = 5.0
 """Runs begin at this rate a second, so that many are under way while others are learned from."""
@@ -31,7 +31,7 @@ def learned(
 ) -> Result:
     """The worker's own pacing, which begins knowing nothing."""
     pace = Pace(minimum, MAXIMUM_S, seeded("jitter", seed))
-    return _play(durations, pace.first_delay, pace.delay, pace.found, skip=skip, seed=seed)
+    return _play(durations, pace.first_delay, pace.delay, pace.found, skip=skip, seed=seed, begun_at=tick)
 
 
 def cold(durations: Sequence[float], runs: int = 20) -> Result:
@@ -61,8 +61,9 @@ def _play(
     *,
     skip: int,
     seed: int,
+    begun_at: Callable[[float], float] = float,
 ) -> Result:
-    """Runs that begin one after another and are looked at when they are due: no read ever waits."""
+    """Runs that begin one after another and are looked at when they are due: no read waits for another."""
     rng, now = seeded("arrivals", seed), 0.0
     agenda: list[tuple[float, int, Wait | None]] = []
     for number in range(len(durations)):
@@ -73,12 +74,12 @@ def _play(
         now, number, wait = heapq.heappop(agenda)
         if wait is None:
             wait = begun(now)
-            heapq.heappush(agenda, (now + first(wait, now), number, wait))
+            heapq.heappush(agenda, (begun_at(now + first(wait, now)), number, wait))
             continue
         reads += number >= skip
         if now - wait.since < durations[number]:
             wait.looked = now - wait.since
-            heapq.heappush(agenda, (now + delay(wait, now), number, wait))
+            heapq.heappush(agenda, (begun_at(now + delay(wait, now)), number, wait))
             continue
         found(wait, now)
         if number >= skip:

@@ -1,0 +1,99 @@
+"""Statements that the driver runs itself bring and keep what SQLAlchemy would."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import Insert, Select, Update, bindparam, select, update
+
+from tests.unit.store_harness import DOCUMENT, Desk
+from worker.model import CallState
+from worker.personal import Personal
+from worker.store import engines
+from worker.store.prepared import prepared
+from worker.store.schema import Tables, now
+
+postgresql = pytest.mark.parametrize("shared_database", ["postgresql"], indirect=True)
+
+
+@prepared
+def _documents(tables: Tables, *names: str) -> Select[Any]:
+    c = tables.conversations
+    return select(c.c.conversation_id, c.c.document).where(c.c.conversation_id.in_(names))
+
+
+@prepared
+def _told(tables: Tables) -> Update:
+    c = tables.conversations
+    this = update(c).where(c.c.conversation_id == bindparam("this"), c.c.assistant.is_(None))
+    return this.values(document=bindparam("said"), assistant="SUPORTE")
+
+
+@prepared
+def _decided(tables: Tables) -> Insert:
+    given = ("call_key", "call_id", "platform_call_id", "run_id", "conversation_id", "tool", "exact")
+    values = {name: bindparam(name) for name in given}
+    return tables.calls.insert().values(**values, state=CallState.REJECTED, received_at=now())
+
+
+@prepared
+def _exact(tables: Tables) -> Select[Any]:
+    t = tables.calls
+    return select(t.c.exact, t.c.state).where(t.c.state.in_([CallState.REJECTED, CallState.DONE]))
+
+
+async def test_what_is_sealed_is_opened_on_its_way_out_and_sealed_on_its_way_in(desk: Desk) -> None:
+    async with desk.store.database.write() as connection:
+        tables = desk.store.database.tables
+        first = (await _documents(connection, tables, "c1")).first()
+        assert (first.conversation_id, first.document) == ("c1", Personal(DOCUMENT))
+        told = await _told(connection, tables, this="c1", said=Personal("11144477735"))
+        assert (told.rows, told.rowcount) == ((), 1)
+        assert (await _told(connection, tables, this="c1", said=None)).rowcount == 0
+    row = await desk.row("conversations")
+    assert (row.document, row.assistant) == (Personal("11144477735"), "SUPORTE")
+
+
+async def test_nothing_found_is_no_row_and_no_value(desk: Desk) -> None:
+    async with desk.store.database.read() as connection:
+        found = await _documents(connection, desk.store.database.tables, "nobody")
+    assert (found.rows, found.first(), found.scalar()) == ([], None, None)
+
+
+async def test_each_variant_is_a_statement_of_its_own(desk: Desk) -> None:
+    await desk.conversation("c2")
+    async with desk.store.database.read(brief=True) as connection:
+        tables = desk.store.database.tables
+        counts = [
+            len((await _documents(connection, tables, *names)).rows) for names in (["c1"], ["c1", "c2"])
+        ]
+    assert counts == [1, 2]
+
+
+@pytest.mark.parametrize("exact", [True, False, None])
+async def test_truth_values_are_truth_values_on_both_databases(desk: Desk, exact: bool | None) -> None:
+    names = dict.fromkeys(
+        ("call_key", "call_id", "platform_call_id", "run_id", "conversation_id", "tool"), "x"
+    )
+    async with desk.store.database.write() as connection:
+        await _decided(connection, desk.store.database.tables, **names, exact=exact)
+        (row,) = (await _exact(connection, desk.store.database.tables)).rows
+    assert row.exact is exact
+    assert row.state == CallState.REJECTED
+
+
+async def test_a_value_that_is_not_given_is_no_null(desk: Desk) -> None:
+    with pytest.raises(KeyError):
+        async with desk.store.database.write() as connection:
+            await _told(connection, desk.store.database.tables, this="c1")
+
+
+@postgresql
+async def test_a_connection_that_died_in_a_pause_is_replaced_unseen(
+    desk: Desk, neighbour: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await desk.rows("runs")
+    async with neighbour.store.database.write() as connection:
+        others = "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid()"
+        assert (await connection.exec_driver_sql(f"{others} and datname = current_database()")).all()
+    monkeypatch.setattr(engines, "_IDLE_S", -1.0)
+    assert await desk.rows("runs") == []
