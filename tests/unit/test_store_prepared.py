@@ -91,9 +91,11 @@ async def test_a_value_that_is_not_given_is_no_null(desk: Desk) -> None:
 async def test_a_connection_that_died_in_a_pause_is_replaced_unseen(
     desk: Desk, neighbour: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await desk.rows("runs")
+    async with desk.store.database.read() as connection:
+        mine = (await connection.exec_driver_sql("select pg_backend_pid()")).scalar_one()
     async with neighbour.store.database.write() as connection:
-        others = "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid()"
-        assert (await connection.exec_driver_sql(f"{others} and datname = current_database()")).all()
+        ended = await connection.exec_driver_sql(f"select pg_terminate_backend({mine}, 5000)")
+        assert ended.scalar_one() is True
     monkeypatch.setattr(engines, "_IDLE_S", -1.0)
-    assert await desk.rows("runs") == []
+    async with desk.store.database.read() as connection:
+        assert (await connection.exec_driver_sql("select pg_backend_pid()")).scalar_one() != mine
