@@ -195,7 +195,14 @@ class Tables:
         Index("ix_calls_payload", self.calls.c.finished_at, sqlite_where=kept, postgresql_where=kept)
         waiting = text("due is not null")
         Index("ix_calls_due", self.calls.c.due, sqlite_where=waiting, postgresql_where=waiting)
-        Index("ix_calls_conversation", self.calls.c.conversation_id, self.calls.c.received_at)
+        Index(
+            "ix_calls_conversation",
+            self.calls.c.conversation_id,
+            self.calls.c.received_at,
+            self.calls.c.equal_key,
+        )
+        untold = text("submitted_at is null")
+        Index("ix_calls_untold", self.calls.c.conversation_id, sqlite_where=untold, postgresql_where=untold)
         dead = text("state in ('failed', 'unknown', 'no_protocol')")
         Index("ix_calls_dead", self.calls.c.received_at, sqlite_where=dead, postgresql_where=dead)
         self.attempts = Table(

@@ -56,7 +56,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("call_key", name=("pk_calls")),
         sa.UniqueConstraint("call_id", name=("uq_calls_call_id")),
     )
-    op.create_index("ix_calls_conversation", "calls", ["conversation_id", "received_at"], unique=False)
+    op.create_index(
+        "ix_calls_conversation", "calls", ["conversation_id", "received_at", "equal_key"], unique=False
+    )
     op.create_index(
         "ix_calls_dead",
         "calls",
@@ -95,6 +97,14 @@ def upgrade() -> None:
     op.create_index(("ix_calls_protocolo"), "calls", ["protocolo"], unique=False)
     op.create_index(("ix_calls_received_at"), "calls", ["received_at"], unique=False)
     op.create_index(("ix_calls_run_id"), "calls", ["run_id"], unique=False)
+    op.create_index(
+        "ix_calls_untold",
+        "calls",
+        ["conversation_id"],
+        unique=False,
+        sqlite_where=sa.text("submitted_at is null"),
+        postgresql_where=sa.text("submitted_at is null"),
+    )
     op.create_table(
         "conversations",
         sa.Column("conversation_id", sa.String(), nullable=False),
