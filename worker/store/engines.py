@@ -87,7 +87,8 @@ def _on_postgres_checkout(
     dialect: Dialect, connection: Any, record: ConnectionPoolEntry, _proxy: object
 ) -> None:
     """What SQLAlchemy's `pool_pre_ping` does, which would ask before every transaction."""
-    if time.monotonic() - record.info.get("used_at", 0.0) > _IDLE_S:
+    used_at = record.info.get("used_at")  # a new one has none
+    if used_at is not None and time.monotonic() - used_at > _IDLE_S:
         try:
             dialect.do_ping(connection)
         except dialect.loaded_dbapi.Error:

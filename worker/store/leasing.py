@@ -1,6 +1,6 @@
 """Rows that processes share out among themselves: taken by one statement, kept by a heartbeat, given back."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -20,7 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.store.database import Database
-from worker.store.prepared import Statement
+from worker.store.prepared import Statement, prepared
 from worker.store.schema import now
 
 _BATCH = 5_000
@@ -54,6 +54,11 @@ async def take(
             return ()
     async with database.write() as connection:
         return (await taken(connection, database.tables, *variant, **values)).rows
+
+
+def any_of(due: Callable[..., Select[Any]]) -> Statement:
+    """The statement that tells whether there is a row that `due` selects."""
+    return prepared(lambda *what: due(*what).limit(1))
 
 
 def taking(key: Column[Any], due: Select[Any]) -> Update:

@@ -102,9 +102,7 @@ def _due(tables: Tables) -> Select[Any]:
     return unowned.order_by(t.c.due)
 
 
-@prepared
-def _any_due(tables: Tables) -> Select[Any]:
-    return _due(tables).limit(1)
+_any_due = leasing.any_of(_due)
 
 
 @prepared

@@ -56,7 +56,7 @@ class Retention:
 
     async def claim(self, lease_s: float) -> bool:
         """Whether the night's work is due and now ours; another process may take it after `lease_s`."""
-        return bool(await leasing.take(self._db, _due, _claimed, room=1, lease_s=lease_s))
+        return bool(await leasing.take(self._db, _any_due, _claimed, room=1, lease_s=lease_s))
 
     async def plan(self, wait_s: float, *, first: bool = False) -> None:
         """Due again in `wait_s` seconds. `first`: unless it is planned already."""
@@ -205,18 +205,16 @@ class Retention:
         return len(ids)
 
 
-@prepared
 def _due(tables: Tables) -> Select[Any]:
-    return _planned(tables).limit(1)
+    u = tables.upkeep
+    return select(u.c.task).where(u.c.task == _TASK, u.c.due <= now())
+
+
+_any_due = leasing.any_of(_due)
 
 
 @prepared
 def _claimed(tables: Tables) -> ReturningUpdate[Any]:
     task = tables.upkeep.c.task
     later = now() + bindparam("lease_s", type_=Float)
-    return leasing.taking(task, _planned(tables)).values(due=later).returning(task)
-
-
-def _planned(tables: Tables) -> Select[Any]:
-    u = tables.upkeep
-    return select(u.c.task).where(u.c.task == _TASK, u.c.due <= now())
+    return leasing.taking(task, _due(tables)).values(due=later).returning(task)

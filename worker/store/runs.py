@@ -194,9 +194,7 @@ def _due(tables: Tables, platform: str) -> Select[Any]:
     return watched.where(leasing.unheld(t)).order_by(t.c.due)
 
 
-@prepared
-def _any_due(tables: Tables, platform: str) -> Select[Any]:
-    return _due(tables, platform).limit(1)
+_any_due = leasing.any_of(_due)
 
 
 @prepared
@@ -224,9 +222,7 @@ def _quiet(tables: Tables, window_s: float) -> Select[Any]:
     return active.where(c.c.discover_due <= now(), ~watched.exists()).order_by(c.c.discover_due)
 
 
-@prepared
-def _any_quiet(tables: Tables, window_s: float) -> Select[Any]:
-    return _quiet(tables, window_s).limit(1)
+_any_quiet = leasing.any_of(_quiet)
 
 
 @prepared
