@@ -45,9 +45,9 @@ class Straight:
         self._session: aiohttp.ClientSession | None = None
 
     async def send(
-        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+        self, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> Answered:
-        """The answer to one request; `path` is quoted, `body` JSON.
+        """The answer to a GET, or to a POST of `body`, which is JSON; `path` is quoted.
 
         Raises what aiohttp raises; the caller limits the time.
         """
@@ -55,7 +55,9 @@ class Straight:
         url = URL(self._base + path + self._query, encoded=True)
         key = self._api_key if isinstance(self._api_key, str) else await self._api_key()
         told = {"Authorization": f"Bearer {key}", **(headers or {})}
+        method = "GET"
         if body is not None:
+            method = "POST"
             told["Content-Type"] = "application/json"
         async with session.request(method, url, data=body, headers=told, allow_redirects=False) as answer:
             content = await answer.read()

@@ -78,22 +78,22 @@ class Connection:
 
     async def look(self, path: str) -> Reply:
         """One read of a run, as `ask` would do it, at a fifth of the cost. Raises only `PlatformError`s."""
-        return read(await self._hot("GET", path))
+        return read(await self._hot(path))
 
     async def submit(
         self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
     ) -> Answered:
         """Hand answers over, once, likewise. Raises only `PlatformError`s."""
-        return await self._hot("POST", path, json.dumps(body).encode(), headers)
+        return await self._hot(path, json.dumps(body).encode(), headers)
 
     async def _hot(
-        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+        self, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> Answered:
         if not self._straight.possible:
             return await self._by_sdk(path, body, headers)
         try:
             async with asyncio.timeout(self._timeout_s):
-                answer = await self._straight.send(method, path, body, headers)
+                answer = await self._straight.send(path, body, headers)
         except Exception as error:  # noqa: BLE001 - what it is does not matter: there was no answer
             failure: PlatformError = _translated(error, self._passing)
         else:
