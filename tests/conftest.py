@@ -1,7 +1,9 @@
 """What every test may ask for: both databases, always real ones."""
 
 import contextlib
+import functools
 import gc
+import os
 import shutil
 import sys
 import tempfile
@@ -16,10 +18,17 @@ from cryptography.fernet import Fernet
 from sqlalchemy import create_engine, make_url
 
 from tests.databases import SharedDatabase, index_key, migrate
+from worker.privacy import Vault
 from worker.settings import Settings
+from worker.store.schema import Tables
 from worker.store.store import Store
 
 KEY = Fernet.generate_key().decode()
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Of `-n auto`: tests wait for sockets and processes half as long as they compute."""
+    return 3 * (os.cpu_count() or 2) // 2
 
 
 def pytest_collection_finish() -> None:
@@ -44,6 +53,25 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     finally:
         sys.settrace(own)
         threading.settrace(threads)  # type: ignore[arg-type]  # as above
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shared_tables() -> Iterator[None]:
+    """Stores with the same keys share their tables, whose statements are so compiled once, not per test."""
+    vault = functools.cache(Vault)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("worker.store.store.Vault", lambda keys: vault(tuple(keys)))
+        patch.setattr("worker.store.database.Tables", functools.cache(Tables))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_certificates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """HTTP clients trust nobody: reading this machine's certificates takes longer than a test without TLS."""
+    with pytest.MonkeyPatch.context() as environ:
+        environ.setenv("SSL_CERT_DIR", str(tmp_path_factory.mktemp("certificates")))
+        environ.delenv("SSL_CERT_FILE", raising=False)
+        yield
 
 
 @pytest.fixture(scope="session")

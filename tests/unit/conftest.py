@@ -1,6 +1,6 @@
 """What the store's tests ask for: one process at an open store, and others beside it."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -57,13 +57,3 @@ def office(
 ) -> Office:
     monkeypatch.chdir(tmp_path)
     return Office(make_settings, database_file)
-
-
-@pytest.fixture(scope="module")
-def no_certificates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """HTTP clients trust nobody: reading this machine's certificates takes longer than a test without TLS."""
-    empty = tmp_path_factory.mktemp("certificates")
-    with pytest.MonkeyPatch.context() as environ:
-        environ.setenv("SSL_CERT_DIR", str(empty))
-        environ.delenv("SSL_CERT_FILE", raising=False)
-        yield

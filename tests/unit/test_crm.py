@@ -20,8 +20,6 @@ from worker.simulator.server import serve
 from worker.tools.crm import Crm, CrmSettings
 from worker.tools.lookup import Lookup, LookupSettings
 
-pytestmark = pytest.mark.usefixtures("no_certificates")
-
 BODY = {
     "documento": "52998224725",
     "resumo": "Maria pagou. 💙",

@@ -23,8 +23,6 @@ from worker.ports import Outbox
 from worker.settings import Settings
 from worker.store.store import Store
 
-pytestmark = pytest.mark.usefixtures("no_certificates")
-
 SECRET = "whsec_c2VncmVkbyBkbyBib3Q="
 HOUR_S = 3600.0
 PENDING, DELIVERED, STUCK = EventState.PENDING, EventState.DELIVERED, EventState.STUCK

@@ -19,8 +19,6 @@ from worker.model import CallRecord, CallState, Conversation, Intent, Outcome, R
 from worker.personal import Personal
 from worker.tools.forward import Forward, ForwardSettings
 
-pytestmark = pytest.mark.usefixtures("no_certificates")
-
 SECRET = "whsec_c2VncmVkbyBkbyBib3Q="
 CALL = CallRecord(
     call_id="tc_1",

@@ -20,8 +20,6 @@ from worker.simulator.crm import CrmSimulator, Ticket, brazilian_date, iso_date
 from worker.simulator.server import serve
 from worker.tools.lookup import Absent, Lookup, LookupSettings, Sought
 
-pytestmark = pytest.mark.usefixtures("no_certificates")
-
 PROTOCOLO = "2510271534789012"
 OTHER = "2510271534000000"
 SINCE = datetime.fromisoformat("2025-10-27T15:30:00-03:00").timestamp()

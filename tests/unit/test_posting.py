@@ -17,7 +17,7 @@ from worker import http, posting
 from worker.errors import ConfigError
 from worker.posting import Answer, Poster, Unanswered
 
-pytestmark = pytest.mark.usefixtures("no_certificates", "no_proxies")
+pytestmark = pytest.mark.usefixtures("no_proxies")
 
 BODY = b'{"documento": "52998224725"}'
 

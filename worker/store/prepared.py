@@ -6,7 +6,7 @@ have it run. The transaction around them stays SQLAlchemy's.
 
 from collections import namedtuple
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from functools import lru_cache, wraps
+from functools import wraps
 from typing import Any, NamedTuple
 
 from sqlalchemy import Dialect, Insert, Select, Update
@@ -42,13 +42,16 @@ def prepared(build: Callable[..., _Built]) -> Statement:
     """Turn a function that builds a statement into one that runs it: `await name(connection, tables, x=1)`.
 
     The keywords are the values of its `bindparam`s. Arguments after the tables go to `build` as well: each
-    variant is a statement of its own.
+    variant is a statement of its own, and all of them are kept with the tables.
     """
-    ready = lru_cache(maxsize=32)(lambda dialect, *what: _Ready(build(*what), dialect))
 
     @wraps(build)
     async def run(connection: AsyncConnection, tables: Tables, *variant: Hashable, **values: Any) -> Found:
-        return await ready(connection.dialect, tables, *variant).run(connection, values)
+        key = run, connection.dialect.name, variant
+        ready = tables.prepared.get(key)
+        if ready is None:
+            ready = tables.prepared[key] = _Ready(build(tables, *variant), connection.dialect)
+        return await ready.run(connection, values)
 
     return run
 

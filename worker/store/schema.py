@@ -1,5 +1,6 @@
 """The tables. Times are seconds since the epoch by the database's clock; payload columns are encrypted."""
 
+from collections.abc import Hashable
 from typing import Any
 
 from sqlalchemy import (
@@ -89,6 +90,7 @@ class Tables:
 
     def __init__(self, vault: Vault) -> None:
         self.metadata = MetaData(naming_convention=_NAMES)
+        self.prepared: dict[Hashable, Any] = {}  # what worker/store/prepared.py made of them
         sealed = Sealed(vault)
         self.index_key = Table(
             "index_key",

@@ -3,6 +3,7 @@
 One page, written by the server; its script asks for the same page again and puts what differs in place.
 """
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import tzinfo
@@ -156,6 +157,7 @@ def some(count: int, one: str, many: str) -> str:
     return f"{COUNTED_UP_TO} ou mais {many}" if count >= COUNTED_UP_TO else words.plural(count, one, many)
 
 
+@functools.cache
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
