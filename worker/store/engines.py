@@ -38,13 +38,18 @@ def parse(text: str) -> URL:
     return url.set(drivername="sqlite+aiosqlite" if sqlite else "postgresql+psycopg")
 
 
-_POOL: dict[str, Any] = {"hide_parameters": True, "pool_size": CONNECTIONS, "max_overflow": 0}
+_POOL: dict[str, Any] = {
+    "hide_parameters": True,
+    "pool_size": CONNECTIONS,
+    "max_overflow": 0,
+    "pool_use_lifo": True,  # few, which know their statements and have their pages in memory
+}
 
 
 def pooled(url: URL) -> AsyncEngine:
     """As many connections as there is work for; on SQLite each in a thread of its own."""
     if url.get_backend_name() != "sqlite":
-        engine = create_async_engine(url, **_POOL, pool_use_lifo=True)  # few that know their statements
+        engine = create_async_engine(url, **_POOL)
         event.listen(engine.sync_engine, "connect", _on_postgres_connect)
         event.listen(engine.sync_engine, "checkin", _on_postgres_checkin)
         event.listen(engine.sync_engine, "checkout", partial(_on_postgres_checkout, engine.dialect))
