@@ -16,6 +16,10 @@ _FIRST_S, _RATIO, _LAST_S = 0.02, 1.04, 900.0
 _MEMORY = 200.0
 """After so many more, an observation counts for a third: changes are followed, what is rare is still seen."""
 
+_FADING = 1 - 1 / _MEMORY
+_WORTHIEST = 1e9
+"""Masses are scaled down before they outgrow a float."""
+
 _PRIOR = 2.0
 """What is known from elsewhere counts as much as this many observations."""
 
@@ -96,6 +100,7 @@ class Habit:
         self._bounds = bounds
         self._elsewhere = elsewhere
         self._mass = array("d", bytes(8 * (len(EDGES) - 1)))
+        self._worth = 1.0  # of one observation more: it grows, so that nothing seen before need be touched
         self.seen = 0.0
         self._unplanned = 0.0
         self._plan = array("d")
@@ -112,13 +117,15 @@ class Habit:
         if first < last:
             density[0] *= (EDGES[first + 1] - after) / (EDGES[first + 1] - EDGES[first])
             density[-1] *= max(0.0, min(1.0, (by - EDGES[last]) / (EDGES[last + 1] - EDGES[last])))
-        fading = 1 - 1 / _MEMORY
-        self._mass = array("d", [each * fading for each in self._mass])
-        self.seen = self.seen * fading + 1
+        self._worth /= _FADING
+        self.seen = self.seen * _FADING + 1
         self._unplanned += 1
-        share = 1 / sum(density)
+        share = self._worth / sum(density)
         for i, weight in enumerate(density, first):
             self._mass[i] += weight * share
+        if self._worth > _WORTHIEST:
+            self._mass = array("d", [each / self._worth for each in self._mass])
+            self._worth = 1.0
 
     def next_look(self, age: float) -> float:
         """At which age to look next, after a look at this age found nothing. Not before it, and not NaN."""
@@ -133,12 +140,13 @@ class Habit:
 
     def density(self, first: int, last: int) -> list[float]:
         """How many observations lie in each of these bins, with `_PRIOR` known from elsewhere."""
+        worth, own = self._worth, self._mass[first:last]
         if self._elsewhere is None:
             each = _PRIOR / len(self._mass)
-            return [mass + each for mass in self._mass[first:last]]
+            return [mass / worth + each for mass in own]
         share = _PRIOR / (self._elsewhere.seen + _PRIOR)
         elsewhere = self._elsewhere.density(first, last)
-        return [mass + share * other for mass, other in zip(self._mass[first:last], elsewhere, strict=True)]
+        return [mass / worth + share * other for mass, other in zip(own, elsewhere, strict=True)]
 
 
 def _smooth(mass: Sequence[float]) -> list[float]:

@@ -75,8 +75,8 @@ class Pace:
     """The delay before the next look at one run: learned, jittered, bounded. Seconds.
 
     Where webhooks tell of runs that want something (`told`), looking unasked finds nothing while they arrive:
-    then it is left at the maximum. A look is worth half the minimum of waiting, so that a run that is certain
-    to want something within the minimum is looked at as often as may be.
+    then it is left at the maximum. A look is worth a quarter of the minimum of waiting, so that a
+    run that is certain to want something within the minimum is looked at as often as may be.
     """
 
     def __init__(

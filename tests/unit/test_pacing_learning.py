@@ -1,5 +1,6 @@
 """What is learned of how long runs take, and the looks that follow from it."""
 
+import bisect
 import itertools
 import math
 import random
@@ -95,13 +96,20 @@ def test_every_observation_counts_once_and_lies_within_its_bracket(brackets: lis
     if brackets:
         before = taught(brackets[:-1])
         last, (after, by) = len(EDGES) - 1, brackets[-1]
-        fading = 1 - 1 / learning._MEMORY
-        grown = [
-            i
-            for i, (new, old) in enumerate(zip(habit._mass, before._mass, strict=True))
-            if new > old * fading + 1e-12
-        ]
+        grown = [i for i, (new, old) in enumerate(zip(habit._mass, before._mass, strict=True)) if new != old]
         assert all(EDGES[i] <= by and (after < EDGES[i + 1] or i == last - 1) for i in grown)
+
+
+def test_what_was_seen_long_ago_counts_ever_less_and_never_for_nothing() -> None:
+    habit = taught([[1.0, 1.1]] + [[5.0, 5.1]] * 5000)  # worth is scaled down on the way
+    assert habit.seen == pytest.approx(learning._MEMORY)
+    assert sum(habit.density(0, len(EDGES) - 1)) == pytest.approx(habit.seen + learning._PRIOR)
+    below_2s = bisect.bisect(EDGES, 2.0)
+    of_the_first = sum(habit.density(0, below_2s)) - learning._PRIOR * below_2s / (len(EDGES) - 1)
+    assert of_the_first == pytest.approx(0.0, abs=1e-6)
+    recent = taught([[1.0, 1.1]] * 300 + [[5.0, 5.1]] * 300)
+    left = learning._MEMORY * (1 - learning._FADING**300) * learning._FADING**300
+    assert sum(recent.density(0, below_2s)) == pytest.approx(left, rel=0.05)
 
 
 def test_nothing_known_looks_often_at_first_and_ever_less() -> None:

@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable, Hashable, Sequence
 from functools import wraps
 from typing import Any, NamedTuple
 
-from sqlalchemy import Dialect, Insert, Select, Update
+from sqlalchemy import BindParameter, Dialect, Insert, Select, Update
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.visitors import replacement_traverse
 from sqlalchemy.types import TypeEngine
 
 from worker.store.engines import driver_of
@@ -60,7 +61,7 @@ class _Ready:
     """One statement for one kind of database: its text, and what becomes of values on their way."""
 
     def __init__(self, statement: _Built, dialect: Dialect) -> None:
-        compiled = statement.compile(dialect=dialect)
+        compiled = _written_out(statement).compile(dialect=dialect)
         inward = {name: _inward(bind.type, dialect) for name, bind in compiled.binds.items()}
         self._given = {name: inward[name] for name, bind in compiled.binds.items() if bind.required}
         written = compiled.construct_expanded_state(dict.fromkeys(self._given))
@@ -94,6 +95,17 @@ class _Ready:
         for place, change in self._outward or ():
             values[place] = change(values[place])
         return self._row(*values)
+
+
+def _written_out(statement: _Built) -> Any:
+    """With its constants in the text: SQLite plans anew for each value that decides about a partial index."""
+
+    def constant(element: Any, **_: Any) -> BindParameter[Any] | None:
+        if isinstance(element, BindParameter) and not element.required:
+            return element.render_literal_execute()
+        return None
+
+    return replacement_traverse(statement, {}, constant)
 
 
 def _inward(kind: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any]:
