@@ -1,5 +1,6 @@
 """The bench as one picture: what a run costs and how long it waits, beside the SDK's helper and the floor."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ mpl.use("svg")
 
 from matplotlib import pyplot  # after the backend
 from matplotlib.axes import Axes
-from matplotlib.ticker import NullFormatter, ScalarFormatter
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 _COLOURS = {"sdk": "#b0b7c3", "sockets": "#6b7280", "worker": "#2563eb"}
 
@@ -31,6 +32,8 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         panel.bar_label(bars, fmt=lambda value: f"{value:.1f}" if value else "–", padding=3)
         panel.set_title(title)
         panel.margins(x=0.15)
+    costs = [row.cpu_ms for row in steady if row.runs and row.cpu_ms > 0]
+    _logarithmic(panels[0], min(costs, default=1.0) / 4, max(costs, default=1.0) * 10)
     _lag(panels[2], steady, colours)
     panels[0].invert_yaxis()
     figure.tight_layout()
@@ -40,17 +43,22 @@ def draw(rows: Sequence[Row], path: Path) -> None:
 
 def _lag(panel: Axes, rows: Sequence[Row], colours: Sequence[str]) -> None:
     """From the median to the 99th percentile, on a logarithmic axis."""
+    seen = [lag for row in rows for lag in (row.lag_p50_ms, row.lag_p99_ms) if lag >= 1.0] or [1.0]
+    left, right = min(seen) / 2, max(seen) * 40  # room for the figures
     for at, (row, colour) in enumerate(zip(rows, colours, strict=True)):
-        if not row.runs:
-            panel.annotate("no run ended", (1.0, at), (6, -3), textcoords="offset points")
+        if math.isnan(row.lag_p99_ms):
+            panel.annotate("none to tell", (left, at), (6, -3), textcoords="offset points")
             continue
-        lags = (row.lag_p50_ms, row.lag_p90_ms, row.lag_p99_ms)
-        panel.plot([max(1.0, lag) for lag in lags], [at] * 3, color=colour, linewidth=4, marker="|")
-        panel.annotate(
-            f"{lags[0]:.0f} … {lags[2]:.0f}", (max(1.0, lags[2]), at), (6, -3), textcoords="offset points"
-        )
-    panel.set_xscale("log")
-    panel.xaxis.set_major_formatter(ScalarFormatter())
-    panel.xaxis.set_minor_formatter(NullFormatter())
+        line = [max(1.0, lag) for lag in (row.lag_p50_ms, row.lag_p90_ms, row.lag_p99_ms)]
+        panel.plot(line, [at] * 3, color=colour, linewidth=4, marker="|")
+        shown = f"{row.lag_p50_ms:,.0f} … {row.lag_p99_ms:,.0f}"
+        panel.annotate(shown, (line[-1], at), (6, -3), textcoords="offset points")
+    _logarithmic(panel, left, right)
     panel.set_title("lag, ms: p50 … p99")
-    panel.margins(x=0.3)
+
+
+def _logarithmic(panel: Axes, left: float, right: float) -> None:
+    panel.set_xscale("log")
+    panel.set_xlim(left, right)
+    panel.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    panel.xaxis.set_minor_formatter(NullFormatter())

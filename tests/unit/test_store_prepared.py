@@ -81,6 +81,23 @@ async def test_truth_values_are_truth_values_on_both_databases(desk: Desk, exact
     assert row.state == CallState.REJECTED
 
 
+async def test_constants_stand_in_the_statement_and_only_what_is_given_is_bound(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables, run = desk.store.database.tables, []
+    async with desk.store.database.write() as connection:
+        driver = engines.driver_of(connection)
+        execute = driver.execute
+        monkeypatch.setattr(driver, "execute", lambda *said: run.append(said) or execute(*said))
+        await _exact(connection, tables)
+        await _told(connection, tables, this="c1", said=None)
+    (asked, nothing), (told, given), *_ = run  # and a COMMIT
+    assert not nothing
+    assert len(given) == 2
+    assert "IN ('rejected', 'done')" in asked
+    assert "'SUPORTE'" in told
+
+
 async def test_a_value_that_is_not_given_is_no_null(desk: Desk) -> None:
     with pytest.raises(KeyError):
         async with desk.store.database.write() as connection:
