@@ -1,4 +1,4 @@
-"""`make bench`: everything measured in one run. `BENCH=quick` takes two minutes, `BENCH=long` soaks."""
+"""`make bench`: everything measured in one run. `BENCH=quick` takes seven minutes, `BENCH=long` soaks."""
 
 import asyncio
 import json

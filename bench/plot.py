@@ -58,7 +58,7 @@ def _lag(panel: Axes, rows: Sequence[Row], colours: Sequence[str]) -> None:
 
 
 def _logarithmic(panel: Axes, left: float, right: float) -> None:
+    panel.set_xlim(left, right)  # first: a logarithmic axis finds no limits where there are no figures
     panel.set_xscale("log")
-    panel.set_xlim(left, right)
     panel.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     panel.xaxis.set_minor_formatter(NullFormatter())
