@@ -78,6 +78,15 @@ async def test_a_ticket_is_answered_with_sixteen_digits_in_the_missions_shape(
     )
 
 
+async def test_no_two_tickets_have_one_protocolo(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = iter([7, 7, 7, 8])
+    monkeypatch.setattr("worker.simulator.crm.secrets.randbelow", lambda _below: next(drawn))
+    first, second = [protocolo(await open_ticket(client, key)) for key in ("tw-1", "tw-2")]
+    assert (first[-6:], second[-6:]) == ("000007", "000008")
+
+
 async def test_one_key_opens_one_ticket_when_the_crm_is_idempotent(
     client: httpx.AsyncClient, crm: CrmSimulator
 ) -> None:

@@ -97,6 +97,7 @@ class CrmSimulator:
         self.faults = Faults(PRESETS)
         self.tickets: list[Ticket] = []
         self._by_key: dict[str | None, Ticket] = {}
+        self._protocolos: set[str] = set()
         self._format_date = format_date
         self._sleep = sleep
         desk = Desk(self.faults, self.clock, sleep)
@@ -133,9 +134,12 @@ class CrmSimulator:
         return ticket
 
     def _protocolo(self, now: float) -> str:
-        """16 digits: the minute, and six at random."""
+        """16 digits: the minute, and six at random. No two tickets have the same."""
         minute = datetime.fromtimestamp(now, _BRASILIA).strftime("%y%m%d%H%M")
-        return f"{minute}{secrets.randbelow(1_000_000):06}"
+        while (protocolo := f"{minute}{secrets.randbelow(1_000_000):06}") in self._protocolos:
+            pass
+        self._protocolos.add(protocolo)
+        return protocolo
 
     async def _look_up(self, request: Request) -> Response:
         documento = _read(await request.body()).get("documento")
