@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import gc
-import os
 import shutil
 import sys
 import tempfile
@@ -26,9 +25,10 @@ from worker.store.store import Store
 KEY = Fernet.generate_key().decode()
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """Of `-n auto`: tests wait for sockets and processes half as long as they compute."""
-    return 3 * (os.cpu_count() or 2) // 2
+@pytest.hookimpl(wrapper=True)
+def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
+    """Of `-n auto`, half as many again: tests wait for sockets and processes half as long as they compute."""
+    return 3 * (yield) // 2
 
 
 def pytest_collection_finish() -> None:
