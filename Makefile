@@ -54,16 +54,20 @@ lock: $(DEV)  ## Write both lock files anew from the floors in pyproject.toml
 	  compile pyproject.toml --group build -o requirements.lock; \
 	  compile pyproject.toml --group build --group dev -c requirements.lock -o requirements-dev.lock
 
-# The stamp comes last: an environment that was interrupted half-way has none, and is made anew.
+# The locks are complete, so nothing is resolved (--no-deps): older versions of pip look past a lock for a
+# requirement with an extra. `pip check` proves that nothing is missing.
+# The stamp comes last: an environment that was interrupted half-way has none, and is made again.
 $(RUNTIME): requirements.lock pyproject.toml
 	@test -n '$(PYTHON)' || { echo 'Instale o Python 3.11 ou mais novo, com o módulo venv (Debian: apt install python3 python3-venv).' >&2; exit 1; }
 	@echo "Preparando .venv com $(PYTHON)…"
 	@rm -rf .venv && $(PYTHON) -m venv .venv
-	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --no-deps --require-hashes -r requirements.lock
 	@$(PIP) install --no-deps --no-build-isolation -e .
+	@$(PIP) check
 	@touch $@
 
 $(DEV): requirements-dev.lock $(RUNTIME)
 	@echo "Instalando as ferramentas de teste…"
-	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@$(PIP) install --no-deps --require-hashes -r requirements-dev.lock
+	@$(PIP) check
 	@touch $@
