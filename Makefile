@@ -9,6 +9,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 RUNTIME := .venv/runtime.stamp
 DEV := .venv/dev.stamp
+UV := .venv-lock/bin/uv
 
 .PHONY: help setup demo run check sync-schema test chaos bench lint types lock
 
@@ -48,11 +49,16 @@ lint: $(DEV)  ## Ruff and the import floors
 types: $(DEV)  ## mypy, strict
 	@$(BIN)/mypy
 
-lock: $(DEV)  ## Write both lock files anew from the floors in pyproject.toml
-	@compile() { $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+lock: $(UV)  ## Write both lock files again from the floors in pyproject.toml
+	@compile() { $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links --no-header --upgrade "$$@"; }; \
 	  compile pyproject.toml --group build -o requirements.lock; \
 	  compile pyproject.toml --group build --group dev -c requirements.lock -o requirements-dev.lock
+
+# An environment of its own: .venv cannot be built while the locks lack a requirement that was just added.
+$(UV):
+	@$(PYTHON) -m venv .venv-lock
+	@.venv-lock/bin/python -m pip --disable-pip-version-check --quiet install "$$(grep -o '^uv==[^ ]*' requirements-dev.lock)"
 
 # The locks are complete, so nothing is resolved (--no-deps): older versions of pip look past a lock for a
 # requirement with an extra. `pip check` proves that nothing is missing.
