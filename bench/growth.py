@@ -15,7 +15,7 @@ from sqlalchemy import event, text
 from sqlalchemy.engine import Engine
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.lease import LEASE_S
+from worker.ports import LEASE_S
 from worker.settings import Settings
 from worker.store.store import Store
 

@@ -21,7 +21,7 @@ import psycopg
 from cryptography.fernet import Fernet
 
 from worker.settings import Settings
-from worker.store import kpis
+from worker.store.queries import kpis
 from worker.store.store import Store
 
 DAY_S = 86_400.0
@@ -153,7 +153,7 @@ async def measure(store: Store, now: float) -> None:
 
 
 async def explain(store: Store, since: float) -> None:
-    """The plans of what `worker.store.kpis` asks."""
+    """The plans of what `worker.store.queries.kpis` asks."""
     tables = store.database.tables
     asked = {
         "contagens": kpis.counts(tables, since, None),

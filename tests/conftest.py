@@ -13,16 +13,16 @@ from typing import Any
 
 import psycopg
 import pytest
-from cryptography.fernet import Fernet
 from sqlalchemy import create_engine, make_url
 
-from tests.databases import SharedDatabase, index_key, migrate
+from tests.cli.rig import Office
+from tests.databases import KEY, SharedDatabase, index_key, migrate
+from tests.store.harness import Desk, OpenDesk
+from worker.model import ThreadRule
 from worker.privacy import Vault
 from worker.settings import Settings
-from worker.store.schema import Tables
+from worker.store.sql.tables import Tables
 from worker.store.store import Store
-
-KEY = Fernet.generate_key().decode()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -61,7 +61,7 @@ def _shared_tables() -> Iterator[None]:
     vault = functools.cache(Vault)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("worker.store.store.Vault", lambda keys: vault(tuple(keys)))
-        patch.setattr("worker.store.database.Tables", functools.cache(Tables))
+        patch.setattr("worker.store.sql.database.Tables", functools.cache(Tables))
         yield
 
 
@@ -182,3 +182,49 @@ def make_settings(tmp_path: Path) -> Callable[..., Settings]:
 async def store(shared_database: SharedDatabase, make_settings: Callable[..., Settings]) -> Store:
     """A store on each engine, as a process beside the daemon has it. It stays open."""
     return await shared_database.store(make_settings(DATABASE_URL=shared_database.url))
+
+
+@pytest.fixture
+async def desk(store: Store) -> Desk:
+    """The store of each engine, with the conversation `c1` in it."""
+    made = Desk(store)
+    await made.conversation()
+    return made
+
+
+@pytest.fixture
+async def open_desk(database_url: str, make_settings: Callable[..., Settings]) -> AsyncIterator[OpenDesk]:
+    """Opens a process at the database of this test, as it is; the first one with an `owner`."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def opened(
+            name: str = "me",
+            *,
+            owner: bool = False,
+            platform: str = "assistants",
+            thread: ThreadRule = ThreadRule.REQUIRED,
+            **changes: object,
+        ) -> Desk:
+            settings = make_settings(DATABASE_URL=database_url, **changes)
+            store = await Store.open(settings, platform, owner=owner, thread=thread)
+            stack.push_async_callback(store.close)
+            return Desk(store, name)
+
+        yield opened
+
+
+@pytest.fixture
+async def neighbour(desk: Desk, open_desk: OpenDesk) -> Desk:
+    """A second process on `desk`'s database."""
+    return await open_desk("other")
+
+
+@pytest.fixture
+def office(
+    make_settings: Callable[..., Settings],
+    database_file: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Office:
+    monkeypatch.chdir(tmp_path)
+    return Office(make_settings, database_file)

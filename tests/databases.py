@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from cryptography.fernet import Fernet
 from sqlalchemy import Connection, MetaData, create_engine, inspect, make_url, select, text
 
 from worker.privacy import Vault, new_index_key
@@ -20,6 +21,8 @@ _RESTART_SEQUENCES = text(
     "select setval(oid::regclass, 1, false) from pg_class "
     "where relkind = 'S' and relnamespace = 'public'::regnamespace"
 )
+
+KEY = Fernet.generate_key().decode()
 
 
 def migrate(connection: Connection, wrapped: bytes) -> None:

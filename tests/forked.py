@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["worker.cli", "worker.app", "worker.platforms.assistants"])
+_FORKS.set_forkserver_preload(["worker.cli.main", "worker.daemon", "worker.platforms.assistants"])
 
 
 class Forked:

@@ -22,6 +22,9 @@ from worker.model import (
 )
 from worker.personal import Personal
 
+LEASE_S = 10.0
+"""How long a claim lasts without a heartbeat: a dead process's runs are taken over within this plus 1 s."""
+
 
 class Clock(Protocol):
     """Time and waiting, passed in so that tests own them. Seconds."""

@@ -1,7 +1,20 @@
-"""Times as people write them (contract §7): a span back from now, today, or a moment."""
+"""Time: the real clock behind `ports.Clock`, and times as people write them (contract §7)."""
 
+import asyncio
 import re
+import time
 from datetime import datetime, timedelta, tzinfo
+
+
+class SystemClock:
+    """The clock the daemon runs on; tests bring their own. Seconds."""
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
 
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1)}
 
@@ -18,8 +31,8 @@ def parse_since(text: str, zone: tzinfo, now: float) -> float:
     if span := re.fullmatch(r"(\d{1,5})([hd])", text, re.ASCII):
         return now - (int(span[1]) * _UNITS[span[2]]).total_seconds()
     try:
-        time = datetime.fromisoformat(_with_plus(text))
-        at = (time if time.tzinfo else time.replace(tzinfo=zone)).timestamp()
+        moment = datetime.fromisoformat(_with_plus(text))
+        at = (moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp()
         datetime.fromtimestamp(at, zone)  # at the ends of the calendar, what another zone cannot show
         return at
     except (ValueError, OverflowError):

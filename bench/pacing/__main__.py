@@ -12,7 +12,7 @@ from bench.pacing.durations import DISTRIBUTIONS, seeded, times
 from bench.pacing.overload import overload
 from bench.pacing.played import LEARNT, before, begun, cold, learned
 from bench.pacing.result import MAXIMUM_S, MINIMUM_S, Result
-from worker.pacing import Pace
+from worker.engine.pacing import Pace
 
 
 def _lines() -> Iterator[str]:

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 from bench.pacing.result import MAXIMUM_S, MINIMUM_S, Result
-from worker.learning import Bounds, plan
+from worker.engine.arrival_times import Bounds, plan
 
 FIXED_S = (0.25, 0.5, 1.0, 2.0, 5.0)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from bench.pacing.durations import seeded, two_kinds
 from bench.pacing.played import begun
 from bench.pacing.result import MAXIMUM_S, MINIMUM_S, Result
-from worker.pacing import Agenda, Pace, TokenBucket, Wait
+from worker.engine.pacing import Agenda, Pace, TokenBucket, Wait
 
 
 class VirtualClock:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 from bench.pacing.durations import seeded
 from bench.pacing.result import MAXIMUM_S, MINIMUM_S, Result
+from worker.engine.pacing import Pace, Wait, tick, wait_for
 from worker.model import Run, RunRef
-from worker.pacing import Pace, Wait, tick, wait_for
 
 ARRIVALS = 5.0
 """Runs begin at this rate a second, so that many are under way while others are learned from."""

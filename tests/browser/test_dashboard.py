@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 import pytest
 import pytest_asyncio
 
+from tests.asgi import api_over
 from tests.browser import ledger
 from tests.system.personal_values import leaks
-from tests.web import api_over
 from worker import logs
 from worker.metrics import Vitals
 from worker.settings import Settings

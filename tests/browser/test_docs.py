@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.unit.fake_records import FakeRecords, an_api
+from tests.web.fake_records import FakeRecords, an_api
 from worker.web.server import serve
 
 CHROMIUM = Path("/usr/bin/chromium")

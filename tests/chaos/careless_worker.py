@@ -8,12 +8,12 @@ from typing import Any
 
 from sqlalchemy import delete
 
-from worker import cli
+from worker.cli import main
 from worker.model import CallRecord, CallState, Outcome, Run, Sent, ToolCall
 from worker.personal import Personal
 from worker.ports import Decide
 from worker.store import store
-from worker.store.calls import Calls
+from worker.store.ledger.calls import Calls
 
 
 class CarelessCalls(Calls):
@@ -61,4 +61,4 @@ class CarelessCalls(Calls):
 
 if __name__ == "__main__":
     store.Calls = CarelessCalls  # type: ignore[misc]
-    cli.main()
+    main.main()

@@ -266,7 +266,7 @@ class Storm:
 
 
 def _pid(owner: str) -> int:
-    """The process in the name of an owner (worker/lease.py)."""
+    """The process in the name of an owner (worker/engine/lease.py)."""
     return int(owner.split(":")[1])
 
 

@@ -14,14 +14,14 @@ from validate_docbr import CPF
 
 from worker.errors import StoreError
 from worker.personal import Personal
-from worker.records import Records
-from worker.simulator.assistants import AssistantsSimulator
+from worker.simulator.assistants.app import AssistantsSimulator
+from worker.simulator.assistants.registry import ASSISTANTS
+from worker.simulator.assistants.runs import Timings
 from worker.simulator.crm import CrmSimulator, Ticket
 from worker.simulator.faults import Fault
 from worker.simulator.pairs import PAIRS
-from worker.simulator.registry import ASSISTANTS
-from worker.simulator.runs import Timings
-from worker.simulator.scripts import Ask, Call, Move, Rounds, Said, Say
+from worker.simulator.script import Ask, Call, Move, Rounds, Said, Say
+from worker.views import Records
 
 CRM_TIMEOUT_S, CRM_SETTLE_S = 1.0, 3.0
 LATENCY_S = 0.1

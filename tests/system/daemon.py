@@ -20,11 +20,11 @@ from typer.testing import CliRunner
 
 from tests.forked import Forked, forked
 from worker import logs
-from worker.cli import cli
-from worker.simulator.assistants import AssistantsSimulator
+from worker.cli.main import cli
+from worker.simulator.assistants.app import AssistantsSimulator
+from worker.simulator.assistants.registry import ASSISTANTS
+from worker.simulator.assistants.runs import Timings
 from worker.simulator.crm import CrmSimulator
-from worker.simulator.registry import ASSISTANTS
-from worker.simulator.runs import Timings
 from worker.simulator.server import serve
 
 ROOT = Path(__file__).parents[2]

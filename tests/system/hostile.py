@@ -16,24 +16,24 @@ from typing import Any
 
 import httpx
 
-from tests.contract import platform_harness as platforms
+from tests.asgi import api_over
+from tests.engine.harness import Harness
 from tests.fakes import COMPLETED, FakePlatform, asks
+from tests.platforms import harness as platforms
 from tests.raw_server import RawServer, reply
-from tests.unit.loop_harness import Harness
-from tests.unit.webhook_sender import PATH, SECRET, event, signed
-from tests.web import api_over
-from worker import app, logs
+from tests.web.webhook_sender import PATH, SECRET, event, signed
+from worker import logs, wiring
 from worker.catalog import Catalog
-from worker.clock import SystemClock
 from worker.model import Look, RunRef, ThreadRule, ToolCall
 from worker.personal import Personal
 from worker.platforms import wire
 from worker.settings import Settings
-from worker.simulator.scripts import Ask, call
+from worker.simulator.script import Ask, call
 from worker.store.store import Store
-from worker.web.limits import WholeBody
+from worker.times import SystemClock
+from worker.web.middleware import BodyLimit
 from worker.web.server import serve
-from worker.web.webhooks import Doorbell
+from worker.web.webhooks import WebhookReceiver
 
 OWN, OTHERS = "52998224725", "11144477735"
 OPENED = b'[{"data": [{"resposta": [{"protocolo": "2510271534789012"}]}]}]'
@@ -159,13 +159,13 @@ async def ground(folder: Path, settings: Settings) -> AsyncIterator[Ground]:
         stack.push_async_callback(store.close)
         logs.use_hasher(store.database.hasher)
         chosen = settings.model_copy(update={"CRM_WEBHOOK_URL": crm.url})
-        tools = app.build_tools(chosen, Catalog.load(), SystemClock(), stack)
+        tools = wiring.build_tools(chosen, Catalog.load(), SystemClock(), stack)
         woken: list[str] = []
 
         async def nowhere(_run_id: str) -> str | None:
             return None
 
-        bell = Doorbell(
+        bell = WebhookReceiver(
             SECRET,
             store.webhooks,
             platform="responses",
@@ -301,7 +301,7 @@ async def slow(ground: Ground) -> str:
 
 async def chunked(ground: Ground) -> str:
     async def chunks() -> AsyncIterator[bytes]:
-        for _ in range(WholeBody.LIMIT // 1000 + 2):
+        for _ in range(BodyLimit.LIMIT // 1000 + 2):
             yield b"x" * 1000
 
     return await ground.answered("PUT", _ONE, content=chunks(), headers=_JSON)

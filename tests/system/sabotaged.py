@@ -11,14 +11,14 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from worker import cli
 from worker.catalog import Catalog
+from worker.cli import main
+from worker.engine.advance import Steps
+from worker.engine.watched_runs import Watch
 from worker.model import CallRecord
 from worker.personal import Personal
-from worker.steps import Steps
-from worker.store.records import Records
+from worker.store.queries.records import Records
 from worker.tools.crm import Crm
-from worker.watches import Watch
 
 SETS_OFF = "defeito"
 FATAL_RUN = "run_defeito"
@@ -87,4 +87,4 @@ def _chatter(said: str) -> None:
 
 if __name__ == "__main__":
     sabotage()
-    cli.main()
+    main.main()

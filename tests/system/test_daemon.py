@@ -24,8 +24,8 @@ from tests.system.daemon import (
     until,
 )
 from worker.errors import PlatformGone
+from worker.simulator.assistants.runs import Timings
 from worker.simulator.faults import Fault
-from worker.simulator.runs import Timings
 
 PAID, TOLD = "Acabei de pagar", "Ticket aberto com sucesso! Protocolo: {}"
 

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from rich.console import Console
 
-from worker.simulator.demo import demo
+from worker.simulator.demo.play import demo
 from worker.simulator.lineup import LINEUP
 
 _GREPS = 3

@@ -15,9 +15,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from tests.system.daemon import QUICK, Daemon, Handed, House, house, until
+from worker.simulator.assistants.runs import Timings
 from worker.simulator.crm import CrmSimulator
 from worker.simulator.faults import Fault
-from worker.simulator.runs import Timings
 from worker.simulator.server import serve
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

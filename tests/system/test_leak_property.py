@@ -31,17 +31,17 @@ from tests.system.customers import CUSTOMERS, Customer, jsonable
 from tests.system.daemon import BASIC, QUICK, free_port
 from tests.system.personal_values import SECRETS, leaks
 from tests.system.sabotaged import SETS_OFF, sabotage
-from worker import app, logs, metrics
-from worker.commands import calls as listings
-from worker.commands import handoffs
+from worker import daemon, logs, metrics
+from worker.cli import calls as listings
+from worker.cli import handoffs
 from worker.errors import WorkerError
 from worker.logs import foreign, sinks
 from worker.personal import Personal
 from worker.settings import Settings
-from worker.simulator.assistants import AssistantsSimulator
+from worker.simulator.assistants.app import AssistantsSimulator
+from worker.simulator.assistants.registry import ASSISTANTS
 from worker.simulator.faults import Fault
-from worker.simulator.registry import ASSISTANTS
-from worker.simulator.scripts import Ask, Call, Move, Rounds, Said, Say, call
+from worker.simulator.script import Ask, Call, Move, Rounds, Said, Say, call
 from worker.simulator.server import serve
 from worker.tools.abrir_ticket_crm import AbrirTicketCrm
 from worker.web import problems
@@ -389,19 +389,19 @@ async def the_world(folder: Path) -> AsyncIterator[World]:
         http = await stack.enter_async_context(httpx.AsyncClient(timeout=10))
         world = World(folder, f"http://127.0.0.1:{port}", chosen, platform, server, http, io.StringIO())
         platform.conversations.script = world.play
-        daemon = asyncio.create_task(app.run(chosen, []))
+        running = asyncio.create_task(daemon.run(chosen, []))
         try:
-            await ready(world, daemon)
+            await ready(world, running)
             yield world
         finally:
-            daemon.cancel()
-            await asyncio.wait([daemon])
+            running.cancel()
+            await asyncio.wait([running])
 
 
-async def ready(world: World, daemon: asyncio.Task[None]) -> None:
+async def ready(world: World, running: asyncio.Task[None]) -> None:
     async with asyncio.timeout(20):
         while True:
-            assert not daemon.done(), daemon
+            assert not running.done(), running
             with contextlib.suppress(httpx.TransportError):
                 if (await world._get("/readyz")).status_code == 200:
                     return

@@ -40,10 +40,10 @@ from tests.system.personal_values import (
     leaks_in_bytes,
 )
 from tests.system.sabotaged import FATAL_RUN, SETS_OFF
-from worker.simulator.assistants import AssistantsSimulator
+from worker.simulator.assistants.app import AssistantsSimulator
+from worker.simulator.assistants.runs import Timings
 from worker.simulator.faults import Fault
-from worker.simulator.runs import Timings
-from worker.simulator.scripts import Ask, Call, Move, Rounds, Said, Say, call
+from worker.simulator.script import Ask, Call, Move, Rounds, Said, Say, call
 
 ECHO = json.dumps({"erro": PERSONAL, "documento": DOCUMENT}, ensure_ascii=False).encode()
 OPENED = b'[{"data": [{"resposta": [{"protocolo": "2510271534789012"}]}]}]'

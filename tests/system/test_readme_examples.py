@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from tests.system.daemon import launched
-from worker.simulator.assistants import AssistantsSimulator
+from worker.simulator.assistants.app import AssistantsSimulator
 from worker.simulator.crm import CrmSimulator
 from worker.simulator.server import serve
 

@@ -8,22 +8,22 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.asgi import api_over
 from tests.fakes import FakeTool
-from tests.web import api_over
-from worker import app
-from worker.clock import SystemClock
-from worker.lease import Lease
+from worker import wiring
+from worker.engine.lease import Lease
 from worker.model import RunState
 from worker.platforms import connect
 from worker.settings import Settings
-from worker.simulator.agents import AgentsSimulator
-from worker.simulator.responses import ResponsesSimulator
-from worker.simulator.runs import Timings
-from worker.simulator.saved_agents import AGENTS
-from worker.simulator.scripts import Ask, Call, Move, Rounds, Say
+from worker.simulator.agents.app import AgentsSimulator
+from worker.simulator.agents.saved_agents import AGENTS
+from worker.simulator.agents.sessions import SessionTimings
+from worker.simulator.assistants.runs import Timings
+from worker.simulator.responses.app import ResponsesSimulator
+from worker.simulator.script import Ask, Call, Move, Rounds, Say
 from worker.simulator.server import serve
-from worker.simulator.sessions import SessionTimings
 from worker.store.store import Store
+from worker.times import SystemClock
 
 SECRET = "whsec_c2VncmVkbyBkZSB0ZXN0ZSBkbyB3b3JrZXI="
 Make = Callable[..., Settings]
@@ -107,8 +107,10 @@ async def house(make_settings: Make, name: str, *, told: bool) -> AsyncIterator[
         )
         platform = connect(settings)
         store = await Store.open(settings, name, owner=True, thread=platform.traits.thread)
-        worker = app.build_worker(settings, platform, store, [FakeTool()], lease=Lease(), clock=SystemClock())
-        doorbell = app._doorbell(settings, store, worker)
+        worker = wiring.build_worker(
+            settings, platform, store, [FakeTool()], lease=Lease(), clock=SystemClock()
+        )
+        doorbell = wiring.build_webhooks(settings, store, worker)
         api: Any = api_over(store, webhooks=doorbell, platform=name, wake=worker.wake, alive=worker.alive)
         async with serve(api) as worker_url:
             side.simulator.webhooks.url = f"{worker_url}/v1/webhooks/openai" if told else None

@@ -14,7 +14,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from tests.fakes import until
 from tests.raw_server import Act, Exchange, Gate, RawServer, reply, reset, say
-from tests.unit.store_harness import Desk
+from tests.store.harness import Desk
 from worker import logs
 from worker.errors import StoreError
 from worker.events import Courier

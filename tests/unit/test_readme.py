@@ -7,7 +7,7 @@ import pytest
 import typer
 
 from worker import settings
-from worker.cli import cli
+from worker.cli.main import cli
 from worker.errors import ConfigError
 from worker.settings import Settings
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, LiteralString
 
 from worker.logs import foreign, sinks
-from worker.logs.shown import FIELDS, Hasher, Shown, as_text, context, reduced
+from worker.logs.allowed import FIELDS, Hasher, Shown, as_text, context, reduced
 from worker.logs.sinks import Format, Level, places
 
 __all__ = [

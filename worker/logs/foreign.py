@@ -9,7 +9,7 @@ import warnings
 from types import TracebackType
 from typing import Any
 
-from worker.logs.shown import Shown, logger_name, place, reduced
+from worker.logs.allowed import Shown, logger_name, place, reduced
 from worker.logs.sinks import Level, emit
 
 _LEVELS: dict[int, Level] = {

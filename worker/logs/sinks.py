@@ -19,8 +19,8 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 from loguru import logger as _logger
 
 from worker.errors import ConfigError
+from worker.logs.allowed import Shown, as_text, reduced
 from worker.logs.lastresort import redacted
-from worker.logs.shown import Shown, as_text, reduced
 
 if TYPE_CHECKING:
     from loguru import Message, Record

@@ -3,7 +3,7 @@
 from worker.schema_sync.functions import Json, load
 from worker.schema_sync.instructions import RULES, BrokenMarkers
 from worker.schema_sync.plan import Plan, Wanted, plan
-from worker.schema_sync.shown import diff, printable, sentence, summary
+from worker.schema_sync.sentences import diff, printable, sentence, summary
 from worker.schema_sync.sync import (
     BACKUPS,
     Definitions,

@@ -4,7 +4,7 @@ Nothing here imports the worker's core: what the simulator believes about the pr
 descriptions, not from the code it is there to judge.
 """
 
-from worker.simulator.scripts import EXAMPLES
+from worker.simulator.script import EXAMPLES
 
 _SAYINGS = "\n".join(f"• “{said}”: {does}" for said, does in EXAMPLES)
 

@@ -4,17 +4,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from worker.simulator import scenarios
-from worker.simulator.agents import AgentsSimulator
-from worker.simulator.assistants import AssistantsSimulator
-from worker.simulator.bots import AgentsBot, AssistantsBot, MakeBot, ResponsesBot
+from worker.simulator.agents.app import AgentsSimulator
+from worker.simulator.agents.saved_agents import AGENTS
+from worker.simulator.agents.sessions import SessionTimings
+from worker.simulator.assistants.app import AssistantsSimulator
+from worker.simulator.assistants.registry import ASSISTANTS
+from worker.simulator.assistants.runs import Timings
 from worker.simulator.clock import Clock
-from worker.simulator.registry import ASSISTANTS
-from worker.simulator.responses import ResponsesSimulator
-from worker.simulator.runs import Timings
-from worker.simulator.saved_agents import AGENTS
-from worker.simulator.scenarios import Scenario
-from worker.simulator.sessions import SessionTimings
+from worker.simulator.demo import scenarios
+from worker.simulator.demo.bots import AgentsBot, AssistantsBot, MakeBot, ResponsesBot
+from worker.simulator.demo.scenarios import Scenario
+from worker.simulator.responses.app import ResponsesSimulator
 
 
 class Simulator(Protocol):

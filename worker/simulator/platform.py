@@ -15,9 +15,9 @@ from starlette.routing import Route
 from starlette.types import Lifespan, Receive, Scope, Send
 
 from worker.simulator.admin import Admin, forgiving
+from worker.simulator.assistants.runs import refused
 from worker.simulator.clock import Clock
 from worker.simulator.faults import Desk, Fault, Faults, Handler, Operation, Sleep
-from worker.simulator.runs import refused
 from worker.simulator.webhooks import Webhooks
 
 Json = dict[str, Any]

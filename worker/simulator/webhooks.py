@@ -13,9 +13,9 @@ from typing import Any
 import httpx
 from starlette.applications import Starlette
 
+from worker.simulator.assistants.runs import new_id
 from worker.simulator.clock import Clock
 from worker.simulator.faults import Sleep
-from worker.simulator.runs import new_id
 
 Json = dict[str, Any]
 

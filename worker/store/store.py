@@ -6,24 +6,24 @@ from typing import Self
 from worker.model import ThreadRule
 from worker.privacy import Vault
 from worker.settings import Settings
-from worker.store import leasing
-from worker.store.access import AccessLog
-from worker.store.admission import Admission
-from worker.store.arrivals import Arrivals
-from worker.store.board import Board
-from worker.store.calls import Calls
-from worker.store.database import Database
-from worker.store.erasure import Erasures
-from worker.store.export import Export
-from worker.store.handoffs import Handoffs
-from worker.store.operators import Operators
-from worker.store.outbox import Outbox
-from worker.store.outcomes import Outcomes
-from worker.store.records import Records
-from worker.store.rekey import Rekey
-from worker.store.retention import Retention
-from worker.store.runs import Runs
-from worker.store.webhooks import Webhooks
+from worker.store.ledger.admission import Admission
+from worker.store.ledger.calls import Calls
+from worker.store.ledger.outbox import Outbox
+from worker.store.ledger.outcomes import Outcomes
+from worker.store.personal_data.access_log import AccessLog
+from worker.store.personal_data.erasure import Erasures
+from worker.store.personal_data.export import Export
+from worker.store.personal_data.rekey import Rekey
+from worker.store.personal_data.retention import Retention
+from worker.store.queries.board import Board
+from worker.store.queries.handoffs import Handoffs
+from worker.store.queries.operators import Operators
+from worker.store.queries.records import Records
+from worker.store.runs.arrivals import Arrivals
+from worker.store.runs.queue import Runs
+from worker.store.runs.webhooks import Webhooks
+from worker.store.sql import leases
+from worker.store.sql.database import Database
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,4 +98,4 @@ async def _take_everything_back(database: Database) -> None:
     tables = database.tables
     async with database.write() as connection:
         for key in (tables.runs.c.run_id, tables.calls.c.call_id, tables.outbox.c.seq):
-            await leasing.give_back(connection, key, None)
+            await leases.give_back(connection, key, None)

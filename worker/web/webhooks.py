@@ -25,7 +25,7 @@ _WAITS_S = (1.0, 5.0, 25.0)
 """Before each further try at a platform that does not answer: a webhook that was taken is not sent again."""
 
 
-class Doorbell:
+class WebhookReceiver:
     """Takes webhooks signed with `secret`; `run()` looks into those about runs nobody announced.
 
     `thread_of` asks the platform (see `ports.Platform.thread_of`); `wake(run_id)`: look at this run now.
@@ -49,7 +49,7 @@ class Doorbell:
         self._clock = clock
         self._unknown: asyncio.Queue[str] = asyncio.Queue(_WAITING)
 
-    async def ring(self, headers: Mapping[str, str], body: bytes) -> None:
+    async def receive(self, headers: Mapping[str, str], body: bytes) -> None:
         """Take one delivery. Raises `RequestRefused`: `assinatura_invalida`, `json_invalido`."""
         run_id = self._run_named(self._verified(headers, body))
         if run_id is None:

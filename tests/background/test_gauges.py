@@ -1,0 +1,60 @@
+"""What Prometheus is told of the ledger."""
+
+import asyncio
+import math
+
+import pytest
+
+from tests.web.fake_records import FakeRecords
+from worker import metrics
+from worker.background import gauges
+from worker.kpis import KPIS, Durations, Kpis
+from worker.views import Waiting
+
+
+class Twice:
+    """A clock whose second wait is the last thing that happens."""
+
+    def __init__(self) -> None:
+        self.waits: list[float] = []
+
+    def monotonic(self) -> float:
+        return 0.0
+
+    async def sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        if len(self.waits) == 2:
+            raise asyncio.CancelledError
+
+
+def shown(name: str, **labels: str) -> float | None:
+    return metrics.registry.get_sample_value(f"ticket_worker_{name}", labels)
+
+
+async def test_every_kpi_is_told_beside_its_target() -> None:
+    figures = Kpis(tickets_opened=9, valid_requests=10, crm_ms=Durations(mean=620.0))
+    await gauges.refresh(FakeRecords(figures=figures))
+    assert shown("kpi", kpi="success_rate") == 0.9
+    assert shown("kpi", kpi="crm_ms.mean") == 620.0
+    assert shown("kpi_target", kpi="crm_ms.mean") == 500.0
+    assert all(shown("kpi", kpi=kpi.name) is not None for kpi in KPIS)
+
+
+async def test_a_rate_of_nothing_is_no_number_so_that_no_alert_fires() -> None:
+    await gauges.refresh(FakeRecords())
+    value = shown("kpi", kpi="success_rate")
+    assert value is not None
+    assert math.isnan(value)
+
+
+async def test_what_waits_is_told() -> None:
+    await gauges.refresh(FakeRecords(what_waits=Waiting(12.0, 2, 3, 45.0)))
+    names = ("events_oldest_seconds", "events_stuck", "handoffs_waiting", "handoffs_oldest_seconds")
+    assert [shown(name) for name in names] == [12.0, 2.0, 3.0, 45.0]
+
+
+async def test_the_figures_are_taken_again_each_minute() -> None:
+    records, clock = FakeRecords(), Twice()
+    with pytest.raises(asyncio.CancelledError):
+        await gauges.keep_refreshed(records, clock)
+    assert clock.waits == [gauges.REFRESH_S] * 2

@@ -1,0 +1,416 @@
+"""The run loop against a scripted platform and a real store: claim → inspect → answer → submit."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+
+import pytest
+
+from tests.engine.harness import LIMITS, Harness
+from tests.fakes import COMPLETED, EXPIRED, WORKING, FakeTool, asks, call, until
+from tests.store.harness import Desk
+from worker.errors import PlatformRefused, PlatformUnavailable, RunGone, StoreError
+from worker.model import CallRecord, CallState, Outcome, Run, RunRef, RunState
+from worker.ports import Attempts
+from worker.store.store import Store
+
+PROTOCOLO = "2510271534789012"
+
+
+@pytest.fixture
+async def harness(store: Store) -> AsyncIterator[Harness]:
+    made = Harness(store)
+    await made.conversation()
+    return made
+
+
+async def test_a_run_is_watched_answered_and_ended(harness: Harness) -> None:
+    harness.platform.script("run_1", WORKING, asks(call(1)), WORKING, COMPLETED)
+    await harness.announce()
+    await harness.worker().run_until_idle()
+    run = await harness.store.records.run("run_1")
+    assert (run.state, run.reason, run.platform_status) == (RunState.ENDED, "concluida", "completed")
+    assert harness.platform.outputs("run_1") == [{"success": True, "protocolo": PROTOCOLO}]
+    (done,) = run.calls
+    assert (done.state, done.protocolo) == (CallState.DONE, PROTOCOLO)
+    assert done.submitted_at is not None
+
+
+async def test_all_calls_of_a_run_go_back_in_one_submit(harness: Harness) -> None:
+    harness.platform.script("run_1", asks(call(1), call(2)), COMPLETED)
+    await harness.announce()
+    await harness.worker().run_until_idle()
+    ((_, answers),) = harness.platform.submitted
+    assert [answer.platform_call_id for answer in answers] == ["call_1", "call_2"]
+
+
+async def test_an_unknown_tool_is_answered_and_its_name_is_not_kept(harness: Harness) -> None:
+    harness.platform.script("run_1", asks(call(1, tool="consultar 52998224725")), COMPLETED)
+    await harness.announce()
+    await harness.worker().run_until_idle()
+    (told,) = harness.platform.outputs("run_1")
+    assert told["error"] == "ferramenta_desconhecida"
+    (kept,) = (await harness.store.records.run("run_1")).calls
+    assert (kept.tool, kept.state) == ("-", CallState.REJECTED)
+
+
+async def test_an_expired_run_is_lost_with_its_reason(harness: Harness) -> None:
+    harness.platform.script("run_1", WORKING, EXPIRED)
+    await harness.announce()
+    await harness.worker().run_until_idle()
+    run = await harness.store.records.run("run_1")
+    assert (run.state, run.reason) == (RunState.LOST, "expirada")
+
+
+async def test_a_submit_that_was_taken_but_not_confirmed_is_not_repeated(harness: Harness) -> None:
+    harness.platform.script("run_1", asks(call(1)), WORKING, COMPLETED)
+    harness.platform.submit_faults.append((PlatformUnavailable(), True))
+    await harness.announce()
+    await harness.worker().run_until_idle()
+    assert len(harness.platform.submitted) == 1
+    (done,) = (await harness.store.records.run("run_1")).calls
+    assert done.submitted_at is not None
+
+
+@pytest.mark.parametrize("fault", [PlatformUnavailable(500), RunGone(404), PlatformRefused(400)])
+async def test_a_submit_that_was_not_taken_is_sent_again_with_the_same_bytes(
+    harness: Harness, fault: Exception
+) -> None:
+    harness.platform.script("run_1", asks(call(1)), COMPLETED)
+    harness.platform.submit_faults.append((fault, False))
+    await harness.announce()
+    await harness.worker().run_until_idle()
+    assert harness.platform.outputs("run_1") == [{"success": True, "protocolo": PROTOCOLO}]
+    assert len(harness.tool.performed) == 1
+
+
+async def test_a_platform_that_does_not_answer_is_asked_again(harness: Harness) -> None:
+    harness.platform.script("run_1", PlatformUnavailable(500), PlatformRefused(401), asks(call(1)), COMPLETED)
+    await harness.announce()
+    await harness.worker().run_until_idle()
+    assert (await harness.store.records.run("run_1")).state is RunState.ENDED
+
+
+async def test_a_run_just_announced_may_be_unknown_to_the_platform_for_a_while(harness: Harness) -> None:
+    harness.platform.script("run_1", RunGone(404), RunGone(404), COMPLETED)
+    await harness.announce()
+    await harness.worker().run_until_idle()
+    assert (await harness.store.records.run("run_1")).state is RunState.ENDED
+
+
+async def test_a_run_long_known_that_the_platform_does_not_know_is_lost(harness: Harness) -> None:
+    harness.platform.script("run_1", RunGone(404))
+    await harness.announce()
+    runs = harness.store.database.tables.runs
+    async with harness.store.database.write() as connection:
+        await connection.execute(runs.update().values(registered_at=runs.c.registered_at - 31))
+    await harness.worker().run_until_idle()
+    run = await harness.store.records.run("run_1")
+    assert (run.state, run.reason) == (RunState.LOST, "nao_encontrada")
+
+
+async def test_rounds_beyond_the_limit_lose_the_run_unanswered(harness: Harness) -> None:
+    harness.platform.script("run_1", asks(call(1)), asks(call(2)), asks(call(3)), COMPLETED)
+    await harness.announce()
+    await harness.worker(limits=replace(LIMITS, max_rounds=2)).run_until_idle()
+    run = await harness.store.records.run("run_1")
+    assert (run.state, run.reason) == (RunState.LOST, "rodadas_demais")
+    assert len(harness.platform.submitted) == 2
+
+
+async def test_a_conversation_moved_to_another_thread_is_not_answered_on_the_old_one(
+    harness: Harness,
+) -> None:
+    harness.platform.script("run_1", asks(call(1)), COMPLETED)
+    await harness.announce()
+    await harness.conversation(thread_id="thread_other")
+    await harness.worker().run_until_idle()
+    run = await harness.store.records.run("run_1")
+    assert (run.state, run.reason) == (RunState.LOST, "isolamento")
+    assert harness.platform.submitted == []
+
+
+# ----------------------------------------------------------------------------------- once, whatever happens
+
+
+async def test_a_call_seen_again_after_a_restart_is_replayed_not_repeated(harness: Harness) -> None:
+    harness.platform.script("run_1", asks(call(1)), COMPLETED)
+    harness.platform.submit_faults.append((PlatformUnavailable(), False))
+    await harness.announce()
+    first = harness.worker()
+    serving = asyncio.create_task(first.run())
+    await until(lambda: not harness.platform.submit_faults)
+    first.stop()
+    await serving
+    await harness.worker().run_until_idle()
+    assert len(harness.tool.performed) == 1
+    assert harness.platform.outputs("run_1") == [{"success": True, "protocolo": PROTOCOLO}]
+
+
+async def test_an_answer_said_anew_for_a_tool_that_is_no_more_ends_no_other_run(harness: Harness) -> None:
+    harness.platform.script("run_1", asks(call(1)), COMPLETED)
+    harness.platform.submit_faults.append((StoreError("the process dies"), False))
+    await harness.announce()
+    with pytest.raises(ExceptionGroup):
+        await harness.worker().run()
+    await Desk(harness.store).change("calls", {"answer": None})
+    other = FakeTool()
+    other.name = "other"
+    await harness.worker(tools=[other]).run_until_idle()
+    (told,) = harness.platform.outputs("run_1")
+    assert told["error"] == "ferramenta_desconhecida"
+
+
+async def test_equal_calls_side_by_side_open_one_ticket_and_both_get_its_protocolo(harness: Harness) -> None:
+    same = {"text": "o mesmo"}
+    harness.platform.script("run_1", asks(call(1, arguments=same), call(2, arguments=same)), COMPLETED)
+    await harness.announce()
+    await harness.worker().run_until_idle()
+    assert len(harness.tool.performed) == 1
+    assert harness.platform.outputs("run_1") == 2 * [{"success": True, "protocolo": PROTOCOLO}]
+
+
+async def test_a_failed_call_tried_again_keeps_key_and_bytes(harness: Harness) -> None:
+    async def fails(call: CallRecord, attempts: Attempts) -> Outcome:
+        await attempts.begin()
+        await attempts.end(certain=True, detail="http_503")
+        return Outcome(CallState.FAILED, "crm_indisponivel")
+
+    same = {"text": "o mesmo"}
+    harness.tool.performance = fails
+    harness.platform.script("run_1", asks(call(1, arguments=same)), asks(call(2, arguments=same)), COMPLETED)
+    await harness.announce()
+    await harness.worker().run_until_idle()
+    first, second = harness.tool.performed
+    assert (first.idempotency_key, first.body) == (second.idempotency_key, second.body)
+    assert [told["error"] for told in harness.platform.outputs("run_1")] == 2 * ["crm_indisponivel"]
+
+
+async def test_a_defect_of_a_tool_is_answered_not_raised(harness: Harness) -> None:
+    async def breaks(call: CallRecord, attempts: Attempts) -> Outcome:
+        raise ZeroDivisionError
+
+    harness.tool.performance = breaks
+    harness.platform.script("run_1", asks(call(1)), COMPLETED)
+    await harness.announce()
+    await harness.worker().run_until_idle()
+    (told,) = harness.platform.outputs("run_1")
+    assert told["error"] == "erro_interno"
+
+
+async def test_a_defect_after_something_was_sent_is_never_called_a_failure(harness: Harness) -> None:
+    async def breaks(call: CallRecord, attempts: Attempts) -> Outcome:
+        await attempts.begin()
+        raise ZeroDivisionError
+
+    harness.tool.performance = breaks
+    harness.platform.script("run_1", asks(call(1)), COMPLETED)
+    await harness.announce()
+    await harness.worker().run_until_idle()
+    (told,) = harness.platform.outputs("run_1")
+    assert told["error"] == "em_confirmacao"
+    (kept,) = (await harness.store.records.run("run_1")).calls
+    assert kept.state is CallState.UNKNOWN
+
+
+# ----------------------------------------------------------------------------------------------- deadlines
+
+
+async def test_at_the_deadline_a_sent_call_is_in_confirmation_and_its_protocolo_is_still_recorded(
+    harness: Harness,
+) -> None:
+    answered = asyncio.Event()
+
+    async def slow(call: CallRecord, attempts: Attempts) -> Outcome:
+        await attempts.begin()
+        await answered.wait()
+        return Outcome(CallState.DONE, protocolo=PROTOCOLO)
+
+    harness.tool.performance = slow
+    harness.platform.script("run_1", asks(call(1), expires_in_s=31.0), COMPLETED)
+    await harness.announce()
+    serving = asyncio.create_task(harness.worker().run_until_idle())
+    await until(lambda: bool(harness.platform.submitted))
+    assert harness.platform.outputs("run_1")[0]["error"] == "em_confirmacao"
+    answered.set()
+    await serving
+    (kept,) = (await harness.store.records.run("run_1")).calls
+    assert (kept.state, kept.protocolo) == (CallState.DONE, PROTOCOLO)
+
+
+async def test_at_the_deadline_an_unsent_call_fails_and_is_not_sent_afterwards(harness: Harness) -> None:
+    released = asyncio.Event()
+    begun: list[bool] = []
+
+    async def queued(call: CallRecord, attempts: Attempts) -> Outcome:
+        await released.wait()
+        await attempts.begin()
+        begun.append(True)
+        return Outcome(CallState.DONE, protocolo=PROTOCOLO)
+
+    harness.tool.performance = queued
+    harness.platform.script("run_1", asks(call(1), expires_in_s=30.2), COMPLETED)
+    await harness.announce()
+    serving = asyncio.create_task(harness.worker().run_until_idle())
+    await until(lambda: bool(harness.platform.submitted))
+    released.set()
+    await serving
+    assert harness.platform.outputs("run_1")[0]["error"] == "crm_indisponivel"
+    assert begun == []
+    (kept,) = (await harness.store.records.run("run_1")).calls
+    assert kept.state is CallState.FAILED
+
+
+# ------------------------------------------------------------------------------------------------ stopping
+
+
+async def test_a_stop_waits_for_the_attempt_in_flight_and_submits_what_it_brought(harness: Harness) -> None:
+    sent, answered = asyncio.Event(), asyncio.Event()
+
+    async def slow(call: CallRecord, attempts: Attempts) -> Outcome:
+        await attempts.begin()
+        sent.set()
+        await answered.wait()
+        return Outcome(CallState.DONE, protocolo=PROTOCOLO)
+
+    harness.tool.performance = slow
+    harness.platform.script("run_1", asks(call(1)), COMPLETED)
+    await harness.announce()
+    worker = harness.worker()
+    serving = asyncio.create_task(worker.run())
+    await sent.wait()
+    worker.stop()
+    answered.set()
+    await serving
+    assert harness.platform.outputs("run_1") == [{"success": True, "protocolo": PROTOCOLO}]
+    assert (await harness.store.records.run("run_1")).state is RunState.WATCHING
+
+
+async def test_a_stopping_worker_begins_no_attempt_and_leaves_the_call_to_the_next(harness: Harness) -> None:
+    arrived = asyncio.Event()
+
+    async def hesitates(call: CallRecord, attempts: Attempts) -> Outcome:
+        arrived.set()
+        await until(worker._stopping.is_set)
+        await attempts.begin()
+        return Outcome(CallState.DONE, protocolo=PROTOCOLO)
+
+    harness.tool.performance = hesitates
+    harness.platform.script("run_1", asks(call(1)), COMPLETED)
+    await harness.announce()
+    worker = harness.worker()
+    serving = asyncio.create_task(worker.run())
+    await arrived.wait()
+    worker.stop()
+    await serving
+    (kept,) = (await harness.store.records.run("run_1")).calls
+    assert (kept.state, kept.attempts) == (CallState.RECEIVED, ())
+    harness.tool.performance = opens
+    await harness.worker().run_until_idle()
+    assert harness.platform.outputs("run_1") == [{"success": True, "protocolo": PROTOCOLO}]
+
+
+async def opens(call: CallRecord, attempts: Attempts) -> Outcome:
+    await attempts.begin()
+    return Outcome(CallState.DONE, protocolo=PROTOCOLO)
+
+
+async def test_leases_are_given_back_at_the_end(harness: Harness) -> None:
+    harness.platform.script("run_1", WORKING)
+    await harness.announce()
+    worker = harness.worker()
+    serving = asyncio.create_task(worker.run())
+    await until(lambda: len(harness.platform.looks) > 2)
+    worker.stop()
+    await serving
+    assert len(await harness.store.runs.claim("next", 10, 10.0)) == 1
+
+
+async def test_a_side_task_that_dies_ends_the_worker(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> set[str]:
+        raise StoreError("disk full")
+
+    monkeypatch.setattr(harness.store.runs, "renew", broken)
+    with pytest.RaisesGroup(StoreError):
+        await harness.worker().run()
+
+
+# ------------------------------------------------------------------------------------- waking and finding
+
+
+async def test_a_run_that_nobody_announced_is_found_in_an_active_conversation(harness: Harness) -> None:
+    harness.platform.newest["thread_c1"] = RunRef("run_9", "thread_c1")
+    harness.platform.script("run_9", asks(call(1)), COMPLETED)
+    worker = harness.worker(limits=replace(LIMITS, discover_interval_s=10.0))
+    serving = asyncio.create_task(worker.run())
+    await until(lambda: bool(harness.platform.submitted))
+    worker.stop()
+    await serving
+    assert harness.platform.outputs("run_9") == [{"success": True, "protocolo": PROTOCOLO}]
+
+
+async def test_a_thread_that_names_its_conversation_becomes_its_thread_and_its_run_is_found(
+    harness: Harness,
+) -> None:
+    await harness.conversation("c2", thread_id=None)
+    harness.platform.named = [("c2", "thread_new")]
+    harness.platform.newest["thread_new"] = RunRef("run_9", "thread_new")
+    harness.platform.script("run_9", asks(call(1)), COMPLETED)
+    worker = harness.worker(limits=replace(LIMITS, discover_interval_s=600.0))
+    serving = asyncio.create_task(worker.run())
+    await until(lambda: bool(harness.platform.submitted))
+    worker.stop()
+    await serving
+    assert (await harness.store.records.run("run_9")).conversation_id == "c2"
+    assert harness.platform.listings == 1
+
+
+@pytest.mark.parametrize("thread_id", [None, "thread_c2"])
+async def test_threads_are_listed_only_for_conversations_without_one_and_a_failure_is_no_matter(
+    harness: Harness, thread_id: str | None
+) -> None:
+    await harness.conversation("c2", thread_id=thread_id)
+    harness.platform.named = None
+    harness.platform.newest["thread_c1"] = RunRef("run_9", "thread_c1")
+    harness.platform.script("run_9", COMPLETED)
+    worker = harness.worker(limits=replace(LIMITS, discover_interval_s=600.0))
+    serving = asyncio.create_task(worker.run())
+    await until(lambda: bool(harness.platform.looks))
+    worker.stop()
+    await serving
+    assert harness.platform.listings == (thread_id is None)
+
+
+async def test_no_more_runs_are_watched_than_there_are_slots_for(harness: Harness) -> None:
+    for number in range(5):
+        harness.platform.script(f"run_{number}", WORKING)
+        await harness.announce(f"run_{number}")
+    worker = harness.worker(limits=replace(LIMITS, max_runs=2))
+    serving = asyncio.create_task(worker.run())
+    await until(lambda: len(harness.platform.looks) > 10)
+    worker.stop()
+    await serving
+    assert len(set(harness.platform.looks)) == 2
+
+
+async def test_a_look_that_ends_nothing_asks_the_database_for_nothing(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness.platform.script("run_1", WORKING)
+    await harness.announce()
+    worker = harness.worker()
+    claims: list[int] = []
+    claim = harness.store.runs.claim
+
+    async def count(owner: str, limit: int, lease_s: float) -> Sequence[Run]:
+        claims.append(len(harness.platform.looks))
+        return await claim(owner, limit, lease_s)
+
+    monkeypatch.setattr(harness.store.runs, "claim", count)
+    serving = asyncio.create_task(worker.run())
+    await until(lambda: len(harness.platform.looks) > 50)
+    worker.stop()
+    await serving
+    assert len(claims) < 25

@@ -1,0 +1,242 @@
+"""Each platform adapter beside a simulator it talks to over real HTTP: what the behavioural suite drives."""
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from typing import Generic, Protocol, TypeVar
+
+import httpx
+
+from worker.model import RunRef, Sight
+from worker.platforms.agents import AgentsPlatform
+from worker.platforms.assistants import AssistantsPlatform
+from worker.platforms.responses import ResponsesPlatform
+from worker.ports import Platform
+from worker.simulator.agents.app import AgentsSimulator
+from worker.simulator.agents.saved_agents import AGENTS
+from worker.simulator.agents.sessions import SessionTimings
+from worker.simulator.assistants.app import AssistantsSimulator
+from worker.simulator.assistants.registry import ASSISTANTS
+from worker.simulator.assistants.runs import Timings
+from worker.simulator.clock import Clock
+from worker.simulator.responses.app import ResponsesSimulator
+from worker.simulator.script import Heard, Move, Rounds, Said
+from worker.simulator.server import serve
+
+NOON = 1795348800
+SERVED = ASSISTANTS["FINANCEIRO"]
+"""The assistant the adapter is configured with; there are others."""
+
+
+class Harness(Protocol):
+    """One platform seen from its other side: the bot's, the model's and the operator's."""
+
+    platform: Platform
+    lifetime_s: float | None
+    """How long a run lives after its start; None: as long as it takes."""
+    hint_s: float | None
+    """When the platform asks to be asked again."""
+    endings: Mapping[str, tuple[Sight, str]]
+    """What a look sees of a run that the model completed or broke, or that was cancelled, and why."""
+
+    async def start(self, *moves: Move, assistant_id: str = SERVED, names: str | None = None) -> RunRef:
+        """The bot starts a run on a new thread; it will make these moves, one a round.
+
+        `names`: the conversation that the thread's metadata names.
+        """
+
+    async def cancel(self, ref: RunRef) -> None: ...
+
+    def strangers(self, known: RunRef) -> Sequence[RunRef]:
+        """Runs that the platform does not know, beside one that it does."""
+
+    def pass_time(self, seconds: float = 5.0) -> None:
+        """Moves the platform's clock; by default enough for the model to make its next move."""
+
+    def heard(self, ref: RunRef) -> Sequence[Sequence[Heard]]:
+        """What the model was given, by round."""
+
+    def weather(self, fault: str) -> AbstractContextManager[None]:
+        """While it lasts, every request meets this fault of the simulator's presets."""
+
+
+def metadata(names: str | None) -> dict[str, str]:
+    return {"canal": "whatsapp"} | ({"ticket_worker_conversation": names} if names else {})
+
+
+_Simulator = TypeVar("_Simulator", AssistantsSimulator, AgentsSimulator, ResponsesSimulator)
+
+
+class _Played(Generic[_Simulator]):
+    """What the harnesses share: a simulated model that makes the moves it is given, by what it is told."""
+
+    def __init__(self, simulator: _Simulator, http: httpx.AsyncClient, platform: Platform) -> None:
+        self.platform = platform
+        self._simulator: _Simulator = simulator
+        self._http = http
+        self._scripts: dict[str, Sequence[Move]] = {}
+
+    def told(self, moves: Sequence[Move]) -> str:
+        """A message of a customer that makes the model make these moves."""
+        text = f"mensagem {len(self._scripts)}"
+        self._scripts[text] = moves
+        return text
+
+    def play(self, told: Sequence[Said], rounds: Rounds) -> Move:
+        return self._scripts[told[-1].text][len(rounds)]
+
+    def pass_time(self, seconds: float = 5.0) -> None:
+        self._simulator.clock.skip(seconds)
+
+    @contextmanager
+    def weather(self, fault: str) -> Iterator[None]:
+        self._simulator.faults.preset(fault, times=None)
+        yield
+        self._simulator.faults.clear()
+
+    async def _post(self, path: str, body: object) -> dict[str, str]:
+        answer = (await self._http.post(path, json=body)).raise_for_status()
+        values: dict[str, str] = answer.json() if answer.content else {}
+        return values
+
+
+class AssistantsHarness(_Played[AssistantsSimulator]):
+    lifetime_s: float | None = 600.0
+    hint_s: float | None = 0.1
+    endings: Mapping[str, tuple[Sight, str]] = {
+        "completed": (Sight.ENDED, "concluida"),
+        "failed": (Sight.ENDED, "falhou"),
+        "incomplete": (Sight.ENDED, "incompleta"),
+        "cancelled": (Sight.LOST, "cancelada"),
+    }
+
+    def __init__(self, simulator: AssistantsSimulator, http: httpx.AsyncClient, platform: Platform) -> None:
+        super().__init__(simulator, http, platform)
+        simulator.conversations.script = self.play
+
+    async def start(self, *moves: Move, assistant_id: str = SERVED, names: str | None = None) -> RunRef:
+        text = self.told(moves)
+        thread = {"messages": [{"role": "user", "content": text}], "metadata": metadata(names)}
+        run = await self._post("/threads/runs", {"assistant_id": assistant_id, "thread": thread})
+        return RunRef(run["id"], run["thread_id"])
+
+    async def cancel(self, ref: RunRef) -> None:
+        await self._post(f"/threads/{ref.thread_id}/runs/{ref.run_id}/cancel", {})
+
+    def strangers(self, known: RunRef) -> Sequence[RunRef]:
+        return RunRef("run_desconhecida", known.thread_id), RunRef(known.run_id, "thread_desconhecida")
+
+    def heard(self, ref: RunRef) -> Sequence[Sequence[Heard]]:
+        steps = self._simulator.conversations.run(ref.run_id).steps
+        return [step.heard() for step in steps if step.outputs]
+
+
+@asynccontextmanager
+async def assistants() -> AsyncIterator[Harness]:
+    """The Assistants adapter as it meets Foundry: a path before the protocol's own, and an `api-version`."""
+    simulator = AssistantsSimulator(
+        timings=Timings(queued_s=1, thinking_s=1, cancelling_s=1),
+        clock=Clock(lambda: NOON),
+        base="/api/projects/p",
+        require_api_version=True,
+    )
+    async with serve(simulator.app) as url:
+        base_url = f"{url}/api/projects/p"
+        platform = AssistantsPlatform(
+            api_key="key", base_url=base_url, api_version="v1", assistant_ids=[SERVED], timeout_s=20.0
+        )
+        async with httpx.AsyncClient(base_url=base_url, params={"api-version": "v1"}) as http:
+            yield AssistantsHarness(simulator, http, platform)
+        await platform.aclose()
+
+
+class AgentsHarness(_Played[AgentsSimulator]):
+    lifetime_s: float | None = None
+    hint_s: float | None = None
+    endings: Mapping[str, tuple[Sight, str]] = {
+        "completed": (Sight.ENDED, "ociosa"),
+        "failed": (Sight.ENDED, "falhou"),
+        "incomplete": (Sight.ENDED, "ociosa"),
+        "cancelled": (Sight.ENDED, "ociosa"),
+    }
+
+    def __init__(self, simulator: AgentsSimulator, http: httpx.AsyncClient, platform: Platform) -> None:
+        super().__init__(simulator, http, platform)
+        simulator.sessions.script = self.play
+
+    async def start(self, *moves: Move, assistant_id: str = SERVED, names: str | None = None) -> RunRef:
+        text = self.told(moves)
+        name = next(name for name, known in ASSISTANTS.items() if known == assistant_id)
+        body = {"agent_id": AGENTS[name], "environment": {"type": "none"}, "input": text}
+        body |= {"metadata": metadata(names)}
+        session = await self._post("/agents/sessions", body)
+        return RunRef(session["id"], session["id"])
+
+    async def cancel(self, ref: RunRef) -> None:
+        events = [{"type": "agent.session.input.cancel"}]
+        await self._post(f"/agents/sessions/{ref.run_id}/events", {"events": events})
+
+    def strangers(self, known: RunRef) -> Sequence[RunRef]:
+        return [RunRef("sess_desconhecida", "sess_desconhecida")]
+
+    def heard(self, ref: RunRef) -> Sequence[Sequence[Heard]]:
+        turns = self._simulator.sessions.session(ref.run_id).turns
+        return [heard for turn in turns for each in turn.rounds if (heard := each.heard())]
+
+
+_AT_ONCE = SessionTimings(queued_s=1, thinking_s=1, registering_s=0, applying_s=0, cancelling_s=1)
+
+
+@asynccontextmanager
+async def agents(timings: SessionTimings = _AT_ONCE) -> AsyncIterator[AgentsHarness]:
+    """The Agents adapter; by default the platform knows of a call, and applies its result, at once."""
+    simulator = AgentsSimulator(timings=timings, clock=Clock(lambda: NOON))
+
+    async def wait(seconds: float) -> None:
+        simulator.clock.skip(seconds)
+
+    async with serve(simulator.app) as url:
+        platform = AgentsPlatform(
+            api_key="key", base_url=f"{url}/v1", assistant_ids=[AGENTS["FINANCEIRO"]], sleep=wait
+        )
+        async with httpx.AsyncClient(base_url=url, headers={"openai-beta": "agents=v1"}) as http:
+            yield AgentsHarness(simulator, http, platform)
+        await platform.aclose()
+
+
+class ResponsesHarness(_Played[ResponsesSimulator]):
+    """Every run in a conversation of its own; what differs on a chain has tests of its own."""
+
+    lifetime_s: float | None = None
+    hint_s: float | None = None
+    endings: Mapping[str, tuple[Sight, str]] = AssistantsHarness.endings
+
+    def __init__(self, simulator: ResponsesSimulator, http: httpx.AsyncClient, platform: Platform) -> None:
+        super().__init__(simulator, http, platform)
+        simulator.responses.script = self.play
+
+    async def start(self, *moves: Move, assistant_id: str = SERVED, names: str | None = None) -> RunRef:
+        text = self.told(moves)
+        conversation = await self._post("/conversations", {"metadata": metadata(names)})
+        body = {"model": "gpt-4o", "input": text, "background": True, "conversation": conversation["id"]}
+        return RunRef((await self._post("/responses", body))["id"], conversation["id"])
+
+    async def cancel(self, ref: RunRef) -> None:
+        await self._post(f"/responses/{ref.run_id}/cancel", {})
+
+    def strangers(self, known: RunRef) -> Sequence[RunRef]:
+        return [RunRef("resp_desconhecida", known.thread_id), RunRef("resp_desconhecida", None)]
+
+    def heard(self, ref: RunRef) -> Sequence[Sequence[Heard]]:
+        newest = self._simulator.conversations.get(ref.thread_id or "").newest
+        return newest.rounds() if newest else []
+
+
+@asynccontextmanager
+async def responses() -> AsyncIterator[Harness]:
+    """The Responses adapter, where every round is a new response."""
+    simulator = ResponsesSimulator(timings=Timings(queued_s=1, thinking_s=1), clock=Clock(lambda: NOON))
+    async with serve(simulator.app) as url:
+        platform = ResponsesPlatform(api_key="key", base_url=f"{url}/v1")
+        async with httpx.AsyncClient(base_url=url) as http:
+            yield ResponsesHarness(simulator, http, platform)
+        await platform.aclose()

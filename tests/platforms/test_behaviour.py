@@ -1,0 +1,311 @@
+"""What the loop relies on, whatever the platform: one suite, run over every adapter."""
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.platforms.harness import Harness, agents, assistants, responses
+from tests.platforms.suite_table import does_not_apply, exceptions, table
+from worker.errors import PlatformError, PlatformRefused, PlatformUnavailable, RunGone
+from worker.model import Answer, Look, RunRef, Sight
+from worker.personal import Personal
+from worker.simulator.assistants.registry import ASSISTANTS
+from worker.simulator.script import Ask, Break, Call, Say
+
+TICKET = Call("abrir_ticket_crm", '{"resumo": "Ação concluída", "setor": "SUPORTE"}')
+HANDOFF = Call("transferir_para_humano", "{")
+DONE = Say("Pronto.")
+NO_LISTS = "nothing can be listed there"
+PLATFORMS = (assistants, agents, responses)
+
+
+@pytest.fixture(params=PLATFORMS, ids=lambda factory: factory.__name__)
+async def harness(request: pytest.FixtureRequest) -> AsyncIterator[Harness]:
+    if reason := exceptions(request.function).get(request.param.__name__):
+        pytest.skip(reason)
+    async with request.param() as it:
+        yield it
+
+
+async def waiting(harness: Harness, *calls: Call) -> tuple[RunRef, Look]:
+    """A run that waits for the outputs of these calls, and will then finish."""
+    ref = await harness.start(Ask(calls or (TICKET,)), DONE)
+    harness.pass_time()
+    return ref, await harness.platform.inspect(ref)
+
+
+def answers(look: Look, output: str = '{"success": true, "mensagem": "Olá"}') -> list[Answer]:
+    return [Answer(call.platform_call_id, Personal(output), True, call.turn_id) for call in look.calls]
+
+
+async def submit(harness: Harness, ref: RunRef, given: list[Answer]) -> RunRef:
+    """Hand answers over; the run that goes on, which may be a new one."""
+    return await harness.platform.submit(ref, given) or ref
+
+
+# ---------------------------------------------------------------------------------------------- a run's life
+
+
+async def test_a_run_is_working_then_wants_answers_then_works_and_ends(harness: Harness) -> None:
+    ref = await harness.start(Ask((TICKET,)), DONE)
+    assert (await harness.platform.inspect(ref)).sight is Sight.WORKING
+    harness.pass_time()
+    look = await harness.platform.inspect(ref)
+    assert look.sight is Sight.REQUIRES_ACTION
+    ref = await submit(harness, ref, answers(look))
+    assert (await harness.platform.inspect(ref)).sight is Sight.WORKING
+    harness.pass_time()
+    end = await harness.platform.inspect(ref)
+    assert (end.sight, end.reason) == harness.endings["completed"]
+
+
+async def test_calls_are_seen_as_the_model_made_them_and_keep_their_ids(harness: Harness) -> None:
+    ref, look = await waiting(harness, TICKET, HANDOFF)
+    assert [(call.tool, call.arguments.reveal()) for call in look.calls] == [
+        (TICKET.name, TICKET.arguments),
+        (HANDOFF.name, HANDOFF.arguments),
+    ]
+    assert (await harness.platform.inspect(ref)).calls == look.calls
+
+
+async def test_each_answer_reaches_its_own_call_byte_for_byte(harness: Harness) -> None:
+    ref, look = await waiting(harness, TICKET, HANDOFF)
+    first, second = answers(look, '{"n": "Ç\\u00c3 \\" 📎\\n"}')[0], answers(look, '{"n": 2}')[1]
+    await harness.platform.submit(ref, [second, first])
+    (heard,) = harness.heard(ref)
+    assert {item.call.name: item.output for item in heard} == {
+        TICKET.name: first.output.reveal(),
+        HANDOFF.name: second.output.reveal(),
+    }
+
+
+async def test_a_run_may_want_answers_again_under_other_ids(harness: Harness) -> None:
+    ref = await harness.start(Ask((TICKET,)), Ask((TICKET,)), DONE)
+    harness.pass_time()
+    first = await harness.platform.inspect(ref)
+    ref = await submit(harness, ref, answers(first))
+    harness.pass_time()
+    second = await harness.platform.inspect(ref)
+    assert second.sight is Sight.REQUIRES_ACTION
+    assert second.calls[0].platform_call_id != first.calls[0].platform_call_id
+
+
+@pytest.mark.parametrize("status", ["failed", "incomplete"])
+async def test_a_run_that_breaks_has_ended_and_says_how(harness: Harness, status: str) -> None:
+    ref = await harness.start(Break(status))
+    harness.pass_time()
+    look = await harness.platform.inspect(ref)
+    assert (look.sight, look.reason) == harness.endings[status]
+
+
+async def test_a_run_cancelled_at_work_comes_to_its_end(harness: Harness) -> None:
+    ref = await harness.start(Ask((TICKET,)), DONE)
+    await harness.cancel(ref)
+    harness.pass_time()
+    end = await harness.platform.inspect(ref)
+    assert (end.sight, end.reason) == harness.endings["cancelled"]
+
+
+@does_not_apply(responses="what waits there is at its end already")
+async def test_a_run_cancelled_while_it_waits_takes_no_answer(harness: Harness) -> None:
+    ref, look = await waiting(harness)
+    await harness.cancel(ref)
+    assert (await harness.platform.inspect(ref)).sight is Sight.WORKING
+    harness.pass_time()
+    with pytest.raises(PlatformError):
+        await harness.platform.submit(ref, answers(look))
+    end = await harness.platform.inspect(ref)
+    assert (end.sight, end.reason) == harness.endings["cancelled"]
+
+
+@does_not_apply(agents="nothing expires there", responses="nothing expires there")
+async def test_a_run_says_how_long_it_lives_and_is_lost_after_that(harness: Harness) -> None:
+    assert harness.lifetime_s is not None
+    ref = await harness.start(Ask((TICKET,)), DONE)
+    harness.pass_time(100)
+    look = await harness.platform.inspect(ref)
+    assert look.expires_in_s == harness.lifetime_s - 100
+    harness.pass_time(harness.lifetime_s)
+    with pytest.raises(PlatformError):
+        await harness.platform.submit(ref, answers(look))
+    end = await harness.platform.inspect(ref)
+    assert (end.sight, end.reason) == (Sight.LOST, "expirada")
+
+
+async def test_the_platforms_hint_is_a_wait_in_seconds(harness: Harness) -> None:
+    look = await harness.platform.inspect(await harness.start(DONE))
+    assert look.poll_after_s == harness.hint_s
+
+
+# ---------------------------------------------------------------------------------- what must not go through
+
+
+async def test_a_second_submit_is_an_error_and_changes_nothing(harness: Harness) -> None:
+    ref, look = await waiting(harness)
+    await harness.platform.submit(ref, answers(look, "primeira"))
+    with pytest.raises(PlatformUnavailable):
+        await harness.platform.submit(ref, answers(look, "segunda"))
+    assert [item.output for heard in harness.heard(ref) for item in heard] == ["primeira"]
+
+
+@does_not_apply(agents="each answer is given by itself there")
+async def test_half_the_answers_are_an_error_and_the_run_still_waits(harness: Harness) -> None:
+    ref, look = await waiting(harness, TICKET, HANDOFF)
+    with pytest.raises(PlatformError):
+        await harness.platform.submit(ref, answers(look)[:1])
+    assert await harness.platform.inspect(ref) == look
+
+
+async def test_a_run_nobody_knows_is_gone(harness: Harness) -> None:
+    known, look = await waiting(harness)
+    for ref in harness.strangers(known):
+        with pytest.raises(RunGone):
+            await harness.platform.inspect(ref)
+        with pytest.raises(RunGone):
+            await harness.platform.submit(ref, answers(look))
+
+
+async def test_a_run_is_not_to_be_had_through_the_thread_of_another(harness: Harness) -> None:
+    ref, _ = await waiting(harness)
+    other, _ = await waiting(harness)
+    try:
+        look = await harness.platform.inspect(RunRef(ref.run_id, other.thread_id))
+    except RunGone:
+        return
+    assert (look.sight, look.reason) == (Sight.LOST, "isolamento")
+
+
+# -------------------------------------------------------------------------------------------- bad weather
+
+
+@pytest.mark.parametrize("fault", ["rate_limited", "error", "dropped", "garbage"])
+async def test_bad_weather_is_told_as_such_and_passes(harness: Harness, fault: str) -> None:
+    ref, look = await waiting(harness)
+    with harness.weather(fault):
+        with pytest.raises(PlatformUnavailable):
+            await harness.platform.inspect(ref)
+        with pytest.raises(PlatformUnavailable):
+            await harness.platform.submit(ref, answers(look))
+    assert await harness.platform.inspect(ref) == look
+    await harness.platform.submit(ref, answers(look))
+
+
+async def test_a_rate_limit_says_when_to_come_back(harness: Harness) -> None:
+    ref = await harness.start(DONE)
+    with harness.weather("rate_limited"), pytest.raises(PlatformUnavailable) as caught:
+        await harness.platform.inspect(ref)
+    assert (caught.value.status, caught.value.retry_after_s) == (429, 1.0)
+
+
+async def test_a_refused_key_is_the_operators_and_can_be_mended_meanwhile(harness: Harness) -> None:
+    ref = await harness.start(DONE)
+    with harness.weather("unauthorized"), pytest.raises(PlatformRefused):
+        await harness.platform.inspect(ref)
+    assert (await harness.platform.inspect(ref)).sight is Sight.WORKING
+
+
+@pytest.mark.parametrize("fault", ["submit_dropped_after", "submit_error_after"])
+async def test_answers_taken_without_a_word_are_seen_for_what_they_are(harness: Harness, fault: str) -> None:
+    ref, look = await waiting(harness)
+    with harness.weather(fault), pytest.raises(PlatformUnavailable):
+        await harness.platform.submit(ref, answers(look))
+    harness.pass_time()
+    assert (await harness.platform.inspect(ref)).sight is Sight.ENDED
+    assert len(harness.heard(ref)) == 1
+
+
+async def test_what_is_asked_after_answers_were_taken_without_a_word_is_answered(harness: Harness) -> None:
+    ref = await harness.start(Ask((TICKET,)), Ask((HANDOFF,)), DONE)
+    harness.pass_time()
+    first = await harness.platform.inspect(ref)
+    with harness.weather("submit_dropped_after"), pytest.raises(PlatformUnavailable):
+        await harness.platform.submit(ref, answers(first))
+    harness.pass_time()
+    second = await harness.platform.inspect(ref)
+    assert [call.tool for call in second.calls] == [HANDOFF.name]
+    await harness.platform.submit(ref, answers(second))
+    assert [[item.call.name for item in heard] for heard in harness.heard(ref)] == [
+        [TICKET.name],
+        [HANDOFF.name],
+    ]
+
+
+# ------------------------------------------------------------------------------------------------ discovery
+
+
+@does_not_apply(responses=NO_LISTS)
+async def test_a_run_nobody_announced_is_found_while_it_is_at_work(harness: Harness) -> None:
+    ref, look = await waiting(harness)
+    assert ref.thread_id is not None
+    assert await harness.platform.discover(ref.thread_id) == ref
+    await harness.platform.submit(ref, answers(look))
+    harness.pass_time()
+    assert await harness.platform.discover(ref.thread_id) is None
+
+
+@does_not_apply(responses=NO_LISTS)
+async def test_a_run_of_an_assistant_we_do_not_serve_is_left_alone(harness: Harness) -> None:
+    ref = await harness.start(Ask((TICKET,)), DONE, assistant_id=ASSISTANTS["SUPORTE"])
+    assert ref.thread_id is not None
+    assert await harness.platform.discover(ref.thread_id) is None
+
+
+async def test_there_is_nothing_to_discover_in_a_thread_nobody_knows(harness: Harness) -> None:
+    assert await harness.platform.discover("thread_desconhecida") is None
+
+
+@does_not_apply(responses=NO_LISTS)
+async def test_threads_that_name_their_conversation_are_listed_newest_first(harness: Harness) -> None:
+    await harness.start(DONE)
+    older, newer = [await harness.start(DONE, names="whatsapp-1") for _ in range(2)]
+    named = [("whatsapp-1", ref.thread_id) for ref in (newer, older)]
+    assert list(await harness.platform.listed()) == named
+
+
+# ------------------------------------------------------------------------------------------------ the probe
+
+
+async def test_the_probe_of_a_platform_that_serves_us_is_silent(harness: Harness) -> None:
+    assert list(await harness.platform.probe()) == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "word"),
+    [("gone", "OPENAI_BASE_URL"), ("unauthorized", "OPENAI_API_KEY"), ("dropped", "resposta")],
+)
+async def test_a_doubtful_platform_gives_one_warning_and_no_error(
+    harness: Harness, fault: str, word: str
+) -> None:
+    with harness.weather(fault):
+        (warning,) = await harness.platform.probe()
+    assert word in warning
+
+
+# ----------------------------------------------------------------------------------- known by its id only
+
+
+@does_not_apply(assistants="a run is found only through its thread")
+async def test_a_run_known_by_its_id_only_has_its_thread_told(harness: Harness) -> None:
+    ref = await harness.start(DONE)
+    assert await harness.platform.thread_of(ref.run_id) == ref.thread_id
+
+
+@does_not_apply(assistants="a run is found only through its thread", agents="the run is the thread")
+async def test_a_run_that_is_gone_has_no_thread_to_tell(harness: Harness) -> None:
+    with pytest.raises(RunGone):
+        await harness.platform.thread_of("resp_desconhecida")
+
+
+# ------------------------------------------------------------------------------------------------ the table
+
+
+def test_the_documented_table_is_this_suite() -> None:
+    """`UPDATE_DOCS=1` writes it anew."""
+    page = Path(__file__).parents[2] / "docs" / "platforms.md"
+    head, _, _ = page.read_text("utf-8").partition("\n| case |")
+    shown = f"{head}\n{table(globals(), [each.__name__ for each in PLATFORMS])}"
+    if os.environ.get("UPDATE_DOCS"):
+        page.write_text(shown, encoding="utf-8")
+    assert page.read_text("utf-8") == shown

@@ -1,0 +1,407 @@
+"""How a database is opened, locked, migrated and written to."""
+
+import asyncio
+import os
+import stat
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from cryptography.fernet import Fernet
+from sqlalchemy import Connection, inspect, text
+
+from tests.databases import KEY
+from tests.store.harness import DONE, HANDOFF, TICKET, Desk
+from worker.errors import ConfigError, StoreError
+from worker.personal import Personal
+from worker.privacy import Vault
+from worker.settings import Settings
+from worker.store.sql import database as database_module
+from worker.store.sql.database import Database
+from worker.store.store import Store
+
+MakeSettings = Callable[..., Settings]
+
+sqlite = pytest.mark.parametrize("shared_database", ["sqlite"], indirect=True)
+postgresql = pytest.mark.parametrize("shared_database", ["postgresql"], indirect=True)
+
+
+async def _open(settings: Settings, *, owner: bool = True) -> Store:
+    return await Store.open(settings, "assistants", owner=owner)
+
+
+async def _refusal(settings: Settings, *, owner: bool = True) -> str:
+    """The sentence an operator reads when this database is not opened."""
+    with pytest.raises(ConfigError) as refused:
+        await _open(settings, owner=owner)
+    (sentence,) = refused.value.problems
+    return sentence
+
+
+async def _raw(store: Store, statement: str) -> None:
+    async with store.database.write() as connection:
+        await connection.exec_driver_sql(statement)
+
+
+def _names_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+def _file_of(settings: Settings) -> Path:
+    return Path(settings.DATABASE_URL.removeprefix("sqlite:///"))
+
+
+# ------------------------------------------------------------------------------------------ who may open it
+
+
+async def test_a_second_daemon_on_the_same_file_is_told_who_holds_it(make_settings: MakeSettings) -> None:
+    first = await _open(make_settings())
+    sentence = await _refusal(make_settings())
+    assert f"pid {os.getpid()}" in sentence
+    assert "worker.db" in sentence
+    await first.close()
+    await (await _open(make_settings())).close()
+
+
+async def test_a_command_opens_the_file_beside_the_daemon(make_settings: MakeSettings) -> None:
+    daemon = await _open(make_settings())
+    await Desk(daemon).conversation()
+    beside = await _open(make_settings(), owner=False)
+    assert (await beside.records.conversation("c1", reader="test")).thread_id == "thread_c1"
+    await beside.close()
+    await daemon.close()
+
+
+async def test_a_command_without_a_daemon_before_it_creates_nothing_and_says_what_to_do(
+    unmade_database_url: str, make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    settings = make_settings(DATABASE_URL=unmade_database_url)
+    assert "ticket-worker run" in await _refusal(settings, owner=False)
+    assert _names_in(tmp_path) == []
+    await (await _open(settings)).close()
+
+
+async def test_a_command_migrates_nothing(database_url: str, make_settings: MakeSettings) -> None:
+    settings = make_settings(DATABASE_URL=database_url)
+    store = await _open(settings)
+    await _raw(store, "delete from alembic_version")
+    assert "ticket-worker run" in await _refusal(settings, owner=False)
+    await store.close()
+
+
+async def test_the_lock_file_of_a_daemon_that_died_locks_nobody_out(make_settings: MakeSettings) -> None:
+    lock = _file_of(make_settings()).with_name("worker.db.lock")
+    lock.write_text("pid 1 em outra-maquina, que nunca se despediu de ninguém")
+    store = await _open(make_settings())
+    assert lock.read_text().startswith(f"pid {os.getpid()} em ")
+    assert "despediu" not in lock.read_text()
+    await store.close()
+
+
+@postgresql
+async def test_several_daemons_share_a_postgresql_database(
+    database_url: str, make_settings: MakeSettings
+) -> None:
+    settings = make_settings(DATABASE_URL=database_url)
+    first = await _open(settings)
+    await Desk(first).conversation()
+    run = await Desk(first).run()
+    second = await _open(settings)
+    assert await second.runs.claim("second", 10, 10.0) == []
+    assert (await Desk(second).row("runs")).lease_epoch == run.epoch
+    await second.close()
+    await first.close()
+
+
+async def test_a_restart_on_sqlite_takes_back_at_once_what_a_crash_left_claimed(
+    make_settings: MakeSettings,
+) -> None:
+    crashed = await _open(make_settings())
+    await Desk(crashed).conversation()
+    await Desk(crashed).run()
+    await crashed.close()
+    beside = await _open(make_settings(), owner=False)
+    assert await beside.runs.claim("beside", 10, 10.0) == []
+    await beside.close()
+    restarted = await _open(make_settings())
+    (run,) = await restarted.runs.claim("next", 10, 10.0)
+    assert run.epoch == 2
+    await restarted.close()
+
+
+# ---------------------------------------------------------------------------------------- what is no database
+
+
+@pytest.mark.parametrize("content", [b"isto nao e um banco\n" * 100, b"SQLite format 3\x00" + b"\xff" * 4000])
+async def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(
+    make_settings: MakeSettings, content: bytes
+) -> None:
+    _file_of(make_settings()).write_bytes(content)
+    sentence = await _refusal(make_settings())
+    assert "não é um banco SQLite íntegro" in sentence
+    assert "restaure a última cópia" in sentence
+    assert _file_of(make_settings()).read_bytes() == content
+
+
+async def test_a_database_cut_short_is_refused_and_opens_again_once_restored(
+    make_settings: MakeSettings,
+) -> None:
+    await (await _open(make_settings())).close()
+    path = _file_of(make_settings())
+    whole = path.read_bytes()
+    path.write_bytes(whole[:6000])
+    assert "restaure a última cópia" in await _refusal(make_settings())
+    path.write_bytes(whole)
+    await (await _open(make_settings())).close()
+
+
+async def test_a_place_that_cannot_be_written_is_named_with_what_to_check(
+    make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    for place in (f"{tmp_path}/folder", f"{tmp_path}/file/worker.db", "/sys/worker.db"):
+        sentence = await _refusal(make_settings(DATABASE_URL=f"sqlite:///{place}"))
+        assert place in sentence
+        assert "pode gravar" in sentence
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite:///:memory:",
+        "sqlite:///worker.db?mode=memory",
+        "postgresql://ana:segredo@servidor:porta/banco",
+        "postgresql://ana:segredo@[servidor/banco",
+    ],
+)
+async def test_a_url_that_names_no_database_is_refused_without_showing_it(
+    make_settings: MakeSettings, url: str
+) -> None:
+    sentence = await _refusal(make_settings(DATABASE_URL=url))
+    assert "DATABASE_URL" in sentence
+    assert "segredo" not in sentence
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres"])
+async def test_a_server_that_does_not_answer_is_named_without_the_password(
+    make_settings: MakeSettings, scheme: str
+) -> None:
+    sentence = await _refusal(make_settings(DATABASE_URL=f"{scheme}://ana:segredo@127.0.0.1:1/banco"))
+    assert "127.0.0.1" in sentence
+    assert "segredo" not in sentence
+
+
+# ------------------------------------------------------------------------------------------------- the keys
+
+
+async def test_keys_of_another_database_open_nothing_and_write_nothing(
+    database_url: str, make_settings: MakeSettings
+) -> None:
+    settings = make_settings(DATABASE_URL=database_url)
+    store = await _open(settings)
+    await Desk(store).conversation()
+    before = await _everything(store)
+    await store.close()
+    strangers = make_settings(DATABASE_URL=database_url, DATA_KEYS=Fernet.generate_key().decode())
+    assert "DATA_KEYS" in await _refusal(strangers)
+    store = await _open(settings)
+    assert await _everything(store) == before
+    await store.close()
+
+
+async def test_after_a_rotation_the_old_values_open_and_their_hashes_are_the_same(
+    database_url: str, make_settings: MakeSettings
+) -> None:
+    store = await _open(make_settings(DATABASE_URL=database_url))
+    await Desk(store).conversation()
+    digest = store.database.hasher.digest("document", "52998224725")
+    await store.close()
+    rotated = f"{Fernet.generate_key().decode()},{KEY}"
+    store = await _open(make_settings(DATABASE_URL=database_url, DATA_KEYS=rotated))
+    assert (await store.records.conversation("c1", reader="test")).document == Personal("52998224725")
+    assert store.database.hasher.digest("document", "52998224725") == digest
+    await store.close()
+
+
+@pytest.mark.parametrize("unmade_database_url", ["postgresql"], indirect=True)
+async def test_daemons_that_open_an_empty_database_at_once_agree_on_its_key(
+    unmade_database_url: str, make_settings: MakeSettings
+) -> None:
+    settings = make_settings(DATABASE_URL=unmade_database_url)
+    opened = await asyncio.gather(*(_open(settings) for _ in range(4)), return_exceptions=True)
+    digests = set()
+    for store in opened:
+        if isinstance(store, Store):
+            digests.add(store.database.hasher.digest("any", "thing"))
+            await store.close()
+    assert [error for error in opened if isinstance(error, BaseException)] == []
+    assert len(digests) == 1
+
+
+async def test_a_database_that_is_not_open_hashes_nothing(make_settings: MakeSettings) -> None:
+    database = Database(make_settings().DATABASE_URL, Vault([KEY]))
+    with pytest.raises(StoreError):
+        database.hasher.digest("any", "thing")
+    await database.close()
+
+
+# ------------------------------------------------------------------------------------------------ the schema
+
+
+async def test_the_migrations_make_exactly_the_schema_the_queries_expect(desk: Desk) -> None:
+    def differences(connection: Connection) -> object:
+        options = {"compare_type": True, "compare_server_default": True}
+        context = MigrationContext.configure(connection, opts=options)
+        return compare_metadata(context, desk.store.database.tables.metadata)
+
+    async with desk.store.database.read() as connection:
+        assert await connection.run_sync(differences) == []
+
+
+async def test_a_database_of_a_newer_version_is_refused_with_both_revisions(
+    database_url: str, make_settings: MakeSettings
+) -> None:
+    settings = make_settings(DATABASE_URL=database_url)
+    store = await _open(settings)
+    await _raw(store, "update alembic_version set version_num = '0999'")
+    await store.close()
+    sentence = await _refusal(settings)
+    assert "0999" in sentence
+    assert "0001" in sentence
+
+
+async def test_an_opening_that_fails_halfway_leaves_an_empty_database(
+    unmade_database_url: str, make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = make_settings(DATABASE_URL=unmade_database_url)
+    with monkeypatch.context() as halfway:
+        halfway.setattr(database_module, "new_index_key", lambda: b"too short")
+        with pytest.raises(ValueError, match="32 bytes"):
+            await _open(settings)
+    store = await _open(settings)
+    assert await store.records.ready()
+    await store.close()
+
+
+# -------------------------------------------------------------------------------------------- what is at rest
+
+
+async def _everything(store: Store) -> list[object]:
+    """Every value of every table, as the driver sees it."""
+    async with store.database.read() as connection:
+        names = await connection.run_sync(lambda sync: sorted(inspect(sync).get_table_names()))
+        rows = [await connection.execute(text(f"select * from {name}")) for name in names]
+        return [value for table in rows for row in table for value in row]
+
+
+MARKS = ("11144477735", "5524911112222", "comprovante-marcado", "Marcada da Silva", "quer-falar-marcada")
+
+
+def _files_in(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.glob("worker.db*"))
+
+
+async def test_no_personal_value_is_legible_at_rest(
+    database_url: str, make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    document, contact, receipt, resumo, motivo = MARKS
+    store = await _open(make_settings(DATABASE_URL=database_url))
+    desk = Desk(store)
+    await desk.conversation(
+        client_document=Personal(document),
+        contact=Personal(contact),
+        attachment_url=Personal(f"https://arquivos.example/{receipt}.jpg"),
+    )
+    run = await desk.run()
+    ticket = await desk.admit(run, 1, replace(TICKET, body=Personal(resumo), equal_on=(resumo, document)))
+    await desk.settled(await desk.attempted(ticket), DONE, Personal(f"{resumo} {document}"))
+    await desk.admit(run, 2, replace(HANDOFF, body=Personal(motivo)))
+    stored = b"\n".join(v if isinstance(v, bytes) else str(v).encode() for v in await _everything(store))
+    if store.database.sqlite:
+        stored += _files_in(tmp_path)
+    assert b"thread_c1" in stored
+    assert [mark for mark in MARKS if mark.encode() in stored] == []
+    await store.close()
+
+
+async def test_the_files_belong_to_their_owner_alone(make_settings: MakeSettings, tmp_path: Path) -> None:
+    store = await _open(make_settings(DATABASE_URL=f"sqlite:///{tmp_path}/new/worker.db"))
+    await Desk(store).conversation()
+    files = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "new").iterdir()}
+    assert files == dict.fromkeys(("worker.db", "worker.db-wal", "worker.db-shm", "worker.db.lock"), 0o600)
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    ("pragma", "value"),
+    [("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1), ("secure_delete", 1)],
+)
+@sqlite
+async def test_what_is_committed_is_on_disk_and_what_is_deleted_is_gone(
+    store: Store, pragma: str, value: object
+) -> None:
+    async with store.database.read() as one, store.database.read() as another:
+        for connection in (one, another):
+            assert (await connection.exec_driver_sql(f"PRAGMA {pragma}")).scalar() == value
+
+
+# ------------------------------------------------------------------------------------------------- failures
+
+
+async def test_an_error_of_the_driver_names_classes_and_no_values(desk: Desk) -> None:
+    marked = "-".join(("valor", "marcado"))  # not as one word, for a traceback shows the lines of this test
+    await desk.conversation(marked)
+    with pytest.raises(StoreError) as raised:
+        await desk.change("conversations", {"conversation_id": marked}, conversation_id="c1")
+    assert "IntegrityError" in str(raised.value)
+    assert marked not in "".join(traceback.format_exception(raised.value))
+
+
+async def test_a_table_that_is_gone_is_an_error_of_the_store(desk: Desk) -> None:
+    await _raw(desk.store, "drop table access_log")
+    with pytest.raises(StoreError):
+        await desk.rows("access_log")
+
+
+async def test_what_fails_within_a_write_is_undone_and_the_next_write_goes_on(desk: Desk) -> None:
+    async def fail_within() -> None:
+        async with desk.store.database.write() as connection:
+            await connection.exec_driver_sql("delete from conversations")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail_within()
+    await desk.conversation("c2")
+    assert len(await desk.rows("conversations")) == 2
+
+
+async def test_a_write_that_is_cancelled_is_undone_and_the_next_write_goes_on(desk: Desk) -> None:
+    begun = asyncio.Event()
+
+    async def never_ending() -> None:
+        async with desk.store.database.write() as connection:
+            await connection.exec_driver_sql("delete from conversations")
+            begun.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(never_ending())
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await desk.conversation("c2")
+    assert len(await desk.rows("conversations")) == 2
+
+
+async def test_readers_do_not_wait_for_a_writer_and_see_nothing_of_it_yet(desk: Desk) -> None:
+    async with desk.store.database.write() as connection:
+        await connection.exec_driver_sql("delete from conversations")
+        async with asyncio.timeout(20):
+            assert len(await desk.rows("conversations")) == 1
+    assert await desk.rows("conversations") == []

@@ -1,0 +1,377 @@
+"""Events for the bot: written with what they tell of, delivered in order, on both databases."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+from sqlalchemy import select
+
+from tests.store.harness import (
+    AMBIGUOUS,
+    ANSWER,
+    DOCUMENT,
+    DONE,
+    HANDOFF,
+    LATE,
+    NO_PROTOCOL,
+    OTHER_RESUMO,
+    PROTOCOLO,
+    REFUSED,
+    REJECTION,
+    TICKET,
+    UNKNOWN,
+    UNSENT,
+    Desk,
+    OpenDesk,
+)
+from worker.errors import StoreError
+from worker.model import CallRecord, Event, Outcome, RunRef, RunState
+from worker.personal import Personal
+
+LEASE_S = 30.0
+BOT = {"BOT_WEBHOOK_URL": "http://127.0.0.1:9/eventos"}
+
+postgresql = pytest.mark.parametrize("shared_database", ["postgresql"], indirect=True)
+"""For what only row locks can get wrong."""
+
+
+@pytest.fixture
+async def telling(open_desk: OpenDesk) -> Desk:
+    """A process whose bot wants events, with the conversation `c1`."""
+    desk = await open_desk(owner=True, **BOT)
+    await desk.conversation()
+    return desk
+
+
+def _ticket(record: CallRecord, **told: object) -> dict[str, object]:
+    return {
+        "call_id": record.call_id,
+        "run_id": record.run_id,
+        "conversation_id": "c1",
+        "setor": "FINANCEIRO",
+        "motivo": "PAGAMENTO",
+        **told,
+    }
+
+
+# --------------------------------------------------------------------------------------------- what is told
+
+
+@pytest.mark.parametrize(
+    ("outcome", "kind", "protocolo"),
+    [
+        (DONE, "ticket.opened", PROTOCOLO),
+        (REFUSED, "ticket.failed", None),
+        (UNKNOWN, "ticket.unknown", None),
+        (NO_PROTOCOL, "ticket.no_protocol", None),
+    ],
+)
+async def test_the_bot_is_told_what_became_of_a_ticket(
+    telling: Desk, outcome: Outcome, kind: str, protocolo: str | None
+) -> None:
+    record = await telling.settled(await telling.attempted(await telling.admit(await telling.run())), outcome)
+    told = _ticket(record, protocolo=protocolo, error=outcome.error, late=False)
+    assert await telling.events() == [(kind, told)]
+
+
+async def test_the_bot_is_told_of_a_hand_off_once_it_is_queued(telling: Desk) -> None:
+    record = await telling.admit(await telling.run(), decision=HANDOFF)
+    handoff = await telling.row("handoffs")
+    told = {
+        "handoff_id": handoff.handoff_id,
+        "call_id": record.call_id,
+        "run_id": "run_1",
+        "conversation_id": "c1",
+        "departamento": "financeiro",
+    }
+    assert await telling.events() == [("handoff.requested", told)]
+
+
+@pytest.mark.parametrize("state", [RunState.ENDED, RunState.LOST])
+async def test_the_bot_is_told_once_how_a_run_ended(telling: Desk, state: RunState) -> None:
+    run = await telling.run()
+    for _ in range(2):
+        await telling.store.runs.close(run, state, "motivo_qualquer", "completed")
+    told = {
+        "run_id": "run_1",
+        "conversation_id": "c1",
+        "reason": "motivo_qualquer",
+        "platform_status": "completed",
+        "continues_as": None,
+    }
+    assert await telling.events() == [(f"run.{state.value}", told)]
+
+
+async def test_the_bot_is_told_where_a_conversation_goes_on(telling: Desk) -> None:
+    run, goes_on = await telling.run(), RunRef("resp_2", None)
+    await telling.store.runs.continued(run, [], "completed", goes_on, owner="me", lease_s=LEASE_S)
+    ((kind, told),) = await telling.events()
+    assert (kind, told["run_id"], told["reason"]) == ("run.ended", "run_1", "continua")
+    assert told["continues_as"] == "resp_2"
+
+
+async def test_an_event_says_when_with_an_offset_and_has_an_id_of_its_own(telling: Desk) -> None:
+    await telling.lost(await telling.run("run_1"))
+    await telling.lost(await telling.run("run_2"))
+    rows = await telling.rows("outbox")
+    assert len({row.event_id for row in rows}) == 2
+    for row in rows:
+        said = json.loads(row.body)
+        assert sorted(said) == ["data", "timestamp", "type"]
+        assert datetime.fromisoformat(said["timestamp"]).utcoffset() == timedelta(0)
+
+
+async def test_nothing_personal_is_told(telling: Desk) -> None:
+    await telling.conversation(contact=Personal("5524911112222"))
+    run = await telling.run()
+    await telling.admit(run, 1, replace(HANDOFF, body=Personal("Marcada quer falar")))
+    await telling.settled(await telling.attempted(await telling.admit(run, 2)), DONE, Personal("Maria pagou"))
+    await telling.lost(run)
+    told = "".join(row.body for row in await telling.rows("outbox"))
+    assert PROTOCOLO in told
+    assert [mark for mark in (DOCUMENT, "5524911112222", "Marcada", "Maria", "maria") if mark in told] == []
+
+
+# ---------------------------------------------------------------------------------------------------- late
+
+
+async def test_an_outcome_after_the_model_was_answered_otherwise_is_late(telling: Desk) -> None:
+    record = await telling.attempted(await telling.admit(await telling.run()))
+    await telling.store.calls.answer_at_deadline(record.call_id, LATE, UNSENT)
+    assert await telling.events() == []
+    await telling.settled(record, UNKNOWN)
+    await telling.settled(record, DONE)
+    late = [(kind, told["protocolo"], told["late"]) for kind, told in await telling.events()]
+    assert late == [("ticket.unknown", None, True), ("ticket.opened", PROTOCOLO, True)]
+
+
+async def test_a_failure_that_the_model_is_told_of_at_its_deadline_is_not_late(telling: Desk) -> None:
+    record = await telling.admit(await telling.run())
+    await telling.store.calls.answer_at_deadline(record.call_id, LATE, UNSENT)
+    told = _ticket(record, protocolo=None, error="crm_indisponivel", late=False)
+    assert await telling.events() == [("ticket.failed", told)]
+
+
+async def test_a_ticket_opened_after_its_run_was_lost_is_late(telling: Desk) -> None:
+    run = await telling.run()
+    record = await telling.attempted(await telling.admit(run))
+    await telling.lost(run)
+    await telling.settled(record, DONE)
+    _, (kind, told) = await telling.events()
+    assert (kind, told["protocolo"], told["late"]) == ("ticket.opened", PROTOCOLO, True)
+
+
+# --------------------------------------------------------------------------------------------- not told of
+
+
+async def test_nothing_is_written_for_a_bot_that_wants_no_events(desk: Desk) -> None:
+    run = await desk.run()
+    await desk.admit(run, 1, HANDOFF)
+    await desk.settled(await desk.attempted(await desk.admit(run, 2)), DONE)
+    await desk.lost(run)
+    assert await desk.rows("outbox") == []
+
+
+@pytest.mark.parametrize("outcome", [DONE, UNKNOWN, AMBIGUOUS])
+async def test_an_equal_call_that_waited_tells_nothing(telling: Desk, outcome: Outcome) -> None:
+    run = await telling.run()
+    first, waiting = await telling.admit(run, 1), await telling.admit(run, 2)
+    handed_off = [await telling.admit(run, n, HANDOFF) for n in (3, 4)]
+    await telling.settled(await telling.attempted(first), outcome)
+    await telling.settled(waiting, outcome)
+    await telling.settled(handed_off[1], Outcome(DONE.state))
+    told = [data["call_id"] for _, data in await telling.events()]
+    assert told == [handed_off[0].call_id, first.call_id]
+
+
+async def test_the_next_try_of_a_failed_ticket_tells_what_became_of_it(telling: Desk) -> None:
+    await telling.settled(await telling.attempted(await telling.admit(await telling.run())), REFUSED)
+    await telling.settled(await telling.attempted(await telling.admit(await telling.run("run_2"))), DONE)
+    assert [kind for kind, _ in await telling.events()] == ["ticket.failed", "ticket.opened"]
+
+
+async def test_what_the_model_must_correct_and_calls_of_other_tools_tell_nothing(telling: Desk) -> None:
+    run = await telling.run()
+    await telling.admit(run, 1, REJECTION)
+    forwarded = replace(TICKET, setor=None, motivo=None)
+    await telling.settled(await telling.attempted(await telling.admit(run, 2, forwarded)), DONE)
+    assert await telling.events() == []
+
+
+async def test_an_outcome_that_changes_nothing_tells_nothing_more(telling: Desk) -> None:
+    record = await telling.attempted(await telling.admit(await telling.run()))
+    for outcome in (DONE, REFUSED, DONE, replace(DONE, protocolo="90000001")):
+        await telling.settled(record, outcome)
+    assert [kind for kind, _ in await telling.events()] == ["ticket.opened"]
+
+
+async def test_an_event_that_cannot_be_written_undoes_what_it_tells_of(telling: Desk) -> None:
+    run = await telling.run()
+    record = await telling.attempted(await telling.admit(run))
+    async with telling.store.database.write() as connection:
+        await connection.exec_driver_sql("drop table outbox")
+    with pytest.raises(StoreError):
+        await telling.settled(record, DONE)
+    with pytest.raises(StoreError):
+        await telling.admit(run, 2, HANDOFF)
+    with pytest.raises(StoreError):
+        await telling.store.runs.close(run, RunState.LOST, "cancelada", "cancelled")
+    assert await telling.store.calls.get(record.call_id) == record
+    assert len(await telling.rows("calls")) == 1
+    assert (await telling.row("runs")).state == "watching"
+
+
+# ---------------------------------------------------------------------------------------------- delivering
+
+
+async def _written(desk: Desk, *conversations: str) -> list[str]:
+    """One event after another, of these conversations; their ids."""
+    for number, name in enumerate(conversations):
+        await desk.conversation(name)
+        await desk.lost(await desk.run(f"run_{number}", name))
+    return [row.event_id for row in await desk.rows("outbox")]
+
+
+async def _claimed(desk: Desk, limit: int = 100) -> list[Event]:
+    return sorted(await desk.store.outbox.claim(desk.name, limit, LEASE_S), key=lambda event: event.event_id)
+
+
+def _ids(events: Sequence[Event]) -> set[str]:
+    return {event.event_id for event in events}
+
+
+async def test_an_event_is_claimed_with_its_body_and_its_tries(telling: Desk) -> None:
+    (event_id,) = await _written(telling, "c1")
+    (event,) = await _claimed(telling)
+    assert event == Event(event_id, (await telling.row("outbox")).body, 0, telling.name)
+
+
+async def test_the_oldest_event_of_each_conversation_goes_first(telling: Desk) -> None:
+    first, second, elsewhere, third = await _written(telling, "c1", "c1", "c2", "c1")
+    claimed = await _claimed(telling)
+    assert _ids(claimed) == {first, elsewhere}
+    assert await _claimed(telling) == []
+    for event in claimed:
+        await telling.store.outbox.delivered(event, "http_204")
+    (claimed_next,) = await _claimed(telling)
+    assert claimed_next.event_id == second
+    await telling.store.outbox.delivered(claimed_next, "http_200")
+    assert _ids(await _claimed(telling)) == {third}
+    row = await telling.row("outbox", event_id=first)
+    assert (row.state, row.result, row.owner) == ("delivered", "http_204", None)
+    assert row.delivered_at >= row.created_at
+
+
+async def test_no_more_events_are_claimed_than_asked_for_oldest_first(telling: Desk) -> None:
+    ids = await _written(telling, "c1", "c2", "c3")
+    assert _ids(await _claimed(telling, 2)) == set(ids[:2])
+    assert _ids(await _claimed(telling, 2)) == {ids[2]}
+
+
+async def test_an_event_that_was_not_delivered_is_tried_again_later_and_before_those_behind_it(
+    telling: Desk,
+) -> None:
+    first, _ = await _written(telling, "c1", "c1")
+    (event,) = await _claimed(telling)
+    await telling.store.outbox.retry(event, "http_503", 60.0)
+    assert await _claimed(telling) == []
+    row = await telling.row("outbox", event_id=first)
+    assert (row.state, row.result, row.tries) == ("pending", "http_503", 1)
+    assert row.due - await telling.time() == pytest.approx(60.0, abs=5.0)
+    await telling.ago(0.0, "outbox", "due")
+    (again,) = await _claimed(telling)
+    assert (again.event_id, again.tries, again.body) == (first, 1, event.body)
+
+
+async def test_an_event_that_needs_a_person_is_kept_and_the_next_one_goes(telling: Desk) -> None:
+    first, second = await _written(telling, "c1", "c1")
+    (event,) = await _claimed(telling)
+    await telling.store.outbox.give_up(event, "ConnectError")
+    assert _ids(await _claimed(telling)) == {second}
+    row = await telling.row("outbox", event_id=first)
+    assert (row.state, row.result) == ("stuck", "ConnectError")
+
+
+async def test_an_event_whose_process_died_is_delivered_by_another(
+    telling: Desk, open_desk: OpenDesk
+) -> None:
+    beside = await open_desk("other", **BOT)
+    (event_id,) = await _written(telling, "c1")
+    await _claimed(telling)
+    assert await _claimed(beside) == []
+    await telling.ago(1.0, "outbox", "lease_until")
+    assert _ids(await _claimed(beside)) == {event_id}
+
+
+async def test_what_was_delivered_stays_so_whatever_a_slow_process_says(
+    telling: Desk, open_desk: OpenDesk
+) -> None:
+    beside = await open_desk("other", **BOT)
+    await _written(telling, "c1")
+    (slow,) = await _claimed(telling)
+    await telling.ago(1.0, "outbox", "lease_until")
+    (event,) = await _claimed(beside)
+    await beside.store.outbox.delivered(event, "http_200")
+    await telling.store.outbox.give_up(slow, "timeout")
+    await telling.store.outbox.retry(slow, "timeout", 5.0)
+    row = await telling.row("outbox")
+    assert (row.state, row.result, row.tries) == ("delivered", "http_200", 0)
+
+
+async def test_a_slow_process_has_no_say_about_an_event_that_another_has_taken_over(
+    telling: Desk, open_desk: OpenDesk
+) -> None:
+    beside = await open_desk("other", **BOT)
+    await _written(telling, "c1")
+    (slow,) = await _claimed(telling)
+    await telling.ago(1.0, "outbox", "lease_until")
+    assert await _claimed(beside)
+    for say in (telling.store.outbox.retry(slow, "timeout", 5.0), telling.store.outbox.give_up(slow, "eof")):
+        await say
+        row = await telling.row("outbox")
+        assert (row.state, row.owner, row.tries, row.result) == ("pending", "other", 0, None)
+        assert row.lease_until > await telling.time()
+    await telling.store.outbox.delivered(slow, "http_200")
+    assert (await telling.row("outbox")).state == "delivered"
+
+
+async def test_an_event_is_claimed_by_one_process(telling: Desk, open_desk: OpenDesk) -> None:
+    beside = await open_desk("other", **BOT)
+    ids = await _written(telling, *(f"d{number}" for number in range(30)))
+
+    async def claim_all(worker: Desk) -> list[str]:
+        mine: list[str] = []
+        while some := await worker.store.outbox.claim(worker.name, 3, LEASE_S):
+            mine += [event.event_id for event in some]
+        return mine
+
+    claims = [claim_all(worker) for _ in range(4) for worker in (telling, beside)]
+    claimed = [event_id for mine in await asyncio.gather(*claims) for event_id in mine]
+    assert sorted(claimed) == sorted(ids)
+
+
+@postgresql
+async def test_a_claim_does_not_wait_for_an_event_that_somebody_is_changing(telling: Desk) -> None:
+    first, second = await _written(telling, "c1", "c2")
+    outbox = telling.store.database.tables.outbox
+    async with telling.store.database.write() as changing:
+        await changing.execute(select(outbox).where(outbox.c.event_id == first).with_for_update())
+        async with asyncio.timeout(20):  # what would wait here would wait for this very block
+            assert _ids(await _claimed(telling)) == {second}
+
+
+async def test_events_of_one_ticket_are_in_the_order_of_its_outcomes(
+    telling: Desk, open_desk: OpenDesk
+) -> None:
+    beside = await open_desk("other", **BOT)
+    for number in range(5):
+        intent = replace(OTHER_RESUMO, equal_on=(f"{number}",))
+        record = await telling.attempted(await telling.admit(await telling.run(f"run_{number}"), 1, intent))
+        await asyncio.gather(telling.settled(record, UNKNOWN), beside.settled(record, DONE, ANSWER))
+    events = [(told["call_id"], kind) for kind, told in await telling.events()]
+    for call_id in {call_id for call_id, _ in events}:
+        kinds = [kind for told_of, kind in events if told_of == call_id]
+        assert kinds in (["ticket.opened"], ["ticket.unknown", "ticket.opened"])

@@ -1,0 +1,64 @@
+"""What people do with hand-offs over HTTP (contract §3)."""
+
+import httpx
+import pytest
+
+from tests.asgi import api_over
+from tests.store.harness import HANDOFF, Desk
+from tests.web.fake_records import FakeHandoffs, FakeRecords, a_handoff, an_api, calling
+
+
+@pytest.fixture
+def records() -> FakeRecords:
+    return FakeRecords(all_handoffs=[a_handoff()])
+
+
+def code(answer: httpx.Response) -> tuple[int, str]:
+    assert answer.headers["content-type"] == "application/problem+json"
+    return answer.status_code, answer.json()["code"]
+
+
+@pytest.mark.parametrize(("verb", "state"), [("accept", "accepted"), ("close", "closed")])
+async def test_a_change_shows_the_handoff_without_its_motivo(
+    records: FakeRecords, verb: str, state: str
+) -> None:
+    async with calling(an_api(records)) as api:
+        answer = await api.post(f"/v1/handoffs/ho_1/{verb}")
+        assert (answer.status_code, answer.json()["state"]) == (200, state)
+        assert [answer.json()] == (await api.get("/v1/handoffs")).json()["items"]
+    assert "motivo" not in answer.json()
+    assert records.readers == []
+
+
+@pytest.mark.parametrize("verb", ["accept", "close"])
+async def test_what_cannot_be_done_says_why(records: FakeRecords, verb: str) -> None:
+    refusing = FakeHandoffs(records, refusal="estado_incompativel")
+    async with calling(an_api(records, handoffs=refusing)) as api:
+        assert code(await api.post(f"/v1/handoffs/ho_1/{verb}")) == (409, "estado_incompativel")
+        assert code(await api.post(f"/v1/handoffs/ho_9/{verb}")) == (404, "nao_encontrado")
+        assert code(await api.post(f"/v1/handoffs/a.b/{verb}")) == (422, "identificador_invalido")
+
+
+@pytest.mark.parametrize("verb", ["accept", "close"])
+async def test_only_a_post_from_our_own_pages_changes_a_handoff(records: FakeRecords, verb: str) -> None:
+    async with calling(an_api(records)) as api:
+        path = f"/v1/handoffs/ho_1/{verb}"
+        answer = await api.get(path)
+        assert code(answer) == (405, "metodo_nao_permitido")
+        assert answer.headers["allow"] == "POST"
+        foreign = {"Sec-Fetch-Site": "cross-site"}
+        assert code(await api.post(path, headers=foreign)) == (403, "origem_recusada")
+
+
+async def test_a_handoff_is_accepted_once_and_closed_as_often_as_one_likes(desk: Desk) -> None:
+    await desk.admit(await desk.run(), 1, HANDOFF)
+    path = f"/v1/handoffs/{(await desk.row('handoffs')).handoff_id}"
+    app = api_over(desk.store)
+    async with calling(app) as api:
+        accepted = await api.post(f"{path}/accept")
+        assert (accepted.status_code, accepted.json()["state"]) == (200, "accepted")
+        assert code(await api.post(f"{path}/accept")) == (409, "estado_incompativel")
+        closed = await api.post(f"{path}/close")
+        assert (closed.status_code, closed.json()["state"]) == (200, "closed")
+        assert (await api.post(f"{path}/close")).json() == closed.json()
+        assert code(await api.post(f"{path}/accept")) == (409, "estado_incompativel")

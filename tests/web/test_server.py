@@ -1,0 +1,178 @@
+"""The real server on a loopback socket."""
+
+import asyncio
+import contextlib
+import json
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import httpx
+import pytest
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from tests.web.fake_records import FakeRecords, an_api
+from worker.errors import ConfigError
+from worker.web.server import serve
+
+
+@contextlib.asynccontextmanager
+async def serving(app: ASGIApp, host: str = "127.0.0.1") -> AsyncIterator[tuple[str, asyncio.Task[None]]]:
+    """A running server's URL and task; stopped by cancelling, as the daemon does."""
+    started: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    task = asyncio.create_task(serve(app, host, 0, on_started=started.set_result))
+    try:
+        yield await started, task
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+    assert task.cancelled()
+
+
+async def raw(url: str, request: bytes) -> tuple[bytes, dict[str, object]]:
+    """Head and JSON body of the answer to bytes sent as they are."""
+    host, port = url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(request)
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+    body = json.loads(await reader.readexactly(length))
+    writer.close()
+    await writer.wait_closed()
+    return head, body
+
+
+async def in_chunks(size: int) -> AsyncIterator[bytes]:
+    for _ in range(size // 65_536):
+        yield b" " * 65_536
+
+
+async def test_the_api_is_served_over_real_http_and_says_nothing_of_its_server() -> None:
+    async with serving(an_api(FakeRecords())) as (url, _), httpx.AsyncClient(base_url=url) as api:
+        answer = await api.put("/v1/conversations/conv-1", json={"thread_id": "thread_1"})
+        assert answer.status_code == 201
+        assert "server" not in answer.headers
+        assert (await api.get("/v1/conversations/a%2Fb")).status_code == 422
+        assert (await api.get("/v1/conversations/a%00b")).status_code == 422
+        assert (await api.get("/v1/calls/a%2Fb")).status_code == 404
+        head = await api.head("/livez")
+        assert (head.status_code, head.content) == (200, b"")
+
+
+@pytest.mark.parametrize("size", [5 * 65_536, 64 * 65_536])
+async def test_a_large_body_in_chunks_is_refused_while_it_is_still_being_sent(size: int) -> None:
+    async with serving(an_api(FakeRecords())) as (url, _), httpx.AsyncClient(base_url=url) as api:
+        headers = {"Content-Type": "application/json"}
+        answer = await api.put("/v1/conversations/c", content=in_chunks(size), headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (413, "corpo_grande_demais")
+        assert (await api.get("/livez")).status_code == 200
+
+
+async def test_a_declared_large_body_is_refused_before_it_is_sent() -> None:
+    async with serving(an_api(FakeRecords())) as (url, _):
+        head, body = await raw(
+            url, b"PUT /v1/conversations/c HTTP/1.1\r\nHost: localhost\r\nContent-Length: 300000\r\n\r\n"
+        )
+    assert head.startswith(b"HTTP/1.1 413 ")
+    assert body["code"] == "corpo_grande_demais"
+
+
+@pytest.mark.parametrize(
+    "lines", [b"HTTP/1.1\r\nHost: tickets.example", b"HTTP/1.1\r\nHost: 127.0.0.1.nip.io", b"HTTP/1.0"]
+)
+async def test_without_a_token_a_rebound_or_missing_host_is_refused(lines: bytes) -> None:
+    async with serving(an_api(FakeRecords())) as (url, _):
+        head, body = await raw(url, b"GET /v1/calls " + lines + b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 403 ")
+    assert body["code"] == "host_recusado"
+
+
+async def test_a_port_in_use_is_a_problem_of_the_configuration() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError) as caught:
+            await serve(an_api(FakeRecords()), "127.0.0.1", port, on_started=lambda url: None)
+    (problem,) = caught.value.problems
+    assert problem.startswith(f"HTTP_HOST e HTTP_PORT: não foi possível escutar em 127.0.0.1, porta {port};")
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "não existe.invalid", "x" * 300])
+async def test_a_host_that_is_not_ours_is_a_problem_of_the_configuration(host: str) -> None:
+    with pytest.raises(ConfigError, match="não foi possível escutar"):
+        await serve(an_api(FakeRecords()), host, 0, on_started=lambda url: None)
+
+
+async def test_an_ipv6_address_is_written_as_a_url() -> None:
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+    async with serving(an_api(FakeRecords()), "::1") as (url, _), httpx.AsyncClient() as api:
+        assert url.startswith("http://[::1]:")
+        assert (await api.get(f"{url}/livez")).status_code == 200
+
+
+async def test_the_signals_of_the_process_are_left_alone() -> None:
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    async with serving(an_api(FakeRecords())) as (url, _), httpx.AsyncClient() as api:
+        await api.get(f"{url}/livez")
+        assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+
+
+def slow(entered: asyncio.Event, leave: Callable[[], Awaitable[object]]) -> ASGIApp:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        entered.set()
+        await leave()
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    return app
+
+
+async def test_a_request_open_at_the_end_is_finished_and_a_new_one_is_not_taken() -> None:
+    entered, leave = asyncio.Event(), asyncio.Event()
+    async with serving(slow(entered, leave.wait)) as (url, task), httpx.AsyncClient() as api:
+        answer = asyncio.create_task(api.get(url))
+        await entered.wait()
+        task.cancel()
+        while await connects(url):  # noqa: ASYNC110 - waits for the listening socket of uvicorn to close
+            await asyncio.sleep(0.01)
+        assert not task.done()
+        leave.set()
+        assert (await answer).status_code == 204
+
+
+async def connects(url: str) -> bool:
+    host, port = url.removeprefix("http://").split(":")
+    try:
+        _, writer = await asyncio.open_connection(host, int(port))
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+async def test_a_second_cancel_does_not_wait_for_open_requests() -> None:
+    entered = asyncio.Event()
+    forever = asyncio.Event()
+    async with serving(slow(entered, forever.wait)) as (url, task), httpx.AsyncClient() as api:
+        answer = asyncio.create_task(api.get(url))
+        await entered.wait()
+        task.cancel()
+        while await connects(url):  # noqa: ASYNC110 - waits for the listening socket of uvicorn to close
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        forever.set()
+        assert (await answer).status_code == 204
+
+
+async def test_a_cancel_before_the_start_leaves_the_port_free() -> None:
+    urls: list[str] = []
+    task = asyncio.create_task(serve(an_api(FakeRecords()), "127.0.0.1", 0, on_started=urls.append))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    port = int(urls[0].rpartition(":")[2])
+    socket.create_server(("127.0.0.1", port)).close()

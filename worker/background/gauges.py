@@ -1,0 +1,31 @@
+"""What Prometheus is told of the ledger, refreshed each minute (contract §7): every process says the same."""
+
+import math
+import time
+
+from worker import kpis, metrics
+from worker.ports import Clock
+from worker.views import Records
+
+REFRESH_S = 60.0
+_WINDOW_S = 24 * 3600.0
+
+
+async def keep_refreshed(records: Records, clock: Clock) -> None:
+    """Until cancelled. Raises `StoreError`: without a database nothing may go on."""
+    while True:
+        await refresh(records)
+        await clock.sleep(REFRESH_S)
+
+
+async def refresh(records: Records) -> None:
+    """The KPIs of the last 24 h, and what waits. A figure there is nothing to make of is NaN: no alert."""
+    figures = await records.kpis(time.time() - _WINDOW_S, None)
+    for kpi in kpis.KPIS:
+        value = kpi.value(figures)
+        metrics.kpi.labels(kpi.name).set(math.nan if value is None else value)
+    waiting = await records.waiting()
+    metrics.events_oldest_seconds.set(waiting.oldest_event_s)
+    metrics.events_stuck.set(waiting.stuck_events)
+    metrics.handoffs_waiting.set(waiting.handoffs)
+    metrics.handoffs_oldest_seconds.set(waiting.oldest_handoff_s)

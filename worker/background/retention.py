@@ -1,0 +1,83 @@
+"""What the daemon does about personal data beside its work: erasures on request, retention at night."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from worker import logs
+from worker.model import Swept
+from worker.ports import Clock, Retention
+from worker.views import Erasures
+
+_REQUESTS_EVERY_S = 1.0
+_RETENTION_EVERY_S = 60.0
+_LEASE_S = 3600.0
+"""A process that died over the night's work is not waited for any longer."""
+
+_NIGHT_H = 3
+
+
+class Upkeep:
+    """Side tasks of the daemon; of several on one database, one does each piece of work."""
+
+    def __init__(
+        self,
+        erasures: Erasures,
+        retention: Retention,
+        zone: ZoneInfo,
+        clock: Clock,
+        now: Callable[[], datetime],
+    ) -> None:
+        """`zone` is TIMEZONE, by which it is night; `now` gives the time in any zone."""
+        self._erasures = erasures
+        self._retention = retention
+        self._zone = zone
+        self._clock = clock
+        self._now = now
+
+    async def run(self) -> None:
+        """Until cancelled. Raises `StoreError`, in an `ExceptionGroup`."""
+        await self._retention.plan(self._until_night_s(), first=True)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._every(_REQUESTS_EVERY_S, self._carry_out))
+            tasks.create_task(self._every(_RETENTION_EVERY_S, self._retain))
+
+    async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await work()
+            await self._clock.sleep(seconds)
+
+    async def _carry_out(self) -> None:
+        while await self._erasures.carry_out():
+            logs.event("● dados pessoais apagados a pedido")
+
+    async def _retain(self) -> None:
+        if await self._retention.claim(_LEASE_S):
+            _tell(await self._retention.sweep())
+            await self._retention.plan(self._until_night_s())
+
+    def _until_night_s(self) -> float:
+        """Seconds until the next 03:00."""
+        here = self._now().astimezone(self._zone)
+        night = here.replace(hour=_NIGHT_H, minute=0, second=0, microsecond=0)
+        if night <= here:
+            night += timedelta(days=1)
+        return (night.timestamp() - here.timestamp()) or 86_400.0
+
+
+def _tell(swept: Swept) -> None:
+    logs.event(
+        "● retenção: conteúdo de {payloads} chamadas e {contacts} conversas; registros de {calls} chamadas, "
+        "{runs} execuções, {conversations} conversas, {events} eventos, {webhooks} webhooks, "
+        "{accesses} leituras, {erasures} apagamentos",
+        payloads=swept.payloads,
+        contacts=swept.contacts,
+        calls=swept.calls,
+        runs=swept.runs,
+        conversations=swept.conversations,
+        events=swept.events,
+        webhooks=swept.webhooks,
+        accesses=swept.accesses,
+        erasures=swept.erasures,
+    )

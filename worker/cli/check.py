@@ -1,0 +1,32 @@
+"""`check`: what the doctor finds, one finding a line; as JSON, each with its code."""
+
+import json
+from dataclasses import asdict
+
+from rich.console import Console
+
+from worker import settings
+from worker.cli import doctor
+from worker.cli.doctor.finding import Level, bad
+from worker.cli.exit_codes import Exit
+from worker.errors import ConfigError
+
+_COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.ERROR: "red"}
+
+
+async def check(console: Console, *, as_json: bool) -> Exit:
+    """Read the settings, look at everything, print it. Settings that `run` would not start with end it."""
+    try:
+        configured, warnings = settings.load(for_run=True)
+    except ConfigError as error:
+        findings, end = [bad("settings", problem) for problem in error.problems], Exit.MISCONFIGURED
+    else:
+        findings = await doctor.examine(configured, warnings)
+        end = Exit.REFUSED if any(each.level is Level.ERROR for each in findings) else Exit.DONE
+    if as_json:
+        report = {"ok": end is Exit.DONE, "findings": [asdict(each) for each in findings]}
+        console.out(json.dumps(report, ensure_ascii=False, indent=2), highlight=False)
+    else:
+        for each in findings:
+            console.print(str(each), style=_COLOURS[each.level], markup=False, soft_wrap=True)
+    return end

@@ -1,0 +1,75 @@
+"""What the doctor finds on this machine: the database, and whether texts keep their accents."""
+
+import contextlib
+import io
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from worker import logs
+from worker.cli.doctor.finding import Finding, bad, note, ok
+from worker.errors import ConfigError, StoreError
+from worker.settings import Settings
+from worker.store.migrations import NOT_CURRENT
+from worker.store.queries.inspection import Inspection
+
+_SAMPLE = "ÇÃÉ"
+
+
+async def database(settings: Settings) -> Sequence[Finding]:
+    try:
+        async with Inspection.open(settings) as database:
+            kept = await database.keeps(_SAMPLE)
+    except ConfigError as error:
+        level = note if NOT_CURRENT in error.problems else bad  # the next `run` creates or migrates it
+        return [level("database", problem) for problem in error.problems]
+    except StoreError as error:
+        return [bad("database", f"banco: não grava ({error}); confira o servidor, o disco e a permissão")]
+    return [
+        ok("database", "banco: aberto e gravável, no esquema desta versão; DATA_KEYS o abrem"),
+        ok("utf8_database", f"banco: {_SAMPLE} volta como foi gravado, cifrado e em claro")
+        if kept
+        else bad("utf8_database", f"banco: {_SAMPLE} não volta como foi gravado; recrie o banco em UTF-8"),
+    ]
+
+
+async def utf8(settings: Settings) -> Sequence[Finding]:
+    return [_utf8_output(), _utf8_log(settings.LOG_DIR)]
+
+
+def _utf8_output() -> Finding:
+    encoding = sys.stdout.encoding or "?"
+    try:
+        fits = _SAMPLE.encode(encoding).decode("utf-8") == _SAMPLE
+    except (UnicodeError, LookupError):
+        fits = False
+    if fits:
+        return ok("utf8_output", f"terminal: {_SAMPLE} sai em UTF-8")
+    return note("utf8_output", f"terminal: a saída é {encoding}, não UTF-8; use LC_ALL=C.UTF-8")
+
+
+def _utf8_log(directory: str) -> Finding:
+    """Through the real sink, in a folder of its own where the log is, or would be."""
+    if directory == "-":
+        return ok("utf8_log", "log: só em stderr (LOG_DIR=-)")
+    path = Path(directory).absolute()
+    place = next(each for each in (path, *path.parents) if each.exists())
+    try:
+        with tempfile.TemporaryDirectory(prefix=".check-", dir=place) as folder:
+            kept = _logged(Path(folder))
+    except (OSError, ConfigError):
+        return bad(
+            "utf8_log", f"log: LOG_DIR={directory} não pode ser gravada; confira a permissão e o espaço"
+        )
+    if kept:
+        return ok("utf8_log", f"log: {_SAMPLE} volta como foi gravado em {directory}")
+    return bad("utf8_log", f"log: {_SAMPLE} não volta como foi gravado em {directory}")
+
+
+def _logged(folder: Path) -> bool:
+    with contextlib.redirect_stderr(io.StringIO()):
+        path = logs.setup(directory=folder)
+        logs.event("ÇÃÉ")  # _SAMPLE: a log message is a literal
+        logs.shutdown()
+    return path is not None and path.read_text("utf-8", "replace").rstrip().endswith(_SAMPLE)

@@ -1,0 +1,144 @@
+"""What the doctor finds outside: the platform, its clock, our functions there, and the CRM."""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from contextlib import aclosing
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from worker import http, platforms, schema_sync
+from worker.cli.doctor.finding import Finding, bad, note, ok
+from worker.errors import PlatformError, PlatformGone
+from worker.platforms import definitions
+from worker.platforms.time_offset import time_offset_s
+from worker.settings import Settings
+
+_OFFSET_NOTED_S, _OFFSET_BAD_S = 5.0, 240.0
+"""A clock that is 5 minutes off gets every signed webhook refused."""
+
+
+async def platform(settings: Settings) -> Sequence[Finding]:
+    async with aclosing(platforms.connect(settings)) as platform:
+        try:
+            warnings = await platform.probe()
+        except PlatformGone:
+            return [bad("platform", PlatformGone.sentence)]
+    if not warnings:
+        return [ok("platform", f"plataforma: {settings.PLATFORM} atende")]
+    if unserved := await _unserved(settings):
+        return [bad("platform", unserved)]
+    return [bad("platform", warning) for warning in warnings]
+
+
+async def _unserved(settings: Settings) -> str | None:
+    """A sentence, if not even the list of assistants is there: then it is the address, and no wrong id."""
+    stored = definitions.connect(settings)
+    if stored is None:
+        return None
+    async with aclosing(stored):
+        with contextlib.suppress(PlatformError):
+            if not await stored.served():
+                return (
+                    f"{stored.host} não atende o protocolo de PLATFORM={settings.PLATFORM} neste endereço: "
+                    "confira OPENAI_BASE_URL e OPENAI_API_VERSION"
+                )
+    return None
+
+
+async def clock(settings: Settings) -> Sequence[Finding]:
+    offset = await time_offset_s(settings)
+    if offset is None:
+        return [note("clock", "relógio: a plataforma não mostrou o dela; nada a comparar")]
+    told = f"relógio: {abs(offset):.0f} s {'adiantado' if offset > 0 else 'atrasado'} em relação à plataforma"
+    if abs(offset) <= _OFFSET_NOTED_S:
+        return [ok("clock", "relógio: certo com o da plataforma")]
+    return [(note if abs(offset) <= _OFFSET_BAD_S else bad)("clock", f"{told}; ligue a sincronização (NTP)")]
+
+
+async def discovery(settings: Settings) -> Sequence[Finding]:
+    announced = "só as execuções anunciadas em POST /v1/runs são acompanhadas"
+    if settings.PLATFORM == "responses":
+        return [note("discovery", f"descoberta: não existe na plataforma responses; {announced}")]
+    if settings.DISCOVER_INTERVAL_S == 0:
+        return [note("discovery", f"descoberta: desligada (DISCOVER_INTERVAL_S=0); {announced}")]
+    return [ok("discovery", f"descoberta: a cada {settings.DISCOVER_INTERVAL_S:g} s, em conversas ativas")]
+
+
+# ------------------------------------------------------------------------------------------------ schemas
+
+
+async def schemas(settings: Settings) -> Sequence[Finding]:
+    wanted = schema_sync.Wanted(schema_sync.load())
+    stored = definitions.connect(settings)
+    if stored is None:
+        return [
+            note(
+                "schemas",
+                f"funções: a plataforma {settings.PLATFORM} não guarda assistentes; o bot as envia "
+                "(grave-as com sync-schema --out ARQUIVO)",
+            )
+        ]
+    if not settings.assistant_ids:
+        return [
+            note(
+                "schemas",
+                "funções: nenhum assistente configurado (FINANCEIRO_ASSISTANT_ID, …); nada a comparar",
+            )
+        ]
+    async with aclosing(stored):
+        return [await _schema(stored, name, each, wanted) for name, each in settings.assistant_ids.items()]
+
+
+async def _schema(
+    stored: definitions.Stored, name: str, identifier: str, wanted: schema_sync.Wanted
+) -> Finding:
+    try:
+        found = await schema_sync.compare(stored, identifier, wanted)
+    except PlatformError as failure:
+        return bad("schemas", f"funções de {name}: {schema_sync.sentence(failure)}")
+    if found.changes:
+        return note("schemas", f"funções de {name}: {schema_sync.summary(found)}; corrija com sync-schema")
+    return ok("schemas", f"funções de {name}: iguais às desta versão")
+
+
+# ---------------------------------------------------------------------------------------------------- CRM
+
+
+_WHY = {
+    "timeout": "não respondeu a tempo",
+    "dns": "o nome não foi encontrado",
+    "tls": "o certificado TLS não foi aceito",
+    "connect": "a conexão foi recusada",
+    "proxy": "o proxy recusou",
+}
+
+
+class _Reached(Exception):
+    """The request would be written now; it is not."""
+
+
+async def crm(settings: Settings) -> Sequence[Finding]:
+    named = {"CRM": settings.CRM_WEBHOOK_URL, "consulta ao CRM": settings.CRM_LOOKUP_URL}
+    return [await _reach(name, url, settings.CRM_TIMEOUT_S) for name, url in named.items() if url]
+
+
+async def _reach(name: str, url: str, timeout_s: float) -> Finding:
+    """Connect, TLS included, by the way a ticket would go, and hang up before a byte of HTTP is sent."""
+    host = urlsplit(url).hostname
+    try:
+        async with asyncio.timeout(timeout_s), http.client(timeout_s) as client:
+            with contextlib.suppress(_Reached):
+                await client.head(url, extensions={"trace": _hang_up})
+    except (httpx.HTTPError, TimeoutError) as error:
+        code = http.code(error)
+        return bad("crm", f"{name}: não foi possível conectar a {host}: {_WHY.get(code, code)}")
+    return ok("crm", f"{name}: {host} aceita conexões (nenhum ticket foi aberto)")
+
+
+async def _hang_up(event: str, info: dict[str, Any]) -> None:
+    """A proxy is asked for its tunnel; the CRM is asked nothing."""
+    if event.endswith("send_request_headers.started") and info["request"].method != b"CONNECT":
+        raise _Reached

@@ -1,0 +1,281 @@
+"""The commands as they are typed (contract §1); what they do is `worker.commands`' and `worker.daemon`'s."""
+
+import asyncio
+import io
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from cryptography.fernet import Fernet
+
+from worker import __version__
+from worker.cli.exit_codes import Exit, carry_out, configured, misconfigured, stdout
+from worker.cli.portuguese import App
+from worker.errors import ConfigError
+from worker.kpis import DEFAULT_SINCE
+from worker.model import CallState
+from worker.simulator import GUIDE
+from worker.times import SystemClock
+from worker.views import HandoffState
+
+cli = App(
+    name="ticket-worker",
+    help="Atende as chamadas de função dos assistentes de IA e abre cada ticket no CRM uma única vez.",
+)
+calls = App(help="O registro das chamadas: consultar, tentar de novo, concluir.")
+handoffs = App(help="A fila de atendimento humano: consultar, assumir, encerrar.")
+cli.add_typer(calls, name="calls")
+cli.add_typer(handoffs, name="handoffs")
+
+_Call = Annotated[str, typer.Argument(metavar="CALL", help="O identificador da chamada (tc_…).")]
+_Handoff = Annotated[str, typer.Argument(metavar="HANDOFF", help="O identificador do pedido (ho_…).")]
+_STATES = " ou ".join(", ".join(CallState).rsplit(", ", 1))
+_AsJson = Annotated[bool, typer.Option("--json", help="Em JSON, como na API HTTP.")]
+_Limit = Annotated[int, typer.Option(metavar="N", help="Quantos mostrar no máximo.", min=1, max=200)]
+_Since = typer.Option(metavar="QUANDO", help="Desde 24h, 7d, hoje, ou data e hora.")
+
+_OfDocument = Annotated[
+    bool, typer.Option("--document", help="O CPF ou CNPJ, lido da entrada padrão, nunca da linha de comando.")
+]
+
+_NO_DOCUMENT = "Não há nada com este documento"
+
+_SimulatedPlatform = Annotated[
+    Literal["assistants", "agents", "responses"],
+    typer.Option("--platform", metavar="NOME", help="assistants, agents ou responses."),
+]
+
+
+def main() -> None:
+    """The console script. A terminal without our letters gets `?`, not a crash."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+    cli()
+
+
+@cli.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Mostra a versão.", is_eager=True)] = False,
+) -> None:
+    if version:
+        typer.echo(f"ticket-worker {__version__}")
+        raise typer.Exit
+
+
+@cli.command()
+def run() -> None:
+    """Inicia o daemon: acompanha as execuções, responde às chamadas e serve a API HTTP."""
+    # Not at the top: `--help` and `keygen` should not wait for SQLAlchemy, FastAPI and the SDK.
+    from worker import daemon  # noqa: PLC0415
+
+    settings, warnings = configured(for_run=True)
+    carry_out(daemon.run(settings, warnings))
+
+
+@cli.command()
+def demo(
+    platform: _SimulatedPlatform = "assistants",
+    keep: Annotated[bool, typer.Option("--keep", help="Ao final, mantém tudo no ar até Ctrl-C.")] = False,
+) -> None:
+    """Executa os cenários do documento de ponta a ponta contra os simuladores incluídos."""
+    from worker.simulator.demo.play import demo as play  # noqa: PLC0415  # as in `run`
+
+    if not asyncio.run(play(keep=keep, platform=platform)):
+        raise typer.Exit(Exit.REFUSED)
+
+
+@cli.command(epilog=GUIDE)
+def simulate(
+    platform: _SimulatedPlatform = "assistants",
+    port: Annotated[int, typer.Option(metavar="PORTA", help="A da plataforma.", min=0, max=65535)] = 8100,
+    crm_port: Annotated[int, typer.Option(metavar="PORTA", help="A do CRM.", min=0, max=65535)] = 8101,
+) -> None:
+    """Sobe a plataforma e o CRM simulados, para desenvolver um bot sem chaves."""
+    from worker.simulator import serving  # noqa: PLC0415  # as in `run`
+
+    try:
+        asyncio.run(serving.simulate(port, crm_port, platform=platform))
+    except serving.PortTaken as taken:
+        sentence = f"A porta {taken.port} está em uso, ou não é permitida: escolha outra com {taken.option}"
+        raise misconfigured(ConfigError(sentence)) from None
+
+
+@cli.command("sync-schema")
+def sync_schema(
+    *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Mostra as diferenças e não grava nada.")
+    ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Como --dry-run, e sai com 3 se algo difere.")
+    ] = False,
+    assistant: Annotated[
+        list[str] | None, typer.Option(help="Só este assistente (repita para vários).", metavar="NOME")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="ARQUIVO", help="responses: o arquivo com as ferramentas que o bot envia."),
+    ] = None,
+    sessions: Annotated[
+        bool, typer.Option("--sessions", help="agents: também as sessões das conversas conhecidas.")
+    ] = False,
+    instructions: Annotated[
+        bool,
+        typer.Option("--instructions", help="Também as regras de uso, num bloco marcado das instruções."),
+    ] = False,
+) -> None:
+    """Deixa as funções dos assistentes iguais às desta versão, sem tocar nas ferramentas dos outros."""
+    from worker.cli import sync_schema as verbs  # noqa: PLC0415  # as in `run`
+
+    options = verbs.Options(dry_run, check, assistant or (), out, sessions, instructions)
+    carry_out(verbs.sync_schema(configured()[0], options, stdout()))
+
+
+@cli.command()
+def check(as_json: Annotated[bool, typer.Option("--json", help="Em JSON.")] = False) -> None:
+    """Examina tudo de que o worker depende: configuração, banco, plataforma, funções, CRM, relógio, UTF-8."""
+    from worker.cli import check as verbs  # noqa: PLC0415  # as in `run`
+
+    carry_out(verbs.check(stdout(), as_json=as_json))
+
+
+@cli.command()
+def kpis(
+    since: Annotated[str, _Since] = DEFAULT_SINCE,
+    form: Annotated[
+        Literal["table", "json", "csv"],
+        typer.Option("--format", metavar="FORMATO", help="table; ou json, csv para outro programa."),
+    ] = "table",
+) -> None:
+    """Mostra os indicadores e as metas: sucesso, tempo do CRM, combinações inválidas, sem protocolo."""
+    from worker.cli import kpis as verbs  # noqa: PLC0415  # as in `run`
+
+    carry_out(verbs.show_kpis(configured()[0], stdout(), since, form))
+
+
+@cli.command()
+def keygen() -> None:
+    """Cria uma chave para DATA_KEYS."""
+    typer.echo(Fernet.generate_key().decode())
+
+
+@cli.command()
+def erase(
+    *,
+    conversation: Annotated[str | None, typer.Option(help="O id da conversa no bot.", metavar="ID")] = None,
+    document: _OfDocument = False,
+    as_json: _AsJson = False,
+) -> None:
+    """Pede ao daemon que apague os dados de uma conversa ou de um documento, e mostra o que ficou."""
+    from worker.cli import personal_data as verbs  # noqa: PLC0415  # as in `run`
+
+    if (conversation is None) is not document:
+        raise typer.BadParameter("Informe ou --conversation ID ou --document.")
+    work = verbs.erase(configured()[0], stdout(), conversation, SystemClock(), as_json=as_json)
+    carry_out(work, nao_encontrado=_NO_DOCUMENT)
+
+
+@cli.command()
+def export(*, document: _OfDocument = False) -> None:
+    """Mostra, em JSON, tudo o que está guardado sobre um documento. A leitura fica registrada."""
+    from worker.cli import personal_data as verbs  # noqa: PLC0415  # as in `run`
+
+    if not document:
+        raise typer.BadParameter("Informe --document, e o documento pela entrada padrão.")
+    carry_out(verbs.export(configured()[0], stdout()), nao_encontrado=_NO_DOCUMENT)
+
+
+@cli.command()
+def rekey() -> None:
+    """Cifra de novo, com a primeira chave de DATA_KEYS, tudo o que está cifrado com as outras."""
+    from worker.cli import personal_data as verbs  # noqa: PLC0415  # as in `run`
+
+    carry_out(verbs.rekey(configured()[0], stdout()))
+
+
+@calls.command("list")
+def list_calls(
+    state: Annotated[CallState | None, typer.Option(metavar="ESTADO", help=f"Só {_STATES}.")] = None,
+    since: Annotated[str | None, _Since] = None,
+    conversation: Annotated[str | None, typer.Option(metavar="ID", help="Só as desta conversa.")] = None,
+    limit: _Limit = 50,
+    as_json: _AsJson = False,
+) -> None:
+    """Lista as chamadas, da mais nova à mais antiga."""
+    from worker.cli import calls as verbs  # noqa: PLC0415  # as in `run`
+
+    asked = verbs.Asked(state, since, conversation, limit)
+    carry_out(verbs.list_calls(configured()[0], stdout(), asked, as_json=as_json))
+
+
+@calls.command("show")
+def show_call(call_id: _Call, as_json: _AsJson = False) -> None:
+    """Mostra uma chamada e o que lhe aconteceu."""
+    from worker.cli import calls as verbs  # noqa: PLC0415  # as in `run`
+
+    carry_out(verbs.show_call(configured()[0], stdout(), call_id, as_json=as_json))
+
+
+@calls.command("retry")
+def retry_call(
+    call_id: _Call,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Só mostra o que seria enviado.")] = False,
+) -> None:
+    """Pede ao daemon que envie o mesmo ticket de novo, com a mesma chave."""
+    from worker.cli import calls as verbs  # noqa: PLC0415  # as in `run`
+
+    if dry_run:
+        carry_out(verbs.preview_retry(configured()[0], stdout(), call_id))
+    else:
+        carry_out(verbs.retry_call(configured()[0], stdout(), call_id, SystemClock()))
+
+
+@calls.command("resolve")
+def resolve_call(
+    call_id: _Call,
+    protocolo: Annotated[str, typer.Option(metavar="N", help="O protocolo encontrado no CRM.")],
+) -> None:
+    """Conclui uma chamada com o protocolo que alguém encontrou no CRM."""
+    from worker.cli import calls as verbs  # noqa: PLC0415  # as in `run`
+
+    carry_out(verbs.resolve_call(configured()[0], stdout(), call_id, protocolo))
+
+
+@handoffs.command("list")
+def list_handoffs(
+    state: Annotated[
+        HandoffState | None, typer.Option(metavar="ESTADO", help="Só requested, accepted ou closed.")
+    ] = None,
+    limit: _Limit = 50,
+    as_json: _AsJson = False,
+) -> None:
+    """Lista os pedidos de atendimento humano, do mais novo ao mais antigo."""
+    from worker.cli import handoffs as verbs  # noqa: PLC0415  # as in `run`
+
+    carry_out(verbs.list_handoffs(configured()[0], stdout(), state=state, limit=limit, as_json=as_json))
+
+
+@handoffs.command("show")
+def show_handoff(handoff_id: _Handoff, as_json: _AsJson = False) -> None:
+    """Mostra um pedido com o motivo; quem o leu fica registrado."""
+    from worker.cli import handoffs as verbs  # noqa: PLC0415  # as in `run`
+
+    carry_out(verbs.show_handoff(configured()[0], stdout(), handoff_id, as_json=as_json))
+
+
+@handoffs.command("accept")
+def accept_handoff(handoff_id: _Handoff) -> None:
+    """Assume um pedido: o cliente deixa de esperar, e o bot é avisado."""
+    from worker.cli import handoffs as verbs  # noqa: PLC0415  # as in `run`
+
+    taken = "Este pedido já foi assumido ou encerrado"
+    carry_out(verbs.accept_handoff(configured()[0], stdout(), handoff_id), estado_incompativel=taken)
+
+
+@handoffs.command("close")
+def close_handoff(handoff_id: _Handoff) -> None:
+    """Encerra um pedido, assumido ou não; o bot é avisado."""
+    from worker.cli import handoffs as verbs  # noqa: PLC0415  # as in `run`
+
+    carry_out(verbs.close_handoff(configured()[0], stdout(), handoff_id))

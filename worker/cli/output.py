@@ -1,0 +1,128 @@
+"""Lists and single things as the commands print them: tables for people, the HTTP API's JSON for programs."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import TypeVar
+
+from pydantic import BaseModel
+from rich import box
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+from worker.model import CallState
+from worker.views import HandoffState
+from worker.web.responses import CallPage, HandoffPage
+
+_Value = TypeVar("_Value")
+
+_ROOMY = 140
+"""Columns of a terminal on which a call fits on a line."""
+
+_ID = 27
+"""Characters of an id of ours, which is never folded."""
+
+_COLOURS: dict[str, str] = {
+    CallState.DONE: "green",
+    CallState.FAILED: "red",
+    CallState.UNKNOWN: "yellow",
+    CallState.NO_PROTOCOL: "yellow",
+    HandoffState.REQUESTED: "yellow",
+    HandoffState.ACCEPTED: "green",
+}
+
+LABELS = {
+    "call_id": "chamada",
+    "platform_call_id": "id na plataforma",
+    "run_id": "execução",
+    "conversation_id": "conversa",
+    "tool": "função",
+    "state": "estado",
+    "error": "erro",
+    "attempts": "tentativas",
+    "equal_to": "igual a",
+    "received_at": "recebida",
+    "finished_at": "resultado em",
+    "submitted_at": "entregue em",
+    "handoff_id": "pedido",
+    "requested_at": "solicitado",
+    "accepted_at": "assumido",
+    "closed_at": "encerrado",
+    "waiting_s": "espera",
+}
+"""What people read for the API's names; a name that is Portuguese already stands for itself."""
+
+
+def print_json(shown: BaseModel, console: Console) -> None:
+    """As `GET` gives it."""
+    console.out(shown.model_dump_json(indent=2), highlight=False)
+
+
+def print_page(page: CallPage | HandoffPage, rows: Table, console: Console, *, as_json: bool) -> None:
+    """One page of a list; `rows` is the same for people."""
+    if as_json:
+        print_json(page, console)
+    elif not page.items:
+        console.print("Nada encontrado.")
+    else:
+        console.print(rows)
+        if page.next_cursor:
+            console.print("Há mais; aumente --limit ou restrinja a busca.")
+
+
+def facts(named: dict[str, object]) -> Table:
+    """Names, as people call them, and values, a line each."""
+    grid = Table.grid(padding=(0, 2))
+    for name, value in named.items():
+        grid.add_row(*cells(LABELS.get(name, name), value))
+    return grid
+
+
+def table(first: str, *others: str) -> Table:
+    """A table whose first column, an id to be copied, is never folded."""
+    made = Table(box=box.SIMPLE_HEAD)
+    made.add_column(first, no_wrap=True)
+    for name in others:
+        made.add_column(name, overflow="fold")
+    return made
+
+
+def listing(console: Console, names: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+    """A row each where there is room; else every second column goes below the one before it."""
+    if console.width >= _ROOMY:
+        made = table(*names)
+        for row in rows:
+            made.add_row(*cells(*row))
+        return made
+    stacked = table(*(f"{upper}\n{lower}" for upper, lower in _pairs(names)))
+    stacked.columns[0] = Column(stacked.columns[0].header, min_width=_ID, overflow="fold")
+    for row in rows:
+        stacked.add_row(*(Text("\n").join(pair) for pair in _pairs(cells(*row))))
+    return stacked
+
+
+def _pairs(values: Sequence[_Value]) -> Iterable[tuple[_Value, _Value]]:
+    return zip(values[::2], values[1::2], strict=True)
+
+
+def cells(*values: object) -> list[Text]:
+    """Texts as they are: no markup, and nothing that steers a terminal (some ids are the platform's)."""
+    return [_cell(value) for value in values]
+
+
+def _cell(value: object) -> Text:
+    if value is None:
+        return Text("-")
+    if isinstance(value, datetime):
+        return Text(value.strftime("%d/%m/%y %H:%M:%S"))
+    text = "".join(char if char.isprintable() else "�" for char in str(value))
+    return Text(text, style=_COLOURS.get(text, ""))
+
+
+def span(seconds: float) -> str:
+    """A wait in its two largest units."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"

@@ -1,0 +1,209 @@
+"""`sync-schema`: which definitions are meant, what is said of each, and with which exit code it ends."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from worker import schema_sync
+from worker.catalog import fold
+from worker.cli.exit_codes import Exit
+from worker.errors import ConfigError, PlatformError, PlatformGone, RunGone
+from worker.platforms import definitions
+from worker.schema_sync import BrokenMarkers, Json, NotApplied, NotComplete, NotSaved, Plan, Wanted
+from worker.settings import Settings
+from worker.store.queries.inspection import Inspection
+
+_ID = "_ASSISTANT_ID"
+_ASSISTANTS = [name.removesuffix(_ID) for name in Settings.model_fields if name.endswith(_ID)]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The command line. `assistants`: names, none meaning all that are configured."""
+
+    dry_run: bool = False
+    check: bool = False
+    assistants: Sequence[str] = ()
+    out: Path | None = None
+    sessions: bool = False
+    instructions: bool = False
+
+
+async def sync_schema(settings: Settings, options: Options, console: Console) -> int:
+    """Carry the command out; returns the exit code. Raises `ConfigError` and `PlatformGone`."""
+    functions = schema_sync.load()
+    _check_options(settings, options)
+    stored = definitions.connect(settings)
+    if stored is None:
+        return _export(functions, options.out or Path(), options, console)
+    chosen = _chosen(settings, options.assistants)
+    sessions = await _known_sessions(settings) if options.sessions else []
+    async with aclosing(stored):
+        job = _Job(stored, functions, options, console)
+        rules = schema_sync.RULES if options.instructions else {}
+        ends = [await job.settle(name, each, rules.get(name)) for name, each in chosen.items()]
+        if isinstance(stored, definitions.Agents):
+            job = _Job(stored.sessions, functions, options, console, agents=chosen.values())
+            ends += [await job.settle("sessão", each) for each in sessions]
+        if options.sessions:
+            _say(console, f"✓ sessões das conversas conhecidas: {len(sessions)} examinadas", "green")
+    return next((end for end in (Exit.REFUSED, Exit.DRIFT) if end in ends), Exit.DONE)
+
+
+def _check_options(settings: Settings, options: Options) -> None:
+    problems = []
+    if settings.PLATFORM is None:
+        problems.append("PLATFORM não está definida: use assistants, agents ou responses")
+    elif settings.PLATFORM == "responses":
+        if options.out is None:
+            problems.append(
+                "A plataforma responses não guarda assistentes: use --out ARQUIVO para gravar as ferramentas "
+                "que o bot envia em cada resposta"
+            )
+        if options.assistants or options.sessions or options.instructions:
+            problems.append("--assistant, --sessions e --instructions não existem na plataforma responses")
+    else:
+        problems += _check_stored(settings, options)
+    if problems:
+        raise ConfigError(*problems)
+
+
+def _check_stored(settings: Settings, options: Options) -> list[str]:
+    problems = []
+    if settings.OPENAI_API_KEY is None and settings.OPENAI_AUTH == "key":
+        problems.append("OPENAI_API_KEY não está definida: a chave da plataforma")
+    if options.out is not None:
+        problems.append("--out é só da plataforma responses: aqui as ferramentas ficam no assistente")
+    if options.sessions and settings.PLATFORM != "agents":
+        problems.append("--sessions é só da plataforma agents")
+    return problems
+
+
+def _chosen(settings: Settings, names: Sequence[str]) -> Mapping[str, str]:
+    """The assistants to keep in step, by name. Raises `ConfigError`."""
+    wanted = [fold(name).upper() for name in names]
+    configured = settings.assistant_ids
+    problems = [
+        f"--assistant {name} não existe; use {', '.join(_ASSISTANTS)}"
+        for name, folded in zip(names, wanted, strict=True)
+        if folded not in _ASSISTANTS
+    ]
+    problems += [
+        f"{name}{_ID} não está definida" for name in wanted if name in _ASSISTANTS and name not in configured
+    ]
+    if not wanted and not configured:
+        problems.append(
+            "Nenhum assistente está configurado: defina FINANCEIRO_ASSISTANT_ID e SUPORTE_ASSISTANT_ID"
+        )
+    if problems:
+        raise ConfigError(*problems)
+    return {name: identifier for name, identifier in configured.items() if not wanted or name in wanted}
+
+
+async def _known_sessions(settings: Settings) -> Sequence[str]:
+    async with Inspection.open(settings) as database:
+        return await database.threads()
+
+
+# ------------------------------------------------------------------------------------ one definition each
+
+
+class _Job:
+    """One kind of definitions, with what is wanted of them and where it is told.
+
+    `agents`: of these only, as with sessions: others are somebody else's, and one that is gone is no problem.
+    """
+
+    def __init__(
+        self,
+        stored: definitions.Stored,
+        functions: Sequence[Json],
+        options: Options,
+        console: Console,
+        agents: Collection[str] | None = None,
+    ) -> None:
+        self._stored = stored
+        self._functions = functions
+        self._options = options
+        self._console = console
+        self._agents = agents
+
+    async def settle(self, title: str, identifier: str, rules: str | None = None) -> Exit:
+        """Compare, show, and write unless it was only to be looked at. Raises `PlatformGone`."""
+        title = schema_sync.printable(f"{title} ({identifier})")
+        try:
+            return await self._settle(title, identifier, Wanted(self._functions, rules))
+        except PlatformGone:
+            raise
+        except (PlatformError, BrokenMarkers, NotSaved, NotComplete, NotApplied) as failure:
+            if isinstance(failure, RunGone) and self._agents is not None:
+                return Exit.DONE
+            _say(self._console, f"✗ {title}: {schema_sync.sentence(failure)}", "red")
+            return Exit.REFUSED
+
+    async def _settle(self, title: str, identifier: str, wanted: Wanted) -> Exit:
+        found = await schema_sync.compare(self._stored, identifier, wanted)
+        if self._agents is not None and not (found.changes and found.before.get("id") in self._agents):
+            return Exit.DONE
+        end = _show(title, found, self._options, self._console)
+        if end is not None:
+            return end
+        strict = await schema_sync.apply(self._stored, identifier, found, wanted)
+        plain = "" if strict else "; a plataforma recusou strict: ficou sem ele"
+        _say(self._console, f"✓ {title}: gravado e conferido{plain}", "green")
+        return Exit.DONE
+
+
+def _export(functions: Sequence[Json], path: Path, options: Options, console: Console) -> Exit:
+    """The tools a bot sends with each response: ours among whatever else the file has."""
+    envelope = definitions.ENVELOPES["responses"]
+    found = schema_sync.plan({"tools": _tools_in(path)}, Wanted(functions), envelope)
+    title = schema_sync.printable(str(path))
+    end = _show(title, found, options, console)
+    if end is not None:
+        return end
+    try:
+        path.write_text(
+            json.dumps(found.changes["tools"], ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
+        )
+    except (OSError, UnicodeEncodeError) as error:
+        raise ConfigError(f"{title} não pôde ser gravado ({type(error).__name__})") from None
+    _say(console, f"✓ {title}: gravado", "green")
+    return Exit.DONE
+
+
+def _tools_in(path: Path) -> Sequence[Json]:
+    if not path.exists():
+        return []
+    try:
+        tools = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        tools = None
+    if isinstance(tools, list) and all(isinstance(tool, dict) for tool in tools):
+        return tools
+    raise ConfigError(f"{path} existe e não é uma lista JSON de ferramentas; indique outro arquivo em --out")
+
+
+# ------------------------------------------------------------------------------------------- what is said
+
+
+def _show(title: str, found: Plan, options: Options, console: Console) -> Exit | None:
+    """Say what differs; how it ends, unless it is to be written."""
+    line = f"{title}: {schema_sync.summary(found)}"
+    if not found.changes:
+        _say(console, f"✓ {line}", "green")
+        return Exit.DONE
+    _say(console, f"! {line}", "yellow")
+    for each in schema_sync.diff(found):
+        _say(console, f"    {each}", {"+": "green", "-": "red"}.get(each[0]))
+    if options.check:
+        return Exit.DRIFT
+    return Exit.DONE if options.dry_run else None
+
+
+def _say(console: Console, text: str, style: str | None = None) -> None:
+    console.print(text, style=style, markup=False, soft_wrap=True)

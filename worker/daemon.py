@@ -1,0 +1,130 @@
+"""The daemon's life: start, serve, stop. Owns the signals; `wiring` builds the parts."""
+
+import asyncio
+import contextlib
+import gc
+import signal
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from worker import __version__, logs, wiring
+from worker.background import gauges, schema_drift, systemd
+from worker.background.retention import Upkeep
+from worker.catalog import Catalog
+from worker.engine.lease import Lease
+from worker.engine.loop import Worker
+from worker.events import Courier
+from worker.platforms import connect
+from worker.ports import Clock
+from worker.settings import Settings
+from worker.store.store import Store
+from worker.times import SystemClock
+from worker.web.server import serve
+
+_YOUNG = 20_000
+"""New objects after which cycles are looked for: after Python's 700, that was 5 % of the CPU."""
+
+
+async def run(settings: Settings, warnings: Sequence[str]) -> None:
+    """The daemon: until the first signal, then gracefully; the second signal ends the process at once.
+
+    Raises `ConfigError` and `PlatformGone` (nothing was started), and in an `ExceptionGroup` whatever a side
+    task died of.
+    """
+    catalog = Catalog.load()
+    _start_logs(settings, catalog)
+    asyncio.get_running_loop().set_exception_handler(logs.loop_exception_handler)
+    async with contextlib.AsyncExitStack() as stack:
+        platform = connect(settings)
+        stack.push_async_callback(platform.aclose)
+        for warning in [*warnings, *await platform.probe()]:
+            logs.event("! {problem}", level="WARNING", problem=warning)
+        store = await Store.open(settings, platform.name, owner=True, thread=platform.traits.thread)
+        stack.push_async_callback(store.close)
+        logs.use_hasher(store.database.hasher)
+        clock, lease = SystemClock(), Lease()
+        tools = wiring.build_tools(settings, catalog, clock, stack)
+        worker = wiring.build_worker(settings, platform, store, tools, lease=lease, clock=clock)
+        await _work_and_serve(settings, store, worker, lease=lease, clock=clock)
+
+
+async def _work_and_serve(
+    settings: Settings, store: Store, worker: Worker, *, lease: Lease, clock: Clock
+) -> None:
+    """The loop with everything beside it; when the loop has ended, so has the daemon."""
+    gc.freeze()  # what was built stays: to look through it again and again was 6 % of the CPU
+    gc.set_threshold(_YOUNG)
+    with _signals(worker):
+        async with asyncio.TaskGroup() as tasks:
+            zone = ZoneInfo(settings.TIMEZONE)
+            upkeep = Upkeep(store.erasures, store.retention, zone, clock, lambda: datetime.now(UTC))
+            sides = [
+                store.database.listen(worker.wake),
+                schema_drift.keep_compared(settings, clock),
+                gauges.keep_refreshed(store.records, clock),
+                systemd.keep_watchdog(worker.alive, clock),
+                upkeep.run(),
+            ]
+            if settings.HTTP_PORT:
+                sides.append(_serve(settings, store, worker))
+            else:
+                systemd.tell(systemd.READY)
+            if settings.BOT_WEBHOOK_URL and settings.BOT_WEBHOOK_SECRET:
+                secret = settings.BOT_WEBHOOK_SECRET.get_secret_value()
+                courier = Courier(store.outbox, lease.owner, settings.BOT_WEBHOOK_URL, secret, clock)
+                sides.append(courier.run())
+            beside = [tasks.create_task(side) for side in sides]
+            await worker.run()
+            for task in beside:
+                task.cancel()
+    logs.event("■ ticket-worker encerrado")
+
+
+async def _serve(settings: Settings, store: Store, worker: Worker) -> None:
+    webhooks = wiring.build_webhooks(settings, store, worker)
+    api = wiring.build_api(settings, store, worker, webhooks)
+    async with asyncio.TaskGroup() as tasks:
+        if webhooks is not None:
+            tasks.create_task(webhooks.run())
+        await serve(api, settings.HTTP_HOST, settings.HTTP_PORT, on_started=_started)
+
+
+def _started(url: str) -> None:
+    systemd.tell(systemd.READY)
+    logs.event("▶ ticket-worker {version} atende em {url}", version=__version__, url=url)
+
+
+def _start_logs(settings: Settings, catalog: Catalog) -> None:
+    logs.setup(
+        level=settings.LOG_LEVEL,
+        fmt=settings.LOG_FORMAT,
+        directory=None if settings.LOG_DIR == "-" else Path(settings.LOG_DIR),
+        words=catalog.words(),
+    )
+
+
+@contextlib.contextmanager
+def _signals(worker: Worker) -> Iterator[None]:
+    """The first SIGTERM or SIGINT stops gracefully; then the default is back, so the second one ends us."""
+    loop = asyncio.get_running_loop()
+    handled = (signal.SIGTERM, signal.SIGINT)
+
+    def stop() -> None:
+        systemd.tell(systemd.STOPPING)
+        logs.event("■ encerrando: nenhuma tentativa nova; aguardando as que estão em andamento")
+        restore()
+        worker.stop()
+
+    def restore() -> None:
+        for number in handled:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
+
+    for number in handled:
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        restore()

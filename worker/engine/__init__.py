@@ -1,0 +1,1 @@
+"""The run loop: claims runs, polls them, answers their calls through the ledger, submits the answers."""

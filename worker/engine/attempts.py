@@ -1,0 +1,79 @@
+"""A call's permission to send: an attempt is committed before it begins, and checked before it is written."""
+
+from dataclasses import dataclass
+
+from worker.engine import instrumentation
+from worker.engine.lease import Lease
+from worker.errors import Withdrawn
+from worker.model import CallRecord, Sent
+from worker.ports import Clock, Ledger
+
+
+@dataclass(slots=True)
+class Sending:
+    """What all attempts of a process share. `window_s`: how long after it began one may still take effect."""
+
+    ledger: Ledger
+    lease: Lease
+    clock: Clock
+    window_s: float
+    stopping: bool = False
+
+    async def pause(self, seconds: float) -> None:
+        """Wait, but not while stopping. Raises `Withdrawn`."""
+        if self.stopping:
+            raise Withdrawn("stopping")
+        await self.clock.sleep(seconds)
+
+
+class CallAttempts:
+    """Implements `ports.Attempts` for one call."""
+
+    def __init__(self, call: CallRecord, sending: Sending) -> None:
+        self._call = call
+        self._sending = sending
+        self._last = call.attempts
+
+    @property
+    def used(self) -> int:
+        return self._last - self._call.retry_from
+
+    @property
+    def begun(self) -> bool:
+        """Whether an attempt was begun here."""
+        return self._last > self._call.attempts
+
+    def alive(self) -> bool:
+        return self._sending.lease.holds()
+
+    async def begin(self) -> None:
+        if self._sending.stopping or not self.alive():
+            raise Withdrawn("this process sends nothing any more")
+        begun = await self._sending.ledger.begin_attempt(
+            self._call,
+            self._last + 1,
+            owner=self._sending.lease.owner,
+            send_window_s=self._sending.window_s,
+        )
+        if not begun:
+            raise Withdrawn("the call went on without us")
+        self._last += 1
+        if self._last == 1:
+            instrumentation.sending(self._call)
+
+    async def end(self, *, certain: bool, detail: str) -> None:
+        instrumentation.attempt_failed(self._call, self._last, detail, certain=certain)
+        await self._sending.ledger.end_attempt(self._call.call_id, self._last, certain=certain, detail=detail)
+
+    async def sent(self) -> Sent:
+        return await self._sending.ledger.sent(self._call.call_id)
+
+    async def settled(self) -> None:
+        while (wait := (await self.sent()).settles_in_s) > 0:
+            await self._sending.pause(min(wait, 1.0))
+
+    async def held_by_another(self, protocolo: str) -> bool:
+        return await self._sending.ledger.held_by_another(self._call, protocolo)
+
+    async def first_try(self) -> CallRecord:
+        return await self._sending.ledger.first_try(self._call)

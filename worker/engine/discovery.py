@@ -1,0 +1,63 @@
+"""Finding runs that nobody announced, in conversations active lately (contract §2, DISCOVER_*).
+
+A conversation's thread is mostly told by the bot. Where a platform lists threads, the bot may name the
+conversation in the thread's metadata instead: then the thread is found as well.
+"""
+
+import contextlib
+from collections.abc import Callable
+
+from worker.engine.pacing import LoopLimits, TokenBucket
+from worker.errors import PlatformError
+from worker.ports import Clock, Platform, RunStore
+
+_AT_ONCE = 20
+_SHARE = 5
+"""Discovery gets one in five platform reads, and only those that watched runs leave."""
+
+
+class Discovery:
+    """Looks for unannounced runs, each conversation in one process at a time, none whose run is watched."""
+
+    def __init__(
+        self, platform: Platform, runs: RunStore, reads: TokenBucket, limits: LoopLimits, clock: Clock
+    ) -> None:
+        self._platform = platform
+        self._runs = runs
+        self._reads = reads
+        self._share = TokenBucket(reads.rate / _SHARE, clock)
+        self._limits = limits
+        self._clock = clock
+        self._list_due = clock.monotonic()
+
+    async def run(self, found: Callable[[], None]) -> None:
+        """Look for ever; `found()` tells that there is something to claim."""
+        every, window = self._limits.discover_interval_s, self._limits.discover_window_s
+        while every:
+            await self._adopt(every, window)
+            for conversation_id, thread_id in await self._runs.discoverable(_AT_ONCE, every, window):
+                await self._share.take()
+                await self._reads.take()
+                if await self._look(conversation_id, thread_id):
+                    found()
+            await self._clock.sleep(min(1.0, every))
+
+    async def _adopt(self, every_s: float, window_s: float) -> None:
+        """Threads for the conversations that have none, one listing an interval; none if all have theirs."""
+        now = self._clock.monotonic()
+        if now < self._list_due:
+            return
+        self._list_due = now + every_s
+        if not await self._runs.threadless(window_s):
+            return
+        await self._share.take()
+        await self._reads.take()
+        with contextlib.suppress(PlatformError):
+            await self._runs.adopt(await self._platform.listed())
+
+    async def _look(self, conversation_id: str, thread_id: str) -> bool:
+        try:
+            ref = await self._platform.discover(thread_id)
+        except PlatformError:
+            return False
+        return ref is not None and await self._runs.found(conversation_id, ref)

@@ -1,0 +1,294 @@
+"""One call in, one answer out: the ledger decides what is done, the tool does it, the model is always told.
+
+The only module that turns errors into answers, and with the reconciler the only one that sends.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import re
+from collections.abc import Iterable
+
+from worker import logs
+from worker.engine import instrumentation
+from worker.engine.attempts import CallAttempts, Sending
+from worker.engine.lease import Lease
+from worker.errors import (
+    OUTCOME_ERRORS,
+    BeingConfirmed,
+    CrmUnavailable,
+    Erased,
+    InternalError,
+    RunEnded,
+    StoreError,
+    ToolError,
+    UnknownConversation,
+    UnknownTool,
+    Withdrawn,
+)
+from worker.model import CallRecord, CallState, Conversation, Intent, Outcome, Rejection, Run, ToolCall
+from worker.personal import Personal
+from worker.ports import LEASE_S, Clock, Ledger, Tool
+
+_FOLLOW_S = 0.25
+"""How often a call that waits for an equal one looks whether that is decided."""
+
+MAX_RECONCILED = 64
+"""Calls without a living owner are taken up while no more than this are under way."""
+
+_NO_TOOL = "-"
+_TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+class Dispatcher:
+    """Answers calls from the ledger. Work goes on in tasks of the process: a deadline abandons only the wait.
+
+    `send_window_s`: how long after an attempt began its effect may still appear at the CRM (contract §4).
+    """
+
+    def __init__(
+        self, tools: Iterable[Tool], ledger: Ledger, lease: Lease, *, send_window_s: float, clock: Clock
+    ) -> None:
+        self._tools = {tool.name: tool for tool in tools}
+        self._other = self._tools.get("*")
+        self._ledger = ledger
+        self._lease = lease
+        self._clock = clock
+        self._sending = Sending(ledger, lease, clock, send_window_s)
+        self._work: dict[str, asyncio.Task[CallRecord | None]] = {}
+        self._writes: set[asyncio.Task[CallRecord]] = set()
+        self._tasks: asyncio.TaskGroup | None = None
+
+    def start(self, tasks: asyncio.TaskGroup) -> None:
+        """Work from now on belongs to this group: a failure to record ends the daemon with it."""
+        self._tasks = tasks
+
+    def stop(self) -> None:
+        """Begin no attempt from now on; what is in flight goes on."""
+        self._sending.stopping = True
+
+    @property
+    def working(self) -> frozenset[asyncio.Task[CallRecord | None]]:
+        """The work under way, that of abandoned waits included."""
+        return frozenset(self._work.values())
+
+    async def flush(self) -> None:
+        """Wait for outcomes that are being recorded, even where their work has been cancelled."""
+        for write in list(self._writes):
+            with contextlib.suppress(Withdrawn):
+                await write
+
+    async def answer(self, run: Run, call: ToolCall, deadline: float) -> CallRecord:
+        """The ledger's record of this call, its answer set: at the latest at `deadline` (monotonic clock).
+
+        Raises `Withdrawn` when this process may not go on (the next owner does), `Isolated`, `StoreError`.
+        """
+        record = await self._admitted(run, call, deadline)
+        if record.answered:
+            instrumentation.replayed(record)
+            return self._remembered(record)
+        if record.owner != self._lease.owner:
+            return await self._answer_at_deadline(record)
+        work = self._begin(record)
+        await asyncio.wait({work}, timeout=max(0.0, deadline - self._clock.monotonic()))
+        if not work.done():
+            return await self._answer_at_deadline(record)
+        return self._remembered(work.result() or await self._answered_elsewhere(record))
+
+    async def reconcile(self) -> None:
+        """Go on with calls whose process or run is gone, and with those a person wants tried again."""
+        free = MAX_RECONCILED - len(self._work)
+        if free > 0 and not self._sending.stopping:
+            for record in await self._ledger.claim(self._lease.owner, free, LEASE_S):
+                self._begin(record)
+
+    async def keep_leases(self) -> None:
+        """Renew what this process works on."""
+        await self._ledger.renew(self._lease.owner, list(self._work), LEASE_S)
+
+    async def release(self) -> None:
+        """Give back what was not finished."""
+        await self._ledger.release(self._lease.owner)
+
+    async def _admitted(self, run: Run, call: ToolCall, deadline: float) -> CallRecord:
+        """The call, answered or ours to work on; at the deadline it may still be another process's."""
+        call = self._named(call)
+        while True:
+            record = await self._ledger.admit(
+                run,
+                call,
+                lambda conversation: self._decide(run, call, conversation),
+                owner=self._lease.owner,
+                lease_s=LEASE_S,
+            )
+            late = self._clock.monotonic() >= deadline
+            if record.answered or record.owner == self._lease.owner or late:
+                return record
+            await self._sending.pause(_FOLLOW_S)
+
+    async def _answer_at_deadline(self, record: CallRecord) -> CallRecord:
+        record = await self._ledger.answer_at_deadline(
+            record.call_id, sent=_told(BeingConfirmed()), unsent=_told(CrmUnavailable())
+        )
+        code = BeingConfirmed.code if record.state.open else record.error
+        instrumentation.refused(record.tool, code, record.setor, record.conversation_id)
+        return self._remembered(record)
+
+    async def _answered_elsewhere(self, record: CallRecord) -> CallRecord:
+        """The work was withdrawn: the call may have been answered meanwhile, else it is the next owner's."""
+        record = await self._ledger.get(record.call_id)
+        if not record.answered:
+            raise Withdrawn("left to the next owner")
+        return record
+
+    def _remembered(self, record: CallRecord) -> CallRecord:
+        """A call with its answer; one that is no longer kept is said anew, from the record."""
+        if record.answer is not None:
+            return record
+        outcome = Outcome(record.state, record.error, record.protocolo)
+        answer, success = self._say(record, outcome)
+        return dataclasses.replace(record, answer=answer, answered_success=success)
+
+    # ---------------------------------------------------------------------------------------- admission
+
+    def _named(self, call: ToolCall) -> ToolCall:
+        """A name that no tool answers to is the model's own text, and is not kept."""
+        known = call.tool in self._tools or (self._other is not None and _TOOL_NAME.fullmatch(call.tool))
+        return call if known else dataclasses.replace(call, tool=_NO_TOOL)
+
+    def _decide(self, run: Run, call: ToolCall, conversation: Conversation | None) -> Intent | Rejection:
+        """What is to be done, judged by the tool; a defect of the tool is answered, not raised."""
+        instrumentation.received(call.tool, conversation)
+        tool = None if call.tool == _NO_TOOL else self._tools.get(call.tool, self._other)
+        try:
+            decision = tool.plan(call.arguments, conversation) if tool else Rejection.of(UnknownTool())
+        except Exception as error:  # noqa: BLE001  # whatever a tool does, the model gets an answer
+            logs.failure("defeito ao avaliar uma chamada", error)
+            decision = Rejection.of(InternalError(), state=CallState.FAILED)
+        if isinstance(decision, Rejection):
+            instrumentation.refused(call.tool, decision.code, decision.setor, run.conversation_id)
+        return decision
+
+    # ----------------------------------------------------------------------------------------- the work
+
+    def _begin(self, record: CallRecord) -> asyncio.Task[CallRecord | None]:
+        if self._tasks is None:
+            raise RuntimeError("Dispatcher.start comes first")
+        if record.call_id in self._work:
+            return self._work[record.call_id]
+        task = self._tasks.create_task(self._settle(record))
+        self._work[record.call_id] = task
+        task.add_done_callback(lambda _: self._work.pop(record.call_id, None))
+        return task
+
+    async def _settle(self, record: CallRecord) -> CallRecord | None:
+        """Bring one call to its outcome and record it with its answer; None when we may not go on."""
+        began = self._clock.monotonic()
+        try:
+            source, outcome = await self._outcome(record)
+            if outcome is None:
+                await self._ledger.check_later(record)
+                return record
+            settled, outcome = await self._recorded(record, source, outcome)
+        except Withdrawn:
+            return None
+        instrumentation.settled(settled, outcome, duration_ms=round(1000 * (self._clock.monotonic() - began)))
+        return settled
+
+    async def _outcome(self, record: CallRecord) -> tuple[CallRecord, Outcome | None]:
+        """What becomes of a call (None: not known yet), and the call that its answer speaks of."""
+        if record.waits:
+            return await self._followed(record)
+        if not record.state.open:
+            return record, await self._recheck(record)
+        if record.orphaned:
+            return record, Outcome(CallState.FAILED, RunEnded.code)
+        if record.body is None:
+            return record, _unsent(record)
+        return record, await self._perform(record)
+
+    async def _followed(self, record: CallRecord) -> tuple[CallRecord, Outcome]:
+        while (first := await self._ledger.get(record.equal_to or "")).state.open:
+            await self._sending.pause(_FOLLOW_S)
+        output = first.answer if first.answered_success else None
+        return first, Outcome(first.state, first.error, first.protocolo, output=output)
+
+    def _tool(self, record: CallRecord) -> Tool:
+        """Raises `UnknownTool` for a tool of another version, or of other settings."""
+        tool = self._tools.get(record.tool, self._other)
+        if tool is None:
+            raise UnknownTool
+        return tool
+
+    async def _perform(self, record: CallRecord) -> Outcome:
+        attempts = CallAttempts(record, self._sending)
+        try:
+            return await self._tool(record).perform(record, attempts)
+        except Erased:
+            return _unsent(record)
+        except (Withdrawn, StoreError):
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever a tool does, the model gets an answer
+            logs.failure("defeito ao executar uma chamada", error, call_id=record.call_id)
+            if record.maybe_sent or attempts.begun:
+                return Outcome(CallState.UNKNOWN, BeingConfirmed.code, certain=False)
+            return Outcome(CallState.FAILED, InternalError.code)
+
+    async def _recheck(self, record: CallRecord) -> Outcome | None:
+        try:
+            return await self._tool(record).recheck(record, CallAttempts(record, self._sending))
+        except (Withdrawn, StoreError):
+            raise
+        except Exception as error:  # noqa: BLE001  # one call's defect is no reason to leave the others
+            logs.failure("defeito ao consultar uma chamada", error, call_id=record.call_id)
+            return None
+
+    def _say(self, record: CallRecord, outcome: Outcome) -> tuple[Personal, bool]:
+        """The answer that an outcome gives, and whether it is a success."""
+        if outcome.state is CallState.DONE:
+            done = dataclasses.replace(record, protocolo=outcome.protocolo)
+            try:
+                return outcome.output or self._tool(record).success(done), True
+            except UnknownTool as unknown:
+                return _told(unknown), False
+        error = OUTCOME_ERRORS.get(outcome.error or "", InternalError)
+        return _told(error()), False
+
+    async def _recorded(
+        self, record: CallRecord, source: CallRecord, outcome: Outcome
+    ) -> tuple[CallRecord, Outcome]:
+        """Record an outcome, or what is true otherwise; the call, and which of the two it was."""
+        try:
+            return await self._written(record, source, outcome), outcome
+        except Withdrawn:
+            if outcome.otherwise is None:
+                raise
+        return await self._written(record, source, outcome.otherwise), outcome.otherwise
+
+    async def _written(self, record: CallRecord, source: CallRecord, outcome: Outcome) -> CallRecord:
+        """An outcome that is known is recorded, whoever is cancelled meanwhile. Raises as `settle` does."""
+        answer, success = self._say(source, outcome)
+        task = asyncio.create_task(
+            self._ledger.settle(
+                record.call_id,
+                outcome,
+                answer,
+                success=success,
+                checked=not record.state.open,
+                owner=self._lease.owner,
+            )
+        )
+        self._writes.add(task)
+        task.add_done_callback(self._writes.discard)
+        return await asyncio.shield(task)
+
+
+def _told(error: ToolError) -> Personal:
+    return Personal.json(error.answer())
+
+
+def _unsent(record: CallRecord) -> Outcome:
+    """What was to be sent has been erased; an earlier try of the same ticket may have opened it."""
+    if record.maybe_sent:
+        return Outcome(CallState.UNKNOWN, BeingConfirmed.code, certain=False)
+    return Outcome(CallState.FAILED, UnknownConversation.code)

@@ -1,0 +1,185 @@
+"""The run loop: claim → inspect → answer → submit.
+
+The database is the queue. A claimed run stays with this process until it ends; looks are not written down.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+
+from worker import metrics
+from worker.engine.advance import Steps
+from worker.engine.discovery import Discovery
+from worker.engine.dispatch import Dispatcher
+from worker.engine.lease import HEARTBEAT_S, Lease, boottime
+from worker.engine.pacing import LoopLimits, Pace, TokenBucket
+from worker.engine.watched_runs import Watch, Watches
+from worker.errors import StoreError
+from worker.ports import LEASE_S, Clock, Platform, RunStore
+
+CLAIM_S = 1.0
+"""Longest between two claims; a registration wakes the loop sooner."""
+
+_GATHER_S = 0.05
+"""What is announced within so short a time is claimed together: a claim costs as much for one as for ten."""
+
+READS_IN_FLIGHT = 20
+"""More platform reads at once cost more CPU each, not less time."""
+
+
+class Worker:
+    """Watches the runs of one platform. `run()` serves until `stop()`; `run_until_idle()` ends by itself."""
+
+    def __init__(
+        self,
+        *,
+        platform: Platform,
+        runs: RunStore,
+        dispatcher: Dispatcher,
+        lease: Lease,
+        pace: Pace,
+        reads: TokenBucket,
+        limits: LoopLimits,
+        clock: Clock,
+    ) -> None:
+        self._platform = platform
+        self._runs = runs
+        self._dispatcher = dispatcher
+        self._lease = lease
+        self._reads = reads
+        self._limits = limits
+        self._clock = clock
+        self._watches = Watches(clock, pace)
+        self._steps = Steps(
+            platform=platform,
+            runs=runs,
+            dispatcher=dispatcher,
+            watches=self._watches,
+            lease=lease,
+            pace=pace,
+            limits=limits,
+            clock=clock,
+        )
+        self._discovery = Discovery(platform, runs, reads, limits, clock)
+        self._advancing: set[asyncio.Task[None]] = set()
+        self._slots = asyncio.Semaphore(READS_IN_FLIGHT)
+        self._woken = asyncio.Event()
+        self._full = False
+        self._stopping = asyncio.Event()
+        self._ticked = clock.monotonic()
+
+    async def run(self, *, until_idle: bool = False) -> None:
+        """Claim, watch and answer until stopped; then finish what is in flight and give the leases back.
+
+        Raises (in an `ExceptionGroup`) whatever a side task died of: nothing here dies quietly.
+        """
+        metrics.loop_tick_age_seconds.set_function(self._tick_age_s)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._dispatcher.start(tasks)
+                heartbeat = tasks.create_task(self._keep_leases())
+                sides = [
+                    tasks.create_task(self._keep_claiming(until_idle=until_idle)),
+                    tasks.create_task(self._keep_looking(tasks)),
+                    tasks.create_task(self._discovery.run(self._woken.set)),
+                ]
+                await self._stopping.wait()
+                await self._wind_down(sides)
+                heartbeat.cancel()
+        finally:
+            await self._dispatcher.flush()
+            with contextlib.suppress(StoreError):
+                await self._dispatcher.release()
+                await self._runs.release(self._lease.owner)
+
+    async def run_until_idle(self) -> None:
+        """Work until no run is watched and none is due."""
+        await self.run(until_idle=True)
+
+    def stop(self) -> None:
+        """No new claim, no new look, no new attempt. `run()` returns once what is in flight has ended."""
+        self._dispatcher.stop()
+        self._stopping.set()
+
+    def wake(self, run_id: str) -> None:
+        """Something happened to this run: claim it, or look at it, now."""
+        self._watches.announced(run_id)
+        self._woken.set()
+
+    async def thread_of(self, run_id: str) -> str | None:
+        """The thread of a run nobody announced: one more platform read. Raises `PlatformError`s."""
+        await self._reads.take()
+        return await self._platform.thread_of(run_id)
+
+    def alive(self) -> bool:
+        """The claiming loop has ticked lately (readiness)."""
+        return self._tick_age_s() < 10 * CLAIM_S
+
+    def _tick_age_s(self) -> float:
+        return self._clock.monotonic() - self._ticked
+
+    async def _keep_claiming(self, *, until_idle: bool) -> None:
+        """Slot first, then claim: runs that are due, and calls that nobody works on."""
+        while True:
+            self._ticked = self._clock.monotonic()
+            self._woken.clear()
+            metrics.runs_watched.set(len(self._watches))
+            free = self._limits.max_runs - len(self._watches)
+            claimed = await self._runs.claim(self._lease.owner, free, LEASE_S) if free > 0 else ()
+            for run in claimed:
+                self._watches.begin(run)
+            self._full = len(claimed) == max(free, 0)
+            await self._dispatcher.reconcile()
+            if until_idle and not self._watches and not self._dispatcher.working:
+                self.stop()
+            # Not `wait_for`: until Python 3.12 it can swallow a cancellation.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLAIM_S):
+                    await self._woken.wait()
+                    await asyncio.sleep(_GATHER_S)
+
+    async def _keep_leases(self) -> None:
+        """Renew the leases of watched runs; a run that is another's by now is let go."""
+        while True:
+            taken = boottime()
+            watched = self._watches.all
+            run_ids = [watch.run_id for watch in watched]
+            kept = await self._runs.renew(self._lease.owner, run_ids, LEASE_S)
+            await self._dispatcher.keep_leases()
+            self._lease.renewed(taken)
+            for watch in watched:
+                self._watches.renewed(watch, kept.get(watch.run_id))
+            await self._clock.sleep(HEARTBEAT_S)
+
+    async def _keep_looking(self, tasks: asyncio.TaskGroup) -> None:
+        """Earliest due first, under one read budget, with a bounded number of reads in flight."""
+        while True:
+            await self._watches.agenda.ready()
+            await self._slots.acquire()
+            await self._reads.take()
+            watch = self._watches.next_due()
+            if watch is None:
+                self._slots.release()
+            else:
+                self._advance(tasks, watch)
+
+    def _advance(self, tasks: asyncio.TaskGroup, watch: Watch) -> None:
+        task = tasks.create_task(self._steps.advance(watch, self._slots.release))
+        self._advancing.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        """A run that has ended leaves a slot: claim again if one was wanting, or this was the last run."""
+        self._advancing.discard(task)
+        if not self._watches or (self._full and len(self._watches) < self._limits.max_runs):
+            self._woken.set()
+
+    async def _wind_down(self, sides: Sequence[asyncio.Task[None]]) -> None:
+        """Wait for attempts in flight, and for submits of what they brought, at most the grace period."""
+        for side in sides:
+            side.cancel()
+        under_way = {*self._advancing, *self._dispatcher.working}
+        if under_way:
+            _, late = await asyncio.wait(under_way, timeout=self._limits.shutdown_grace_s)
+            for task in late:
+                task.cancel()

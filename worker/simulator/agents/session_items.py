@@ -1,0 +1,85 @@
+"""The history of a session: messages, function calls and what they were given, as its answers show them."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from worker.simulator.assistants.runs import new_id
+from worker.simulator.script import Call, Said
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a function call was given: `text` is the output, or the error where it did not succeed."""
+
+    success: bool
+    text: str
+
+
+class History:
+    """The items of one session, oldest first."""
+
+    def __init__(self) -> None:
+        self.items: list[Json] = []
+
+    def user_said(self, turn_id: str, content: Sequence[Json]) -> None:
+        """`content`: parts of type `input_text` or `input_image`."""
+        self._message(turn_id, "user", list(content), phase=None)
+
+    def agent_said(self, turn_id: str, text: str) -> None:
+        self._message(turn_id, "assistant", [{"type": "output_text", "text": text}], phase="final_answer")
+
+    def called(self, turn_id: str, call_id: str, call: Call) -> None:
+        self._add(
+            "fc",
+            type="function_call",
+            turn_id=turn_id,
+            call_id=call_id,
+            name=call.name,
+            arguments=arguments(call),
+            status="in_progress",
+        )
+
+    def given(self, turn_id: str, call_id: str, result: Result) -> None:
+        """A result was applied: the call has ended with it."""
+        status = "completed" if result.success else "failed"
+        for item in self.items:
+            if item.get("call_id") == call_id:
+                item["status"] = status
+        self._add(
+            "fco",
+            type="function_call_output",
+            turn_id=turn_id,
+            call_id=call_id,
+            output=result.text if result.success else None,
+            error=None if result.success else result.text,
+            status=status,
+        )
+
+    def told(self) -> list[Said]:
+        """The customer's messages, as a script sees them."""
+        return [_said(item["content"]) for item in self.items if item.get("role") == "user"]
+
+    def _message(self, turn_id: str, role: str, content: list[Json], phase: str | None) -> None:
+        message = {"type": "message", "turn_id": turn_id, "role": role, "content": content}
+        self._add("msg", **message, phase=phase, status="completed")
+
+    def _add(self, prefix: str, **item: object) -> None:
+        self.items.append({"id": new_id(prefix), **item})
+
+
+def arguments(call: Call) -> object:
+    """The arguments parsed, as this platform shows them; the model's text where it is no JSON object."""
+    try:
+        value = json.loads(call.arguments)
+    except ValueError:
+        return call.arguments
+    return value if isinstance(value, dict) else call.arguments
+
+
+def _said(content: Sequence[Json]) -> Said:
+    text = " ".join(part["text"] for part in content if part["type"] == "input_text")
+    return Said(text, image=any(part["type"] == "input_image" for part in content))

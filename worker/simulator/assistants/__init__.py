@@ -1,0 +1,1 @@
+"""The simulated Assistants v2 protocol."""

@@ -1,0 +1,207 @@
+"""`demo`: the real worker, a child process, against the simulators; every scenario must come out as told."""
+
+import asyncio
+import contextlib
+import re
+import tempfile
+from collections import Counter
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from cryptography.fernet import Fernet
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from worker.simulator.crm import CrmSimulator
+from worker.simulator.demo.bots import Json, Peer
+from worker.simulator.demo.scenarios import Scenario, Seen
+from worker.simulator.demo.stage import Stage
+from worker.simulator.demo.worker_process import WorkerDied, worker_process
+from worker.simulator.lineup import LINEUP
+from worker.simulator.server import interrupts, serve
+
+_QUICK = {
+    "POLL_MIN_S": "0.05",
+    "POLL_MAX_S": "0.25",
+    "CRM_BACKOFF_BASE_S": "0.05",
+    "CRM_BACKOFF_MAX_S": "0.2",
+    "DISCOVER_INTERVAL_S": "0",
+}
+"""Waits made short, so that nobody waits for the demo; everything else is the default."""
+
+
+async def demo(keep: bool = False, console: Console | None = None, *, platform: str = "assistants") -> bool:
+    """Play the mission's scenarios end to end; True only if every one came out as expected.
+
+    `keep`: when done, everything stays up until Ctrl-C. Interrupted before the end it is False.
+    """
+    console = console or Console(highlight=False)
+    with interrupts() as interrupted, tempfile.TemporaryDirectory(prefix="ticket-worker-demo-") as folder:
+        try:
+            async with contextlib.AsyncExitStack() as stack:
+                with console.status("Iniciando o worker…"):
+                    house = await stack.enter_async_context(_house(Path(folder), platform))
+                as_told = await _unless(interrupted, _show(house, console))
+                if keep and not interrupted.is_set():
+                    house.say_where(console)
+                    await interrupted.wait()
+                return as_told
+        except WorkerDied as death:
+            console.print("✗ O worker terminou sozinho. O que ele disse:", style="red")
+            console.print(death.said or "(nada)", markup=False, soft_wrap=True)
+        except httpx.HTTPError as error:
+            asked = f"{error.request.method} {error.request.url.path}"
+            console.print(f"✗ A demonstração parou em {asked}: {_why(error)}", markup=False, soft_wrap=True)
+    return False
+
+
+def _why(error: httpx.HTTPError) -> str:
+    """What the server said, where it said something."""
+    if isinstance(error, httpx.HTTPStatusError):
+        return f"{error.response.status_code} {error.response.text}"
+    return str(error) or type(error).__name__
+
+
+async def _unless(interrupted: asyncio.Event, work: Coroutine[Any, Any, bool]) -> bool:
+    """What the work comes to; False as soon as it is interrupted."""
+    task, gone = asyncio.ensure_future(work), asyncio.ensure_future(interrupted.wait())
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        gone.cancel()
+        task.cancel()
+    await asyncio.wait({task})
+    return not task.cancelled() and task.result()
+
+
+@dataclass(frozen=True)
+class _House:
+    """Everything that is up, and where."""
+
+    stage: Stage
+    scenarios: Sequence[Scenario]
+    log: Path
+    urls: Mapping[str, str]
+
+    def say_where(self, console: Console) -> None:
+        for name, url in self.urls.items():
+            console.print(f"{name}: {url}", markup=False, soft_wrap=True)
+        console.print("Tudo segue no ar; Ctrl-C encerra.")
+
+
+@contextlib.asynccontextmanager
+async def _house(folder: Path, platform: str) -> AsyncIterator[_House]:
+    """Platform, CRM, worker and a bot, all on loopback."""
+    played, crm = LINEUP[platform], CrmSimulator(latency_s=0.05)
+    simulator, log = played.quick(), folder / "logs" / "worker.log"
+    async with (
+        serve(simulator.app) as platform_url,
+        serve(crm.app) as crm_url,
+        worker_process(
+            folder,
+            {
+                **_settings(folder, f"{platform_url}/v1", crm_url + crm.webhook),
+                **played.settings,
+                "PLATFORM": platform,
+            },
+        ) as worker,
+        httpx.AsyncClient(timeout=10) as http,
+    ):
+        peer = Peer(http, f"{platform_url}/v1")
+        urls = {
+            "Painel": f"{worker.url}/",
+            "API do worker": worker.url,
+            "Documentação da API": f"{worker.url}/docs",
+            "Plataforma simulada": peer.url,
+            "CRM simulado": f"{crm_url}/_sim/tickets",
+            "Log": str(log),
+        }
+        stage = Stage(peer, simulator.clock, played.bot, crm, worker)
+        yield _House(stage, played.scenarios, log, urls)
+
+
+def _settings(folder: Path, platform_url: str, crm_url: str) -> dict[str, str]:
+    return {
+        **_QUICK,
+        "OPENAI_BASE_URL": platform_url,
+        "OPENAI_API_KEY": "demo",
+        "CRM_WEBHOOK_URL": crm_url,
+        "DATABASE_URL": f"sqlite:///{folder / 'worker.db'}",
+        "DATA_KEYS": Fernet.generate_key().decode(),
+    }
+
+
+# ------------------------------------------------------------------------------------------- what is shown
+
+
+async def _show(house: _House, console: Console) -> bool:
+    """Scenarios, KPIs, greps; whether all came out as told."""
+    as_told = await _scenarios(house.stage, house.scenarios, console)
+    console.print(_kpis(await house.stage.kpis()))
+    return _greps(house.log, house.scenarios, console) and as_told
+
+
+async def _scenarios(stage: Stage, scenarios: Sequence[Scenario], console: Console) -> bool:
+    as_told = True
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.completed}/{task.total} {task.description}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=len(scenarios))
+        for number, scenario in enumerate(scenarios, 1):
+            progress.update(task, description=scenario.name)
+            happened = await stage.play(scenario, f"demo-{number}")
+            as_told &= happened == scenario.expected
+            console.print(_line(scenario.name, scenario.expected, happened), markup=False, soft_wrap=True)
+            progress.advance(task)
+    return as_told
+
+
+def _line(name: str, expected: Seen, happened: Seen) -> str:
+    mark = "✓" if happened == expected else "✗"
+    return f"{mark} {name} | esperado: {expected} | aconteceu: {happened}"
+
+
+def _kpis(figures: Json) -> Table:
+    """The document's KPIs, as the worker counts them."""
+    mean_ms = figures["crm_ms"]["mean"]
+    table = Table("Indicador", "Valor", "Meta", title="KPIs (com as falhas encenadas)")
+    table.add_row("Tickets abertos", str(figures["tickets_opened"]), "")
+    table.add_row("Taxa de sucesso", _percent(figures["success_rate"]), "> 95%")
+    table.add_row("Tempo médio do CRM", "-" if mean_ms is None else f"{mean_ms:.0f} ms", "< 500 ms")
+    table.add_row("Combinação inválida", _percent(figures["invalid_rate"]), "< 1%")
+    table.add_row("Sem protocolo", str(figures["without_protocol"]), "0")
+    return table
+
+
+def _percent(rate: float | None) -> str:
+    return "-" if rate is None else f"{100 * rate:.0f}%"
+
+
+def _greps(log: Path, scenarios: Sequence[Scenario], console: Console) -> bool:
+    """The document's three greps on the worker's log, each with the lines it must count."""
+    lines = log.read_text(encoding="utf-8").splitlines()
+    counts_right = True
+    for pattern, expected in _counts(scenarios):
+        found = sum(bool(re.search(pattern, line)) for line in lines)
+        counts_right &= found == expected
+        mark = "✓" if found == expected else "✗"
+        counted = f"esperado: {expected} | aconteceu: {found}"
+        console.print(f'{mark} grep "{pattern}" | {counted}', markup=False, soft_wrap=True)
+    return counts_right
+
+
+def _counts(scenarios: Sequence[Scenario]) -> Iterator[tuple[str, int]]:
+    """A ticket that came late was an error before, and both are told."""
+    calls = Counter(call for scenario in scenarios for call in scenario.expected.calls)
+    done, failed, rejected = (calls[f"ticket {state}"] for state in ("done", "failed", "rejected"))
+    late = sum("em confirmação" in scenario.expected.told for scenario in scenarios)
+    yield r"🎫 \[AI Tool Handler\] Ticket aberto com sucesso", done
+    yield r"❌ \[AI Tool Handler\] Erro ao abrir ticket", failed + rejected + late
+    yield r"Chamando abrirTicketCRM", done + failed

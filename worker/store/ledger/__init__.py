@@ -1,0 +1,1 @@
+"""Calls and their events: an intent is committed before a request, an outcome before anyone sees it."""

@@ -1,0 +1,223 @@
+"""How a call enters the ledger: the intent, with body and key, is permission to send (contract §4, §6)."""
+
+import json
+import secrets
+from typing import Any
+
+from sqlalchemy import Float, Insert, Select, Update, and_, bindparam, exists, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from worker.errors import Isolated, Withdrawn
+from worker.model import CallState, Conversation, Intent, Rejection, Run, ToolCall
+from worker.personal import Personal
+from worker.store.ledger.equal_calls import earlier_equal
+from worker.store.ledger.outbox import Outbox
+from worker.store.sql.database import Database
+from worker.store.sql.statements import prepared
+from worker.store.sql.tables import Tables, now
+from worker.views import HandoffState
+
+_Columns = dict[str, Any]
+
+
+def call_key(platform: str, run: Run, call: ToolCall) -> str:
+    """What makes a call of the platform one call, over restarts too."""
+    return json.dumps([platform, run.ref.run_id, call.turn_id, call.platform_call_id])
+
+
+class Admission:
+    """Writes new calls, inside the transaction of `Calls.admit`, which lets one in at a time."""
+
+    def __init__(self, database: Database, outbox: Outbox, receipt_fresh_s: float) -> None:
+        self._db = database
+        self._outbox = outbox
+        self._receipt_fresh_s = receipt_fresh_s
+
+    async def conversation(self, connection: AsyncConnection, run: Run) -> Conversation | None:
+        """The run's conversation as it is now, None when it is not known.
+
+        Raises `Withdrawn` when the run has another owner, `Isolated` when its thread is not this
+        conversation's (any more).
+        """
+        await self._check_owner(connection, run)
+        asked = {"thread": run.ref.thread_id, "conversation": run.conversation_id}
+        found = await _known(connection, self._db.tables, **asked, fresh_s=self._receipt_fresh_s)
+        row = found.first()
+        if row is None:
+            return None
+        if row.elsewhere or row.thread_id not in (None, run.ref.thread_id):
+            raise Isolated("the thread is another conversation's")
+        return Conversation(
+            conversation_id=row.conversation_id,
+            thread_id=row.thread_id,
+            document=row.document,
+            contact=row.contact,
+            receipt_url=row.attachment_url if row.fresh else None,
+        )
+
+    async def _check_owner(self, connection: AsyncConnection, run: Run) -> None:
+        epoch = await _epoch(connection, self._db.tables, run=run.ref.run_id)
+        if epoch.scalar() != run.epoch:
+            raise Withdrawn("the run has another owner")
+
+    async def record(
+        self,
+        connection: AsyncConnection,
+        arrived: _Columns,
+        decision: Intent | Rejection,
+        conversation: Conversation | None,
+    ) -> None:
+        """Write the call: rejected, handed off, on its own, waiting for an equal one, or its next try."""
+        if isinstance(decision, Rejection):
+            row = arrived | _rejected(decision) | {"erased": conversation is None}
+        else:
+            row = arrived | self._intended(arrived, decision, conversation)
+            row |= await self._chosen(connection, row, decision)
+        await _recorded(connection, self._db.tables, **row)
+        if isinstance(decision, Intent) and row["state"] == CallState.DONE:
+            await self._hand_off(connection, row, decision)
+
+    def _intended(self, arrived: _Columns, intent: Intent, conversation: Conversation | None) -> _Columns:
+        digest = self._db.hasher.digest
+        document = conversation.document if conversation else None
+        return {
+            "setor": intent.setor,
+            "motivo": intent.motivo,
+            "departamento": intent.departamento,
+            "exact": intent.exact,
+            "document_hash": digest("document", document.reveal()) if document else None,
+            "equal_key": digest("equal", arrived["conversation_id"], arrived["tool"], *intent.equal_on),
+        }
+
+    async def _chosen(self, connection: AsyncConnection, row: _Columns, intent: Intent) -> _Columns:
+        """What the call does, by what became of an equal one."""
+        equal = await earlier_equal(connection, self._db.tables, row)
+        if equal is None:
+            return await self._on_its_own(connection, row, intent)
+        if equal.state is not CallState.FAILED:
+            return {"equal_to": equal.call_id}
+        body = equal.body or intent.body  # what was erased is not sent: the ticket, and its key, are the same
+        if body == intent.body:
+            await self._take_receipt(connection, row, intent)
+        return {
+            "equal_to": equal.call_id,
+            "idempotency_key": equal.idempotency_key,
+            "body": body,
+            "maybe_sent": equal.maybe_sent,
+        }
+
+    async def _on_its_own(self, connection: AsyncConnection, row: _Columns, intent: Intent) -> _Columns:
+        if intent.answer is not None:
+            done = {"body": intent.body, "state": CallState.DONE}
+            return done | _answered(intent.answer, success=True)
+        await self._take_receipt(connection, row, intent)
+        key = self._db.hasher.digest("idempotency", row["call_key"])[:40]
+        return {"body": intent.body, "idempotency_key": f"tw-{key}"}
+
+    async def _take_receipt(self, connection: AsyncConnection, row: _Columns, intent: Intent) -> None:
+        if intent.uses_receipt:
+            taken = {"conversation": row["conversation_id"], "call": row["call_id"]}
+            await _receipt_taken(connection, self._db.tables, **taken)
+
+    async def _hand_off(self, connection: AsyncConnection, row: _Columns, intent: Intent) -> None:
+        handoff = {
+            "handoff_id": f"ho_{secrets.token_hex(12)}",
+            "call_id": row["call_id"],
+            "conversation_id": row["conversation_id"],
+            "departamento": intent.departamento,
+        }
+        await connection.execute(
+            self._db.tables.handoffs.insert().values(
+                **handoff, motivo=intent.body, state=HandoffState.REQUESTED, requested_at=now()
+            )
+        )
+        told = handoff | {"run_id": row["run_id"]}
+        await self._outbox.put(connection, row["conversation_id"], "handoff.requested", told)
+
+
+@prepared
+def _known(tables: Tables) -> Select[Any]:
+    """A conversation, whether its receipt may go into a ticket, and whether the thread is another's."""
+    c, other = tables.conversations, tables.conversations.alias("other")
+    oldest = now() - bindparam("fresh_s", type_=Float)
+    fresh = and_(c.c.attachment_taken_by.is_(None), c.c.attachment_at >= oldest)
+    # A run without a thread compares with NULL: that conversations without one are no owners of it.
+    elsewhere = exists().where(
+        other.c.thread_id.is_not(None),
+        other.c.thread_id == bindparam("thread"),
+        other.c.conversation_id != bindparam("conversation"),
+    )
+    known = select(c, fresh.label("fresh"), elsewhere.label("elsewhere"))
+    return known.where(c.c.conversation_id == bindparam("conversation"))
+
+
+@prepared
+def _epoch(tables: Tables) -> Select[Any]:
+    return select(tables.runs.c.lease_epoch).where(tables.runs.c.run_id == bindparam("run"))
+
+
+@prepared
+def _receipt_taken(tables: Tables) -> Update:
+    c = tables.conversations
+    this = update(c).where(c.c.conversation_id == bindparam("conversation"))
+    return this.values(attachment_taken_by=bindparam("call"))
+
+
+_WORDS = ("error", "setor", "motivo", "departamento", "exact", "document_hash", "equal_key", "equal_to")
+_BYTES = ("idempotency_key", "body", "answer")
+_FLAGS = ("answered_success", "maybe_sent", "erased")
+_NOTHING = dict.fromkeys((*_WORDS, *_BYTES)) | dict.fromkeys(_FLAGS, False)
+"""The columns of a call about which nothing is decided."""
+
+_ALWAYS = ("call_key", "call_id", "platform_call_id", "run_id", "conversation_id", "tool", "state", "owner")
+
+
+@prepared
+def _recorded(tables: Tables) -> Insert:
+    """A new call. `due_s`, `lease_s`, `answered_s`: so long from now; None for not at all."""
+    due, answered = (now() + bindparam(name, type_=Float) for name in ("due_s", "answered_s"))
+    return tables.calls.insert().values(
+        **{name: bindparam(name) for name in (*_ALWAYS, *_NOTHING)},
+        received_at=now(),
+        due=due,
+        lease_until=func.coalesce(now() + bindparam("lease_s", type_=Float), 0),
+        answered_at=answered,
+        finished_at=answered,
+    )
+
+
+def arrival(key: str, run: Run, call: ToolCall, *, owner: str, lease_s: float) -> _Columns:
+    """The columns every new call has, whatever is decided about it: held and due, until it is answered."""
+    return _NOTHING | {
+        "due_s": 0.0,
+        "answered_s": None,
+        "owner": owner,
+        "lease_s": lease_s,
+        "call_key": key,
+        "call_id": f"tc_{secrets.token_hex(12)}",
+        "platform_call_id": call.platform_call_id,
+        "run_id": run.ref.run_id,
+        "conversation_id": run.conversation_id,
+        "tool": call.tool,
+        "state": CallState.RECEIVED,
+    }
+
+
+def _rejected(rejection: Rejection) -> _Columns:
+    return {
+        "state": rejection.state,
+        "error": rejection.code,
+        "setor": rejection.setor,
+        "exact": rejection.exact,
+    } | _answered(rejection.answer, success=False)
+
+
+def _answered(answer: Personal, *, success: bool) -> _Columns:
+    return {
+        "answer": answer,
+        "answered_success": success,
+        "answered_s": 0.0,
+        "due_s": None,
+        "owner": None,
+        "lease_s": None,
+    }

@@ -1,0 +1,96 @@
+"""The equal-call rule: which earlier call a new one takes after (contract §6)."""
+
+from typing import Any
+
+from sqlalchemy import Select, and_, bindparam, exists, not_
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from worker.model import CallRecord, CallState, RunState
+from worker.store.ledger.rows import get, record, select_calls
+from worker.store.sql.statements import prepared
+from worker.store.sql.tables import Tables, now
+
+EQUAL_WINDOW_S = 600.0
+"""Two calls of a conversation can be equal this long; after a lost run, this long from its end."""
+
+
+async def earlier_equal(
+    connection: AsyncConnection, tables: Tables, new: dict[str, object]
+) -> CallRecord | None:
+    """The call that a new one, given by its columns, is equal to."""
+    row = (await _same(connection, tables, **_subject(new, *_SAME))).first()
+    if row is None and new["setor"] is not None:
+        row = (await _never_told(connection, tables, **_subject(new, *_NEVER_TOLD))).first()
+    return None if row is None else await _latest_try(connection, tables, record(row))
+
+
+async def _latest_try(connection: AsyncConnection, tables: Tables, found: CallRecord) -> CallRecord:
+    """Who speaks for a failed ticket: its tries have one key, and a person may have asked for one more.
+
+    What failed by waiting has no key of its own, so the call it waited for speaks.
+    """
+    t = tables.calls
+    while found.waits and found.state is CallState.FAILED:
+        found = await get(connection, tables, found.equal_to or "")
+    if found.state is not CallState.FAILED:
+        return found
+    tries = select_calls(tables).where(t.c.idempotency_key == found.idempotency_key)
+    return record((await connection.execute(_preferred(tables, tries))).one())
+
+
+def _preferred(tables: Tables, calls: Select[Any]) -> Select[Any]:
+    """The latest; a failed one only if there is no other."""
+    t = tables.calls
+    return calls.order_by(t.c.state == CallState.FAILED, t.c.received_at.desc()).limit(1)
+
+
+def _subject(new: dict[str, object], *compared: str) -> dict[str, object]:
+    """What the statements below compare: `new_setor` and so on."""
+    return {f"new_{name}": new[name] for name in compared}
+
+
+_SAME = ("conversation_id", "equal_key")
+
+
+@prepared
+def _same(tables: Tables) -> Select[Any]:
+    """The first call of this kind: one that only waits for it opens no window of its own."""
+    t, first = tables.calls, tables.calls.alias("first")
+    only_waits = and_(
+        t.c.idempotency_key.is_(None),
+        exists().where(first.c.call_id == t.c.equal_to, first.c.equal_key == t.c.equal_key),
+    )
+    calls = select_calls(tables).where(
+        t.c.conversation_id == bindparam("new_conversation_id"),
+        t.c.received_at > now() - EQUAL_WINDOW_S,
+        t.c.state != CallState.REJECTED,
+        t.c.equal_key == bindparam("new_equal_key"),
+        not_(only_waits),
+    )
+    return _preferred(tables, calls)
+
+
+_NEVER_TOLD = ("conversation_id", "tool", "document_hash", "setor", "motivo")
+
+
+@prepared
+def _never_told(tables: Tables) -> Select[Any]:
+    """A ticket whose answer never reached the model, its run being lost: the next is its equal."""
+    t, r, later = tables.calls, tables.runs, tables.calls.alias("later")
+    calls = (
+        select_calls(tables)
+        .join(r, r.c.run_id == t.c.run_id)
+        .where(
+            t.c.conversation_id == bindparam("new_conversation_id"),
+            r.c.closed_at > now() - EQUAL_WINDOW_S,
+            r.c.state == RunState.LOST,
+            t.c.submitted_at.is_(None),
+            t.c.state.in_([CallState.DONE, CallState.UNKNOWN]),
+            t.c.tool == bindparam("new_tool"),
+            t.c.document_hash == bindparam("new_document_hash"),
+            t.c.setor == bindparam("new_setor"),
+            t.c.motivo == bindparam("new_motivo"),
+            ~exists().where(later.c.equal_to == t.c.call_id),
+        )
+    )
+    return _preferred(tables, calls)

@@ -1,0 +1,102 @@
+"""Reading rows of the ledger, inside a transaction of whoever asks."""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, Table, and_, bindparam, exists, not_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from worker.errors import StoreError
+from worker.model import CallRecord, CallState
+from worker.store.sql.statements import prepared
+from worker.store.sql.tables import WATCHING, Tables
+
+
+async def get(connection: AsyncConnection, tables: Tables, call_id: str, *, lock: bool = False) -> CallRecord:
+    """A recorded call; locked, nobody else changes it before this transaction ends.
+
+    Raises `StoreError` when there is none: whoever asks holds an id from the ledger.
+    """
+    if lock and connection.dialect.name != "sqlite":
+        # Apart from reading: a statement that waited for the lock sees other tables as they were before.
+        await _lock(connection, tables, wanted=call_id)
+    row = (await _by_id(connection, tables, wanted=call_id)).first()
+    if row is None:
+        raise StoreError("a recorded call is missing")
+    return record(row)
+
+
+async def find(
+    connection: AsyncConnection, tables: Tables, which: ColumnElement[bool], *, lock: bool = False
+) -> CallRecord | None:
+    """The first call of these, or None; locked as `get` does."""
+    if lock:
+        await connection.execute(select(tables.calls.c.call_id).where(which).with_for_update())
+    row = (await connection.execute(select_calls(tables).where(which))).first()
+    return None if row is None else record(row)
+
+
+async def find_by_key(connection: AsyncConnection, tables: Tables, call_key: str) -> CallRecord | None:
+    """The call of this key, or None."""
+    row = (await _by_key(connection, tables, wanted=call_key)).first()
+    return None if row is None else record(row)
+
+
+@prepared
+def _by_id(tables: Tables) -> Select[Any]:
+    return select_calls(tables).where(tables.calls.c.call_id == bindparam("wanted"))
+
+
+@prepared
+def _by_key(tables: Tables) -> Select[Any]:
+    return select_calls(tables).where(tables.calls.c.call_key == bindparam("wanted"))
+
+
+@prepared
+def _lock(tables: Tables) -> Select[Any]:
+    calls = tables.calls
+    return select(calls.c.call_id).where(calls.c.call_id == bindparam("wanted")).with_for_update()
+
+
+def select_calls(tables: Tables) -> Select[Any]:
+    """Calls as `record` reads them. `uncertain`: an attempt is open, or ended without being sure."""
+    # An alias of its own, so that a query which joins the runs as well means two different rows.
+    t, a, r = tables.calls, tables.attempts, tables.runs.alias("its_run")
+    uncertain = exists().where(a.c.call_id == t.c.call_id, a.c.certain.is_not(True))
+    watched = exists().where(r.c.run_id == t.c.run_id, r.c.state == WATCHING)
+    return select(t, uncertain.label("uncertain"), not_(watched).label("run_gone"))
+
+
+def record(row: Any) -> CallRecord:
+    """One row of `select_calls`."""
+    return CallRecord(
+        call_id=row.call_id,
+        run_id=row.run_id,
+        conversation_id=row.conversation_id,
+        tool=row.tool,
+        state=CallState(row.state),
+        attempts=row.attempts,
+        maybe_sent=bool(row.maybe_sent or row.uncertain),
+        idempotency_key=row.idempotency_key,
+        body=row.body,
+        equal_to=row.equal_to,
+        setor=row.setor,
+        motivo=row.motivo,
+        departamento=row.departamento,
+        protocolo=row.protocolo,
+        error=row.error,
+        answer=row.answer,
+        answered_success=row.answered_success,
+        retry_from=row.retry_from,
+        retrying=row.retrying,
+        answered=row.answered_at is not None,
+        erased=row.erased,
+        owner=row.owner,
+        run_gone=bool(row.run_gone),
+        received_at=row.received_at,
+    )
+
+
+def keeps_beside(calls: Table, protocolo: str) -> ColumnElement[bool]:
+    """Calls for which this protocolo turned up when they had another already."""
+    extra = calls.c.extra_protocolo
+    return and_(extra.is_not(None), ("," + extra + ",").contains(f",{protocolo},", autoescape=True))

@@ -1,0 +1,38 @@
+"""The access log: who read a payload, when and of what. Entered here; nothing but retention removes it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from worker.store.sql.database import Database
+from worker.store.sql.tables import Tables, now
+
+
+async def enter(connection: AsyncConnection, tables: Tables, reader: str, subject: str) -> None:
+    """Put a reading on record, in the transaction that reads. `subject`: an id, or a keyed hash."""
+    await connection.execute(tables.access_log.insert().values(at=now(), reader=reader, subject=subject))
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who read a payload, when (seconds since the epoch), and of what."""
+
+    at: float
+    reader: str
+    subject: str
+
+
+class AccessLog:
+    """The entries, as an auditor reads them."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+        self._t = database.tables.access_log
+
+    async def entries(self, *, limit: int = 1000) -> Sequence[Access]:
+        """The newest first."""
+        query = select(self._t).order_by(self._t.c.at.desc(), self._t.c.id.desc()).limit(limit)
+        async with self._db.read() as connection:
+            return [Access(row.at, row.reader, row.subject) for row in await connection.execute(query)]

@@ -1,0 +1,220 @@
+"""Retention: what is older than its time goes, in batches (contract §2, RETENTION_*_DAYS).
+
+Payload is emptied after `payload_days`, the record is deleted after `record_days`. Never of a run that is
+watched, nor of a call that is under way; a call that a person has yet to decide about keeps its record.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Float,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    not_,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.dml import ReturningUpdate
+
+from worker.model import CallState, EventState, Swept
+from worker.store.personal_data.erasure import wipe
+from worker.store.sql import leases
+from worker.store.sql.database import Database
+from worker.store.sql.statements import prepared
+from worker.store.sql.tables import OPEN, WATCHING, Tables, now
+
+_TASK = "retention"
+_BATCH = 500
+"""Rows a transaction changes: some milliseconds, which others wait for on SQLite."""
+
+_DAY_S = 86_400.0
+_WEBHOOKS_S = 73 * 3600.0
+"""The platform sends a webhook again for 72 hours."""
+
+_DECIDED = [CallState.DONE, CallState.REJECTED, CallState.FAILED]
+
+_Step = Callable[[AsyncConnection], Awaitable[int]]
+
+
+class Retention:
+    """Implements `ports.Retention`."""
+
+    def __init__(self, database: Database, *, payload_days: int, record_days: int) -> None:
+        self._db = database
+        self._t = database.tables
+        self._payload_s = payload_days * _DAY_S
+        self._record_s = record_days * _DAY_S
+
+    async def claim(self, lease_s: float) -> bool:
+        """Whether the night's work is due and now ours; another process may take it after `lease_s`."""
+        return bool(await leases.take(self._db, _any_due, _claimed, room=1, lease_s=lease_s))
+
+    async def plan(self, wait_s: float, *, first: bool = False) -> None:
+        """Due again in `wait_s` seconds. `first`: unless it is planned already."""
+        u = self._t.upkeep
+        insert = sqlite.insert if self._db.sqlite else postgresql.insert
+        planning = insert(u).values(task=_TASK, due=now() + wait_s)
+        if first:
+            planning = planning.on_conflict_do_nothing()
+        else:
+            planning = planning.on_conflict_do_update(index_elements=[u.c.task], set_={"due": now() + wait_s})
+        async with self._db.write() as connection:
+            await connection.execute(planning)
+
+    async def sweep(self) -> Swept:
+        """Everything that is due, then what SQLite keeps of it in its log: gone from the disk."""
+        await self._finish_erasures()
+        swept = Swept(
+            payloads=await self._all(self._payloads),
+            contacts=await self._all(self._contacts),
+            calls=await self._all(self._calls),
+            runs=await self._all(self._runs),
+            conversations=await self._all(self._conversations),
+            events=await self._all(self._events),
+            webhooks=await self._all(self._webhooks),
+            accesses=await self._all(self._accesses),
+            erasures=await self._all(self._erasures),
+        )
+        await self._db.checkpoint()
+        return swept
+
+    async def _all(self, step: _Step) -> int:
+        """A step until nothing is left for it; others get their turn between its transactions."""
+        total = batch = await self._once(step)
+        while batch == _BATCH:
+            batch = await self._once(step)
+            total += batch
+        return total
+
+    async def _once(self, step: _Step) -> int:
+        async with self._db.write() as connection:
+            return await step(connection)
+
+    # -------------------------------------------------------------------------------------------- payload
+
+    async def _finish_erasures(self) -> None:
+        """What an erasure had to leave, and what ended just as it was looked at."""
+        async with self._db.write() as connection:
+            await wipe(connection, self._t, self._holds_payload())
+
+    async def _payloads(self, connection: AsyncConnection) -> int:
+        """Requests, answers and the motivos of hand-offs; what compares calls has done so long ago."""
+        t, h = self._t.calls, self._t.handoffs
+        old = and_(t.c.finished_at < now() - self._payload_s, t.c.state.not_in(OPEN))
+        ids = await self._some(
+            connection, t.c.call_id, self._holds_payload(), old, self._unwatched(t.c.run_id)
+        )
+        emptied = {"body": None, "answer": None, "equal_key": None, "due": None}
+        await connection.execute(update(t).where(t.c.call_id.in_(ids)).values(**emptied))
+        await connection.execute(update(h).where(h.c.call_id.in_(ids)).values(motivo=None))
+        return len(ids)
+
+    async def _contacts(self, connection: AsyncConnection) -> int:
+        """What the bot told of a customer who has not been heard of since."""
+        c = self._t.conversations
+        told = [c.c.document, c.c.contact, c.c.attachment_url]
+        holds = or_(*(column.is_not(None) for column in told))
+        old = and_(c.c.active_at < now() - self._payload_s, self._idle(c.c.conversation_id))
+        ids = await self._some(connection, c.c.conversation_id, holds, old)
+        emptied = {column.name: None for column in told} | {
+            "attachment_at": None,
+            "attachment_taken_by": None,
+        }
+        await connection.execute(update(c).where(c.c.conversation_id.in_(ids)).values(**emptied))
+        return len(ids)
+
+    # --------------------------------------------------------------------------------------------- record
+
+    async def _calls(self, connection: AsyncConnection) -> int:
+        t, a, h = self._t.calls, self._t.attempts, self._t.handoffs
+        old = and_(t.c.received_at < now() - self._record_s, t.c.finished_at < now() - self._record_s)
+        ids = await self._some(
+            connection, t.c.call_id, old, t.c.state.in_(_DECIDED), self._unwatched(t.c.run_id)
+        )
+        for column in (a.c.call_id, h.c.call_id, t.c.call_id):
+            await connection.execute(delete(column.table).where(column.in_(ids)))
+        return len(ids)
+
+    async def _runs(self, connection: AsyncConnection) -> int:
+        r, t = self._t.runs, self._t.calls
+        old = and_(r.c.closed_at < now() - self._record_s, r.c.state != WATCHING)
+        return await self._delete(connection, r.c.run_id, old, ~exists().where(t.c.run_id == r.c.run_id))
+
+    async def _conversations(self, connection: AsyncConnection) -> int:
+        c = self._t.conversations
+        old = c.c.active_at < now() - self._record_s
+        return await self._delete(connection, c.c.conversation_id, old, self._idle(c.c.conversation_id))
+
+    async def _events(self, connection: AsyncConnection) -> int:
+        """Delivered ones are worth no more than payload; what never arrived is kept as long as the record."""
+        o = self._t.outbox
+        delivered = and_(o.c.state == EventState.DELIVERED, o.c.created_at < now() - self._payload_s)
+        return await self._delete(
+            connection, o.c.seq, or_(delivered, o.c.created_at < now() - self._record_s)
+        )
+
+    async def _webhooks(self, connection: AsyncConnection) -> int:
+        w = self._t.webhook_ids
+        return await self._delete(connection, w.c.webhook_id, w.c.received_at < now() - _WEBHOOKS_S)
+
+    async def _accesses(self, connection: AsyncConnection) -> int:
+        log = self._t.access_log
+        return await self._delete(connection, log.c.id, log.c.at < now() - self._record_s)
+
+    async def _erasures(self, connection: AsyncConnection) -> int:
+        e = self._t.erasures
+        return await self._delete(connection, e.c.erasure_id, e.c.done_at < now() - self._record_s)
+
+    # --------------------------------------------------------------------------------------------- within
+
+    def _holds_payload(self) -> ColumnElement[bool]:
+        """As the index on it says."""
+        t = self._t.calls
+        return or_(t.c.body.is_not(None), t.c.answer.is_not(None))
+
+    def _unwatched(self, run_id: Column[str]) -> ColumnElement[bool]:
+        r = self._t.runs
+        return not_(exists().where(r.c.run_id == run_id, r.c.state == WATCHING))
+
+    def _idle(self, conversation_id: Column[str]) -> ColumnElement[bool]:
+        """None of its runs is watched."""
+        r = self._t.runs
+        return not_(exists().where(r.c.conversation_id == conversation_id, r.c.state == WATCHING))
+
+    async def _some(
+        self, connection: AsyncConnection, key: Column[str], *which: ColumnElement[bool]
+    ) -> list[str]:
+        """A batch of rows, locked; those that somebody is changing wait for another night."""
+        chosen = select(key).where(*which).limit(_BATCH).with_for_update(skip_locked=True)
+        return list((await connection.execute(chosen)).scalars())
+
+    async def _delete(
+        self, connection: AsyncConnection, key: Column[str], *which: ColumnElement[bool]
+    ) -> int:
+        ids = await self._some(connection, key, *which)
+        await connection.execute(delete(key.table).where(key.in_(ids)))
+        return len(ids)
+
+
+def _due(tables: Tables) -> Select[Any]:
+    u = tables.upkeep
+    return select(u.c.task).where(u.c.task == _TASK, u.c.due <= now())
+
+
+_any_due = leases.any_of(_due)
+
+
+@prepared
+def _claimed(tables: Tables) -> ReturningUpdate[Any]:
+    task = tables.upkeep.c.task
+    later = now() + bindparam("lease_s", type_=Float)
+    return leases.taking(task, _due(tables)).values(due=later).returning(task)

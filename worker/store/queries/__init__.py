@@ -1,0 +1,1 @@
+"""What the API, the commands and the dashboard read, and what a person may change."""

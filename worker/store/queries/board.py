@@ -1,0 +1,172 @@
+"""What the dashboard looks at: no payload, and each query bounded, by a period or by an index of its own."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Float,
+    Integer,
+    Row,
+    Select,
+    bindparam,
+    exists,
+    func,
+    not_,
+    or_,
+    select,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.expression import FunctionElement
+
+from worker.model import CallState
+from worker.store.queries.kpis import calls
+from worker.store.sql.database import Database
+from worker.store.sql.tables import ACCEPTED, DEAD, PENDING, REQUESTED, STUCK, now
+from worker.views import COUNTED_UP_TO, Backlog, DeadLetter, HandoffState, Hour, OpenHandoff, Some, StuckEvent
+
+_HOUR_S = 3600.0
+_UNSURE = (CallState.UNKNOWN, CallState.NO_PROTOCOL)
+
+
+class _whole(FunctionElement[int]):  # noqa: N801  # reads as the SQL function it is
+    """The whole part of a number that is not negative."""
+
+    type = Integer()
+    inherit_cache = True
+
+
+@compiles(_whole, "sqlite")
+def _whole_sqlite(element: Any, compiler: Any, **how: Any) -> str:
+    return f"cast({compiler.process(element.clauses, **how)} as integer)"  # its floor() is optional
+
+
+@compiles(_whole, "postgresql")
+def _whole_postgresql(element: Any, compiler: Any, **how: Any) -> str:
+    return f"floor({compiler.process(element.clauses, **how)})::int"  # its cast rounds
+
+
+class Board:
+    """Implements `worker.views.Board`. `may_repeat`: sending once more cannot duplicate a ticket."""
+
+    def __init__(self, database: Database, *, may_repeat: bool) -> None:
+        self._db = database
+        self._t = database.tables
+        self._may_repeat = may_repeat
+
+    async def hours(self, since: float) -> Sequence[Hour]:
+        t = self._t.calls
+        nth = _whole((t.c.received_at - since) / _HOUR_S).label("nth")
+        c = calls(self._t, since, None).add_columns(nth).subquery("c").c
+
+        def count(which: ColumnElement[bool], name: str) -> ColumnElement[int]:
+            return func.count().filter(which).label(name)
+
+        query = (
+            select(
+                c.nth,
+                count(c.fate == CallState.DONE, "opened"),
+                count(c.fate == CallState.FAILED, "failed"),
+                count(c.fate.in_(_UNSURE), "unsure"),
+                count(c.rejected, "rejected"),
+            )
+            .group_by(c.nth)
+            .order_by(c.nth)
+        )
+        async with self._db.read() as connection:
+            rows = (await connection.execute(query)).all()
+        return [
+            Hour(since + row.nth * _HOUR_S, row.opened, row.failed, row.unsure, row.rejected) for row in rows
+        ]
+
+    async def backlog(self, limit: int) -> Backlog:
+        outbox = self._t.outbox
+        requested, accepted = self._handoffs(REQUESTED), self._handoffs(ACCEPTED)
+        stuck = select(outbox).where(outbox.c.state == STUCK).order_by(outbox.c.created_at.desc())
+        async with self._db.read() as connection:
+            dead_rows, dead = await _some(connection, self._dead(), limit)
+            requested_rows, asked = await _some(connection, requested, limit)
+            accepted_rows, taken = await _some(connection, accepted, limit)
+            stuck_rows, kept = await _some(connection, stuck, limit)
+            events = await _count(connection, select(outbox.c.seq).where(outbox.c.state == PENDING))
+        return Backlog(
+            Some([self._dead_letter(row) for row in dead_rows], dead),
+            Some([_handoff(row) for row in requested_rows], asked),
+            Some([_handoff(row) for row in accepted_rows], taken),
+            Some([_stuck(row) for row in stuck_rows], kept),
+            events,
+        )
+
+    def _dead(self) -> Select[Any]:
+        """Decided against us, and no later call makes, or made, the same ticket (it has the same key)."""
+        t, later = self._t.calls, self._t.calls.alias("later")
+        carried_on = exists().where(
+            later.c.idempotency_key == t.c.idempotency_key,
+            later.c.call_id != t.c.call_id,
+            or_(later.c.state != CallState.FAILED, later.c.received_at > t.c.received_at),
+        )
+        states: Any = bindparam("dead", DEAD, expanding=True, literal_execute=True)
+        shown = (t.c.call_id, t.c.conversation_id, t.c.tool, t.c.state, t.c.error, t.c.setor, t.c.motivo)
+        return (
+            select(*shown, t.c.received_at, t.c.body.is_not(None).label("sendable"))
+            .where(t.c.state.in_(states), t.c.idempotency_key.is_not(None), not_(carried_on))
+            .order_by(t.c.received_at.desc())
+        )
+
+    def _dead_letter(self, row: Row[Any]) -> DeadLetter:
+        state = CallState(row.state)
+        repeatable = {CallState.FAILED, CallState.UNKNOWN} if self._may_repeat else {CallState.FAILED}
+        return DeadLetter(
+            call_id=row.call_id,
+            conversation_id=row.conversation_id,
+            tool=row.tool,
+            state=state,
+            error=row.error,
+            setor=row.setor,
+            motivo=row.motivo,
+            received_at=row.received_at,
+            retriable=state in repeatable and row.sendable,
+            resolvable=row.setor is not None,
+        )
+
+    def _handoffs(self, state: ColumnElement[str]) -> Select[Any]:
+        h = self._t.handoffs
+        since = func.coalesce(h.c.accepted_at, h.c.requested_at, type_=Float)
+        shown = (h.c.handoff_id, h.c.conversation_id, h.c.departamento, h.c.state)
+        query = select(*shown, (now() - since).label("for_s"))
+        return query.where(h.c.state == state).order_by(h.c.requested_at)
+
+
+def _handoff(row: Row[Any]) -> OpenHandoff:
+    return OpenHandoff(
+        handoff_id=row.handoff_id,
+        conversation_id=row.conversation_id,
+        departamento=row.departamento,
+        accepted=row.state == HandoffState.ACCEPTED,
+        for_s=row.for_s,
+    )
+
+
+def _stuck(row: Row[Any]) -> StuckEvent:
+    return StuckEvent(
+        event_id=row.event_id,
+        kind=json.loads(row.body)["type"],
+        conversation_id=row.conversation_id,
+        created_at=row.created_at,
+        result=row.result,
+    )
+
+
+async def _some(
+    connection: AsyncConnection, query: Select[Any], limit: int
+) -> tuple[Sequence[Row[Any]], int]:
+    """The first rows, and how many there are: counted only when there are more than shown."""
+    rows = (await connection.execute(query.limit(limit + 1))).all()
+    return rows[:limit], len(rows) if len(rows) <= limit else await _count(connection, query)
+
+
+async def _count(connection: AsyncConnection, query: Select[Any]) -> int:
+    first = query.order_by(None).limit(COUNTED_UP_TO).subquery()
+    return (await connection.execute(select(func.count()).select_from(first))).scalar_one()

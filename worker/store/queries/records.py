@@ -1,0 +1,283 @@
+"""What the HTTP API and the commands read and change: conversations, and views of runs, calls, hand-offs."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar, cast
+
+from sqlalchemy import Column, Select, Table, and_, bindparam, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from worker.errors import RequestRefused
+from worker.kpis import Kpis
+from worker.model import CallState, RunState
+from worker.personal import Personal
+from worker.store import migrations
+from worker.store.personal_data.access_log import enter
+from worker.store.queries.handoffs import handoff_view, shown
+from worker.store.queries.kpis import measure
+from worker.store.queries.waiting import measure_waiting
+from worker.store.runs.arrivals import Arrivals
+from worker.store.sql.database import Database
+from worker.store.sql.statements import prepared
+from worker.store.sql.tables import Tables, now
+from worker.views import (
+    AttemptView,
+    CallView,
+    ConversationView,
+    Cursor,
+    HandoffState,
+    HandoffView,
+    RunView,
+    Waiting,
+)
+
+_View = TypeVar("_View", CallView, HandoffView)
+
+
+class Records:
+    """Implements `worker.views.Records`."""
+
+    def __init__(self, database: Database, arrivals: Arrivals) -> None:
+        self._db = database
+        self._arrivals = arrivals
+        self._t = database.tables
+
+    # -------------------------------------------------------------------------------------- conversations
+
+    async def put_conversation(
+        self, conversation_id: str, changes: Mapping[str, object]
+    ) -> tuple[ConversationView, bool]:
+        """Create or change a conversation; see `worker.views.Records.put_conversation`."""
+        c = self._t.conversations
+        async with self._db.write() as connection:
+            thread_id = cast("str | None", changes.get("thread_id"))
+            await self._db.serialise(connection, conversation_id, thread_id)
+            await self._check_thread(connection, conversation_id, thread_id)
+            values = self._columns(changes)
+            changed = await connection.execute(
+                update(c).where(c.c.conversation_id == conversation_id).values(**values)
+            )
+            if new := changed.rowcount == 0:
+                born = {"conversation_id": conversation_id, "created_at": now(), "discover_due": now()}
+                await connection.execute(c.insert().values(**born, **values))
+            return await self._conversation(connection, conversation_id), new
+
+    async def conversation(self, conversation_id: str, *, reader: str) -> ConversationView:
+        async with self._db.read(brief=True) as connection:
+            view = await self._conversation(connection, conversation_id)
+        if view.contact is not None or view.attachment_url is not None:  # a document is shown masked
+            async with self._db.write() as connection:
+                await enter(connection, self._t, reader, conversation_id)
+        return view
+
+    async def _check_thread(
+        self, connection: AsyncConnection, conversation_id: str, thread_id: object
+    ) -> None:
+        c = self._t.conversations
+        if thread_id is not None:
+            owner = await connection.execute(select(c.c.conversation_id).where(c.c.thread_id == thread_id))
+            if owner.scalar() not in (None, conversation_id):
+                raise RequestRefused("thread_em_uso")
+
+    def _columns(self, changes: Mapping[str, object]) -> dict[str, object]:
+        values: dict[str, object] = {"updated_at": now(), "active_at": now()}
+        values |= {name: changes[name] for name in ("thread_id", "assistant", "contact") if name in changes}
+        if "client_document" in changes:
+            document = changes["client_document"]
+            values["document"] = document
+            values["document_hash"] = (
+                self._db.hasher.digest("document", document.reveal())
+                if isinstance(document, Personal)
+                else None
+            )
+        if "attachment_url" in changes:
+            url = changes["attachment_url"]
+            at = changes.get("attachment_at")
+            values |= {"attachment_url": url, "attachment_taken_by": None}
+            values["attachment_at"] = None if url is None else now() if at is None else at
+        return values
+
+    async def _conversation(self, connection: AsyncConnection, conversation_id: str) -> ConversationView:
+        c = self._t.conversations
+        row = (await connection.execute(select(c).where(c.c.conversation_id == conversation_id))).first()
+        if row is None:
+            raise RequestRefused("conversa_desconhecida")
+        return ConversationView(
+            conversation_id=row.conversation_id,
+            thread_id=row.thread_id,
+            assistant=row.assistant,
+            document=row.document,
+            contact=row.contact,
+            attachment_url=row.attachment_url,
+            attachment_at=row.attachment_at,
+            created_at=row.created_at,
+            updated_at=row.updated_at,
+        )
+
+    # ----------------------------------------------------------------------------------------------- runs
+
+    async def register_run(
+        self, conversation_id: str, run_id: str, thread_id: str | None
+    ) -> tuple[RunView, bool]:
+        """See `worker.views.Records.register_run`."""
+        async with self._db.write() as connection:
+            new = await self._arrivals.register(connection, conversation_id, run_id, thread_id)
+            return await self._run(connection, run_id), new
+
+    async def run(self, run_id: str) -> RunView:
+        async with self._db.read(brief=True) as connection:
+            return await self._run(connection, run_id)
+
+    async def _run(self, connection: AsyncConnection, run_id: str) -> RunView:
+        row = (await _run(connection, self._t, run=run_id)).first()
+        if row is None:
+            raise RequestRefused("nao_encontrado")
+        calls = await self._call_views(connection, (await _calls_of(connection, self._t, run=run_id)).rows)
+        return RunView(
+            run_id=row.run_id,
+            conversation_id=row.conversation_id,
+            thread_id=row.thread_id,
+            state=RunState(row.state),
+            platform_status=row.platform_status,
+            reason=row.reason,
+            continues_as=row.continues_as,
+            calls=tuple(calls),
+        )
+
+    # ---------------------------------------------------------------------------------------------- calls
+
+    async def calls(
+        self,
+        *,
+        state: CallState | None = None,
+        since: float | None = None,
+        conversation_id: str | None = None,
+        limit: int = 50,
+        cursor: Cursor | None = None,
+    ) -> tuple[Sequence[CallView], Cursor | None]:
+        c = self._t.calls
+        query = _calls(c)
+        if state is not None:
+            query = query.where(c.c.state == state)
+        if since is not None:
+            query = query.where(c.c.received_at >= since)
+        if conversation_id is not None:
+            query = query.where(c.c.conversation_id == conversation_id)
+        query = _newest_first(query, c.c.received_at, c.c.call_id, limit, cursor)
+        async with self._db.read() as connection:
+            found = await self._call_views(connection, (await connection.execute(query)).all())
+        return found[:limit], _next(found, limit, lambda call: (call.received_at, call.call_id))
+
+    async def call(self, call_id: str) -> CallView:
+        c = self._t.calls
+        async with self._db.read(brief=True) as connection:
+            rows = await connection.execute(_calls(c).where(c.c.call_id == call_id))
+            found = await self._call_views(connection, rows.all())
+        if not found:
+            raise RequestRefused("nao_encontrado")
+        return found[0]
+
+    async def _call_views(self, connection: AsyncConnection, rows: Sequence[Any]) -> list[CallView]:
+        a = self._t.attempts
+        if not rows:
+            return []
+        ids = [row.call_id for row in rows]
+        attempts: dict[str, list[AttemptView]] = {call_id: [] for call_id in ids}
+        for row in await connection.execute(
+            select(a).where(a.c.call_id.in_(ids)).order_by(a.c.call_id, a.c.attempt)
+        ):
+            attempts[row.call_id].append(
+                AttemptView(row.attempt, row.begun_at, row.ended_at, row.result, row.certain)
+            )
+        return [_call_view(row, attempts[row.call_id]) for row in rows]
+
+    # ------------------------------------------------------------------------------------------ hand-offs
+
+    async def handoffs(
+        self, *, state: HandoffState | None = None, limit: int = 50, cursor: Cursor | None = None
+    ) -> tuple[Sequence[HandoffView], Cursor | None]:
+        h = self._t.handoffs
+        query = select(*shown(self._t))
+        if state is not None:
+            query = query.where(h.c.state == state)
+        query = _newest_first(query, h.c.requested_at, h.c.handoff_id, limit, cursor)
+        async with self._db.read() as connection:
+            found = [handoff_view(row) for row in await connection.execute(query)]
+        return found[:limit], _next(found, limit, lambda view: (view.requested_at, view.handoff_id))
+
+    async def handoff(self, handoff_id: str, *, reader: str) -> HandoffView:
+        h = self._t.handoffs
+        query: Select[Any] = select(*shown(self._t), h.c.motivo).where(h.c.handoff_id == handoff_id)
+        async with self._db.write() as connection:
+            row = (await connection.execute(query)).first()
+            if row is None:
+                raise RequestRefused("nao_encontrado")
+            await enter(connection, self._t, reader, handoff_id)
+            return handoff_view(row, row.motivo)
+
+    # ------------------------------------------------------------------------------- figures and readiness
+
+    async def kpis(self, since: float, until: float | None) -> Kpis:
+        """See `worker.views.Records.kpis`."""
+        async with self._db.read() as connection:
+            return await measure(connection, self._t, since, until)
+
+    async def waiting(self) -> Waiting:
+        async with self._db.read() as connection:
+            return await measure_waiting(connection, self._t)
+
+    async def ready(self) -> bool:
+        """The database can be written, and its schema is this version's."""
+        async with self._db.write() as connection:
+            await connection.execute(update(self._t.index_key).values(id=self._t.index_key.c.id))
+            return await connection.run_sync(migrations.current)
+
+
+@prepared
+def _run(tables: Tables) -> Select[Any]:
+    return select(tables.runs).where(tables.runs.c.run_id == bindparam("run"))
+
+
+@prepared
+def _calls_of(tables: Tables) -> Select[Any]:
+    c = tables.calls
+    return _calls(c).where(c.c.run_id == bindparam("run")).order_by(c.c.received_at, c.c.call_id)
+
+
+def _calls(table: Table) -> Select[Any]:
+    """Calls without their payload: nothing is decrypted only to be thrown away."""
+    return select(*(column for column in table.c if column not in {table.c.body, table.c.answer}))
+
+
+def _newest_first(
+    query: Select[Any], at: Column[float], key: Column[str], limit: int, cursor: Cursor | None
+) -> Select[Any]:
+    """One row more than asked for tells whether there is a next page."""
+    if cursor is not None:
+        query = query.where(or_(at < cursor[0], and_(at == cursor[0], key < cursor[1])))
+    return query.order_by(at.desc(), key.desc()).limit(limit + 1)
+
+
+def _next(found: Sequence[_View], limit: int, cursor_of: Callable[[_View], Cursor]) -> Cursor | None:
+    return cursor_of(found[limit - 1]) if len(found) > limit else None
+
+
+def _call_view(row: Any, attempts: Sequence[AttemptView]) -> CallView:
+    return CallView(
+        call_id=row.call_id,
+        platform_call_id=row.platform_call_id,
+        run_id=row.run_id,
+        conversation_id=row.conversation_id,
+        tool=row.tool,
+        state=CallState(row.state),
+        error=row.error,
+        protocolo=row.protocolo,
+        setor=row.setor,
+        motivo=row.motivo,
+        departamento=row.departamento,
+        attempts=tuple(attempts),
+        equal_to=row.equal_to,
+        received_at=row.received_at,
+        answered_at=row.answered_at,
+        finished_at=row.finished_at,
+        submitted_at=row.submitted_at,
+    )

@@ -1,0 +1,1 @@
+"""How SQL is run: connections, group commit, prepared statements, tables, leases, the copy of the file."""

@@ -1,0 +1,263 @@
+"""One database, SQLite or PostgreSQL: how it is opened, locked, migrated and written to."""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import secrets
+import socket
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Self
+
+from sqlalchemy import URL, select, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from worker.errors import ConfigError, StoreError
+from worker.privacy import Hasher, Vault, new_index_key
+from worker.store import migrations
+from worker.store.sql.backup import keep_copy
+from worker.store.sql.connections import CONNECTIONS, driver_of, in_place, parse, pooled, reading
+from worker.store.sql.group_commit import Groups
+from worker.store.sql.tables import Tables
+
+_CHECKPOINTS = 10
+_CHECKPOINT_AGAIN_S = 0.5
+_CHANNEL = "ticket_worker"
+_LISTEN_AGAIN_S = 5.0
+_MIGRATION_LOCK = 0x7469636B6574  # "ticket"; any number that nobody else uses
+
+
+class Database:
+    """An open database: tables bound to its keys, its keyed hash, and two ways in: `read` and `write`.
+
+    Every failure of the driver leaves as `StoreError`, reduced to class names (statements carry values).
+    """
+
+    def __init__(self, url: str, vault: Vault) -> None:
+        self.url = parse(url)
+        self.tables = Tables(vault)
+        self.sqlite = self.url.get_backend_name() == "sqlite"
+        self._vault = vault
+        self._hasher: Hasher | None = None
+        self._engine = pooled(self.url)
+        # SQLite has one writer: take turns here rather than spin on SQLITE_BUSY.
+        self._in_place = in_place(self.url) if self.sqlite else self._engine
+        self._groups = Groups(self._in_place) if self.sqlite else None
+        # Wait here, in order and without a limit, not in the pool, which gives up after 30 s: a burst of
+        # calls is no failure of the database.
+        self._room = asyncio.Semaphore(CONNECTIONS - 1)
+        self._lock: int | None = None
+        self._name = secrets.token_hex(8)
+
+    @property
+    def hasher(self) -> Hasher:
+        """Keyed hashes under this database's index key, which never changes."""
+        if self._hasher is None:
+            raise StoreError("the database is not open")
+        return self._hasher
+
+    async def open(self, *, owner: bool) -> Self:
+        """Check the schema and the keys, load the index key.
+
+        The owner also creates, migrates, and on SQLite takes the lock (contract §1); a command beside it
+        changes none of these. Raises `ConfigError`: the file is no database, another owner holds it, its keys
+        are others', it belongs to a newer version, or a command finds none of this version's. Nothing has
+        been written then.
+        """
+        try:
+            if owner:
+                await self._prepare()
+            else:
+                await self._find()
+        except (SQLAlchemyError, OSError) as error:
+            await self.close()
+            raise ConfigError(_cannot_open(self.url, error)) from None
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def close(self) -> None:
+        """Close the connections and give the lock back."""
+        try:
+            if self._groups is not None:
+                await self._groups.aclose()
+            await self._in_place.dispose()
+            await self._engine.dispose()
+        finally:
+            if self._lock is not None:
+                os.close(self._lock)
+                self._lock = None
+
+    @contextlib.asynccontextmanager
+    async def read(self, *, brief: bool = False) -> AsyncIterator[AsyncConnection]:
+        """One view on SQLite; on PostgreSQL each statement has its own.
+
+        `brief`: rows by their keys, which on SQLite cost less than a thread does.
+        """
+        engine = self._in_place if brief else self._engine
+        with _driver_errors(self._engine.dialect.loaded_dbapi.Error):
+            async with self._room, engine.connect() as plain:
+                connection = await plain.execution_options(**reading(self.url))
+                await connection.begin()  # by itself it begins with a statement of SQLAlchemy's own
+                yield connection
+
+    @contextlib.asynccontextmanager
+    async def write(self, *, urgent: bool = False) -> AsyncIterator[AsyncConnection]:
+        """One transaction, durable when the block has ended.
+
+        `urgent` (heartbeats) does not queue for a connection: one is kept free for it.
+        """
+        with _driver_errors(self._engine.dialect.loaded_dbapi.Error):
+            if self._groups is not None:
+                async with self._groups.write() as connection:
+                    yield connection
+                return
+            async with contextlib.nullcontext() if urgent else self._room, self._engine.begin() as connection:
+                yield connection
+
+    async def notify(self, connection: AsyncConnection, run_id: str) -> None:
+        """Tell the other processes, once this transaction has committed, that a run wants a look.
+
+        PostgreSQL only. Whoever tells wakes its own process itself.
+        """
+        if not self.sqlite:
+            told = f"{self._name} {run_id}"
+            await connection.execute(text("select pg_notify(:c, :t)"), {"c": _CHANNEL, "t": told})
+
+    async def listen(self, wake: Callable[[str], None]) -> None:
+        """Pass on what other processes tell, for ever. Where LISTEN is not to be had, heartbeats find out."""
+        if self.sqlite:
+            await asyncio.Event().wait()
+        import psycopg  # noqa: PLC0415  # nothing for those who start with SQLite
+
+        while True:
+            with contextlib.suppress(psycopg.Error, OSError):
+                url = self.url.set(drivername="postgresql").render_as_string(hide_password=False)
+                async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+                    await connection.execute(f"listen {_CHANNEL}")
+                    async for told in connection.notifies():
+                        teller, _, run_id = told.payload.partition(" ")
+                        if teller != self._name:
+                            wake(run_id)
+            await asyncio.sleep(_LISTEN_AGAIN_S)
+
+    async def serialise(self, connection: AsyncConnection, *subjects: str | None) -> None:
+        """Let one transaction at a time decide about each subject (SQLite: every write already is alone).
+
+        Once a transaction, before its first statement: the order of the locks is what keeps two from waiting
+        for each other, and what is read afterwards is read anew.
+        """
+        if not self.sqlite:
+            digests = (self.hasher.digest("lock", subject) for subject in subjects if subject is not None)
+            numbers = sorted({int(digest[:15], 16) for digest in digests})
+            driver = driver_of(connection)
+            async with driver.pipeline():  # together with the BEGIN
+                for number in numbers:
+                    await driver.execute("select pg_advisory_xact_lock(%s::bigint)", (number,))
+
+    async def checkpoint(self) -> bool:
+        """SQLite: take what was deleted out of the write-ahead log as well; whether it is out.
+
+        Readers of an older view keep it there: it is tried again for a few seconds, then left to the next.
+        """
+        if self._groups is not None:
+            for _ in range(_CHECKPOINTS):
+                async with self._groups.alone():
+                    if await asyncio.to_thread(_truncate_log, _file(self.url)):
+                        return True
+                await asyncio.sleep(_CHECKPOINT_AGAIN_S)
+        return not self.sqlite
+
+    # ------------------------------------------------------------------------------------------- opening
+
+    def _prepare_file(self) -> None:
+        path = _file(self.url)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not path.exists():
+            path.touch(mode=0o600)
+
+    def _take_lock(self) -> None:
+        path = _file(self.url)
+        self._lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(self._lock, 200).decode(errors="replace").strip() or "outro processo"
+            raise ConfigError(
+                f"O banco {path} já tem um ticket-worker em execução ({holder}); encerre-o primeiro"
+            ) from None
+        os.truncate(self._lock, 0)
+        os.pwrite(self._lock, f"pid {os.getpid()} em {socket.gethostname()}".encode(), 0)
+
+    async def _prepare(self) -> None:
+        """Schema and index key in one transaction: keys that are not this database's undo it all."""
+        if self.sqlite:
+            self._prepare_file()
+            self._take_lock()
+        table = self.tables.index_key
+        async with self._engine.begin() as connection:
+            if not self.sqlite:
+                await connection.execute(text("select pg_advisory_xact_lock(:n)"), {"n": _MIGRATION_LOCK})
+            if self.sqlite and await connection.run_sync(migrations.outdated):
+                keep_copy(_file(self.url))
+            await connection.run_sync(migrations.upgrade)
+            wrapped = (await connection.execute(select(table.c.wrapped))).scalar()
+            if wrapped is None:
+                wrapped = self._vault.seal_bytes(new_index_key())
+                await connection.execute(table.insert().values(id=1, wrapped=wrapped))
+            self._hasher = Hasher(self._vault.open_bytes(bytes(wrapped)))
+
+    async def _find(self) -> None:
+        """The schema and the index key as the owner made them. Connecting to no file would create one."""
+        if self.sqlite and not _file(self.url).exists():
+            raise ConfigError(migrations.NOT_CURRENT)
+        async with self._engine.connect() as plain:
+            connection = await plain.execution_options(**reading(self.url))
+            await connection.run_sync(migrations.check)
+            wrapped = (await connection.execute(select(self.tables.index_key.c.wrapped))).scalar_one()
+            self._hasher = Hasher(self._vault.open_bytes(bytes(wrapped)))
+
+
+def _truncate_log(path: Path) -> bool:
+    """Write the log back into the file, and empty it. Others wait for it at most half a second."""
+    with _driver_errors(), contextlib.closing(sqlite3.connect(path, timeout=0.5)) as connection:
+        (blocked, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    return not blocked
+
+
+@contextlib.contextmanager
+def _driver_errors(kind: type[BaseException] = sqlite3.Error) -> Iterator[None]:
+    try:
+        yield
+    except (SQLAlchemyError, kind, OSError) as error:
+        raise StoreError(_names(error)) from None
+
+
+def _names(error: BaseException) -> str:
+    cause = getattr(error, "orig", None)
+    return type(error).__name__ + (f" ({type(cause).__name__})" if cause else "")
+
+
+def _file(url: URL) -> Path:
+    return Path(url.database or "").absolute()
+
+
+def _cannot_open(url: URL, error: BaseException) -> str:
+    if url.get_backend_name() != "sqlite":
+        where = url.host or "local"
+        return (
+            f"O PostgreSQL ({where}) não pôde ser aberto ({_names(error)}); confira DATABASE_URL e o servidor"
+        )
+    if isinstance(error, OSError) or isinstance(getattr(error, "orig", None), sqlite3.OperationalError):
+        return (
+            f"O banco {_file(url)} não pôde ser aberto ({_names(error)}); confira se o caminho é o do "
+            "arquivo do worker e se este usuário pode gravar nele e na pasta"
+        )
+    return (
+        f"O arquivo {_file(url)} não é um banco SQLite íntegro ({_names(error)}); guarde-o à parte, "
+        "restaure a última cópia e inicie de novo"
+    )

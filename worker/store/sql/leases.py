@@ -1,0 +1,113 @@
+"""Rows that processes share out among themselves: taken by one statement, kept by a heartbeat, given back."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Float,
+    Integer,
+    Row,
+    Select,
+    Table,
+    Update,
+    bindparam,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from worker.store.sql.database import Database
+from worker.store.sql.statements import Statement, prepared
+from worker.store.sql.tables import now
+
+_BATCH = 5_000
+"""Rows one statement names: below every driver's limit of parameters."""
+
+
+def unheld(table: Table) -> ColumnElement[bool]:
+    """Nobody holds the row, or whoever did has not been heard of in time."""
+    return or_(table.c.owner.is_(None), table.c.lease_until < now())
+
+
+HELD: dict[str, Any] = {
+    "owner": bindparam("by"),
+    "lease_until": now() + bindparam("lease_s", type_=Float),
+}
+"""The columns of a row that somebody holds from now on."""
+
+GIVEN_BACK: dict[str, Any] = {"owner": None, "lease_until": 0}
+"""The columns of a row that nobody holds."""
+
+
+async def take(
+    database: Database, any_due: Statement, taken: Statement, *variant: Any, **values: Any
+) -> Sequence[Any]:
+    """Take rows that are due, by the statement `taken`, if the statement `any_due` finds one.
+
+    Looks before it writes: an idle worker must not cost the database a write a second.
+    """
+    async with database.read(brief=True) as connection:
+        if (await any_due(connection, database.tables, *variant)).first() is None:
+            return ()
+    async with database.write() as connection:
+        return (await taken(connection, database.tables, *variant, **values)).rows
+
+
+def any_of(due: Callable[..., Select[Any]]) -> Statement:
+    """The statement that tells whether there is a row that `due` selects."""
+    return prepared(lambda *what: due(*what).limit(1))
+
+
+def taking(key: Column[Any], due: Select[Any]) -> Update:
+    """A statement that takes rows, as many as there is `room`, whose keys `due` selects.
+
+    Two workers that take at once never see the same row, and never wait for each other.
+    """
+    room = bindparam("room", type_=Integer)
+    return update(key.table).where(locked(key, due.limit(room), wait=False))
+
+
+async def renew(
+    database: Database,
+    key: Column[Any],
+    keys: Iterable[str],
+    *,
+    owner: str,
+    lease_s: float,
+    returning: Sequence[ColumnElement[Any]],
+) -> list[Row[Any]]:
+    """Renew what `owner` still holds of these rows, and return that."""
+    t = key.table
+    kept: list[Row[Any]] = []
+    for some in _batches(sorted(keys)):
+        ours = select(key).where(key.in_(some), t.c.owner == owner)
+        renewing = update(t).where(locked(key, ours, wait=True)).values(lease_until=now() + lease_s)
+        async with database.write(urgent=True) as connection:
+            kept += await connection.execute(renewing.returning(*returning))
+    return kept
+
+
+def locked(key: Column[Any], chosen: Select[Any], *, wait: bool) -> ColumnElement[bool]:
+    """The rows whose keys `chosen` selects, locked by the statement this is part of.
+
+    Not `wait`: without those that somebody is changing. Else in the order of their keys, so that two who
+    change several rows at once never wait for each other.
+    """
+    chosen = chosen.order_by(key).with_for_update() if wait else chosen.with_for_update(skip_locked=True)
+    rows = chosen.cte("locked")
+    return key.in_(select(rows.c[key.name]))
+
+
+async def give_back(connection: AsyncConnection, key: Column[Any], owner: str | None, **values: Any) -> None:
+    """Let go of every row this owner holds, by its key; of every row at all where it is None."""
+    t = key.table
+    held = select(key).where(t.c.owner.is_not(None) if owner is None else t.c.owner == owner)
+    given_back = update(t).where(locked(key, held, wait=True)).values(**GIVEN_BACK, **values)
+    await connection.execute(given_back)
+
+
+def _batches(items: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (items[start : start + _BATCH] for start in range(0, len(items), _BATCH))

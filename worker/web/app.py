@@ -1,0 +1,169 @@
+"""The HTTP API put together: calls, problems, layers of defence, and its own description (contract §3)."""
+
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import FileResponse
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.routing import Match
+from starlette.staticfiles import StaticFiles
+
+from worker import __version__, metrics
+from worker.views import Board, Erasures, Handoffs, Operators, Records
+from worker.web.dashboard.page import Dashboard
+from worker.web.dependencies import Services
+from worker.web.middleware import (
+    PROBES,
+    Authentication,
+    BodyLimit,
+    ConcurrencyLimit,
+    LoginThrottle,
+    SafeResponses,
+)
+from worker.web.problems import HANDLERS, Problem, problem
+from worker.web.routes import ROUTERS
+from worker.web.webhooks import WebhookReceiver
+
+_STATIC = Path(__file__).parent / "static"
+_DOCS_CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_REFERENCE = "#/components/schemas/{model}"
+_DESCRIPTION = """Acompanha execuções de assistentes de IA e responde às suas chamadas de função.
+
+**Token**: `Authorization: Bearer API_TOKEN`, ou a senha de HTTP Basic; sem `API_TOKEN` configurado, só a
+própria máquina é atendida. **Horários**: RFC 3339 com fuso. **Listas**: da mais nova à mais antiga;
+`next_cursor` vai em `cursor` para a próxima página. **Corpos**: JSON de até 256 KiB; um campo
+desconhecido é 422.
+
+**Erros**: `application/problem+json` (RFC 9457). Programas decidem por `code`, que não muda; nada do que
+foi enviado volta num erro. Além dos listados em cada chamada: 404 `nao_encontrado` num endereço que não
+existe, e 405 `metodo_nao_permitido`, com `Allow`, num que não atende o método."""
+_TAGS = [
+    {"name": "conversas", "description": "O que o bot sabe do cliente."},
+    {"name": "execuções", "description": "O que o worker acompanha e responde."},
+    {"name": "chamadas", "description": "O registro das chamadas de função, e o que uma pessoa pode fazer."},
+    {"name": "atendimento humano", "description": "A fila: `requested`, `accepted`, `closed`."},
+    {"name": "indicadores", "description": "Os números de um período."},
+    {"name": "webhooks", "description": "O que a plataforma avisa."},
+    {"name": "saúde", "description": "Para máquinas; sem token."},
+]
+
+
+class _Api(FastAPI):
+    """FastAPI, with problems and the token in its description."""
+
+    def __init__(self, *, token: str | None, middleware: list[Middleware]) -> None:
+        super().__init__(
+            title="ticket-worker",
+            version=__version__,
+            description=_DESCRIPTION,
+            openapi_tags=_TAGS,
+            generate_unique_id_function=lambda route: route.name,
+            docs_url=None,
+            redoc_url=None,
+            redirect_slashes=False,
+            exception_handlers={**HANDLERS, 405: _wrong_method},
+            middleware=middleware,
+        )
+        self._asks_token = bool(token)
+
+    def openapi(self) -> dict[str, Any]:
+        """The description as served; `Problem` is added because no call names it as its model."""
+        if self.openapi_schema is None:
+            description = super().openapi()
+            schema = Problem.model_json_schema(ref_template=_REFERENCE)
+            description["components"]["schemas"] |= {**schema.pop("$defs"), "Problem": schema}
+            if self._asks_token:
+                _describe_token(description)
+        return self.openapi_schema or {}
+
+
+def _describe_token(description: dict[str, Any]) -> None:
+    description["components"]["securitySchemes"] = {
+        "bearer": {"type": "http", "scheme": "bearer"},
+        "basic": {"type": "http", "scheme": "basic", "description": "O token como senha."},
+    }
+    description["security"] = [{"bearer": []}, {"basic": []}]
+    for probe in PROBES:
+        description["paths"][probe]["get"]["security"] = []
+
+
+def create_api(
+    records: Records,
+    *,
+    operators: Operators,
+    handoffs: Handoffs,
+    board: Board,
+    erasures: Erasures,
+    webhooks: WebhookReceiver | None,
+    token: str | None,
+    platform: str = "assistants",
+    protocol_pattern: str,
+    wake: Callable[[str], None],
+    alive: Callable[[], bool],
+    timezone: str,
+    vitals: Callable[[], metrics.Vitals] = metrics.vitals,
+    now: Callable[[], float] = time.time,
+) -> FastAPI:
+    """The whole API. `wake(run_id)`: look at this run now; `alive()`: the loop ticked lately.
+
+    `board` and `vitals` are the dashboard's; `platform` is PLATFORM, `timezone` TIMEZONE, `protocol_pattern`
+    CRM_PROTOCOL_PATTERN; `webhooks` is None without OPENAI_WEBHOOK_SECRET, else its `run()` is the caller's;
+    `now` gives seconds since the epoch.
+    """
+    layers = [
+        Middleware(SafeResponses),
+        Middleware(Authentication, token=token, failures=LoginThrottle()),
+        Middleware(BodyLimit),
+        Middleware(ConcurrencyLimit),
+    ]
+    api = _Api(token=token, middleware=layers)
+    api.state.services = Services(
+        records=records,
+        operators=operators,
+        handoffs=handoffs,
+        erasures=erasures,
+        webhooks=webhooks,
+        platform=platform,
+        wake=wake,
+        alive=alive,
+        zone=ZoneInfo(timezone),
+        now=now,
+        protocolo=re.compile(protocol_pattern),
+    )
+    for router in ROUTERS:
+        api.include_router(router)
+    zone = api.state.services.zone
+    dashboard = Dashboard(records, board, alive=alive, vitals=vitals, zone=zone, now=now)
+    api.add_api_route("/", dashboard.show, include_in_schema=False)
+    api.add_api_route("/docs", _docs, include_in_schema=False)
+    api.mount("/static", StaticFiles(directory=_STATIC))
+    return api
+
+
+async def _docs() -> FileResponse:
+    return FileResponse(_STATIC / "docs.html", headers={"Content-Security-Policy": _DOCS_CSP})
+
+
+async def _wrong_method(request: Request, error: HTTPException) -> Response:
+    """405 with every method of the path: FastAPI names those of the first call that matches only."""
+    allowed = {
+        method
+        for router in ROUTERS
+        for route in router.routes
+        if isinstance(route, APIRoute) and route.matches(request.scope)[0] is Match.PARTIAL
+        for method in route.methods or ()
+    }
+    if "GET" in allowed:
+        allowed.add("HEAD")
+    headers = {"Allow": ", ".join(sorted(allowed))} if allowed else error.headers
+    return problem("metodo_nao_permitido", headers=headers)

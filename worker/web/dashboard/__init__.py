@@ -1,0 +1,1 @@
+"""The dashboard at `GET /`: one page for operators, without personal data."""

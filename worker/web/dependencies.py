@@ -1,0 +1,90 @@
+"""What every call of the API works with, and the refusals that calls have in common."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import Annotated, Any
+
+from fastapi import Depends, Path, Query, Request
+from starlette.convertors import StringConvertor, register_url_convertor
+
+from worker.views import Erasures, Handoffs, Operators, Records
+from worker.web.problems import refusals
+from worker.web.requests import OwnId
+from worker.web.webhooks import WebhookReceiver
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the calls work with. `wake` says that a run is due now; `alive` that the loop ticked lately.
+
+    `webhooks` is None without OPENAI_WEBHOOK_SECRET; `protocolo` is CRM_PROTOCOL_PATTERN.
+    """
+
+    records: Records
+    operators: Operators
+    handoffs: Handoffs
+    erasures: Erasures
+    webhooks: WebhookReceiver | None
+    platform: str
+    wake: Callable[[str], None]
+    alive: Callable[[], bool]
+    zone: tzinfo
+    now: Callable[[], float]
+    protocolo: re.Pattern[str]
+
+
+async def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+ServicesDep = Annotated[Services, Depends(_services)]
+
+
+def in_path(description: str, example: str) -> Any:
+    """An identifier in a path, as the description shows it."""
+    return Path(description=description, openapi_examples={"exemplo": {"value": example}})
+
+
+CallId = Annotated[OwnId, in_path("Do worker, não da plataforma.", "tc_01")]
+HandoffId = Annotated[OwnId, in_path("O identificador do pedido.", "ho_01")]
+Limit = Annotated[int, Query(ge=1, le=200, description="Quantos itens por página.", examples=[50])]
+After = Annotated[
+    str | None,
+    Query(description="O next_cursor da página anterior.", examples=["WzE3NjE1OTAwNDAuMjUsICJ0Y18xIl0"]),
+]
+
+ALWAYS = ("nao_autorizado", "host_recusado", "limite_excedido", "erro_interno", "indisponivel")
+FINDING = refusals(*ALWAYS, "nao_encontrado", "identificador_invalido")
+WRITING = (
+    *ALWAYS,
+    "origem_recusada",
+    "json_invalido",
+    "corpo_grande_demais",
+    "tipo_nao_suportado",
+    "dados_invalidos",
+    "identificador_invalido",
+)
+ACTING = (
+    *ALWAYS,
+    "origem_recusada",
+    "nao_encontrado",
+    "corpo_grande_demais",
+    "tipo_nao_suportado",
+    "identificador_invalido",
+)
+"""What an action without a body is refused for, whatever it acts on."""
+
+
+class _Whole(StringConvertor):
+    """The rest of a path, slashes and line breaks included.
+
+    Starlette's `path` drops a line break at its end, and would take one id for another.
+    """
+
+    regex = r"[\s\S]*"
+
+
+register_url_convertor("whole", _Whole())

@@ -1,0 +1,261 @@
+"""ASGI middleware: safe headers, authentication, and limits on bodies and concurrency (contract §3)."""
+
+import base64
+import hmac
+import re
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from math import ceil
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from worker import logs
+from worker.settings import is_loopback
+from worker.web.problems import problem
+
+METRICS = "/metrics"
+PROBES = frozenset({"/livez", "/readyz", METRICS})
+"""Asked by machines that hold no token, and answered even when the service is busy."""
+
+WEBHOOKS = "/v1/webhooks/openai"
+"""Called by the platform from its own site and by our public name; its signature is what lets it in."""
+
+_CLOSED = "default-src 'none'; frame-ancestors 'none'"
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": _CLOSED,
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+class SafeResponses:
+    """The outermost layer: safe headers on every answer, and a crash that tells its caller nothing.
+
+    A HEAD is served as the GET it stands for; the server leaves the body out.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun = False
+
+        async def dressed(message: Message) -> None:
+            nonlocal begun
+            if message["type"] == "http.response.start":
+                begun = True
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        seen = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+        try:
+            await self._app(seen, receive, dressed)
+        except Exception as error:  # noqa: BLE001 - the last line: whatever it is, the caller gets a problem
+            logs.failure("❌ [HTTP] Erro interno ao atender um pedido", error)
+            if not begun:
+                await problem("erro_interno")(seen, receive, dressed)
+
+
+class LoginThrottle:
+    """Failed authentications by address: ten in any minute, then the address has to wait.
+
+    While it waits its tokens are not even looked at, or the limit would not slow a guesser down.
+    """
+
+    LIMIT = 10
+    WINDOW_S = 60.0
+    ADDRESSES = 10_000  # remembered at once; the one that failed longest ago makes room
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._recent: OrderedDict[str, deque[float]] = OrderedDict()
+
+    def wait_s(self, address: str) -> float:
+        """Seconds until this address may try again; 0 when it may now."""
+        recent = self._recent.get(address)
+        if recent is None or len(recent) < self.LIMIT:
+            return 0.0
+        return max(0.0, recent[0] + self.WINDOW_S - self._clock())
+
+    def add(self, address: str) -> None:
+        """Remember one failure, now."""
+        self._recent.setdefault(address, deque(maxlen=self.LIMIT)).append(self._clock())
+        self._recent.move_to_end(address)
+        if len(self._recent) > self.ADDRESSES:
+            self._recent.popitem(last=False)
+
+
+class Authentication:
+    """Host, origin and token, in this order. Who was let in is `request.state.reader`."""
+
+    def __init__(self, app: ASGIApp, token: str | None, failures: LoginThrottle) -> None:
+        self._app = app
+        self._token = token.encode() if token else None
+        self._failures = failures
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refusal = self._refusal(scope) if scope["type"] == "http" else None
+        await (refusal or self._app)(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> Response | None:
+        if scope["path"] == WEBHOOKS:
+            return None
+        headers = Headers(scope=scope)
+        if self._token is None and not is_loopback(_hostname(headers.get("host", ""))):
+            return problem("host_recusado")
+        if scope["method"] not in {"GET", "HEAD"} and _cross_site(headers):
+            return problem("origem_recusada")
+        if scope["path"] in PROBES:
+            return None
+        return self._unauthorised(scope, headers.get("authorization", ""))
+
+    def _unauthorised(self, scope: Scope, authorization: str) -> Response | None:
+        address = str((scope.get("client") or ("-",))[0])
+        user, secret = _presented(authorization)
+        if self._token is not None:
+            if wait_s := self._failures.wait_s(address):
+                return problem("limite_excedido", headers={"Retry-After": str(ceil(wait_s))})
+            if not hmac.compare_digest(secret, self._token):
+                self._failures.add(address)
+                return _challenge()
+        scope.setdefault("state", {})["reader"] = f"{user or 'api'}@{address}"[:64]
+        return None
+
+
+def _challenge() -> Response:
+    response = problem("nao_autorizado")
+    response.headers.append("WWW-Authenticate", 'Basic realm="ticket-worker", charset="UTF-8"')
+    response.headers.append("WWW-Authenticate", 'Bearer realm="ticket-worker"')
+    return response
+
+
+def _presented(authorization: str) -> tuple[str, bytes]:
+    """The user's name and the secret in an Authorization header; an unreadable one holds neither."""
+    scheme, _, value = authorization.partition(" ")
+    if scheme.lower() == "bearer":
+        return "", value.strip().encode("latin-1")  # as Starlette decoded it: the bytes that came in
+    if scheme.lower() == "basic":
+        try:
+            user, _, password = base64.b64decode(value.strip(), validate=True).partition(b":")
+        except ValueError:
+            return "", b""
+        return re.sub(r"[^\x21-\x7e]", "", user.decode("utf-8", "ignore"))[:24], password
+    return "", b""
+
+
+def _hostname(host: str) -> str:
+    """The name in a Host header, without its port."""
+    return re.sub(r":\d+$", "", host.lower())
+
+
+def _cross_site(headers: Headers) -> bool:
+    """Whether a browser sent this for a page that is not ours.
+
+    `Sec-Fetch-Site`, which no page can forge, decides; `Origin` where a browser is too old to send it.
+    """
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site not in {"same-origin", "none"}
+    origin = headers.get("origin")
+    return origin is not None and origin.lower().partition("://")[2] != headers.get("host", "").lower()
+
+
+# ---------------------------------------------------------------------------------------------- limits
+
+
+class BodyLimit:
+    """Reads a body to its end before anything works on it; refuses a large one, and what is not JSON.
+
+    A slow sender therefore holds no place among the requests at work.
+    """
+
+    LIMIT = 256 * 1024  # bytes
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        try:
+            body = await self._read(headers, receive)
+        except _CallerLeft:
+            return
+        if body is None:
+            await problem("corpo_grande_demais")(scope, receive, send)
+        elif body and not _is_json(headers.get("content-type", "")):
+            await problem("tipo_nao_suportado")(scope, receive, send)
+        else:
+            await self._app(scope, _replay(body, receive), send)
+
+    async def _read(self, headers: Headers, receive: Receive) -> bytes | None:
+        """The whole body, or None when it is too large, by its own word or by its size."""
+        declared = headers.get("content-length", "0")
+        if declared.isdecimal() and int(declared) > self.LIMIT:
+            return None
+        body = bytearray()
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise _CallerLeft
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+            if len(body) > self.LIMIT:
+                return None
+        return bytes(body)
+
+
+class _CallerLeft(Exception):
+    """The connection ended before the body did: nobody waits for an answer."""
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    left: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replayed() -> Message:
+        return left.pop() if left else await receive()
+
+    return replayed
+
+
+def _is_json(content_type: str) -> bool:
+    kind = content_type.partition(";")[0].strip().lower()
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+
+
+class ConcurrencyLimit:
+    """Refuses what comes while 200 requests are at work: better a quick no than a slow queue."""
+
+    LIMIT = 200
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._at_work = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in PROBES:
+            await self._app(scope, receive, send)
+        elif self._at_work >= self.LIMIT:
+            await problem("indisponivel")(scope, receive, send)
+        else:
+            await self._count(scope, receive, send)
+
+    async def _count(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._at_work += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._at_work -= 1

@@ -1,0 +1,41 @@
+"""What a list may be asked for (contract §3): since when, and where the next page begins."""
+
+import base64
+import json
+import math
+import re
+from datetime import tzinfo
+
+from worker import times
+from worker.views import Cursor
+from worker.web.problems import InvalidField
+
+_LONGEST_CURSOR = 512
+
+
+def parse_since(text: str, zone: tzinfo, now: float, field: str = "since") -> float:
+    """See `times.parse_since`. Raises `InvalidField` that names the field."""
+    try:
+        return times.parse_since(text, zone, now)
+    except ValueError as error:
+        raise InvalidField(field, str(error)) from None
+
+
+def cursor_text(cursor: Cursor | None) -> str | None:
+    """The cursor as callers hand it back: opaque."""
+    if cursor is None:
+        return None
+    at, last_id = cursor
+    return base64.urlsafe_b64encode(json.dumps([float(at), last_id]).encode()).decode().rstrip("=")
+
+
+def parse_cursor(text: str) -> Cursor:
+    """The cursor `cursor_text` wrote. Raises `InvalidField` for anything else."""
+    try:
+        if len(text) <= _LONGEST_CURSOR:
+            at, last_id = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+            if isinstance(at, float) and math.isfinite(at) and re.fullmatch(r"[!-~]{1,128}", last_id):
+                return at, last_id
+    except (ValueError, TypeError):
+        pass
+    raise InvalidField("cursor", "precisa ser o next_cursor da página anterior, sem mudanças")

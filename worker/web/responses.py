@@ -1,0 +1,266 @@
+"""What a caller is shown (contract §3): the JSON forms of the store's views, without payload."""
+
+from collections.abc import Iterator
+from datetime import datetime, tzinfo
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from worker.model import CallState, RunState
+from worker.personal import Personal
+from worker.privacy import mask_document
+from worker.views import AttemptView, CallView, ConversationView, Erasure, HandoffState, HandoffView, RunView
+
+_EXAMPLE_TIME = "2025-10-27T15:34:00.250000-03:00"
+
+
+def _time(seconds: float, zone: tzinfo) -> datetime:
+    return datetime.fromtimestamp(seconds, zone)
+
+
+def _maybe(seconds: float | None, zone: tzinfo) -> datetime | None:
+    return None if seconds is None else _time(seconds, zone)
+
+
+def _revealed(value: Personal | None) -> str | None:
+    return None if value is None else value.reveal()
+
+
+class _Shown(BaseModel):
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+
+class Conversation(_Shown):
+    """Uma conversa como o bot a registrou; o documento vem mascarado."""
+
+    conversation_id: str = Field(examples=["conv-1"])
+    thread_id: str | None = Field(examples=["thread_abc123"])
+    assistant: str | None = Field(examples=["FINANCEIRO"])
+    client_document: str | None = Field(description="Mascarado.", examples=["***.982.247-**"])
+    contact: str | None = Field(repr=False, examples=["5524900000000"])
+    attachment_url: str | None = Field(repr=False, examples=["https://arquivos.example/comprovante.jpg"])
+    attachment_at: datetime | None = Field(examples=[_EXAMPLE_TIME])
+    created_at: datetime = Field(examples=[_EXAMPLE_TIME])
+    updated_at: datetime = Field(examples=[_EXAMPLE_TIME])
+
+    @classmethod
+    def of(cls, view: ConversationView, zone: tzinfo) -> Self:
+        return cls(
+            conversation_id=view.conversation_id,
+            thread_id=view.thread_id,
+            assistant=view.assistant,
+            client_document=None if view.document is None else mask_document(view.document),
+            contact=_revealed(view.contact),
+            attachment_url=_revealed(view.attachment_url),
+            attachment_at=_maybe(view.attachment_at, zone),
+            created_at=_time(view.created_at, zone),
+            updated_at=_time(view.updated_at, zone),
+        )
+
+
+class Step(_Shown):
+    """Um passo da vida de uma chamada."""
+
+    at: datetime = Field(examples=[_EXAMPLE_TIME])
+    event: Literal["received", "attempt_begun", "attempt_ended", "finished", "answered", "submitted"]
+    attempt: int | None = Field(None, description="Só nos passos de uma tentativa.")
+    result: str | None = Field(None, description="Como a tentativa terminou.", examples=["http_503"])
+
+
+class Call(_Shown):
+    """Uma chamada de função do modelo, como está registrada."""
+
+    call_id: str = Field(description="Do worker; os ids da plataforma se repetem.", examples=["tc_01"])
+    platform_call_id: str = Field(examples=["call_abc123"])
+    run_id: str = Field(examples=["run_abc123"])
+    conversation_id: str = Field(examples=["conv-1"])
+    tool: str = Field(examples=["abrir_ticket_crm"])
+    state: CallState
+    error: str | None = Field(description="O código dado ao modelo.", examples=["crm_indisponivel"])
+    protocolo: str | None = Field(examples=["2510271534789012"])
+    setor: str | None = Field(examples=["FINANCEIRO"])
+    motivo: str | None = Field(examples=["INFORMAR PAGAMENTO"])
+    departamento: str | None = Field(examples=["financeiro"])
+    attempts: int = Field(description="Quantas vezes o pedido foi enviado.", examples=[1])
+    equal_to: str | None = Field(description="A chamada igual que já valia, se houve.", examples=["tc_00"])
+    received_at: datetime = Field(examples=[_EXAMPLE_TIME])
+    finished_at: datetime | None = Field(examples=[_EXAMPLE_TIME])
+    submitted_at: datetime | None = Field(examples=[_EXAMPLE_TIME])
+    timeline: list[Step] = Field(description="Do mais antigo ao mais novo.")
+
+    @classmethod
+    def of(cls, view: CallView, zone: tzinfo) -> Self:
+        return cls(
+            call_id=view.call_id,
+            platform_call_id=view.platform_call_id,
+            run_id=view.run_id,
+            conversation_id=view.conversation_id,
+            tool=view.tool,
+            state=view.state,
+            error=view.error,
+            protocolo=view.protocolo,
+            setor=view.setor,
+            motivo=view.motivo,
+            departamento=view.departamento,
+            attempts=len(view.attempts),
+            equal_to=view.equal_to,
+            received_at=_time(view.received_at, zone),
+            finished_at=_maybe(view.finished_at, zone),
+            submitted_at=_maybe(view.submitted_at, zone),
+            timeline=sorted(_steps(view, zone), key=lambda step: step.at),
+        )
+
+
+def _steps(view: CallView, zone: tzinfo) -> Iterator[Step]:
+    """In the order in which they happen, so that equal times keep it."""
+    yield Step(at=_time(view.received_at, zone), event="received")
+    for attempt in view.attempts:
+        yield from _attempt(attempt, zone)
+    if view.finished_at is not None:
+        yield Step(at=_time(view.finished_at, zone), event="finished")
+    if view.answered_at is not None:
+        yield Step(at=_time(view.answered_at, zone), event="answered")
+    if view.submitted_at is not None:
+        yield Step(at=_time(view.submitted_at, zone), event="submitted")
+
+
+def _attempt(view: AttemptView, zone: tzinfo) -> Iterator[Step]:
+    yield Step(at=_time(view.begun_at, zone), event="attempt_begun", attempt=view.attempt)
+    if view.ended_at is not None:
+        yield Step(
+            at=_time(view.ended_at, zone), event="attempt_ended", attempt=view.attempt, result=view.result
+        )
+
+
+class Run(_Shown):
+    """Uma execução acompanhada e as chamadas que ela fez."""
+
+    run_id: str = Field(examples=["run_abc123"])
+    conversation_id: str = Field(examples=["conv-1"])
+    thread_id: str | None = Field(examples=["thread_abc123"])
+    state: RunState
+    platform_status: str | None = Field(description="A palavra da plataforma.", examples=["completed"])
+    reason: str | None = Field(description="Por que terminou ou se perdeu.", examples=["isolamento"])
+    continues_as: str | None = Field(
+        description="O id com que a conversa segue, onde ele muda.", examples=["resp_def456"]
+    )
+    calls: list[Call]
+
+    @classmethod
+    def of(cls, view: RunView, zone: tzinfo) -> Self:
+        return cls(
+            run_id=view.run_id,
+            conversation_id=view.conversation_id,
+            thread_id=view.thread_id,
+            state=view.state,
+            platform_status=view.platform_status,
+            reason=view.reason,
+            continues_as=view.continues_as,
+            calls=[Call.of(call, zone) for call in view.calls],
+        )
+
+
+class Handoff(_Shown):
+    """Um pedido de atendimento humano."""
+
+    handoff_id: str = Field(examples=["ho_01"])
+    conversation_id: str = Field(examples=["conv-1"])
+    call_id: str = Field(examples=["tc_01"])
+    departamento: str = Field(examples=["financeiro"])
+    state: HandoffState
+    requested_at: datetime = Field(examples=[_EXAMPLE_TIME])
+    accepted_at: datetime | None = Field(examples=[_EXAMPLE_TIME])
+    closed_at: datetime | None = Field(examples=[_EXAMPLE_TIME])
+    waiting_s: float = Field(description="Segundos à espera de alguém.", examples=[42.0])
+
+    @classmethod
+    def of(cls, view: HandoffView, zone: tzinfo) -> Self:
+        return cls(
+            handoff_id=view.handoff_id,
+            conversation_id=view.conversation_id,
+            call_id=view.call_id,
+            departamento=view.departamento,
+            state=view.state,
+            requested_at=_time(view.requested_at, zone),
+            accepted_at=_maybe(view.accepted_at, zone),
+            closed_at=_maybe(view.closed_at, zone),
+            waiting_s=view.waiting_s,
+        )
+
+
+class HandoffDetail(Handoff):
+    """O pedido com o motivo que o modelo escreveu; quem o leu fica registrado."""
+
+    motivo: str | None = Field(None, repr=False, examples=["Verificação de comprovante"])
+
+    @classmethod
+    def of(cls, view: HandoffView, zone: tzinfo) -> Self:
+        return super().of(view, zone).model_copy(update={"motivo": _revealed(view.motivo)})
+
+
+class CallPage(_Shown):
+    """Chamadas, da mais nova à mais antiga."""
+
+    items: list[Call]
+    next_cursor: str | None = Field(
+        description="Para a próxima página; null na última.", examples=["WzE3NjE1OTAwNDAuMjUsICJ0Y18xIl0"]
+    )
+
+
+class HandoffPage(_Shown):
+    """Pedidos de atendimento humano, do mais novo ao mais antigo."""
+
+    items: list[Handoff]
+    next_cursor: str | None = Field(
+        description="Para a próxima página; null na última.", examples=["WzE3NjE1OTAwNDAuMjUsICJ0Y18xIl0"]
+    )
+
+
+class Health(_Shown):
+    """O processo responde."""
+
+    status: Literal["ok"] = "ok"
+
+
+# -------------------------------------------------------------------------------------------- erasures
+
+_RECORD = "registro legal, sem conteúdo: até RETENTION_RECORD_DAYS"
+_WHY = {
+    "in_flight": "pedidos já em andamento: o conteúdo é apagado com o resultado",
+    "replayable": "respostas que a plataforma ainda pode pedir: apagadas quando a execução terminar",
+    "runs": _RECORD,
+    "calls": f"{_RECORD}; guardam protocolo, setor, motivo, horários e o hash do documento",
+    "handoffs": _RECORD,
+    "events": "avisos ao bot, só com identificadores e códigos: até serem entregues e o prazo passar",
+}
+_GONE = ("documents", "contacts", "receipts", "requests", "answers", "motivos")
+
+
+class Kept(BaseModel):
+    """Algo que ficou, e por quê."""
+
+    what: str = Field(examples=["calls"])
+    count: int = Field(examples=[2])
+    why: str = Field(examples=[_WHY["calls"]])
+
+    model_config = ConfigDict(frozen=True)
+
+
+class ErasureReport(BaseModel):
+    """O que foi apagado e o que ficou."""
+
+    erased: dict[str, int] = Field(
+        description="Quantos documentos, contatos, comprovantes, pedidos, respostas e motivos.",
+        examples=[dict.fromkeys(_GONE, 1)],
+    )
+    kept: list[Kept]
+
+    model_config = ConfigDict(frozen=True)
+
+    @classmethod
+    def of(cls, erasure: Erasure) -> Self:
+        left = {what: getattr(erasure, what) for what in _WHY}
+        return cls(
+            erased={what: getattr(erasure, what) for what in _GONE},
+            kept=[Kept(what=what, count=count, why=_WHY[what]) for what, count in left.items() if count],
+        )

@@ -1,0 +1,149 @@
+"""Builds the parts from the settings and connects them: the only module that knows all of them."""
+
+import contextlib
+from collections.abc import Sequence
+
+from fastapi import FastAPI
+
+from worker import metrics
+from worker.catalog import Catalog
+from worker.engine.dispatch import Dispatcher
+from worker.engine.lease import Lease
+from worker.engine.loop import Worker
+from worker.engine.pacing import LoopLimits, Pace, TokenBucket
+from worker.guard import Guard, GuardPolicy
+from worker.ports import Clock, Platform, Tool
+from worker.settings import Settings
+from worker.store.store import Store
+from worker.times import SystemClock
+from worker.tools.abrir_ticket_crm import AbrirTicketCrm
+from worker.tools.crm import Crm, CrmSettings
+from worker.tools.forward import Forward, ForwardSettings
+from worker.tools.lookup import Lookup, LookupSettings
+from worker.tools.transferir_para_humano import TransferirParaHumano
+from worker.web.app import create_api
+from worker.web.webhooks import WebhookReceiver
+
+
+def build_tools(
+    settings: Settings, catalog: Catalog, clock: Clock, stack: contextlib.AsyncExitStack
+) -> list[Tool]:
+    """The functions the model may call: a new one is a file, a schema and a line here.
+
+    What they hold open is closed with the stack.
+    """
+    guard = Guard(_policy(settings), clock)
+    stack.push_async_callback(guard.aclose)
+    metrics.breaker_open.set_function(lambda: guard.breaker_state != "closed")
+    crm = Crm(guard, _crm(settings), _lookup(settings, stack))
+    tools: list[Tool] = [AbrirTicketCrm(catalog, crm), TransferirParaHumano(catalog)]
+    if settings.TOOL_FORWARD_URL and settings.BOT_WEBHOOK_SECRET:
+        secret = settings.BOT_WEBHOOK_SECRET.get_secret_value()
+        to_bot = Guard(_policy(settings, timeout_s=settings.TOOL_TIMEOUT_S, resend_ambiguous=True), clock)
+        stack.push_async_callback(to_bot.aclose)
+        tools.append(Forward(to_bot, ForwardSettings(settings.TOOL_FORWARD_URL, secret)))
+    return tools
+
+
+def _policy(
+    settings: Settings, *, timeout_s: float | None = None, resend_ambiguous: bool | None = None
+) -> GuardPolicy:
+    """How the CRM is posted to; the bot, with a breaker of its own, likewise."""
+    at_once = settings.CRM_IDEMPOTENT and settings.CRM_LOOKUP_URL is None
+    return GuardPolicy(
+        timeout_s=settings.CRM_TIMEOUT_S if timeout_s is None else timeout_s,
+        max_attempts=settings.CRM_MAX_ATTEMPTS,
+        backoff_base_s=settings.CRM_BACKOFF_BASE_S,
+        backoff_max_s=settings.CRM_BACKOFF_MAX_S,
+        breaker_failures=settings.CRM_BREAKER_FAILURES,
+        breaker_reset_s=settings.CRM_BREAKER_RESET_S,
+        concurrency=settings.CRM_CONCURRENCY,
+        resend_ambiguous=at_once if resend_ambiguous is None else resend_ambiguous,
+    )
+
+
+def _crm(settings: Settings) -> CrmSettings:
+    return CrmSettings(
+        url=settings.CRM_WEBHOOK_URL or "",
+        auth_header=_auth_header(settings),
+        protocol_pattern=settings.CRM_PROTOCOL_PATTERN,
+        idempotent=settings.CRM_IDEMPOTENT,
+    )
+
+
+def _lookup(settings: Settings, stack: contextlib.AsyncExitStack) -> Lookup | None:
+    if settings.CRM_LOOKUP_URL is None:
+        return None
+    lookup = Lookup(
+        LookupSettings(
+            url=settings.CRM_LOOKUP_URL,
+            timeout_s=settings.CRM_TIMEOUT_S,
+            timezone=settings.TIMEZONE,
+            protocol_pattern=settings.CRM_PROTOCOL_PATTERN,
+            auth_header=_auth_header(settings),
+        )
+    )
+    stack.push_async_callback(lookup.aclose)
+    return lookup
+
+
+def _auth_header(settings: Settings) -> tuple[str, str] | None:
+    if settings.CRM_AUTH_HEADER is None:
+        return None
+    name, _, value = settings.CRM_AUTH_HEADER.get_secret_value().partition(":")
+    return name, value.strip()
+
+
+def build_worker(
+    settings: Settings, platform: Platform, store: Store, tools: Sequence[Tool], *, lease: Lease, clock: Clock
+) -> Worker:
+    """The loop with everything it stands on."""
+    send_window_s = settings.CRM_TIMEOUT_S + settings.CRM_SETTLE_S
+    return Worker(
+        platform=platform,
+        runs=store.runs,
+        dispatcher=Dispatcher(tools, store.calls, lease, send_window_s=send_window_s, clock=clock),
+        lease=lease,
+        pace=Pace(settings.POLL_MIN_S, settings.POLL_MAX_S, told=settings.OPENAI_WEBHOOK_SECRET is not None),
+        reads=TokenBucket(settings.POLL_RATE, clock),
+        limits=LoopLimits(
+            max_runs=settings.MAX_RUNS,
+            max_rounds=settings.MAX_ROUNDS,
+            call_deadline_s=settings.CALL_DEADLINE_S,
+            discover_interval_s=settings.DISCOVER_INTERVAL_S,
+            discover_window_s=settings.DISCOVER_WINDOW_S,
+            shutdown_grace_s=settings.SHUTDOWN_GRACE_S,
+        ),
+        clock=clock,
+    )
+
+
+def build_api(settings: Settings, store: Store, worker: Worker, webhooks: WebhookReceiver | None) -> FastAPI:
+    """The HTTP API and the dashboard."""
+    return create_api(
+        store.records,
+        operators=store.operators,
+        handoffs=store.handoffs,
+        board=store.board,
+        erasures=store.erasures,
+        webhooks=webhooks,
+        token=settings.API_TOKEN.get_secret_value() if settings.API_TOKEN else None,
+        platform=settings.PLATFORM or "",
+        protocol_pattern=settings.CRM_PROTOCOL_PATTERN,
+        wake=worker.wake,
+        alive=worker.alive,
+        timezone=settings.TIMEZONE,
+    )
+
+
+def build_webhooks(settings: Settings, store: Store, worker: Worker) -> WebhookReceiver | None:
+    if settings.OPENAI_WEBHOOK_SECRET is None:
+        return None
+    return WebhookReceiver(
+        settings.OPENAI_WEBHOOK_SECRET.get_secret_value(),
+        store.webhooks,
+        platform=settings.PLATFORM or "",
+        thread_of=worker.thread_of,
+        wake=worker.wake,
+        clock=SystemClock(),
+    )
