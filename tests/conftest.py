@@ -15,9 +15,9 @@ import psycopg
 import pytest
 from sqlalchemy import create_engine, make_url
 
-from tests.cli.rig import Office
+from tests.cli.rig import CliRig
 from tests.databases import KEY, SharedDatabase, index_key, migrate
-from tests.store.harness import Desk, OpenDesk
+from tests.store.harness import OpenRig, Rig
 from worker.model import ThreadRule
 from worker.privacy import Vault
 from worker.settings import Settings
@@ -185,15 +185,15 @@ async def store(shared_database: SharedDatabase, make_settings: Callable[..., Se
 
 
 @pytest.fixture
-async def desk(store: Store) -> Desk:
+async def rig(store: Store) -> Rig:
     """The store of each engine, with the conversation `c1` in it."""
-    made = Desk(store)
+    made = Rig(store)
     await made.conversation()
     return made
 
 
 @pytest.fixture
-async def open_desk(database_url: str, make_settings: Callable[..., Settings]) -> AsyncIterator[OpenDesk]:
+async def open_rig(database_url: str, make_settings: Callable[..., Settings]) -> AsyncIterator[OpenRig]:
     """Opens a process at the database of this test, as it is; the first one with an `owner`."""
     async with contextlib.AsyncExitStack() as stack:
 
@@ -204,27 +204,27 @@ async def open_desk(database_url: str, make_settings: Callable[..., Settings]) -
             platform: str = "assistants",
             thread: ThreadRule = ThreadRule.REQUIRED,
             **changes: object,
-        ) -> Desk:
+        ) -> Rig:
             settings = make_settings(DATABASE_URL=database_url, **changes)
             store = await Store.open(settings, platform, owner=owner, thread=thread)
             stack.push_async_callback(store.close)
-            return Desk(store, name)
+            return Rig(store, name)
 
         yield opened
 
 
 @pytest.fixture
-async def neighbour(desk: Desk, open_desk: OpenDesk) -> Desk:
-    """A second process on `desk`'s database."""
-    return await open_desk("other")
+async def neighbour(rig: Rig, open_rig: OpenRig) -> Rig:
+    """A second process on `rig`'s database."""
+    return await open_rig("other")
 
 
 @pytest.fixture
-def office(
+def cli_rig(
     make_settings: Callable[..., Settings],
     database_file: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> Office:
+) -> CliRig:
     monkeypatch.chdir(tmp_path)
-    return Office(make_settings, database_file)
+    return CliRig(make_settings, database_file)

@@ -12,11 +12,11 @@ from worker.model import (
     CallState,
     Conversation,
     Intent,
-    Look,
     Outcome,
     Rejection,
     RunRef,
-    Sight,
+    RunSnapshot,
+    RunStatus,
     ThreadRule,
     ToolCall,
     Traits,
@@ -24,9 +24,9 @@ from worker.model import (
 from worker.personal import Personal
 from worker.ports import Attempts
 
-WORKING = Look(Sight.WORKING, "in_progress")
-COMPLETED = Look(Sight.ENDED, "completed", reason="concluida")
-EXPIRED = Look(Sight.LOST, "expired", reason="expirada")
+WORKING = RunSnapshot(RunStatus.WORKING, "in_progress")
+COMPLETED = RunSnapshot(RunStatus.ENDED, "completed", reason="concluida")
+EXPIRED = RunSnapshot(RunStatus.LOST, "expired", reason="expirada")
 
 
 def call(number: int = 1, tool: str = "echo", arguments: object = None) -> ToolCall:
@@ -34,9 +34,9 @@ def call(number: int = 1, tool: str = "echo", arguments: object = None) -> ToolC
     return ToolCall(f"call_{number}", tool, Personal(json.dumps(arguments or {"text": f"oi {number}"})))
 
 
-def asks(*calls: ToolCall, expires_in_s: float | None = 600.0) -> Look:
+def asks(*calls: ToolCall, expires_in_s: float | None = 600.0) -> RunSnapshot:
     """A look that finds the run waiting for these calls."""
-    return Look(Sight.REQUIRES_ACTION, "requires_action", calls, expires_in_s=expires_in_s)
+    return RunSnapshot(RunStatus.REQUIRES_ACTION, "requires_action", calls, expires_in_s=expires_in_s)
 
 
 class FakePlatform:
@@ -50,7 +50,7 @@ class FakePlatform:
     traits = Traits(ThreadRule.REQUIRED)
 
     def __init__(self) -> None:
-        self.scripts: dict[str, deque[Look | Exception]] = {}
+        self.scripts: dict[str, deque[RunSnapshot | Exception]] = {}
         self.submitted: list[tuple[str, tuple[Answer, ...]]] = []
         self.submit_faults: deque[tuple[Exception, bool]] = deque()
         self.newest: dict[str, RunRef] = {}
@@ -58,16 +58,16 @@ class FakePlatform:
         self.named: list[tuple[str, str]] | None = []
         self.listings = 0
 
-    def script(self, run_id: str, *looks: Look | Exception) -> None:
+    def script(self, run_id: str, *looks: RunSnapshot | Exception) -> None:
         self.scripts[run_id] = deque(looks)
 
     async def probe(self) -> Sequence[str]:
         return ()
 
-    async def inspect(self, ref: RunRef) -> Look:
+    async def inspect(self, ref: RunRef) -> RunSnapshot:
         self.looks.append(ref.run_id)
         looks = self.scripts[ref.run_id]
-        waiting = isinstance(looks[0], Look) and looks[0].sight is Sight.REQUIRES_ACTION
+        waiting = isinstance(looks[0], RunSnapshot) and looks[0].status is RunStatus.REQUIRES_ACTION
         look = looks[0] if waiting or len(looks) == 1 else looks.popleft()
         if isinstance(look, Exception):
             raise look

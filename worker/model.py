@@ -107,8 +107,8 @@ class Answer:
     turn_id: str | None = None
 
 
-class Sight(Enum):
-    """What a look at a run saw."""
+class RunStatus(Enum):
+    """What a run does, in terms that all platforms share."""
 
     WORKING = "working"
     REQUIRES_ACTION = "requires_action"
@@ -117,21 +117,23 @@ class Sight(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """One look at a run. `status` is the platform's own word.
+class RunSnapshot:
+    """A run as one poll found it."""
 
-    `expires_in_s` is judged by the platform's clock; `poll_after_s` is its hint, a floor for the next look.
-    `assistant`: whose run it is, where the platform says so.
-    `thread_id`: where the platform says a run is that was announced without a thread.
-    """
-
-    sight: Sight
-    status: str
+    status: RunStatus
+    #: The platform's own word for it.
+    platform_status: str
+    #: Calls that wait for an answer.
     calls: tuple[ToolCall, ...] = ()
+    #: Why the run ended or was lost.
     reason: str | None = None
+    #: Seconds until the platform gives the run up, judged by the platform's clock.
     expires_in_s: float | None = None
+    #: The platform's hint: not polled again before this many seconds.
     poll_after_s: float | None = None
+    #: The assistant that runs, where the platform names it.
     assistant: str | None = None
+    #: The thread that the platform names for a run that was announced without one.
     thread_id: str | None = None
 
 

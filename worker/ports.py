@@ -9,11 +9,11 @@ from worker.model import (
     Conversation,
     Event,
     Intent,
-    Look,
     Outcome,
     Rejection,
     Run,
     RunRef,
+    RunSnapshot,
     RunState,
     Sent,
     Swept,
@@ -46,7 +46,7 @@ class Platform(Protocol):
         Raises only `PlatformGone`.
         """
 
-    async def inspect(self, ref: RunRef) -> Look:
+    async def inspect(self, ref: RunRef) -> RunSnapshot:
         """What the run wants now; a foreign thread is LOST with `isolamento`. Raises `RunGone` on 404."""
 
     async def submit(self, ref: RunRef, answers: Sequence[Answer], *, again: bool = False) -> RunRef | None:

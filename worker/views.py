@@ -225,7 +225,7 @@ class Erasures(Protocol):
     async def erase_conversation(self, conversation_id: str, *, by: str) -> Erasure:
         """Raises `conversa_desconhecida`."""
 
-    async def carry_out(self) -> bool:
+    async def process_next(self) -> bool:
         """Carry out the oldest request of a command; False when there is none."""
 
     async def outcome(self, erasure_id: str) -> Erasure | None: ...
@@ -291,7 +291,7 @@ class StuckEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class Some(Generic[_Item]):
+class Preview(Generic[_Item]):
     """The first of a list, and how many there are (counted up to `COUNTED_UP_TO`)."""
 
     items: Sequence[_Item] = ()
@@ -302,10 +302,10 @@ class Some(Generic[_Item]):
 class Backlog:
     """What waits for somebody. `events`: on their way to the bot (counted up to `COUNTED_UP_TO`)."""
 
-    dead: Some[DeadLetter] = Some()
-    requested: Some[OpenHandoff] = Some()
-    accepted: Some[OpenHandoff] = Some()
-    stuck: Some[StuckEvent] = Some()
+    dead: Preview[DeadLetter] = Preview()
+    requested: Preview[OpenHandoff] = Preview()
+    accepted: Preview[OpenHandoff] = Preview()
+    stuck: Preview[StuckEvent] = Preview()
     events: int = 0
 
 

@@ -26,7 +26,7 @@ class Papers:
     async def outcome(self, erasure_id: str) -> Erasure | None:
         raise NotImplementedError
 
-    async def carry_out(self) -> bool:
+    async def process_next(self) -> bool:
         self.requests -= 1
         return self.requests >= 0
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 from typer.testing import CliRunner, Result
 
 from tests.databases import KEY
-from tests.store.harness import REFUSED, TICKET, Desk
+from tests.store.harness import REFUSED, TICKET, Rig
 from worker.cli.main import cli
 from worker.model import CallRecord, Outcome
 from worker.personal import Personal
@@ -23,22 +23,22 @@ SENT = replace(TICKET, body=Personal.json(BODY | {"finalizar": "N"}))
 BOT = {"BOT_WEBHOOK_URL": "http://127.0.0.1:9/bot", "BOT_WEBHOOK_SECRET": "whsec_c2VncmVkbw=="}
 
 
-class Office:
+class CliRig:
     """An operator's shell beside a database that a daemon has made, and left."""
 
     def __init__(self, make_settings: Callable[..., Settings], database_url: str) -> None:
         self._make_settings = make_settings
         self.env = {"DATABASE_URL": database_url, "DATA_KEYS": KEY, **BOT}
 
-    def daemon(self, work: Callable[[Desk], Awaitable[T]]) -> T:
+    def daemon(self, work: Callable[[Rig], Awaitable[T]]) -> T:
         """Something that happens in the daemon."""
 
         async def beginning_to_end() -> T:
             store = await Store.open(self._make_settings(**self.env), "assistants", owner=True)
             try:
-                desk = Desk(store)
-                await desk.conversation()
-                return await work(desk)
+                rig = Rig(store)
+                await rig.conversation()
+                return await work(rig)
             finally:
                 await store.close()
 
@@ -47,9 +47,9 @@ class Office:
     def ticket(self, outcome: Outcome = REFUSED) -> CallRecord:
         """A ticket that was tried once and came to this."""
 
-        async def work(desk: Desk) -> CallRecord:
-            record = await desk.attempted(await desk.admit(await desk.run(), 1, SENT), certain=True)
-            return await desk.settled(record, outcome)
+        async def work(rig: Rig) -> CallRecord:
+            record = await rig.attempted(await rig.admit(await rig.run(), 1, SENT), certain=True)
+            return await rig.settled(record, outcome)
 
         return self.daemon(work)
 

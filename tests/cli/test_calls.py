@@ -14,7 +14,7 @@ import pytest
 from cryptography.fernet import Fernet
 from rich.console import Console
 
-from tests.cli.rig import BOT, RESUMO, SENT, Office
+from tests.cli.rig import BOT, RESUMO, SENT, CliRig
 from tests.databases import KEY
 from tests.engine.harness import Harness
 from tests.fakes import COMPLETED, asks, call, opens_at_once
@@ -27,7 +27,7 @@ from tests.store.harness import (
     REFUSED,
     TICKET,
     UNKNOWN,
-    Desk,
+    Rig,
 )
 from worker.cli import calls as verbs
 from worker.cli import database
@@ -47,9 +47,9 @@ FAR_AWAY = "https://crm.example/webhook/secreto?token=marcado"
 # ------------------------------------------------------------------------------------------------- reading
 
 
-def test_the_list_shows_each_call_on_a_line_without_colours_when_piped(office: Office) -> None:
-    failed = office.ticket()
-    listed = office.run("calls", "list")
+def test_the_list_shows_each_call_on_a_line_without_colours_when_piped(cli_rig: CliRig) -> None:
+    failed = cli_rig.ticket()
+    listed = cli_rig.run("calls", "list")
     (line,) = (line for line in listed.stdout.splitlines() if failed.call_id in line)
     for shown in ("failed", "FINANCEIRO", "PAGAMENTO", "crm_recusou", "c1"):
         assert shown in line
@@ -57,8 +57,8 @@ def test_the_list_shows_each_call_on_a_line_without_colours_when_piped(office: O
     assert listed.exit_code == 0
 
 
-def test_on_a_terminal_a_state_has_its_colour(office: Office, make_settings: MakeSettings) -> None:
-    office.ticket()
+def test_on_a_terminal_a_state_has_its_colour(cli_rig: CliRig, make_settings: MakeSettings) -> None:
+    cli_rig.ticket()
     screen = StringIO()
     console = Console(file=screen, force_terminal=True, color_system="standard", width=200)
     listing = verbs.list_calls(make_settings(), console, verbs.Asked(), as_json=False)
@@ -66,38 +66,38 @@ def test_on_a_terminal_a_state_has_its_colour(office: Office, make_settings: Mak
     assert "\x1b[31mfailed" in screen.getvalue()
 
 
-def test_the_list_narrows_down_by_state_conversation_and_time(office: Office) -> None:
-    failed = office.ticket()
+def test_the_list_narrows_down_by_state_conversation_and_time(cli_rig: CliRig) -> None:
+    failed = cli_rig.ticket()
     for narrow in (["--state", "failed"], ["--conversation", "c1"], ["--since", "24h"], ["--since", "hoje"]):
-        assert failed.call_id in office.run("calls", "list", *narrow).stdout, narrow
+        assert failed.call_id in cli_rig.run("calls", "list", *narrow).stdout, narrow
     for narrow in (["--state", "done"], ["--conversation", "c2"], ["--since", "2099-01-01"]):
-        listed = office.run("calls", "list", *narrow)
+        listed = cli_rig.run("calls", "list", *narrow)
         assert (listed.exit_code, listed.stdout) == (0, "Nada encontrado.\n"), narrow
 
 
-def test_the_list_says_when_there_is_more(office: Office) -> None:
-    async def two(desk: Desk) -> None:
-        run = await desk.run()
-        await desk.admit(run, 1, SENT)
-        await desk.admit(run, 2, HANDOFF)
+def test_the_list_says_when_there_is_more(cli_rig: CliRig) -> None:
+    async def two(rig: Rig) -> None:
+        run = await rig.run()
+        await rig.admit(run, 1, SENT)
+        await rig.admit(run, 2, HANDOFF)
 
-    office.daemon(two)
-    assert "Há mais" in office.run("calls", "list", "--limit", "1").stdout
-    assert "Há mais" not in office.run("calls", "list", "--limit", "2").stdout
+    cli_rig.daemon(two)
+    assert "Há mais" in cli_rig.run("calls", "list", "--limit", "1").stdout
+    assert "Há mais" not in cli_rig.run("calls", "list", "--limit", "2").stdout
 
 
-def test_as_json_a_list_is_a_page_of_the_api(office: Office) -> None:
-    failed = office.ticket()
-    page = json.loads(office.run("calls", "list", "--json").stdout)
+def test_as_json_a_list_is_a_page_of_the_api(cli_rig: CliRig) -> None:
+    failed = cli_rig.ticket()
+    page = json.loads(cli_rig.run("calls", "list", "--json").stdout)
     assert page["next_cursor"] is None
     (item,) = page["items"]
     assert (item["call_id"], item["state"], item["error"]) == (failed.call_id, "failed", "crm_recusou")
     assert item["received_at"].endswith("-03:00")
 
 
-def test_a_call_is_shown_with_its_timeline(office: Office) -> None:
-    failed = office.ticket()
-    shown = office.run("calls", "show", failed.call_id)
+def test_a_call_is_shown_with_its_timeline(cli_rig: CliRig) -> None:
+    failed = cli_rig.ticket()
+    shown = cli_rig.run("calls", "show", failed.call_id)
     assert shown.exit_code == 0
     steps = [
         "recebida",
@@ -112,29 +112,29 @@ def test_a_call_is_shown_with_its_timeline(office: Office) -> None:
     assert RESUMO not in shown.stdout
 
 
-def test_as_json_a_call_is_that_of_the_api(office: Office) -> None:
-    failed = office.ticket()
-    shown = json.loads(office.run("calls", "show", failed.call_id, "--json").stdout)
+def test_as_json_a_call_is_that_of_the_api(cli_rig: CliRig) -> None:
+    failed = cli_rig.ticket()
+    shown = json.loads(cli_rig.run("calls", "show", failed.call_id, "--json").stdout)
     assert shown["call_id"] == failed.call_id
     assert shown["timeline"][1] == {**shown["timeline"][1], "event": "attempt_begun", "attempt": 1}
 
 
-def test_an_id_of_the_platform_neither_styles_nor_steers_the_terminal(office: Office) -> None:
-    async def odd(desk: Desk) -> str:
-        record = await desk.admit(await desk.run(), 1, SENT)
-        await desk.change("calls", {"platform_call_id": "[red]call\x1b[2J"}, call_id=record.call_id)
+def test_an_id_of_the_platform_neither_styles_nor_steers_the_terminal(cli_rig: CliRig) -> None:
+    async def odd(rig: Rig) -> str:
+        record = await rig.admit(await rig.run(), 1, SENT)
+        await rig.change("calls", {"platform_call_id": "[red]call\x1b[2J"}, call_id=record.call_id)
         return record.call_id
 
-    shown = office.run("calls", "show", office.daemon(odd))
+    shown = cli_rig.run("calls", "show", cli_rig.daemon(odd))
     assert "[red]call�[2J" in shown.stdout
 
 
 # ------------------------------------------------------------------------------------------------- mending
 
 
-def test_a_dry_run_shows_what_would_be_sent_masked_and_sends_nothing(office: Office) -> None:
-    failed = office.ticket()
-    dry = office.run("calls", "retry", failed.call_id, "--dry-run", CRM_WEBHOOK_URL=FAR_AWAY)
+def test_a_dry_run_shows_what_would_be_sent_masked_and_sends_nothing(cli_rig: CliRig) -> None:
+    failed = cli_rig.ticket()
+    dry = cli_rig.run("calls", "retry", failed.call_id, "--dry-run", CRM_WEBHOOK_URL=FAR_AWAY)
     assert dry.exit_code == 0
     assert failed.idempotency_key is not None
     shown = ("crm.example", failed.idempotency_key, "FINANCEIRO", "PAGAMENTO", "***.982.247-**")
@@ -142,22 +142,22 @@ def test_a_dry_run_shows_what_would_be_sent_masked_and_sends_nothing(office: Off
         assert value in dry.stdout
     for hidden in ("Maria", "150", "52998224725", "secreto", "token"):
         assert hidden not in dry.stdout
-    assert json.loads(office.run("calls", "show", failed.call_id, "--json").stdout)["state"] == "failed"
+    assert json.loads(cli_rig.run("calls", "show", failed.call_id, "--json").stdout)["state"] == "failed"
 
 
-def test_a_dry_run_says_when_the_destination_is_not_configured(office: Office) -> None:
-    failed = office.ticket()
-    assert "não configurado" in office.run("calls", "retry", failed.call_id, "--dry-run").stdout
+def test_a_dry_run_says_when_the_destination_is_not_configured(cli_rig: CliRig) -> None:
+    failed = cli_rig.ticket()
+    assert "não configurado" in cli_rig.run("calls", "retry", failed.call_id, "--dry-run").stdout
 
 
-def test_a_dry_run_of_a_forwarded_call_shows_the_tool_and_none_of_its_arguments(office: Office) -> None:
-    async def forwarded(desk: Desk) -> CallRecord:
+def test_a_dry_run_of_a_forwarded_call_shows_the_tool_and_none_of_its_arguments(cli_rig: CliRig) -> None:
+    async def forwarded(rig: Rig) -> CallRecord:
         intent = replace(TICKET, body=Personal('{"nome": "Maria"}'), setor=None, motivo=None)
-        record = await desk.admit(await desk.run(), 1, intent)
-        return await desk.settled(await desk.attempted(record, certain=True), REFUSED)
+        record = await rig.admit(await rig.run(), 1, intent)
+        return await rig.settled(await rig.attempted(record, certain=True), REFUSED)
 
-    record = office.daemon(forwarded)
-    dry = office.run("calls", "retry", record.call_id, "--dry-run", TOOL_FORWARD_URL="https://bot.example/x")
+    record = cli_rig.daemon(forwarded)
+    dry = cli_rig.run("calls", "retry", record.call_id, "--dry-run", TOOL_FORWARD_URL="https://bot.example/x")
     assert dry.exit_code == 0
     assert "bot.example" in dry.stdout
     assert record.tool in dry.stdout
@@ -169,71 +169,71 @@ def test_a_dry_run_of_a_forwarded_call_shows_the_tool_and_none_of_its_arguments(
 )
 @pytest.mark.parametrize("dry", [[], ["--dry-run"]])
 def test_what_could_open_a_second_ticket_is_not_tried_again(
-    office: Office, outcome: Outcome, idempotent: str, dry: list[str]
+    cli_rig: CliRig, outcome: Outcome, idempotent: str, dry: list[str]
 ) -> None:
-    record = office.ticket(outcome)
-    refused = office.run("calls", "retry", record.call_id, *dry, CRM_IDEMPOTENT=idempotent)
+    record = cli_rig.ticket(outcome)
+    refused = cli_rig.run("calls", "retry", record.call_id, *dry, CRM_IDEMPOTENT=idempotent)
     assert refused.exit_code == 1
     assert "(estado_incompativel)" in refused.stderr
 
 
-def test_what_was_erased_cannot_be_tried_again(office: Office) -> None:
-    async def erased(desk: Desk) -> str:
-        record = await desk.settled(await desk.admit(await desk.run(), 1, SENT), REFUSED)
-        await desk.change("calls", {"body": None}, call_id=record.call_id)
+def test_what_was_erased_cannot_be_tried_again(cli_rig: CliRig) -> None:
+    async def erased(rig: Rig) -> str:
+        record = await rig.settled(await rig.admit(await rig.run(), 1, SENT), REFUSED)
+        await rig.change("calls", {"body": None}, call_id=record.call_id)
         return record.call_id
 
-    refused = office.run("calls", "retry", office.daemon(erased))
+    refused = cli_rig.run("calls", "retry", cli_rig.daemon(erased))
     assert refused.exit_code == 1
     assert "(payload_expirado)" in refused.stderr
 
 
 def test_a_retry_that_no_daemon_takes_is_accepted_and_waits_for_one(
-    office: Office, monkeypatch: pytest.MonkeyPatch
+    cli_rig: CliRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database, "_WITHIN_S", 0.0)
-    failed = office.ticket()
-    accepted = office.run("calls", "retry", failed.call_id)
+    failed = cli_rig.ticket()
+    accepted = cli_rig.run("calls", "retry", failed.call_id)
     assert accepted.exit_code == 4
     assert "nenhum daemon" in accepted.stdout
 
-    async def claimed(desk: Desk) -> list[str]:
-        return [each.call_id for each in await desk.store.calls.claim("next", 10, 10.0)]
+    async def claimed(rig: Rig) -> list[str]:
+        return [each.call_id for each in await rig.store.calls.claim("next", 10, 10.0)]
 
-    assert office.daemon(claimed) == [failed.call_id]
+    assert cli_rig.daemon(claimed) == [failed.call_id]
 
 
-def test_a_protocolo_found_at_the_crm_completes_a_call_and_tells_the_bot_late(office: Office) -> None:
-    unknown = office.ticket(UNKNOWN)
-    resolved = office.run("calls", "resolve", unknown.call_id, "--protocolo", PROTOCOLO)
+def test_a_protocolo_found_at_the_crm_completes_a_call_and_tells_the_bot_late(cli_rig: CliRig) -> None:
+    unknown = cli_rig.ticket(UNKNOWN)
+    resolved = cli_rig.run("calls", "resolve", unknown.call_id, "--protocolo", PROTOCOLO)
     assert (resolved.exit_code, PROTOCOLO in resolved.stdout) == (0, True)
 
-    async def told(desk: Desk) -> dict[str, Any]:
-        *_, event = [json.loads(row.body) for row in await desk.rows("outbox")]
+    async def told(rig: Rig) -> dict[str, Any]:
+        *_, event = [json.loads(row.body) for row in await rig.rows("outbox")]
         return event
 
-    event = office.daemon(told)
+    event = cli_rig.daemon(told)
     assert (event["type"], event["data"]["protocolo"]) == ("ticket.opened", PROTOCOLO)
     assert event["data"]["late"] is True
-    again = office.run("calls", "resolve", unknown.call_id, "--protocolo", PROTOCOLO)
+    again = cli_rig.run("calls", "resolve", unknown.call_id, "--protocolo", PROTOCOLO)
     assert (again.exit_code, "(estado_incompativel)" in again.stderr) == (1, True)
 
 
-def test_a_protocolo_of_another_ticket_completes_nothing(office: Office) -> None:
-    async def two(desk: Desk) -> str:
-        run = await desk.run()
-        await desk.settled(await desk.attempted(await desk.admit(run, 1, SENT)), DONE)
+def test_a_protocolo_of_another_ticket_completes_nothing(cli_rig: CliRig) -> None:
+    async def two(rig: Rig) -> str:
+        run = await rig.run()
+        await rig.settled(await rig.attempted(await rig.admit(run, 1, SENT)), DONE)
         other = replace(SENT, motivo="BLOQUEIO", equal_on=("other",))
-        record = await desk.settled(await desk.attempted(await desk.admit(run, 2, other)), AMBIGUOUS)
+        record = await rig.settled(await rig.attempted(await rig.admit(run, 2, other)), AMBIGUOUS)
         return record.call_id
 
-    refused = office.run("calls", "resolve", office.daemon(two), "--protocolo", PROTOCOLO)
+    refused = cli_rig.run("calls", "resolve", cli_rig.daemon(two), "--protocolo", PROTOCOLO)
     assert (refused.exit_code, "(dados_invalidos)" in refused.stderr) == (1, True)
 
 
 @pytest.mark.parametrize("protocolo", ["12", "abc", "1234567890\n", ""])
-def test_what_is_no_protocolo_is_a_wrong_use(office: Office, protocolo: str) -> None:
-    wrong = office.run("calls", "resolve", office.ticket().call_id, "--protocolo", protocolo)
+def test_what_is_no_protocolo_is_a_wrong_use(cli_rig: CliRig, protocolo: str) -> None:
+    wrong = cli_rig.run("calls", "resolve", cli_rig.ticket().call_id, "--protocolo", protocolo)
     assert (wrong.exit_code, "--protocolo" in wrong.stderr) == (2, True)
 
 
@@ -243,9 +243,9 @@ def test_what_is_no_protocolo_is_a_wrong_use(office: Office, protocolo: str) -> 
 @pytest.mark.parametrize(
     "words", [["show"], ["retry"], ["retry", "--dry-run"], ["resolve", "--protocolo", PROTOCOLO]]
 )
-def test_a_call_that_is_not_there_is_not_found(office: Office, words: list[str]) -> None:
-    office.ticket()
-    missing = office.run("calls", *words, "tc_nenhuma")
+def test_a_call_that_is_not_there_is_not_found(cli_rig: CliRig, words: list[str]) -> None:
+    cli_rig.ticket()
+    missing = cli_rig.run("calls", *words, "tc_nenhuma")
     assert (missing.exit_code, missing.stdout) == (1, "")
     assert "(nao_encontrado)" in missing.stderr
 
@@ -259,9 +259,9 @@ def test_a_call_that_is_not_there_is_not_found(office: Office, words: list[str])
         ["list", "--limit", "201"],
     ],
 )
-def test_a_search_nobody_can_make_is_a_wrong_use(office: Office, words: list[str]) -> None:
-    office.ticket()
-    wrong = office.run("calls", *words)
+def test_a_search_nobody_can_make_is_a_wrong_use(cli_rig: CliRig, words: list[str]) -> None:
+    cli_rig.ticket()
+    wrong = cli_rig.run("calls", *words)
     assert (wrong.exit_code, wrong.stdout) == (2, "")
     assert words[1] in wrong.stderr
 
@@ -269,21 +269,21 @@ def test_a_search_nobody_can_make_is_a_wrong_use(office: Office, words: list[str
 @pytest.mark.parametrize(
     "words", [["calls", "list"], ["calls", "show", "x"], ["calls", "retry", "x"], ["handoffs", "list"]]
 )
-def test_without_the_keys_nothing_is_opened(office: Office, words: list[str]) -> None:
-    wrong = office.run(*words, DATA_KEYS=None)
+def test_without_the_keys_nothing_is_opened(cli_rig: CliRig, words: list[str]) -> None:
+    wrong = cli_rig.run(*words, DATA_KEYS=None)
     assert (wrong.exit_code, wrong.stdout) == (2, "")
     assert "DATA_KEYS não está definida" in wrong.stderr
 
 
-def test_other_keys_than_the_daemons_open_nothing(office: Office) -> None:
-    office.ticket()
-    wrong = office.run("calls", "list", DATA_KEYS=Fernet.generate_key().decode())
+def test_other_keys_than_the_daemons_open_nothing(cli_rig: CliRig) -> None:
+    cli_rig.ticket()
+    wrong = cli_rig.run("calls", "list", DATA_KEYS=Fernet.generate_key().decode())
     assert (wrong.exit_code, wrong.stdout) == (2, "")
     assert "DATA_KEYS não abre" in wrong.stderr
 
 
-def test_a_database_that_no_daemon_made_is_not_made_by_a_command(office: Office, tmp_path: Path) -> None:
-    wrong = office.run("calls", "list", DATABASE_URL=f"sqlite:///{tmp_path}/none/worker.db")
+def test_a_database_that_no_daemon_made_is_not_made_by_a_command(cli_rig: CliRig, tmp_path: Path) -> None:
+    wrong = cli_rig.run("calls", "list", DATABASE_URL=f"sqlite:///{tmp_path}/none/worker.db")
     assert wrong.exit_code == 2
     assert "ticket-worker run" in wrong.stderr
     assert not (tmp_path / "none").exists()
@@ -307,13 +307,13 @@ async def test_a_command_leaves_an_empty_or_older_database_as_it_is(
     await store.close()
 
 
-def test_a_database_that_cannot_be_read_is_told_in_one_sentence(office: Office) -> None:
-    async def broken(desk: Desk) -> None:
-        async with desk.store.database.write() as connection:
+def test_a_database_that_cannot_be_read_is_told_in_one_sentence(cli_rig: CliRig) -> None:
+    async def broken(rig: Rig) -> None:
+        async with rig.store.database.write() as connection:
             await connection.exec_driver_sql("drop table calls")
 
-    office.daemon(broken)
-    failed = office.run("calls", "list")
+    cli_rig.daemon(broken)
+    failed = cli_rig.run("calls", "list")
     assert (failed.exit_code, failed.stdout) == (1, "")
     assert failed.stderr.startswith("✗ O banco")
 
@@ -336,15 +336,15 @@ class Patience:
         self._now += seconds
 
 
-async def _failed(desk: Desk) -> CallRecord:
-    record = await desk.attempted(await desk.admit(await desk.run(), 1, SENT), certain=True)
-    return await desk.settled(record, REFUSED)
+async def _failed(rig: Rig) -> CallRecord:
+    record = await rig.attempted(await rig.admit(await rig.run(), 1, SENT), certain=True)
+    return await rig.settled(record, REFUSED)
 
 
 async def _retry(
-    desk: Desk, url: str, make: MakeSettings, meanwhile: Callable[[], Awaitable[object]]
+    rig: Rig, url: str, make: MakeSettings, meanwhile: Callable[[], Awaitable[object]]
 ) -> tuple[Exit, str]:
-    record = await _failed(desk)
+    record = await _failed(rig)
     told = StringIO()
     console = Console(file=told, width=200)
     settings = make(DATABASE_URL=url)
@@ -353,7 +353,7 @@ async def _retry(
 
 
 async def test_a_retry_waits_thirty_seconds_for_a_daemon(
-    desk: Desk, database_url: str, make_settings: MakeSettings
+    rig: Rig, database_url: str, make_settings: MakeSettings
 ) -> None:
     waits = 0
 
@@ -361,31 +361,31 @@ async def test_a_retry_waits_thirty_seconds_for_a_daemon(
         nonlocal waits
         waits += 1
 
-    code, told = await _retry(desk, database_url, make_settings, nothing)
+    code, told = await _retry(rig, database_url, make_settings, nothing)
     assert (code, waits) == (Exit.ACCEPTED, 120)
     assert "nenhum daemon" in told
 
 
 async def test_a_retry_that_a_daemon_has_taken_and_not_ended_is_done(
-    desk: Desk, database_url: str, make_settings: MakeSettings
+    rig: Rig, database_url: str, make_settings: MakeSettings
 ) -> None:
     async def claim() -> None:
-        await desk.store.calls.claim("daemon", 1, 10.0)
+        await rig.store.calls.claim("daemon", 1, 10.0)
 
-    code, told = await _retry(desk, database_url, make_settings, claim)
+    code, told = await _retry(rig, database_url, make_settings, claim)
     assert code is Exit.DONE
     assert "assumiu" in told
 
 
 @pytest.mark.parametrize(("outcome", "code"), [(DONE, Exit.DONE), (REFUSED, Exit.REFUSED)])
 async def test_a_retry_tells_what_became_of_it(
-    desk: Desk, database_url: str, make_settings: MakeSettings, outcome: Outcome, code: Exit
+    rig: Rig, database_url: str, make_settings: MakeSettings, outcome: Outcome, code: Exit
 ) -> None:
-    async def carry_out() -> None:
-        for record in await desk.store.calls.claim(desk.name, 1, 10.0):
-            await desk.settled(await desk.attempted(record), outcome)
+    async def run_command() -> None:
+        for record in await rig.store.calls.claim(rig.name, 1, 10.0):
+            await rig.settled(await rig.attempted(record), outcome)
 
-    found, told = await _retry(desk, database_url, make_settings, carry_out)
+    found, told = await _retry(rig, database_url, make_settings, run_command)
     assert found is code
     assert (outcome.protocolo or outcome.error or "?") in told
 
@@ -432,7 +432,7 @@ async def test_a_retry_from_another_process_is_carried_out_by_the_daemon_and_tol
     assert f"protocolo {PROTOCOLO}" in out
     first, second = harness.tool.performed
     assert (first.idempotency_key, first.body) == (second.idempotency_key, second.body)
-    events = [json.loads(row.body) for row in await Desk(store).rows("outbox")]
+    events = [json.loads(row.body) for row in await Rig(store).rows("outbox")]
     last = events[-1]
     assert (last["type"], last["data"]["protocolo"], last["data"]["late"]) == (
         "ticket.opened",

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from tests.databases import KEY
 from tests.fakes import call
-from tests.store.harness import DONE, HANDOFF, NO_PROTOCOL, REJECTION, TICKET, Decision, Desk
+from tests.store.harness import DONE, HANDOFF, NO_PROTOCOL, REJECTION, TICKET, Decision, Rig
 from worker.cli import kpis as verbs
 from worker.cli.main import cli
 from worker.settings import Settings
@@ -23,18 +23,18 @@ Shell = Callable[..., Result]
 _TICKETS = "abrir_ticket_crm"
 
 
-async def _day(desk: Desk) -> None:
+async def _day(rig: Rig) -> None:
     """A ticket opened, one without protocolo, a wrong pair, a hand-off."""
-    await desk.conversation()
-    await desk.conversation("c2")
-    run = await desk.run()
+    await rig.conversation()
+    await rig.conversation("c2")
+    run = await rig.run()
 
     async def asks(number: int, decision: Decision, tool: str = _TICKETS, where: object = None) -> object:
-        return await desk.decided(where or run, call(number, tool), lambda _: decision)  # type: ignore[arg-type]
+        return await rig.decided(where or run, call(number, tool), lambda _: decision)  # type: ignore[arg-type]
 
-    await desk.settled(await desk.attempted(await asks(1, TICKET)), DONE)  # type: ignore[arg-type]
-    other = await asks(2, TICKET, where=await desk.run("run_2", "c2"))
-    await desk.settled(await desk.attempted(other), NO_PROTOCOL)  # type: ignore[arg-type]
+    await rig.settled(await rig.attempted(await asks(1, TICKET)), DONE)  # type: ignore[arg-type]
+    other = await asks(2, TICKET, where=await rig.run("run_2", "c2"))
+    await rig.settled(await rig.attempted(other), NO_PROTOCOL)  # type: ignore[arg-type]
     await asks(3, REJECTION)
     await asks(4, HANDOFF, "transferir_para_humano")
 
@@ -53,7 +53,7 @@ def shell(
     async def daemon(*, empty: bool) -> None:
         store = await Store.open(make_settings(), "assistants", owner=True)
         try:
-            await asyncio.sleep(0) if empty else await _day(Desk(store))
+            await asyncio.sleep(0) if empty else await _day(Rig(store))
         finally:
             await store.close()
 

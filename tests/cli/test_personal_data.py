@@ -12,10 +12,10 @@ from cryptography.fernet import Fernet
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from tests.cli.rig import Office
+from tests.cli.rig import CliRig
 from tests.cli.test_calls import Patience
 from tests.databases import KEY
-from tests.store.harness import DOCUMENT, HANDOFF, TICKET, Desk, OpenDesk
+from tests.store.harness import DOCUMENT, HANDOFF, TICKET, OpenRig, Rig
 from worker.cli import database
 from worker.cli import personal_data as verbs
 from worker.cli.exit_codes import Exit
@@ -40,24 +40,24 @@ def database_url(unmade_database_url: str) -> str:
 
 
 @pytest.fixture
-def house(office: Office, monkeypatch: pytest.MonkeyPatch) -> Office:
+def house(cli_rig: CliRig, monkeypatch: pytest.MonkeyPatch) -> CliRig:
     """A shell beside what a daemon has left: Maria's conversation with a hand-off and a call under way."""
     monkeypatch.setattr(database, "_WITHIN_S", 0.0)
 
-    async def work(desk: Desk) -> None:
-        await desk.conversation("c1", contact=CONTACT)
-        run = await desk.run()
-        await desk.admit(run, 1, HANDOFF)
-        await desk.store.runs.close(run, RunState.ENDED, "concluida", "completed")
-        await desk.attempted(await desk.admit(await desk.run("run_2"), 2, TICKET))
+    async def work(rig: Rig) -> None:
+        await rig.conversation("c1", contact=CONTACT)
+        run = await rig.run()
+        await rig.admit(run, 1, HANDOFF)
+        await rig.store.runs.close(run, RunState.ENDED, "concluida", "completed")
+        await rig.attempted(await rig.admit(await rig.run("run_2"), 2, TICKET))
 
-    office.daemon(work)
-    return office
+    cli_rig.daemon(work)
+    return cli_rig
 
 
-def typed(office: Office, text: str, *words: str, **env: str) -> Result:
+def typed(cli_rig: CliRig, text: str, *words: str, **env: str) -> Result:
     """A command with something on its standard input."""
-    return CliRunner().invoke(cli, words, input=text, env={**office.env, **env}, catch_exceptions=False)
+    return CliRunner().invoke(cli, words, input=text, env={**cli_rig.env, **env}, catch_exceptions=False)
 
 
 # --------------------------------------------------------------------------------------------------- erase
@@ -65,27 +65,27 @@ def typed(office: Office, text: str, *words: str, **env: str) -> Result:
 
 @pytest.mark.parametrize("words", [["--conversation", "c1"], ["--document"]])
 def test_an_erasure_that_no_daemon_takes_is_accepted_and_waits_for_one(
-    house: Office, words: list[str]
+    house: CliRig, words: list[str]
 ) -> None:
     accepted = typed(house, MASKED, "erase", *words)
     assert (accepted.exit_code, "nenhum daemon" in accepted.stdout) == (4, True)
 
-    async def carried_out(desk: Desk) -> None:
-        assert await desk.store.erasures.carry_out()
-        assert await desk.rows("conversations") == []
+    async def wait_for_daemon(rig: Rig) -> None:
+        assert await rig.store.erasures.process_next()
+        assert await rig.rows("conversations") == []
 
-    house.daemon(carried_out)
+    house.daemon(wait_for_daemon)
 
 
 @sqlite
 async def test_the_daemons_report_says_what_went_and_what_stayed_and_why(
-    open_desk: OpenDesk, make_settings: MakeSettings, database_url: str
+    open_rig: OpenRig, make_settings: MakeSettings, database_url: str
 ) -> None:
-    desk = await open_desk(owner=True)
-    await desk.conversation("c1", contact=CONTACT)
-    await desk.attempted(await desk.admit(await desk.run()))
+    rig = await open_rig(owner=True)
+    await rig.conversation("c1", contact=CONTACT)
+    await rig.attempted(await rig.admit(await rig.run()))
     screen, settings = io.StringIO(), make_settings(DATABASE_URL=database_url)
-    console, clock = Console(file=screen, width=200), Patience(desk.store.erasures.carry_out)
+    console, clock = Console(file=screen, width=200), Patience(rig.store.erasures.run_command)
     assert await verbs.erase(settings, console, "c1", clock, as_json=False) is Exit.DONE
     assert screen.getvalue().splitlines() == [
         "✓ Apagado: documentos 1, contatos 1",
@@ -94,18 +94,18 @@ async def test_the_daemons_report_says_what_went_and_what_stayed_and_why(
         "  Ficou: chamadas 1 (registro legal, sem conteúdo: até RETENTION_RECORD_DAYS; guardam protocolo, "
         "setor, motivo, horários e o hash do documento)",
     ]
-    await desk.conversation("c2", client_document=None)
+    await rig.conversation("c2", client_document=None)
     screen.seek(screen.truncate(0))
     assert await verbs.erase(settings, console, "c2", clock, as_json=False) is Exit.DONE
     assert screen.getvalue() == "✓ Apagado: nada havia além do registro\n"
-    await desk.conversation("c3")
+    await rig.conversation("c3")
     screen.seek(screen.truncate(0))
     assert await verbs.erase(settings, console, "c3", clock, as_json=True) is Exit.DONE
     report = json.loads(screen.getvalue())
     assert (report["erased"]["documents"], report["kept"]) == (1, [])
 
 
-def test_what_is_not_held_is_refused(house: Office) -> None:
+def test_what_is_not_held_is_refused(house: CliRig) -> None:
     unknown = house.run("erase", "--conversation", "c9")
     assert (unknown.exit_code, "(conversa_desconhecida)" in unknown.stderr) == (1, True)
     for command in ("erase", "export"):
@@ -118,14 +118,14 @@ def test_what_is_not_held_is_refused(house: Office) -> None:
     "words", [["erase"], ["erase", "--conversation", "c1", "--document"], ["export"], ["export", "c1"]]
 )
 def test_a_subject_is_named_once_and_a_document_never_on_the_command_line(
-    house: Office, words: list[str]
+    house: CliRig, words: list[str]
 ) -> None:
     assert house.run(*words).exit_code == 2
 
 
 @pytest.mark.parametrize("text", ["", "\n", "529.982.247-24\n", "Maria\n", "9" * 5000])
 @pytest.mark.parametrize("command", ["erase", "export"])
-def test_what_is_no_document_is_a_wrong_use_and_not_repeated(house: Office, command: str, text: str) -> None:
+def test_what_is_no_document_is_a_wrong_use_and_not_repeated(house: CliRig, command: str, text: str) -> None:
     wrong = typed(house, text, command, "--document")
     assert (wrong.exit_code, wrong.stdout) == (2, "")
     assert wrong.stderr == "✗ O que foi lido da entrada padrão não é um CPF ou CNPJ válido\n"
@@ -135,7 +135,7 @@ def test_what_is_no_document_is_a_wrong_use_and_not_repeated(house: Office, comm
 
 
 def test_an_export_is_json_with_everything_readable_and_is_put_on_record(
-    house: Office, monkeypatch: pytest.MonkeyPatch
+    house: CliRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(verbs.getpass, "getuser", lambda: "ana")
     exported = typed(house, MASKED, "export", "--document")
@@ -150,7 +150,7 @@ def test_an_export_is_json_with_everything_readable_and_is_put_on_record(
 
 
 def test_a_user_without_a_name_is_put_on_record_by_number(
-    house: Office, monkeypatch: pytest.MonkeyPatch
+    house: CliRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def nameless() -> str:
         raise KeyError(4711)
@@ -174,7 +174,7 @@ def test_at_a_terminal_a_document_is_typed_unseen(monkeypatch: pytest.MonkeyPatc
 # --------------------------------------------------------------------------------------------------- rekey
 
 
-def test_a_rekey_ends_with_the_old_key_not_needed(house: Office) -> None:
+def test_a_rekey_ends_with_the_old_key_not_needed(house: CliRig) -> None:
     rekeyed = house.run("rekey", DATA_KEYS=f"{NEW_KEY},{KEY}")
     assert (rekeyed.exit_code, "elas podem sair de DATA_KEYS" in rekeyed.stdout) == (0, True)
     assert typed(house, MASKED, "export", "--document", DATA_KEYS=NEW_KEY).exit_code == 0
@@ -182,9 +182,9 @@ def test_a_rekey_ends_with_the_old_key_not_needed(house: Office) -> None:
     assert (again.exit_code, "0 valores foram cifrados de novo" in again.stdout) == (0, True)
 
 
-def test_a_rekey_says_when_something_opens_with_no_key(house: Office) -> None:
-    async def spoil(desk: Desk) -> None:
-        async with desk.store.database.write() as connection:
+def test_a_rekey_says_when_something_opens_with_no_key(house: CliRig) -> None:
+    async def spoil(rig: Rig) -> None:
+        async with rig.store.database.write() as connection:
             await connection.exec_driver_sql("update handoffs set motivo = x'78'")
 
     house.daemon(spoil)
@@ -194,9 +194,9 @@ def test_a_rekey_says_when_something_opens_with_no_key(house: Office) -> None:
 
 @sqlite
 async def test_a_rekey_that_cannot_keep_up_with_the_daemon_says_what_to_do(
-    open_desk: OpenDesk, make_settings: MakeSettings, database_url: str, monkeypatch: pytest.MonkeyPatch
+    open_rig: OpenRig, make_settings: MakeSettings, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    daemon = await open_desk(owner=True, DATA_KEYS=f"{KEY},{NEW_KEY}")
+    daemon = await open_rig(owner=True, DATA_KEYS=f"{KEY},{NEW_KEY}")
     await daemon.conversation()
     settings = make_settings(DATABASE_URL=database_url, DATA_KEYS=f"{NEW_KEY},{KEY}")
     walk = verbs.Rekey.walk
@@ -217,7 +217,7 @@ async def test_a_rekey_that_cannot_keep_up_with_the_daemon_says_what_to_do(
     [["erase", "--conversation", "c1"], ["export", "--document"], ["rekey"], ["kpis"], ["calls", "list"]],
 )
 def test_keys_that_are_not_this_databases_write_nothing(
-    house: Office, words: list[str], tmp_path: Path
+    house: CliRig, words: list[str], tmp_path: Path
 ) -> None:
     before = {path.name: path.read_bytes() for path in tmp_path.glob("worker.db*")}
     refused = typed(house, MASKED, *words, DATA_KEYS=NEW_KEY)

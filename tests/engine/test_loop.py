@@ -8,7 +8,7 @@ import pytest
 
 from tests.engine.harness import LIMITS, Harness
 from tests.fakes import COMPLETED, EXPIRED, WORKING, FakeTool, asks, call, until
-from tests.store.harness import Desk
+from tests.store.harness import Rig
 from worker.errors import PlatformRefused, PlatformUnavailable, RunGone, StoreError
 from worker.model import CallRecord, CallState, Outcome, Run, RunRef, RunState
 from worker.ports import Attempts
@@ -153,7 +153,7 @@ async def test_an_answer_said_anew_for_a_tool_that_is_no_more_ends_no_other_run(
     await harness.announce()
     with pytest.raises(ExceptionGroup):
         await harness.worker().run()
-    await Desk(harness.store).change("calls", {"answer": None})
+    await Rig(harness.store).change("calls", {"answer": None})
     other = FakeTool()
     other.name = "other"
     await harness.worker(tools=[other]).run_until_idle()

@@ -11,10 +11,10 @@ import pytest
 import worker
 from tests.engine.harness import Harness
 from tests.fakes import COMPLETED, WORKING, FakePlatform, asks, call, until
-from tests.store.harness import Desk, OpenDesk
+from tests.store.harness import OpenRig, Rig
 from worker.engine import advance
 from worker.engine.pacing import Pace
-from worker.engine.watched_runs import Watches
+from worker.engine.watched_runs import WatchedRuns
 from worker.errors import PlatformUnavailable
 from worker.model import Answer, CallRecord, CallState, Outcome, RunRef, RunState, ThreadRule, Traits
 from worker.personal import Personal
@@ -141,7 +141,7 @@ async def test_an_end_seen_too_soon_after_the_announcement_counts_as_working(har
     await until(lambda: bool(harness.platform.submitted))
     worker.stop()
     await serving
-    await Desk(harness.store).ago(5.0, "runs", "registered_at")
+    await Rig(harness.store).ago(5.0, "runs", "registered_at")
     await harness.worker().run_until_idle()
     assert (await harness.store.records.run("run_1")).state is RunState.ENDED
 
@@ -189,13 +189,13 @@ async def test_a_heartbeat_that_asked_about_an_earlier_claim_lets_go_of_no_later
 ) -> None:
     await harness.announce()
     (run,) = await harness.store.runs.claim("me", 10, 10.0)
-    watches = Watches(SystemClock(), Pace(0.25, 5.0))
-    watches.begin(run)
-    (asked_about,) = watches.all
-    watches.end("run_1")
-    watches.begin(run)
-    watches.renewed(asked_about, None)
-    assert len(watches) == 1
+    watched = WatchedRuns(SystemClock(), Pace(0.25, 5.0))
+    watched.begin(run)
+    (asked_about,) = watched.all
+    watched.end("run_1")
+    watched.begin(run)
+    watched.renewed(asked_about, None)
+    assert len(watched) == 1
 
 
 async def test_a_run_that_never_ends_is_lost_after_our_own_deadline(harness: Harness) -> None:
@@ -419,11 +419,11 @@ async def test_another_try_that_an_operator_wants_keeps_the_given_answer(harness
 
 @pytest.mark.parametrize("named", ["thread_c2", "conv_de_ninguem"])
 async def test_a_run_announced_without_a_thread_is_not_answered_for_the_conversation_of_another(
-    open_desk: OpenDesk, named: str
+    open_rig: OpenRig, named: str
 ) -> None:
     """The platform says where it is: with another conversation of ours there, the bot was mistaken."""
-    desk = await open_desk(owner=True, platform="responses", thread=ThreadRule.OPTIONAL)
-    harness = Harness(desk.store)
+    rig = await open_rig(owner=True, platform="responses", thread=ThreadRule.OPTIONAL)
+    harness = Harness(rig.store)
     harness.platform = Chain()
     await harness.conversation("c2", client_document=Personal("11144477735"))
     await harness.conversation("solta", thread_id=None)

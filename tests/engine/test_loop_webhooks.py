@@ -11,8 +11,8 @@ from tests.fakes import WORKING, FakePlatform, asks, call, until
 from tests.web.fake_records import calling
 from tests.web.webhook_sender import SECRET, send
 from worker.engine.pacing import Pace
-from worker.engine.watched_runs import Watches
-from worker.model import Look, RunRef, RunState
+from worker.engine.watched_runs import WatchedRuns
+from worker.model import RunRef, RunSnapshot, RunState
 from worker.store.store import Store
 from worker.times import SystemClock
 from worker.web.webhooks import WebhookReceiver
@@ -25,7 +25,7 @@ class Ringing:
         self.harness = Harness(store)
         self.platform = self.harness.platform
         self.worker = self.harness.worker()
-        self.worker._steps._pace = pace
+        self.worker._driver._pace = pace
         self.bell = WebhookReceiver(
             SECRET,
             store.webhooks,
@@ -36,7 +36,7 @@ class Ringing:
         )
         app = api_over(store, webhooks=self.bell, wake=self.worker.wake, alive=self.worker.alive)
         self.api = calling(app)
-        self._next: dict[str, tuple[Look, ...]] = {}
+        self._next: dict[str, tuple[RunSnapshot, ...]] = {}
         self._webhooks = 0
 
     async def announce(self, run_id: str) -> None:
@@ -46,7 +46,7 @@ class Ringing:
         assert answer.status_code == 202
         await until(lambda: self.looks(run_id) >= 1)
 
-    async def ring(self, run_id: str, *looks: Look) -> None:
+    async def ring(self, run_id: str, *looks: RunSnapshot) -> None:
         """Something has happened to the run, as these looks will show, and the platform says so."""
         self._next[run_id] = looks
         self._webhooks += 1
@@ -60,7 +60,7 @@ class Ringing:
         return self.platform.looks.count(run_id)
 
     async def ended(self, run_id: str) -> None:
-        await until(lambda: all(run_id != each.run_id for each in self.worker._watches.all))
+        await until(lambda: all(run_id != each.run_id for each in self.worker._watched.all))
         # The worker lets go of a run just before its end is written.
         while (await self.harness.store.records.run(run_id)).state is not RunState.ENDED:  # noqa: ASYNC110  # no event
             await asyncio.sleep(0)
@@ -116,22 +116,22 @@ async def test_a_wake_up_is_heard_once_directly_or_by_the_heartbeat(store: Store
     await harness.conversation()
     await harness.announce("run_1")
     (run,) = await store.runs.claim("me", 10, 10.0)
-    watches = Watches(SystemClock(), Pace(0.25, 5.0, told=True))
-    watches.begin(run)
-    watch = watches.next_due()
-    assert watch is not None
+    watched = WatchedRuns(SystemClock(), Pace(0.25, 5.0, told=True))
+    watched.begin(run)
+    watched_run = watched.next_due()
+    assert watched_run is not None
 
     def asked() -> bool:
-        told, watch.told = watch.told, False
+        told, watched_run.wake_pending = watched_run.wake_pending, False
         return told
 
-    watches.announced("run_1")
+    watched.wake("run_1")
     assert asked()
-    watches.renewed(watch, 1)  # the one it has heard of
+    watched.renewed(watched_run, 1)  # the one it has heard of
     assert not asked()
-    watches.renewed(watch, 2)  # one that another process was told of
+    watched.renewed(watched_run, 2)  # one that another process was told of
     assert asked()
-    watches.renewed(watch, 2)
+    watched.renewed(watched_run, 2)
     assert not asked()
 
 
@@ -143,7 +143,7 @@ async def test_what_is_said_of_a_run_while_it_is_looked_at_makes_the_next_look_i
             super().__init__()
             self.looking, self.go_on = asyncio.Event(), asyncio.Event()
 
-        async def inspect(self, ref: RunRef) -> Look:
+        async def inspect(self, ref: RunRef) -> RunSnapshot:
             look = await super().inspect(ref)
             self.looking.set()
             await self.go_on.wait()
@@ -155,7 +155,7 @@ async def test_what_is_said_of_a_run_while_it_is_looked_at_makes_the_next_look_i
     slow.script("run_1", WORKING, ENDED)
     await harness.announce("run_1")
     worker = harness.worker()
-    worker._steps._pace = Pace(3600.0, 3600.0)
+    worker._driver._pace = Pace(3600.0, 3600.0)
     working = asyncio.create_task(worker.run_until_idle())
     await slow.looking.wait()
     worker.wake("run_1")

@@ -15,7 +15,7 @@ from tests.engine.harness import Harness
 from tests.fakes import COMPLETED, FakePlatform, asks, call
 from worker.engine.pacing import Pace, Wait, wait_for
 from worker.errors import PlatformUnavailable
-from worker.model import Answer, Look, Run, RunRef, Sight
+from worker.model import Answer, Run, RunRef, RunSnapshot, RunStatus
 from worker.store.store import Store
 
 SECONDS = st.floats(0.0, 5000.0)
@@ -115,19 +115,19 @@ class Listening(Pace):
         super().found(wait, now)
 
 
-async def played(store: Store, platform: FakePlatform, *looks: Look | Exception) -> Listening:
+async def played(store: Store, platform: FakePlatform, *looks: RunSnapshot | Exception) -> Listening:
     harness, pace = Harness(store), Listening()
     harness.platform = platform
     platform.script("run_1", *looks)
     await harness.conversation()
     await harness.announce()
     worker = harness.worker()
-    worker._steps._pace = worker._watches._pace = pace
+    worker._driver._pace = worker._watched._pace = pace
     await worker.run_until_idle()
     return pace
 
 
-WORKING = Look(Sight.WORKING, "in_progress", assistant="asst_1")
+WORKING = RunSnapshot(RunStatus.WORKING, "in_progress", assistant="asst_1")
 
 
 async def test_each_wait_teaches_once_when_it_asks_and_when_it_ends(store: Store) -> None:
@@ -153,10 +153,10 @@ async def test_an_answered_call_that_is_still_shown_is_not_taken_for_a_new_one(s
     class Slow(FakePlatform):
         """Takes every answer, and shows the call for one more look."""
 
-        async def inspect(self, ref: RunRef) -> Look:
+        async def inspect(self, ref: RunRef) -> RunSnapshot:
             looks = self.scripts[ref.run_id]
             look = looks.popleft() if len(looks) > 1 else looks[0]
-            assert isinstance(look, Look)
+            assert isinstance(look, RunSnapshot)
             return look
 
         async def submit(self, ref: RunRef, answers: Sequence[Answer], *, again: bool = False) -> None:

@@ -6,7 +6,7 @@ from typing import Generic, Protocol, TypeVar
 
 import httpx
 
-from worker.model import RunRef, Sight
+from worker.model import RunRef, RunStatus
 from worker.platforms.agents import AgentsPlatform
 from worker.platforms.assistants import AssistantsPlatform
 from worker.platforms.responses import ResponsesPlatform
@@ -35,7 +35,7 @@ class Harness(Protocol):
     """How long a run lives after its start; None: as long as it takes."""
     hint_s: float | None
     """When the platform asks to be asked again."""
-    endings: Mapping[str, tuple[Sight, str]]
+    endings: Mapping[str, tuple[RunStatus, str]]
     """What a look sees of a run that the model completed or broke, or that was cancelled, and why."""
 
     async def start(self, *moves: Move, assistant_id: str = SERVED, names: str | None = None) -> RunRef:
@@ -102,11 +102,11 @@ class _Played(Generic[_Simulator]):
 class AssistantsHarness(_Played[AssistantsSimulator]):
     lifetime_s: float | None = 600.0
     hint_s: float | None = 0.1
-    endings: Mapping[str, tuple[Sight, str]] = {
-        "completed": (Sight.ENDED, "concluida"),
-        "failed": (Sight.ENDED, "falhou"),
-        "incomplete": (Sight.ENDED, "incompleta"),
-        "cancelled": (Sight.LOST, "cancelada"),
+    endings: Mapping[str, tuple[RunStatus, str]] = {
+        "completed": (RunStatus.ENDED, "concluida"),
+        "failed": (RunStatus.ENDED, "falhou"),
+        "incomplete": (RunStatus.ENDED, "incompleta"),
+        "cancelled": (RunStatus.LOST, "cancelada"),
     }
 
     def __init__(self, simulator: AssistantsSimulator, http: httpx.AsyncClient, platform: Platform) -> None:
@@ -152,11 +152,11 @@ async def assistants() -> AsyncIterator[Harness]:
 class AgentsHarness(_Played[AgentsSimulator]):
     lifetime_s: float | None = None
     hint_s: float | None = None
-    endings: Mapping[str, tuple[Sight, str]] = {
-        "completed": (Sight.ENDED, "ociosa"),
-        "failed": (Sight.ENDED, "falhou"),
-        "incomplete": (Sight.ENDED, "ociosa"),
-        "cancelled": (Sight.ENDED, "ociosa"),
+    endings: Mapping[str, tuple[RunStatus, str]] = {
+        "completed": (RunStatus.ENDED, "ociosa"),
+        "failed": (RunStatus.ENDED, "falhou"),
+        "incomplete": (RunStatus.ENDED, "ociosa"),
+        "cancelled": (RunStatus.ENDED, "ociosa"),
     }
 
     def __init__(self, simulator: AgentsSimulator, http: httpx.AsyncClient, platform: Platform) -> None:
@@ -208,7 +208,7 @@ class ResponsesHarness(_Played[ResponsesSimulator]):
 
     lifetime_s: float | None = None
     hint_s: float | None = None
-    endings: Mapping[str, tuple[Sight, str]] = AssistantsHarness.endings
+    endings: Mapping[str, tuple[RunStatus, str]] = AssistantsHarness.endings
 
     def __init__(self, simulator: ResponsesSimulator, http: httpx.AsyncClient, platform: Platform) -> None:
         super().__init__(simulator, http, platform)

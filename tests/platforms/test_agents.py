@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from tests.platforms.harness import agents
 from tests.raw_server import Exchange, Wire
 from worker.errors import PlatformError, PlatformRefused, PlatformUnavailable, RunGone
-from worker.model import Answer, Look, RunRef, Sight, ThreadRule, ToolCall
+from worker.model import Answer, RunRef, RunSnapshot, RunStatus, ThreadRule, ToolCall
 from worker.personal import Personal
 from worker.platforms.agents import AgentsPlatform
 from worker.simulator.agents.sessions import SessionTimings
@@ -77,7 +77,7 @@ def waits(adapter: tuple[AgentsPlatform, Waits]) -> Waits:
     return adapter[1]
 
 
-async def look_at(platform: AgentsPlatform, wire: Wire, body: object, ref: RunRef = REF) -> Look:
+async def look_at(platform: AgentsPlatform, wire: Wire, body: object, ref: RunRef = REF) -> RunSnapshot:
     wire.forget()
     wire.says(body)
     return await platform.inspect(ref)
@@ -103,15 +103,17 @@ async def test_the_loop_is_told_how_sessions_differ_from_runs(platform: AgentsPl
 async def test_a_session_that_does_not_work_has_ended_even_where_actions_are_left(
     platform: AgentsPlatform, wire: Wire, status: str, reason: str
 ) -> None:
-    assert await look_at(platform, wire, session(status, call())) == Look(Sight.ENDED, status, reason=reason)
+    assert await look_at(platform, wire, session(status, call())) == RunSnapshot(
+        RunStatus.ENDED, status, reason=reason
+    )
 
 
 @pytest.mark.parametrize("status", ["in_progress", "um_status_de_2027"])
 async def test_a_session_at_work_or_in_a_status_nobody_knows_is_working(
     platform: AgentsPlatform, wire: Wire, status: str
 ) -> None:
-    assert await look_at(platform, wire, session(status, call())) == Look(
-        Sight.WORKING, status, assistant="agent_1"
+    assert await look_at(platform, wire, session(status, call())) == RunSnapshot(
+        RunStatus.WORKING, status, assistant="agent_1"
     )
 
 
@@ -126,10 +128,10 @@ async def test_function_calls_are_ours_and_every_other_action_is_left_alone(
         "algo",
     ]
     look = await look_at(platform, wire, session("requires_action", *others, call("a"), call("b")))
-    assert look.sight is Sight.REQUIRES_ACTION
+    assert look.status is RunStatus.REQUIRES_ACTION
     assert [each.platform_call_id for each in look.calls] == ["a", "b"]
     look = await look_at(platform, wire, session("requires_action", *others))
-    assert look == Look(Sight.WORKING, "requires_action", assistant="agent_1")
+    assert look == RunSnapshot(RunStatus.WORKING, "requires_action", assistant="agent_1")
 
 
 async def test_a_call_belongs_to_its_turn(platform: AgentsPlatform, wire: Wire) -> None:
@@ -186,12 +188,12 @@ async def test_another_session_than_the_one_asked_for_is_lost_before_anything_is
     platform: AgentsPlatform, wire: Wire, status: str, ref: RunRef
 ) -> None:
     look = await look_at(platform, wire, session(status, call()), ref)
-    assert look == Look(Sight.LOST, status, reason="isolamento")
+    assert look == RunSnapshot(RunStatus.LOST, status, reason="isolamento")
 
 
 async def test_a_session_announced_without_a_thread_is_its_own(platform: AgentsPlatform, wire: Wire) -> None:
     look = await look_at(platform, wire, session("in_progress"), RunRef("sess_1", None))
-    assert look.sight is Sight.WORKING
+    assert look.status is RunStatus.WORKING
 
 
 @pytest.mark.parametrize(
@@ -500,7 +502,7 @@ async def test_every_request_carries_the_key_and_the_beta_header(
 CALLS = (Call("abrir_ticket_crm", "{}"), Call("transferir_para_humano", "{}"))
 
 
-def answers(look: Look) -> list[Answer]:
+def answers(look: RunSnapshot) -> list[Answer]:
     return [Answer(each.platform_call_id, Personal("{}"), True, each.turn_id) for each in look.calls]
 
 
@@ -511,9 +513,9 @@ async def test_half_the_answers_are_taken_and_the_other_half_is_still_wanted() -
         first = await harness.platform.inspect(ref)
         await harness.platform.submit(ref, answers(first)[:1])
         second = await harness.platform.inspect(ref)
-        assert (second.sight, second.calls) == (Sight.REQUIRES_ACTION, first.calls[1:])
+        assert (second.status, second.calls) == (RunStatus.REQUIRES_ACTION, first.calls[1:])
         await harness.platform.submit(ref, answers(second))
-        assert (await harness.platform.inspect(ref)).sight is Sight.WORKING
+        assert (await harness.platform.inspect(ref)).status is RunStatus.WORKING
 
 
 async def test_an_answer_accepted_but_not_applied_may_be_given_again_and_is_heard_once() -> None:
@@ -525,10 +527,10 @@ async def test_an_answer_accepted_but_not_applied_may_be_given_again_and_is_hear
         assert await harness.platform.inspect(ref) == look
         await harness.platform.submit(ref, answers(look))
         harness.pass_time(3)
-        assert (await harness.platform.inspect(ref)).sight is Sight.WORKING
+        assert (await harness.platform.inspect(ref)).status is RunStatus.WORKING
         await harness.platform.submit(ref, answers(look))
         harness.pass_time()
-        assert (await harness.platform.inspect(ref)).sight is Sight.ENDED
+        assert (await harness.platform.inspect(ref)).status is RunStatus.ENDED
         assert len(harness.heard(ref)) == 1
 
 
@@ -538,4 +540,4 @@ async def test_a_call_seen_before_it_is_registered_is_answered_all_the_same() ->
         look = await harness.platform.inspect(ref)
         await harness.platform.submit(ref, answers(look))
         harness.pass_time()
-        assert (await harness.platform.inspect(ref)).sight is Sight.ENDED
+        assert (await harness.platform.inspect(ref)).status is RunStatus.ENDED

@@ -15,7 +15,7 @@ from openai import AsyncOpenAI
 from tests.platforms.openai_spec import request_problems
 from tests.raw_server import Wire, listening
 from worker.errors import PlatformError, PlatformGone, PlatformRefused, PlatformUnavailable, RunGone
-from worker.model import Answer, Look, RunRef, Sight, ToolCall
+from worker.model import Answer, RunRef, RunSnapshot, RunStatus, ToolCall
 from worker.personal import Personal
 from worker.platforms.assistants import AssistantsPlatform
 
@@ -61,7 +61,7 @@ async def platform(server: Wire) -> AsyncIterator[AssistantsPlatform]:
     await adapter.aclose()
 
 
-async def look_at(platform: AssistantsPlatform, wire: Wire, body: object, **headers: str) -> Look:
+async def look_at(platform: AssistantsPlatform, wire: Wire, body: object, **headers: str) -> RunSnapshot:
     wire.says(body, **headers)
     return await platform.inspect(REF)
 
@@ -74,24 +74,24 @@ async def test_a_run_at_work_or_in_a_status_nobody_knows_is_working(
     platform: AssistantsPlatform, wire: Wire, status: str
 ) -> None:
     look = await look_at(platform, wire, run(status))
-    assert (look.sight, look.status, look.calls) == (Sight.WORKING, status, ())
+    assert (look.status, look.platform_status, look.calls) == (RunStatus.WORKING, status, ())
 
 
 @pytest.mark.parametrize(
-    ("status", "sight", "reason"),
+    ("status", "run_status", "reason"),
     [
-        ("completed", Sight.ENDED, "concluida"),
-        ("failed", Sight.ENDED, "falhou"),
-        ("incomplete", Sight.ENDED, "incompleta"),
-        ("cancelled", Sight.LOST, "cancelada"),
-        ("expired", Sight.LOST, "expirada"),
+        ("completed", RunStatus.ENDED, "concluida"),
+        ("failed", RunStatus.ENDED, "falhou"),
+        ("incomplete", RunStatus.ENDED, "incompleta"),
+        ("cancelled", RunStatus.LOST, "cancelada"),
+        ("expired", RunStatus.LOST, "expirada"),
     ],
 )
 async def test_an_end_has_a_reason_even_where_the_server_left_the_action_filled(
-    platform: AssistantsPlatform, wire: Wire, status: str, sight: Sight, reason: str
+    platform: AssistantsPlatform, wire: Wire, status: str, run_status: RunStatus, reason: str
 ) -> None:
     look = await look_at(platform, wire, run(status, required_action=action(function())))
-    assert look == Look(sight, status, reason=reason)
+    assert look == RunSnapshot(run_status, status, reason=reason)
 
 
 async def test_the_calls_come_in_order_with_their_arguments_unread(
@@ -100,7 +100,7 @@ async def test_the_calls_come_in_order_with_their_arguments_unread(
     look = await look_at(
         platform, wire, waiting(function("a", "abrir_ticket_crm", '{"resumo": '), function("b", "outra", ""))
     )
-    assert look.sight is Sight.REQUIRES_ACTION
+    assert look.status is RunStatus.REQUIRES_ACTION
     assert look.calls == (
         ToolCall("a", "abrir_ticket_crm", Personal('{"resumo": ')),
         ToolCall("b", "outra", Personal("")),
@@ -127,7 +127,7 @@ async def test_an_action_that_is_not_ours_is_left_alone_and_looked_at_later(
     platform: AssistantsPlatform, wire: Wire, required_action: object
 ) -> None:
     look = await look_at(platform, wire, run("requires_action", required_action=required_action))
-    assert (look.sight, look.status, look.calls) == (Sight.WORKING, "requires_action", ())
+    assert (look.status, look.platform_status, look.calls) == (RunStatus.WORKING, "requires_action", ())
 
 
 @pytest.mark.parametrize("status", ["requires_action", "completed", "queued"])
@@ -135,7 +135,7 @@ async def test_a_run_of_another_thread_is_lost_before_anything_is_answered(
     platform: AssistantsPlatform, wire: Wire, status: str
 ) -> None:
     body = run(status, thread_id="thread_2", required_action=action(function()))
-    assert await look_at(platform, wire, body) == Look(Sight.LOST, status, reason="isolamento")
+    assert await look_at(platform, wire, body) == RunSnapshot(RunStatus.LOST, status, reason="isolamento")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from tests.platforms.harness import Harness, agents, assistants, responses
 from tests.platforms.suite_table import does_not_apply, exceptions, table
 from worker.errors import PlatformError, PlatformRefused, PlatformUnavailable, RunGone
-from worker.model import Answer, Look, RunRef, Sight
+from worker.model import Answer, RunRef, RunSnapshot, RunStatus
 from worker.personal import Personal
 from worker.simulator.assistants.registry import ASSISTANTS
 from worker.simulator.script import Ask, Break, Call, Say
@@ -29,14 +29,14 @@ async def harness(request: pytest.FixtureRequest) -> AsyncIterator[Harness]:
         yield it
 
 
-async def waiting(harness: Harness, *calls: Call) -> tuple[RunRef, Look]:
+async def waiting(harness: Harness, *calls: Call) -> tuple[RunRef, RunSnapshot]:
     """A run that waits for the outputs of these calls, and will then finish."""
     ref = await harness.start(Ask(calls or (TICKET,)), DONE)
     harness.pass_time()
     return ref, await harness.platform.inspect(ref)
 
 
-def answers(look: Look, output: str = '{"success": true, "mensagem": "Olá"}') -> list[Answer]:
+def answers(look: RunSnapshot, output: str = '{"success": true, "mensagem": "Olá"}') -> list[Answer]:
     return [Answer(call.platform_call_id, Personal(output), True, call.turn_id) for call in look.calls]
 
 
@@ -50,15 +50,15 @@ async def submit(harness: Harness, ref: RunRef, given: list[Answer]) -> RunRef:
 
 async def test_a_run_is_working_then_wants_answers_then_works_and_ends(harness: Harness) -> None:
     ref = await harness.start(Ask((TICKET,)), DONE)
-    assert (await harness.platform.inspect(ref)).sight is Sight.WORKING
+    assert (await harness.platform.inspect(ref)).status is RunStatus.WORKING
     harness.pass_time()
     look = await harness.platform.inspect(ref)
-    assert look.sight is Sight.REQUIRES_ACTION
+    assert look.status is RunStatus.REQUIRES_ACTION
     ref = await submit(harness, ref, answers(look))
-    assert (await harness.platform.inspect(ref)).sight is Sight.WORKING
+    assert (await harness.platform.inspect(ref)).status is RunStatus.WORKING
     harness.pass_time()
     end = await harness.platform.inspect(ref)
-    assert (end.sight, end.reason) == harness.endings["completed"]
+    assert (end.status, end.reason) == harness.endings["completed"]
 
 
 async def test_calls_are_seen_as_the_model_made_them_and_keep_their_ids(harness: Harness) -> None:
@@ -88,7 +88,7 @@ async def test_a_run_may_want_answers_again_under_other_ids(harness: Harness) ->
     ref = await submit(harness, ref, answers(first))
     harness.pass_time()
     second = await harness.platform.inspect(ref)
-    assert second.sight is Sight.REQUIRES_ACTION
+    assert second.status is RunStatus.REQUIRES_ACTION
     assert second.calls[0].platform_call_id != first.calls[0].platform_call_id
 
 
@@ -97,7 +97,7 @@ async def test_a_run_that_breaks_has_ended_and_says_how(harness: Harness, status
     ref = await harness.start(Break(status))
     harness.pass_time()
     look = await harness.platform.inspect(ref)
-    assert (look.sight, look.reason) == harness.endings[status]
+    assert (look.status, look.reason) == harness.endings[status]
 
 
 async def test_a_run_cancelled_at_work_comes_to_its_end(harness: Harness) -> None:
@@ -105,19 +105,19 @@ async def test_a_run_cancelled_at_work_comes_to_its_end(harness: Harness) -> Non
     await harness.cancel(ref)
     harness.pass_time()
     end = await harness.platform.inspect(ref)
-    assert (end.sight, end.reason) == harness.endings["cancelled"]
+    assert (end.status, end.reason) == harness.endings["cancelled"]
 
 
 @does_not_apply(responses="what waits there is at its end already")
 async def test_a_run_cancelled_while_it_waits_takes_no_answer(harness: Harness) -> None:
     ref, look = await waiting(harness)
     await harness.cancel(ref)
-    assert (await harness.platform.inspect(ref)).sight is Sight.WORKING
+    assert (await harness.platform.inspect(ref)).status is RunStatus.WORKING
     harness.pass_time()
     with pytest.raises(PlatformError):
         await harness.platform.submit(ref, answers(look))
     end = await harness.platform.inspect(ref)
-    assert (end.sight, end.reason) == harness.endings["cancelled"]
+    assert (end.status, end.reason) == harness.endings["cancelled"]
 
 
 @does_not_apply(agents="nothing expires there", responses="nothing expires there")
@@ -131,7 +131,7 @@ async def test_a_run_says_how_long_it_lives_and_is_lost_after_that(harness: Harn
     with pytest.raises(PlatformError):
         await harness.platform.submit(ref, answers(look))
     end = await harness.platform.inspect(ref)
-    assert (end.sight, end.reason) == (Sight.LOST, "expirada")
+    assert (end.status, end.reason) == (RunStatus.LOST, "expirada")
 
 
 async def test_the_platforms_hint_is_a_wait_in_seconds(harness: Harness) -> None:
@@ -174,7 +174,7 @@ async def test_a_run_is_not_to_be_had_through_the_thread_of_another(harness: Har
         look = await harness.platform.inspect(RunRef(ref.run_id, other.thread_id))
     except RunGone:
         return
-    assert (look.sight, look.reason) == (Sight.LOST, "isolamento")
+    assert (look.status, look.reason) == (RunStatus.LOST, "isolamento")
 
 
 # -------------------------------------------------------------------------------------------- bad weather
@@ -203,7 +203,7 @@ async def test_a_refused_key_is_the_operators_and_can_be_mended_meanwhile(harnes
     ref = await harness.start(DONE)
     with harness.weather("unauthorized"), pytest.raises(PlatformRefused):
         await harness.platform.inspect(ref)
-    assert (await harness.platform.inspect(ref)).sight is Sight.WORKING
+    assert (await harness.platform.inspect(ref)).status is RunStatus.WORKING
 
 
 @pytest.mark.parametrize("fault", ["submit_dropped_after", "submit_error_after"])
@@ -212,7 +212,7 @@ async def test_answers_taken_without_a_word_are_seen_for_what_they_are(harness: 
     with harness.weather(fault), pytest.raises(PlatformUnavailable):
         await harness.platform.submit(ref, answers(look))
     harness.pass_time()
-    assert (await harness.platform.inspect(ref)).sight is Sight.ENDED
+    assert (await harness.platform.inspect(ref)).status is RunStatus.ENDED
     assert len(harness.heard(ref)) == 1
 
 

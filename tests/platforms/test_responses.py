@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from tests.raw_server import Exchange, Wire
 from worker.errors import PlatformError, PlatformRefused, PlatformUnavailable, RunGone
-from worker.model import Answer, Look, RunRef, Sight, ThreadRule, ToolCall
+from worker.model import Answer, RunRef, RunSnapshot, RunStatus, ThreadRule, ToolCall
 from worker.personal import Personal
 from worker.platforms.responses import ResponsesPlatform
 from worker.simulator.assistants.runs import Timings
@@ -98,7 +98,7 @@ def platform(adapter: ResponsesPlatform) -> ResponsesPlatform:
     return adapter
 
 
-async def look_at(platform: ResponsesPlatform, wire: Wire, body: object, ref: RunRef = REF) -> Look:
+async def look_at(platform: ResponsesPlatform, wire: Wire, body: object, ref: RunRef = REF) -> RunSnapshot:
     wire.forget()
     wire.says(body)
     return await platform.inspect(ref)
@@ -122,23 +122,27 @@ async def test_the_loop_is_told_how_such_runs_are_driven(platform: ResponsesPlat
 async def test_a_response_at_work_or_in_a_status_nobody_knows_is_working(
     platform: ResponsesPlatform, wire: Wire, status: str
 ) -> None:
-    assert await look_at(platform, wire, response(status, function())) == Look(Sight.WORKING, status)
+    assert await look_at(platform, wire, response(status, function())) == RunSnapshot(
+        RunStatus.WORKING, status
+    )
 
 
 @pytest.mark.parametrize(
-    ("status", "sight", "reason"),
+    ("status", "run_status", "reason"),
     [
-        ("completed", Sight.ENDED, "concluida"),
-        ("failed", Sight.ENDED, "falhou"),
-        ("incomplete", Sight.ENDED, "incompleta"),
-        ("cancelled", Sight.LOST, "cancelada"),
+        ("completed", RunStatus.ENDED, "concluida"),
+        ("failed", RunStatus.ENDED, "falhou"),
+        ("incomplete", RunStatus.ENDED, "incompleta"),
+        ("cancelled", RunStatus.LOST, "cancelada"),
     ],
 )
 async def test_an_end_has_a_reason_and_calls_of_an_unfinished_response_are_not_executed(
-    platform: ResponsesPlatform, wire: Wire, status: str, sight: Sight, reason: str
+    platform: ResponsesPlatform, wire: Wire, status: str, run_status: RunStatus, reason: str
 ) -> None:
     output = {"type": "message"} if status == "completed" else function()
-    assert await look_at(platform, wire, response(status, output)) == Look(sight, status, reason=reason)
+    assert await look_at(platform, wire, response(status, output)) == RunSnapshot(
+        run_status, status, reason=reason
+    )
 
 
 async def test_the_calls_come_in_order_with_their_arguments_unread(
@@ -152,7 +156,7 @@ async def test_the_calls_come_in_order_with_their_arguments_unread(
         function("a", "{}"),
     )
     look = await look_at(platform, wire, body)
-    assert look.sight is Sight.REQUIRES_ACTION
+    assert look.status is RunStatus.REQUIRES_ACTION
     assert look.calls == (
         ToolCall("a", "abrir_ticket_crm", Personal("{}")),
         ToolCall("b", "abrir_ticket_crm", Personal("")),
@@ -172,7 +176,7 @@ async def test_a_call_that_was_cut_off_is_not_executed(
     platform: ResponsesPlatform, wire: Wire, status: str
 ) -> None:
     look = await look_at(platform, wire, response("completed", function(), function("b", status=status)))
-    assert (look.sight, look.reason, look.calls) == (Sight.ENDED, "incompleta", ())
+    assert (look.status, look.reason, look.calls) == (RunStatus.ENDED, "incompleta", ())
 
 
 @pytest.mark.parametrize("conversation", [{"id": "conv_2"}, "conv_2"])
@@ -181,8 +185,8 @@ async def test_a_response_of_another_conversation_is_lost_before_anything_is_ans
     platform: ResponsesPlatform, wire: Wire, status: str, conversation: object
 ) -> None:
     body = response(status, function(), conversation=conversation)
-    assert await look_at(platform, wire, body, IN_CONVERSATION) == Look(
-        Sight.LOST, status, reason="isolamento"
+    assert await look_at(platform, wire, body, IN_CONVERSATION) == RunSnapshot(
+        RunStatus.LOST, status, reason="isolamento"
     )
 
 
@@ -194,7 +198,7 @@ async def test_a_response_of_its_own_conversation_or_of_a_chain_is_ours(
 ) -> None:
     body = response("completed", function(), conversation=conversation)
     look = await look_at(platform, wire, body, RunRef("resp_1", thread_id))
-    assert look.sight is Sight.REQUIRES_ACTION
+    assert look.status is RunStatus.REQUIRES_ACTION
     assert look.thread_id == ("conv_1" if thread_id is None else None)  # whose that is, the ledger knows
 
 
@@ -226,7 +230,7 @@ async def test_what_cannot_be_continued_is_lost_before_any_call_is_shown(
     platform: ResponsesPlatform, wire: Wire, fields: Json, reason: str
 ) -> None:
     look = await look_at(platform, wire, response("completed", function(), **fields))
-    assert look == Look(Sight.LOST, "completed", reason=reason)
+    assert look == RunSnapshot(RunStatus.LOST, "completed", reason=reason)
     with pytest.raises(PlatformUnavailable):
         await platform.submit(REF, ANSWERS)
     assert [request.method for request in wire.asked] == ["GET", "GET"]
@@ -237,7 +241,7 @@ async def test_what_needs_no_answer_may_be_as_it_likes(
     platform: ResponsesPlatform, wire: Wire, fields: Json
 ) -> None:
     assert (await look_at(platform, wire, response("completed", **fields))).reason == "concluida"
-    assert (await look_at(platform, wire, response("queued", **fields))).sight is Sight.WORKING
+    assert (await look_at(platform, wire, response("queued", **fields))).status is RunStatus.WORKING
 
 
 @pytest.mark.parametrize(
@@ -252,7 +256,7 @@ async def test_a_call_that_waits_for_somebody_else_too_is_lost(
     platform: ResponsesPlatform, wire: Wire, other: Json
 ) -> None:
     look = await look_at(platform, wire, response("completed", function(), other))
-    assert (look.sight, look.reason) == (Sight.LOST, "outra_chamada_pendente")
+    assert (look.status, look.reason) == (RunStatus.LOST, "outra_chamada_pendente")
 
 
 @pytest.mark.parametrize(
@@ -268,7 +272,7 @@ async def test_what_the_platform_did_itself_is_no_matter(
     platform: ResponsesPlatform, wire: Wire, others: list[Json]
 ) -> None:
     look = await look_at(platform, wire, response("completed", *others, function()))
-    assert look.sight is Sight.REQUIRES_ACTION
+    assert look.status is RunStatus.REQUIRES_ACTION
     assert (await look_at(platform, wire, response("completed", *others))).reason == "concluida"
 
 
@@ -566,8 +570,8 @@ async def test_answers_that_the_conversation_has_are_not_sent_again(
 ) -> None:
     await unsure(platform, wire)
     wire.says(items)
-    assert await platform.inspect(IN_CONVERSATION) == Look(
-        Sight.ENDED, "completed", reason="continuacao_desconhecida"
+    assert await platform.inspect(IN_CONVERSATION) == RunSnapshot(
+        RunStatus.ENDED, "completed", reason="continuacao_desconhecida"
     )
     _, asked = wire.asked
     assert (asked.method, asked.path) == ("GET", "/conversations/conv_1/items")
@@ -580,7 +584,7 @@ async def test_answers_that_the_conversation_lacks_are_sent_again(
 ) -> None:
     await unsure(platform, wire)
     wire.says(items)
-    assert (await platform.inspect(REF)).sight is Sight.REQUIRES_ACTION
+    assert (await platform.inspect(REF)).status is RunStatus.REQUIRES_ACTION
     wire.forget()
     wire.says(response("completed", function(), **IN_CONV))
     wire.says({"id": "resp_2"})
@@ -594,7 +598,10 @@ async def test_what_the_conversation_shows_to_be_asked_since_is_asked_of_the_run
     await unsure(platform, wire)
     wire.says(listed(function("call_9"), OUTPUT, function()))
     look = await platform.inspect(IN_CONVERSATION)
-    assert (look.sight, [call.platform_call_id for call in look.calls]) == (Sight.REQUIRES_ACTION, ["call_9"])
+    assert (look.status, [call.platform_call_id for call in look.calls]) == (
+        RunStatus.REQUIRES_ACTION,
+        ["call_9"],
+    )
     waiting = {"type": "mcp_approval_request", "id": "mcpr_1"}
     wire.forget()
     wire.says(response("completed", function(), **IN_CONV))

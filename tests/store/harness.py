@@ -61,7 +61,7 @@ Decision = Intent | Rejection
 
 
 @dataclass
-class Desk:
+class Rig:
     """One open store, as a process of its own uses it."""
 
     store: Store
@@ -73,7 +73,7 @@ class Desk:
         return name
 
     async def run(self, run_id: str = "run_1", conversation: str = "c1") -> Run:
-        """An announced run that this desk has claimed."""
+        """An announced run that this rig has claimed."""
         await self.announce(conversation, run_id, None)
         return await self.claimed(run_id)
 
@@ -115,7 +115,7 @@ class Desk:
         assert await self.store.runs.close(run, RunState.LOST, "cancelada", "cancelled")
 
     async def claims(self, limit: int = 100) -> list[str]:
-        """The calls this desk takes up, in order."""
+        """The calls this rig takes up, in order."""
         return [record.call_id for record in await self.store.calls.claim(self.name, limit, LEASE_S)]
 
     async def events(self) -> list[tuple[str, dict[str, Any]]]:
@@ -160,8 +160,8 @@ class Desk:
         return table
 
 
-OpenDesk = Callable[..., Awaitable[Desk]]
-"""See the fixture `open_desk`."""
+OpenRig = Callable[..., Awaitable[Rig]]
+"""See the fixture `open_rig`."""
 
 
 def seeing(seen: list[Conversation | None], decision: Decision = TICKET) -> Callable[..., Decision]:
@@ -174,7 +174,7 @@ def seeing(seen: list[Conversation | None], decision: Decision = TICKET) -> Call
     return decide
 
 
-async def until_one_waits(desk: Desk, *, how_many: int = 1) -> None:
+async def until_one_waits(rig: Rig, *, how_many: int = 1) -> None:
     """Until that many statements on this PostgreSQL database wait for locks; the limit judges never."""
     waiting = text(
         "select count(*) from pg_stat_activity "
@@ -182,7 +182,7 @@ async def until_one_waits(desk: Desk, *, how_many: int = 1) -> None:
     )
     async with asyncio.timeout(20):
         while True:
-            async with desk.store.database.read() as connection:
+            async with rig.store.database.read() as connection:
                 if (await connection.execute(waiting)).scalar_one() >= how_many:
                     return
             await asyncio.sleep(0.005)

@@ -8,7 +8,7 @@ from cryptography.fernet import Fernet
 from sqlalchemy import text, update
 
 from tests.databases import KEY
-from tests.store.harness import DONE, HANDOFF, REFUSED, REJECTION, TICKET, Desk, OpenDesk
+from tests.store.harness import DONE, HANDOFF, REFUSED, REJECTION, TICKET, OpenRig, Rig
 from tests.system.personal_values import CNPJ, MASKED, PERSONAL, PHONE, URL
 from worker.errors import ConfigError
 from worker.model import Intent, Rejection, Run, RunState
@@ -63,33 +63,33 @@ def database_url(unmade_database_url: str) -> str:
 
 
 @pytest.fixture
-async def desk(open_desk: OpenDesk) -> Desk:
-    opened = await open_desk(owner=True)
+async def rig(open_rig: OpenRig) -> Rig:
+    opened = await open_rig(owner=True)
     await opened.conversation()
     return opened
 
 
 @pytest.fixture
-async def full(open_desk: OpenDesk) -> Desk:
+async def full(open_rig: OpenRig) -> Rig:
     """A database in which every payload column holds something."""
-    desk = await open_desk(owner=True, BOT_WEBHOOK_URL="http://127.0.0.1:9/eventos")
-    await fill(desk)
-    return desk
+    rig = await open_rig(owner=True, BOT_WEBHOOK_URL="http://127.0.0.1:9/eventos")
+    await fill(rig)
+    return rig
 
 
-async def fill(desk: Desk) -> Run:
+async def fill(rig: Rig) -> Run:
     """The run that is still watched."""
     known = {"client_document": parse_document(MASKED), "contact": Personal(PHONE)}
-    await desk.conversation("c1", attachment_url=Personal(URL), **known)
-    await desk.conversation("c2", client_document=Personal(CNPJ))
-    run = await desk.run()
+    await rig.conversation("c1", attachment_url=Personal(URL), **known)
+    await rig.conversation("c2", client_document=Personal(CNPJ))
+    run = await rig.run()
     for number, decision in enumerate((said(TICKET), said(HANDOFF), said(REJECTION))):
-        record = await desk.admit(run, number, decision)
+        record = await rig.admit(run, number, decision)
         if not record.answered:
-            await desk.settled(await desk.attempted(record), DONE, SAID)
-    await desk.store.runs.close(run, RunState.ENDED, "concluida", "completed")
-    other = await desk.run("run_2", "c2")
-    await desk.settled(await desk.attempted(await desk.admit(other, 9, said(TICKET))), REFUSED, SAID)
+            await rig.settled(await rig.attempted(record), DONE, SAID)
+    await rig.store.runs.close(run, RunState.ENDED, "concluida", "completed")
+    other = await rig.run("run_2", "c2")
+    await rig.settled(await rig.attempted(await rig.admit(other, 9, said(TICKET))), REFUSED, SAID)
     return other
 
 
@@ -99,11 +99,11 @@ def said(decision: Intent | Rejection) -> Intent | Rejection:
     return replace(decision, body=SAID, answer=decision.answer and SAID)
 
 
-async def sealed(desk: Desk) -> dict[str, list[bytes]]:
+async def sealed(rig: Rig) -> dict[str, list[bytes]]:
     """The ciphertexts, by column."""
     found: dict[str, list[bytes]] = {}
-    async with desk.store.database.read() as connection:
-        for table in desk.store.database.tables.metadata.tables.values():
+    async with rig.store.database.read() as connection:
+        for table in rig.store.database.tables.metadata.tables.values():
             for column in (column for column in table.c if isinstance(column.type, Sealed)):
                 there = text(f"select {column.name} from {table.name} where {column.name} is not null")
                 tokens = [bytes(token) for token in (await connection.execute(there)).scalars()]
@@ -115,8 +115,8 @@ async def sealed(desk: Desk) -> dict[str, list[bytes]]:
 
 
 @sqlite
-async def test_what_is_erased_is_gone_from_the_disk_ciphertext_and_all(desk: Desk, tmp_path: Path) -> None:
-    full, watched = desk, await fill(desk)
+async def test_what_is_erased_is_gone_from_the_disk_ciphertext_and_all(rig: Rig, tmp_path: Path) -> None:
+    full, watched = rig, await fill(rig)
     before = [token for tokens in (await sealed(full)).values() for token in tokens]
     assert left_on_disk(before, tmp_path)
     for name in ("c1", "c2"):
@@ -136,7 +136,7 @@ def left_on_disk(tokens: list[bytes], folder: Path) -> set[str]:
 
 
 @sqlite
-async def test_what_retention_took_is_gone_from_the_disk(full: Desk, tmp_path: Path) -> None:
+async def test_what_retention_took_is_gone_from_the_disk(full: Rig, tmp_path: Path) -> None:
     before = [token for tokens in (await sealed(full)).values() for token in tokens]
     await full.change("runs", {"state": "ended"})
     await full.ago(31 * 86_400.0, "calls", "finished_at")
@@ -148,7 +148,7 @@ async def test_what_retention_took_is_gone_from_the_disk(full: Desk, tmp_path: P
 
 @sqlite
 async def test_somebody_who_reads_an_older_view_only_delays_the_checkpoint(
-    full: Desk, monkeypatch: pytest.MonkeyPatch
+    full: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("worker.store.sql.database._CHECKPOINTS", 1)
     async with full.store.database.read() as connection:
@@ -168,26 +168,26 @@ async def _walked(store: Store) -> Pass:
     return done
 
 
-async def test_after_a_rekey_the_first_key_alone_opens_everything(full: Desk, open_desk: OpenDesk) -> None:
+async def test_after_a_rekey_the_first_key_alone_opens_everything(full: Rig, open_rig: OpenRig) -> None:
     values = sum(len(tokens) for tokens in (await sealed(full)).values())
-    beside = await open_desk(DATA_KEYS=f"{NEW_KEY},{KEY}")
+    beside = await open_rig(DATA_KEYS=f"{NEW_KEY},{KEY}")
     assert await _walked(beside.store) == Pass(changed=values + 1)  # and the index key
     assert await _walked(beside.store) == Pass()
-    alone = await open_desk(DATA_KEYS=NEW_KEY)
+    alone = await open_rig(DATA_KEYS=NEW_KEY)
     conversation = await alone.store.records.conversation("c1", reader="test")
     assert conversation.contact == Personal(PHONE)
     assert {row.body for row in await alone.rows("calls")} == {SAID, None}
     assert alone.store.database.hasher.digest("x", "y") == full.store.database.hasher.digest("x", "y")
     with pytest.raises(ConfigError):
-        await open_desk(DATA_KEYS=KEY)
+        await open_rig(DATA_KEYS=KEY)
 
 
 async def test_a_rekey_that_was_broken_off_goes_on_where_it_is_needed(
-    full: Desk, open_desk: OpenDesk, monkeypatch: pytest.MonkeyPatch
+    full: Rig, open_rig: OpenRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("worker.store.personal_data.rekey._BATCH", 1)
     values = sum(len(tokens) for tokens in (await sealed(full)).values())
-    beside = await open_desk(DATA_KEYS=f"{NEW_KEY},{KEY}")
+    beside = await open_rig(DATA_KEYS=f"{NEW_KEY},{KEY}")
     first = Pass()
     async for _ in beside.store.rekey.walk(first):
         if first.changed > 4:
@@ -197,9 +197,9 @@ async def test_a_rekey_that_was_broken_off_goes_on_where_it_is_needed(
     assert second.changed < values
 
 
-async def test_what_the_daemon_writes_meanwhile_is_not_overwritten(full: Desk, open_desk: OpenDesk) -> None:
-    daemon = await open_desk(DATA_KEYS=f"{KEY},{NEW_KEY}")  # not started again with the new key in front
-    beside = await open_desk(DATA_KEYS=f"{NEW_KEY},{KEY}")
+async def test_what_the_daemon_writes_meanwhile_is_not_overwritten(full: Rig, open_rig: OpenRig) -> None:
+    daemon = await open_rig(DATA_KEYS=f"{KEY},{NEW_KEY}")  # not started again with the new key in front
+    beside = await open_rig(DATA_KEYS=f"{NEW_KEY},{KEY}")
     done, contact = Pass(), Personal("5524911112222")
     async for _ in beside.store.rekey.walk(done):  # between reading a batch and writing it
         await daemon.conversation("c1", contact=contact)
@@ -208,10 +208,10 @@ async def test_what_the_daemon_writes_meanwhile_is_not_overwritten(full: Desk, o
     assert (await _walked(beside.store)).changed >= 1
 
 
-async def test_a_rekey_waits_crosswise_with_nobody(full: Desk, open_desk: OpenDesk) -> None:
+async def test_a_rekey_waits_crosswise_with_nobody(full: Rig, open_rig: OpenRig) -> None:
     if full.store.database.sqlite:
         pytest.skip("SQLite locks no rows")
-    beside = await open_desk(DATA_KEYS=f"{NEW_KEY},{KEY}")
+    beside = await open_rig(DATA_KEYS=f"{NEW_KEY},{KEY}")
     calls = full.store.database.tables.calls
     first, *_, last = [row.call_key for row in await full.rows("calls")]
     async with full.store.database.write() as daemon:
@@ -222,10 +222,10 @@ async def test_a_rekey_waits_crosswise_with_nobody(full: Desk, open_desk: OpenDe
     assert await _walked(beside.store) == Pass()
 
 
-async def test_a_value_that_no_key_opens_is_counted_and_left(full: Desk, open_desk: OpenDesk) -> None:
+async def test_a_value_that_no_key_opens_is_counted_and_left(full: Rig, open_rig: OpenRig) -> None:
     async with full.store.database.write() as connection:
         spoilt = text("update handoffs set motivo = :m")
         await connection.execute(spoilt, {"m": b"gAAAAA"})
-    beside = await open_desk(DATA_KEYS=f"{NEW_KEY},{KEY}")
+    beside = await open_rig(DATA_KEYS=f"{NEW_KEY},{KEY}")
     assert (await _walked(beside.store)).unreadable == 1
     assert (await _walked(beside.store)) == Pass(unreadable=1)

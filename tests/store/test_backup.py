@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.store.harness import Desk
+from tests.store.harness import Rig
 from worker.errors import ConfigError
 from worker.settings import Settings
 from worker.store import migrations
@@ -51,7 +51,7 @@ async def start(make_settings: MakeSettings, folder: Path, conversation: str = "
     settings = make_settings(DATABASE_URL=f"sqlite:///{folder}/data/worker.db")
     store = await Store.open(settings, "assistants", owner=True)
     if conversation:
-        await Desk(store).conversation(conversation)
+        await Rig(store).conversation(conversation)
     await store.close()
 
 

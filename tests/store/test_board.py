@@ -16,13 +16,13 @@ from tests.store.harness import (
     TICKET,
     UNKNOWN,
     Decision,
-    Desk,
-    OpenDesk,
+    OpenRig,
+    Rig,
 )
 from worker.kpis import TICKET as TOOL
 from worker.model import CallRecord, CallState, Intent, Outcome, Run
 from worker.store.queries import board
-from worker.views import Backlog, DeadLetter, Hour, OpenHandoff, Some
+from worker.views import Backlog, DeadLetter, Hour, OpenHandoff, Preview
 
 BOT = {"BOT_WEBHOOK_URL": "http://127.0.0.1:9/eventos"}
 HOUR_S = 3600.0
@@ -33,87 +33,87 @@ def about(resumo: str, **changes: Any) -> Intent:
     return replace(TICKET, equal_on=("FINANCEIRO", "PAGAMENTO", resumo, "52998224725"), **changes)
 
 
-async def asked(desk: Desk, run: Run, number: int, decision: Decision) -> CallRecord:
-    return await desk.decided(run, call(number, TOOL), lambda _: decision)
+async def asked(rig: Rig, run: Run, number: int, decision: Decision) -> CallRecord:
+    return await rig.decided(run, call(number, TOOL), lambda _: decision)
 
 
-async def ended(desk: Desk, run: Run, number: int, outcome: Outcome) -> CallRecord:
+async def ended(rig: Rig, run: Run, number: int, outcome: Outcome) -> CallRecord:
     """A ticket of its own that ended so."""
-    record = await asked(desk, run, number, about(f"ticket {number}"))
+    record = await asked(rig, run, number, about(f"ticket {number}"))
     outcome = replace(outcome, protocolo=f"1000000{number}") if outcome.protocolo else outcome
-    return await desk.settled(await desk.attempted(record), outcome)
+    return await rig.settled(await rig.attempted(record), outcome)
 
 
-async def at(desk: Desk, record: CallRecord, moment: float) -> CallRecord:
-    await desk.change("calls", {"received_at": moment}, call_id=record.call_id)
+async def at(rig: Rig, record: CallRecord, moment: float) -> CallRecord:
+    await rig.change("calls", {"received_at": moment}, call_id=record.call_id)
     return record
 
 
-async def backlog(desk: Desk, limit: int = 10) -> Backlog:
-    return await desk.store.board.backlog(limit)
+async def backlog(rig: Rig, limit: int = 10) -> Backlog:
+    return await rig.store.board.backlog(limit)
 
 
-def ids(some: Some[DeadLetter]) -> list[str]:
+def ids(some: Preview[DeadLetter]) -> list[str]:
     return [letter.call_id for letter in some.items]
 
 
 # --------------------------------------------------------------------------------------------------- hours
 
 
-async def test_in_an_empty_database_nothing_happened_and_nothing_waits(desk: Desk) -> None:
-    assert await desk.store.board.hours(0.0) == []
-    assert await backlog(desk) == Backlog(Some([]), Some([]), Some([]), Some([]))
+async def test_in_an_empty_database_nothing_happened_and_nothing_waits(rig: Rig) -> None:
+    assert await rig.store.board.hours(0.0) == []
+    assert await backlog(rig) == Backlog(Preview([]), Preview([]), Preview([]), Preview([]))
 
 
-async def test_an_hour_begins_where_it_begins_and_ends_before_the_next(desk: Desk) -> None:
-    run, since = await desk.run(), 1000.0
+async def test_an_hour_begins_where_it_begins_and_ends_before_the_next(rig: Rig) -> None:
+    run, since = await rig.run(), 1000.0
     moments = [since - 0.1, since, since + HOUR_S - 0.1, since + HOUR_S, since + 3 * HOUR_S - 0.001]
     for number, moment in enumerate(moments):
-        await at(desk, await ended(desk, run, number, DONE), moment)
-    assert await desk.store.board.hours(since) == [
+        await at(rig, await ended(rig, run, number, DONE), moment)
+    assert await rig.store.board.hours(since) == [
         Hour(since, opened=2),
         Hour(since + HOUR_S, opened=1),
         Hour(since + 2 * HOUR_S, opened=1),
     ]
 
 
-async def test_each_end_is_counted_as_what_it_is_and_as_the_kpis_count_it(desk: Desk) -> None:
-    run = await desk.run()
+async def test_each_end_is_counted_as_what_it_is_and_as_the_kpis_count_it(rig: Rig) -> None:
+    run = await rig.run()
     for number, outcome in enumerate([DONE, DONE, REFUSED, UNKNOWN, NO_PROTOCOL]):
-        await at(desk, await ended(desk, run, number, outcome), 1000.0)
-    await at(desk, await asked(desk, run, 5, REJECTION), 1000.0)
-    await at(desk, await asked(desk, run, 6, about("open")), 1000.0)
-    await at(desk, await asked(desk, run, 7, about("ticket 0")), 1000.0)
-    await at(desk, await desk.decided(run, call(8, "transferir_para_humano"), lambda _: HANDOFF), 1000.0)
-    (hour,) = await desk.store.board.hours(900.0)
+        await at(rig, await ended(rig, run, number, outcome), 1000.0)
+    await at(rig, await asked(rig, run, 5, REJECTION), 1000.0)
+    await at(rig, await asked(rig, run, 6, about("open")), 1000.0)
+    await at(rig, await asked(rig, run, 7, about("ticket 0")), 1000.0)
+    await at(rig, await rig.decided(run, call(8, "transferir_para_humano"), lambda _: HANDOFF), 1000.0)
+    (hour,) = await rig.store.board.hours(900.0)
     assert hour == Hour(900.0, opened=2, failed=1, unsure=2, rejected=1)
-    kpis = await desk.store.records.kpis(900.0, None)
+    kpis = await rig.store.records.kpis(900.0, None)
     assert (hour.opened, hour.unsure) == (kpis.tickets_opened, kpis.unknown + kpis.without_protocol)
 
 
-async def test_a_failure_that_another_try_made_good_counts_as_opened(desk: Desk) -> None:
-    run = await desk.run()
-    await at(desk, await ended(desk, run, 1, REFUSED), await desk.time() - 60)
-    again = await asked(desk, run, 2, about("ticket 1"))
-    await desk.settled(await desk.attempted(again), DONE)
-    hours = await desk.store.board.hours(await desk.time() - HOUR_S + 1)
+async def test_a_failure_that_another_try_made_good_counts_as_opened(rig: Rig) -> None:
+    run = await rig.run()
+    await at(rig, await ended(rig, run, 1, REFUSED), await rig.time() - 60)
+    again = await asked(rig, run, 2, about("ticket 1"))
+    await rig.settled(await rig.attempted(again), DONE)
+    hours = await rig.store.board.hours(await rig.time() - HOUR_S + 1)
     assert [(hour.opened, hour.failed) for hour in hours] == [(1, 0)]
-    assert (await backlog(desk)).dead.items == []
+    assert (await backlog(rig)).dead.items == []
 
 
 # -------------------------------------------------------------------------------------------- dead letters
 
 
-async def test_what_goes_no_further_by_itself_waits_for_a_person_newest_first(desk: Desk) -> None:
-    run = await desk.run()
+async def test_what_goes_no_further_by_itself_waits_for_a_person_newest_first(rig: Rig) -> None:
+    run = await rig.run()
     dead = [
-        await at(desk, await ended(desk, run, number, outcome), 1000.0 + number)
+        await at(rig, await ended(rig, run, number, outcome), 1000.0 + number)
         for number, outcome in enumerate([REFUSED, UNKNOWN, NO_PROTOCOL])
     ]
-    await ended(desk, run, 5, DONE)
-    await asked(desk, run, 6, REJECTION)
-    await desk.attempted(await asked(desk, run, 7, about("under way")))
-    found = (await backlog(desk)).dead
+    await ended(rig, run, 5, DONE)
+    await asked(rig, run, 6, REJECTION)
+    await rig.attempted(await asked(rig, run, 7, about("under way")))
+    found = (await backlog(rig)).dead
     assert (ids(found), found.count) == ([record.call_id for record in reversed(dead)], 3)
     assert found.items[2] == DeadLetter(
         call_id=dead[0].call_id,
@@ -131,64 +131,64 @@ async def test_what_goes_no_further_by_itself_waits_for_a_person_newest_first(de
 
 @pytest.mark.parametrize(("idempotent", "unknown_too"), [(True, True), (False, False)])
 async def test_retriable_is_what_the_retry_would_take(
-    open_desk: OpenDesk, idempotent: bool, unknown_too: bool
+    open_rig: OpenRig, idempotent: bool, unknown_too: bool
 ) -> None:
-    desk = await open_desk(owner=True, CRM_IDEMPOTENT=idempotent)
-    await desk.conversation()
-    run = await desk.run()
+    rig = await open_rig(owner=True, CRM_IDEMPOTENT=idempotent)
+    await rig.conversation()
+    run = await rig.run()
     for number, outcome in enumerate([REFUSED, UNKNOWN, NO_PROTOCOL]):
-        await at(desk, await ended(desk, run, number, outcome), 1000.0 + number)
-    retriable = [letter.retriable for letter in (await backlog(desk)).dead.items]
+        await at(rig, await ended(rig, run, number, outcome), 1000.0 + number)
+    retriable = [letter.retriable for letter in (await backlog(rig)).dead.items]
     assert retriable == [False, unknown_too, True]
 
 
-async def test_without_its_payload_a_call_can_only_be_resolved(desk: Desk) -> None:
-    record = await ended(desk, await desk.run(), 1, REFUSED)
-    await desk.change("calls", {"body": None}, call_id=record.call_id)
-    (letter,) = (await backlog(desk)).dead.items
+async def test_without_its_payload_a_call_can_only_be_resolved(rig: Rig) -> None:
+    record = await ended(rig, await rig.run(), 1, REFUSED)
+    await rig.change("calls", {"body": None}, call_id=record.call_id)
+    (letter,) = (await backlog(rig)).dead.items
     assert (letter.retriable, letter.resolvable) == (False, True)
 
 
-async def test_of_several_failed_tries_of_one_ticket_the_last_waits(desk: Desk) -> None:
-    run = await desk.run()
-    await at(desk, await ended(desk, run, 1, REFUSED), await desk.time() - 60)
-    again = await asked(desk, run, 2, about("ticket 1"))
-    await desk.settled(await desk.attempted(again), REFUSED)
-    assert ids((await backlog(desk)).dead) == [again.call_id]
+async def test_of_several_failed_tries_of_one_ticket_the_last_waits(rig: Rig) -> None:
+    run = await rig.run()
+    await at(rig, await ended(rig, run, 1, REFUSED), await rig.time() - 60)
+    again = await asked(rig, run, 2, about("ticket 1"))
+    await rig.settled(await rig.attempted(again), REFUSED)
+    assert ids((await backlog(rig)).dead) == [again.call_id]
 
 
-async def test_what_is_tried_again_or_resolved_waits_no_longer(desk: Desk) -> None:
-    run = await desk.run()
-    first, second = await ended(desk, run, 1, REFUSED), await ended(desk, run, 2, NO_PROTOCOL)
-    await desk.store.operators.retry(first.call_id)
-    await desk.store.operators.resolve(second.call_id, "2510271534789012")
-    assert (await backlog(desk)).dead == Some([], 0)
+async def test_what_is_tried_again_or_resolved_waits_no_longer(rig: Rig) -> None:
+    run = await rig.run()
+    first, second = await ended(rig, run, 1, REFUSED), await ended(rig, run, 2, NO_PROTOCOL)
+    await rig.store.operators.retry(first.call_id)
+    await rig.store.operators.resolve(second.call_id, "2510271534789012")
+    assert (await backlog(rig)).dead == Preview([], 0)
 
 
 async def test_a_long_list_is_cut_and_counted_as_far_as_anybody_cares(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(board, "COUNTED_UP_TO", 3)
-    run = await desk.run()
+    run = await rig.run()
     for number in range(4):
-        await at(desk, await ended(desk, run, number, REFUSED), 1000.0 + number)
-    found = (await backlog(desk, limit=2)).dead
+        await at(rig, await ended(rig, run, number, REFUSED), 1000.0 + number)
+    found = (await backlog(rig, limit=2)).dead
     assert (len(found.items), found.count) == (2, 3)
 
 
 # ------------------------------------------------------------------------------------- hand-offs and events
 
 
-async def test_the_hand_off_that_waits_longest_is_first_and_accepted_ones_are_apart(desk: Desk) -> None:
-    run = await desk.run()
+async def test_the_hand_off_that_waits_longest_is_first_and_accepted_ones_are_apart(rig: Rig) -> None:
+    run = await rig.run()
     for number, departamento in enumerate(["financeiro", "suporte", "cobrança", "técnico"]):
         intent = replace(HANDOFF, equal_on=(departamento,), departamento=departamento)
-        await asked(desk, run, number, intent)
-        await desk.ago(100.0 - 10 * number, "handoffs", "requested_at", departamento=departamento)
-    await desk.change("handoffs", {"state": "accepted"}, departamento="suporte")
-    await desk.ago(30.0, "handoffs", "accepted_at", departamento="suporte")
-    await desk.change("handoffs", {"state": "closed"}, departamento="cobrança")
-    found = await backlog(desk)
+        await asked(rig, run, number, intent)
+        await rig.ago(100.0 - 10 * number, "handoffs", "requested_at", departamento=departamento)
+    await rig.change("handoffs", {"state": "accepted"}, departamento="suporte")
+    await rig.ago(30.0, "handoffs", "accepted_at", departamento="suporte")
+    await rig.change("handoffs", {"state": "closed"}, departamento="cobrança")
+    found = await backlog(rig)
     assert [each.departamento for each in found.requested.items] == ["financeiro", "técnico"]
     (accepted,) = found.accepted.items
     assert accepted == OpenHandoff(accepted.handoff_id, "c1", "suporte", True, accepted.for_s)
@@ -196,15 +196,15 @@ async def test_the_hand_off_that_waits_longest_is_first_and_accepted_ones_are_ap
     assert waited == pytest.approx([100.0, 70.0, 30.0], abs=9.0)
 
 
-async def test_events_on_their_way_are_counted_and_undelivered_ones_shown(open_desk: OpenDesk) -> None:
-    desk = await open_desk(owner=True, **BOT)
-    await desk.conversation()
-    run = await desk.run()
-    await ended(desk, run, 1, DONE)
-    await ended(desk, run, 2, REFUSED)
-    (first, *_) = await desk.store.outbox.claim("me", 10, 10.0)
-    await desk.store.outbox.give_up(first, "http_500")
-    found = await backlog(desk)
+async def test_events_on_their_way_are_counted_and_undelivered_ones_shown(open_rig: OpenRig) -> None:
+    rig = await open_rig(owner=True, **BOT)
+    await rig.conversation()
+    run = await rig.run()
+    await ended(rig, run, 1, DONE)
+    await ended(rig, run, 2, REFUSED)
+    (first, *_) = await rig.store.outbox.claim("me", 10, 10.0)
+    await rig.store.outbox.give_up(first, "http_500")
+    found = await backlog(rig)
     assert (found.events, found.stuck.count) == (1, 1)
     (stuck,) = found.stuck.items
     assert (stuck.kind, stuck.conversation_id, stuck.result) == ("ticket.opened", "c1", "http_500")
@@ -214,18 +214,18 @@ async def test_events_on_their_way_are_counted_and_undelivered_ones_shown(open_d
 # --------------------------------------------------------------------------------------------- the indexes
 
 
-async def test_what_waits_is_found_by_indexes_of_its_own(desk: Desk) -> None:
+async def test_what_waits_is_found_by_indexes_of_its_own(rig: Rig) -> None:
     statements: list[tuple[str, Any]] = []
 
     def note(_connection: object, _cursor: object, statement: str, parameters: object, *_: object) -> None:
         statements.append((statement, parameters))
 
-    engine = desk.store.database._engine.sync_engine
+    engine = rig.store.database._engine.sync_engine
     event.listen(engine, "before_cursor_execute", note)
-    await desk.store.board.hours(1000.0)
-    await backlog(desk)
+    await rig.store.board.hours(1000.0)
+    await backlog(rig)
     event.remove(engine, "before_cursor_execute", note)
-    plans = [await _plan(desk, *each) for each in statements if each[0].startswith("SELECT")]
+    plans = [await _plan(rig, *each) for each in statements if each[0].startswith("SELECT")]
     expected = (
         "received_at",
         "calls_dead",
@@ -237,9 +237,9 @@ async def test_what_waits_is_found_by_indexes_of_its_own(desk: Desk) -> None:
     assert [index for plan, index in zip(plans, expected, strict=True) if index not in plan] == []
 
 
-async def _plan(desk: Desk, statement: str, parameters: Any) -> str:
-    sqlite = desk.store.database.sqlite
-    async with desk.store.database.write() as connection:
+async def _plan(rig: Rig, statement: str, parameters: Any) -> str:
+    sqlite = rig.store.database.sqlite
+    async with rig.store.database.write() as connection:
         if not sqlite:
             await connection.execute(text("set local enable_seqscan = off"))  # so few rows need no index
         explain = "explain query plan" if sqlite else "explain"

@@ -15,7 +15,7 @@ from cryptography.fernet import Fernet
 from sqlalchemy import Connection, inspect, text
 
 from tests.databases import KEY
-from tests.store.harness import DONE, HANDOFF, TICKET, Desk
+from tests.store.harness import DONE, HANDOFF, TICKET, Rig
 from worker.errors import ConfigError, StoreError
 from worker.personal import Personal
 from worker.privacy import Vault
@@ -69,7 +69,7 @@ async def test_a_second_daemon_on_the_same_file_is_told_who_holds_it(make_settin
 
 async def test_a_command_opens_the_file_beside_the_daemon(make_settings: MakeSettings) -> None:
     daemon = await _open(make_settings())
-    await Desk(daemon).conversation()
+    await Rig(daemon).conversation()
     beside = await _open(make_settings(), owner=False)
     assert (await beside.records.conversation("c1", reader="test")).thread_id == "thread_c1"
     await beside.close()
@@ -108,11 +108,11 @@ async def test_several_daemons_share_a_postgresql_database(
 ) -> None:
     settings = make_settings(DATABASE_URL=database_url)
     first = await _open(settings)
-    await Desk(first).conversation()
-    run = await Desk(first).run()
+    await Rig(first).conversation()
+    run = await Rig(first).run()
     second = await _open(settings)
     assert await second.runs.claim("second", 10, 10.0) == []
-    assert (await Desk(second).row("runs")).lease_epoch == run.epoch
+    assert (await Rig(second).row("runs")).lease_epoch == run.epoch
     await second.close()
     await first.close()
 
@@ -121,8 +121,8 @@ async def test_a_restart_on_sqlite_takes_back_at_once_what_a_crash_left_claimed(
     make_settings: MakeSettings,
 ) -> None:
     crashed = await _open(make_settings())
-    await Desk(crashed).conversation()
-    await Desk(crashed).run()
+    await Rig(crashed).conversation()
+    await Rig(crashed).run()
     await crashed.close()
     beside = await _open(make_settings(), owner=False)
     assert await beside.runs.claim("beside", 10, 10.0) == []
@@ -204,7 +204,7 @@ async def test_keys_of_another_database_open_nothing_and_write_nothing(
 ) -> None:
     settings = make_settings(DATABASE_URL=database_url)
     store = await _open(settings)
-    await Desk(store).conversation()
+    await Rig(store).conversation()
     before = await _everything(store)
     await store.close()
     strangers = make_settings(DATABASE_URL=database_url, DATA_KEYS=Fernet.generate_key().decode())
@@ -218,7 +218,7 @@ async def test_after_a_rotation_the_old_values_open_and_their_hashes_are_the_sam
     database_url: str, make_settings: MakeSettings
 ) -> None:
     store = await _open(make_settings(DATABASE_URL=database_url))
-    await Desk(store).conversation()
+    await Rig(store).conversation()
     digest = store.database.hasher.digest("document", "52998224725")
     await store.close()
     rotated = f"{Fernet.generate_key().decode()},{KEY}"
@@ -253,13 +253,13 @@ async def test_a_database_that_is_not_open_hashes_nothing(make_settings: MakeSet
 # ------------------------------------------------------------------------------------------------ the schema
 
 
-async def test_the_migrations_make_exactly_the_schema_the_queries_expect(desk: Desk) -> None:
+async def test_the_migrations_make_exactly_the_schema_the_queries_expect(rig: Rig) -> None:
     def differences(connection: Connection) -> object:
         options = {"compare_type": True, "compare_server_default": True}
         context = MigrationContext.configure(connection, opts=options)
-        return compare_metadata(context, desk.store.database.tables.metadata)
+        return compare_metadata(context, rig.store.database.tables.metadata)
 
-    async with desk.store.database.read() as connection:
+    async with rig.store.database.read() as connection:
         assert await connection.run_sync(differences) == []
 
 
@@ -311,16 +311,16 @@ async def test_no_personal_value_is_legible_at_rest(
 ) -> None:
     document, contact, receipt, resumo, motivo = MARKS
     store = await _open(make_settings(DATABASE_URL=database_url))
-    desk = Desk(store)
-    await desk.conversation(
+    rig = Rig(store)
+    await rig.conversation(
         client_document=Personal(document),
         contact=Personal(contact),
         attachment_url=Personal(f"https://arquivos.example/{receipt}.jpg"),
     )
-    run = await desk.run()
-    ticket = await desk.admit(run, 1, replace(TICKET, body=Personal(resumo), equal_on=(resumo, document)))
-    await desk.settled(await desk.attempted(ticket), DONE, Personal(f"{resumo} {document}"))
-    await desk.admit(run, 2, replace(HANDOFF, body=Personal(motivo)))
+    run = await rig.run()
+    ticket = await rig.admit(run, 1, replace(TICKET, body=Personal(resumo), equal_on=(resumo, document)))
+    await rig.settled(await rig.attempted(ticket), DONE, Personal(f"{resumo} {document}"))
+    await rig.admit(run, 2, replace(HANDOFF, body=Personal(motivo)))
     stored = b"\n".join(v if isinstance(v, bytes) else str(v).encode() for v in await _everything(store))
     if store.database.sqlite:
         stored += _files_in(tmp_path)
@@ -331,7 +331,7 @@ async def test_no_personal_value_is_legible_at_rest(
 
 async def test_the_files_belong_to_their_owner_alone(make_settings: MakeSettings, tmp_path: Path) -> None:
     store = await _open(make_settings(DATABASE_URL=f"sqlite:///{tmp_path}/new/worker.db"))
-    await Desk(store).conversation()
+    await Rig(store).conversation()
     files = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "new").iterdir()}
     assert files == dict.fromkeys(("worker.db", "worker.db-wal", "worker.db-shm", "worker.db.lock"), 0o600)
     assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
@@ -354,38 +354,38 @@ async def test_what_is_committed_is_on_disk_and_what_is_deleted_is_gone(
 # ------------------------------------------------------------------------------------------------- failures
 
 
-async def test_an_error_of_the_driver_names_classes_and_no_values(desk: Desk) -> None:
+async def test_an_error_of_the_driver_names_classes_and_no_values(rig: Rig) -> None:
     marked = "-".join(("valor", "marcado"))  # not as one word, for a traceback shows the lines of this test
-    await desk.conversation(marked)
+    await rig.conversation(marked)
     with pytest.raises(StoreError) as raised:
-        await desk.change("conversations", {"conversation_id": marked}, conversation_id="c1")
+        await rig.change("conversations", {"conversation_id": marked}, conversation_id="c1")
     assert "IntegrityError" in str(raised.value)
     assert marked not in "".join(traceback.format_exception(raised.value))
 
 
-async def test_a_table_that_is_gone_is_an_error_of_the_store(desk: Desk) -> None:
-    await _raw(desk.store, "drop table access_log")
+async def test_a_table_that_is_gone_is_an_error_of_the_store(rig: Rig) -> None:
+    await _raw(rig.store, "drop table access_log")
     with pytest.raises(StoreError):
-        await desk.rows("access_log")
+        await rig.rows("access_log")
 
 
-async def test_what_fails_within_a_write_is_undone_and_the_next_write_goes_on(desk: Desk) -> None:
+async def test_what_fails_within_a_write_is_undone_and_the_next_write_goes_on(rig: Rig) -> None:
     async def fail_within() -> None:
-        async with desk.store.database.write() as connection:
+        async with rig.store.database.write() as connection:
             await connection.exec_driver_sql("delete from conversations")
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         await fail_within()
-    await desk.conversation("c2")
-    assert len(await desk.rows("conversations")) == 2
+    await rig.conversation("c2")
+    assert len(await rig.rows("conversations")) == 2
 
 
-async def test_a_write_that_is_cancelled_is_undone_and_the_next_write_goes_on(desk: Desk) -> None:
+async def test_a_write_that_is_cancelled_is_undone_and_the_next_write_goes_on(rig: Rig) -> None:
     begun = asyncio.Event()
 
     async def never_ending() -> None:
-        async with desk.store.database.write() as connection:
+        async with rig.store.database.write() as connection:
             await connection.exec_driver_sql("delete from conversations")
             begun.set()
             await asyncio.Event().wait()
@@ -395,13 +395,13 @@ async def test_a_write_that_is_cancelled_is_undone_and_the_next_write_goes_on(de
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await desk.conversation("c2")
-    assert len(await desk.rows("conversations")) == 2
+    await rig.conversation("c2")
+    assert len(await rig.rows("conversations")) == 2
 
 
-async def test_readers_do_not_wait_for_a_writer_and_see_nothing_of_it_yet(desk: Desk) -> None:
-    async with desk.store.database.write() as connection:
+async def test_readers_do_not_wait_for_a_writer_and_see_nothing_of_it_yet(rig: Rig) -> None:
+    async with rig.store.database.write() as connection:
         await connection.exec_driver_sql("delete from conversations")
         async with asyncio.timeout(20):
-            assert len(await desk.rows("conversations")) == 1
-    assert await desk.rows("conversations") == []
+            assert len(await rig.rows("conversations")) == 1
+    assert await rig.rows("conversations") == []

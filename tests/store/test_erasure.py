@@ -19,8 +19,8 @@ from tests.store.harness import (
     TICKET,
     UNKNOWN,
     UNSENT,
-    Desk,
-    OpenDesk,
+    OpenRig,
+    Rig,
     seeing,
 )
 from worker.errors import Erased, RequestRefused
@@ -33,8 +33,8 @@ CONTACT, URL = Personal("5524999990000"), Personal("https://recibos.example/1.jp
 OTHER_DOCUMENT = Personal("11144477735")
 
 
-async def _erased(desk: Desk, conversation: str = "c1") -> Erasure:
-    return await desk.store.erasures.erase_conversation(conversation, by="test")
+async def _erased(rig: Rig, conversation: str = "c1") -> Erasure:
+    return await rig.store.erasures.erase_conversation(conversation, by="test")
 
 
 async def _code(asked: object) -> str:
@@ -46,62 +46,62 @@ async def _code(asked: object) -> str:
 # ------------------------------------------------------------------------------------------------- at once
 
 
-async def test_what_is_over_loses_its_payload_and_keeps_its_record(desk: Desk) -> None:
-    await desk.conversation(contact=CONTACT, attachment_url=URL)
-    run = await desk.run()
-    await desk.settled(await desk.attempted(await desk.admit(run)), DONE)
-    await desk.admit(run, 2, HANDOFF)
-    await desk.store.runs.close(run, RunState.ENDED, "concluida", "completed")
-    kept = await desk.row("calls", tool="echo", state="done", setor="FINANCEIRO")
-    erasure = await _erased(desk)
+async def test_what_is_over_loses_its_payload_and_keeps_its_record(rig: Rig) -> None:
+    await rig.conversation(contact=CONTACT, attachment_url=URL)
+    run = await rig.run()
+    await rig.settled(await rig.attempted(await rig.admit(run)), DONE)
+    await rig.admit(run, 2, HANDOFF)
+    await rig.store.runs.close(run, RunState.ENDED, "concluida", "completed")
+    kept = await rig.row("calls", tool="echo", state="done", setor="FINANCEIRO")
+    erasure = await _erased(rig)
     assert erasure == Erasure(
         documents=1, contacts=1, receipts=1, requests=2, answers=2, motivos=1, runs=1, calls=2, handoffs=1
     )
-    for row in await desk.rows("calls"):
+    for row in await rig.rows("calls"):
         assert (row.body, row.answer) == (None, None)
-    assert (await desk.row("handoffs")).motivo is None
-    after = await desk.row("calls", call_id=kept.call_id)
+    assert (await rig.row("handoffs")).motivo is None
+    after = await rig.row("calls", call_id=kept.call_id)
     for record in ("protocolo", "setor", "motivo", "document_hash", "received_at", "finished_at", "state"):
         assert getattr(after, record) == getattr(kept, record) is not None
 
 
-async def test_an_erased_conversation_is_unknown_to_everyone(desk: Desk) -> None:
-    await _erased(desk)
-    records = desk.store.records
+async def test_an_erased_conversation_is_unknown_to_everyone(rig: Rig) -> None:
+    await _erased(rig)
+    records = rig.store.records
     assert await _code(records.conversation("c1", reader="test")) == "conversa_desconhecida"
     assert await _code(records.register_run("c1", "run_2", "thread_c1")) == "conversa_desconhecida"
-    assert await _code(_erased(desk)) == "conversa_desconhecida"
-    assert await _code(_erased(desk, "never heard of")) == "conversa_desconhecida"
-    assert await desk.store.runs.discoverable(10, 1.0, 900.0) == []
-    assert await desk.store.webhooks.found("run_3", "thread_c1") is False
+    assert await _code(_erased(rig)) == "conversa_desconhecida"
+    assert await _code(_erased(rig, "never heard of")) == "conversa_desconhecida"
+    assert await rig.store.runs.discoverable(10, 1.0, 900.0) == []
+    assert await rig.store.webhooks.found("run_3", "thread_c1") is False
 
 
-async def test_an_erasure_stays_on_record_with_who_asked(desk: Desk) -> None:
-    await _erased(desk)
-    row = await desk.row("erasures")
+async def test_an_erasure_stays_on_record_with_who_asked(rig: Rig) -> None:
+    await _erased(rig)
+    row = await rig.row("erasures")
     assert (row.conversation_id, row.requested_by) == ("c1", "test")
     assert row.done_at is not None
-    assert await desk.store.erasures.outcome(row.erasure_id) == Erasure(documents=1)
+    assert await rig.store.erasures.outcome(row.erasure_id) == Erasure(documents=1)
 
 
 # --------------------------------------------------------------------------------------------- not yet sent
 
 
-async def test_what_was_not_sent_will_not_be(desk: Desk) -> None:
-    record = await desk.admit(await desk.run())
-    erasure = await _erased(desk)
+async def test_what_was_not_sent_will_not_be(rig: Rig) -> None:
+    record = await rig.admit(await rig.run())
+    erasure = await _erased(rig)
     assert (erasure.requests, erasure.in_flight) == (1, 0)
     with pytest.raises(Erased):
-        await desk.begins(record)
-    assert (await desk.row("calls")).body is None
+        await rig.begins(record)
+    assert (await rig.row("calls")).body is None
 
 
-async def test_the_model_is_told_that_the_conversation_is_unknown(desk: Desk) -> None:
+async def test_the_model_is_told_that_the_conversation_is_unknown(rig: Rig) -> None:
     """Erased between the intent and the first attempt, in a worker that holds the request in memory."""
-    harness = Harness(desk.store)
+    harness = Harness(rig.store)
 
     async def too_late(record: CallRecord, attempts: Attempts) -> Outcome:
-        await _erased(desk)
+        await _erased(rig)
         return await opens_at_once(record, attempts)
 
     harness.tool.performance = too_late
@@ -110,99 +110,99 @@ async def test_the_model_is_told_that_the_conversation_is_unknown(desk: Desk) ->
     await harness.worker().run_until_idle()
     (told,) = harness.platform.outputs("run_1")
     assert (told["error"], told["success"]) == ("conversa_desconhecida", False)
-    row = await desk.row("calls")
+    row = await rig.row("calls")
     assert (row.state, row.error, row.attempts) == ("failed", "conversa_desconhecida", 0)
     assert (row.body, row.answer) == (None, None)
-    assert await desk.rows("attempts") == []
+    assert await rig.rows("attempts") == []
 
 
-async def test_who_takes_an_erased_call_over_tells_the_model_too(desk: Desk) -> None:
+async def test_who_takes_an_erased_call_over_tells_the_model_too(rig: Rig) -> None:
     """The worker that had the request in memory has died."""
-    record = await desk.admit(await desk.run())
-    await _erased(desk)
-    await desk.died(record)
-    await desk.ago(1.0, "runs", "lease_until")
-    harness = Harness(desk.store)
+    record = await rig.admit(await rig.run())
+    await _erased(rig)
+    await rig.died(record)
+    await rig.ago(1.0, "runs", "lease_until")
+    harness = Harness(rig.store)
     harness.platform.script("run_1", asks(call()), COMPLETED)
     await harness.worker().run_until_idle()
     assert [told["error"] for told in harness.platform.outputs("run_1")] == ["conversa_desconhecida"]
     assert harness.tool.performed == []
 
 
-async def test_another_try_of_what_may_have_been_opened_stays_in_doubt(desk: Desk) -> None:
-    run = await desk.run()
-    record = await desk.settled(await desk.attempted(await desk.admit(run)), UNKNOWN)
-    await desk.lost(run)
-    await desk.store.operators.retry(record.call_id)
-    await _erased(desk)
-    await Harness(desk.store).worker().run_until_idle()
-    row = await desk.row("calls")
+async def test_another_try_of_what_may_have_been_opened_stays_in_doubt(rig: Rig) -> None:
+    run = await rig.run()
+    record = await rig.settled(await rig.attempted(await rig.admit(run)), UNKNOWN)
+    await rig.lost(run)
+    await rig.store.operators.retry(record.call_id)
+    await _erased(rig)
+    await Harness(rig.store).worker().run_until_idle()
+    row = await rig.row("calls")
     assert (row.state, row.error, row.attempts) == ("unknown", "em_confirmacao", 1)
 
 
-async def test_a_call_after_the_erasure_is_shown_no_conversation(desk: Desk) -> None:
-    run = await desk.run()
-    await _erased(desk)
+async def test_a_call_after_the_erasure_is_shown_no_conversation(rig: Rig) -> None:
+    run = await rig.run()
+    await _erased(rig)
     seen: list[Conversation | None] = []
-    await desk.decided(run, call(), seeing(seen, REJECTION))
+    await rig.decided(run, call(), seeing(seen, REJECTION))
     assert seen == [None]
-    assert (await desk.row("calls")).answer == REJECTION.answer
-    await desk.store.runs.close(run, RunState.ENDED, "concluida", "completed")
-    assert (await desk.row("calls")).answer is None
+    assert (await rig.row("calls")).answer == REJECTION.answer
+    await rig.store.runs.close(run, RunState.ENDED, "concluida", "completed")
+    assert (await rig.row("calls")).answer is None
 
 
 # ------------------------------------------------------------------------------------------------ in flight
 
 
-async def test_what_is_in_flight_finishes_and_goes_with_its_outcome_and_its_run(desk: Desk) -> None:
-    run = await desk.run()
-    record = await desk.attempted(await desk.admit(run))
-    erasure = await _erased(desk)
+async def test_what_is_in_flight_finishes_and_goes_with_its_outcome_and_its_run(rig: Rig) -> None:
+    run = await rig.run()
+    record = await rig.attempted(await rig.admit(run))
+    erasure = await _erased(rig)
     assert (erasure.requests, erasure.in_flight) == (0, 1)
-    assert (await desk.row("calls")).body == TICKET.body
-    done = await desk.settled(record, DONE)
+    assert (await rig.row("calls")).body == TICKET.body
+    done = await rig.settled(record, DONE)
     assert (done.state, done.protocolo, done.body, done.answer) == (CallState.DONE, PROTOCOLO, None, ANSWER)
-    await desk.store.runs.close(run, RunState.ENDED, "concluida", "completed")
-    row = await desk.row("calls")
+    await rig.store.runs.close(run, RunState.ENDED, "concluida", "completed")
+    row = await rig.row("calls")
     assert (row.answer, row.protocolo) == (None, PROTOCOLO)
     assert row.submitted_at is not None
 
 
-async def test_what_finishes_after_its_run_keeps_nothing(desk: Desk) -> None:
-    run = await desk.run()
-    record = await desk.attempted(await desk.admit(run))
-    await _erased(desk)
-    await desk.store.calls.answer_at_deadline(record.call_id, ANSWER, UNSENT)
-    assert (await desk.row("calls")).answer == ANSWER
-    await desk.lost(run)
-    assert ((await desk.row("calls")).answer, (await desk.row("calls")).body) == (None, TICKET.body)
-    await desk.settled(record, DONE, UNSENT)
-    row = await desk.row("calls")
+async def test_what_finishes_after_its_run_keeps_nothing(rig: Rig) -> None:
+    run = await rig.run()
+    record = await rig.attempted(await rig.admit(run))
+    await _erased(rig)
+    await rig.store.calls.answer_at_deadline(record.call_id, ANSWER, UNSENT)
+    assert (await rig.row("calls")).answer == ANSWER
+    await rig.lost(run)
+    assert ((await rig.row("calls")).answer, (await rig.row("calls")).body) == (None, TICKET.body)
+    await rig.settled(record, DONE, UNSENT)
+    row = await rig.row("calls")
     assert (row.state, row.protocolo, row.body, row.answer) == ("done", PROTOCOLO, None, None)
 
 
-async def test_an_answer_that_may_be_asked_for_again_goes_with_its_run(desk: Desk) -> None:
-    run = await desk.run()
-    await desk.settled(await desk.attempted(await desk.admit(run)), DONE)
-    assert (await _erased(desk)).replayable == 1
-    assert (await desk.row("calls")).answer == ANSWER
-    await desk.lost(run)
-    assert (await desk.row("calls")).answer is None
+async def test_an_answer_that_may_be_asked_for_again_goes_with_its_run(rig: Rig) -> None:
+    run = await rig.run()
+    await rig.settled(await rig.attempted(await rig.admit(run)), DONE)
+    assert (await _erased(rig)).replayable == 1
+    assert (await rig.row("calls")).answer == ANSWER
+    await rig.lost(run)
+    assert (await rig.row("calls")).answer is None
 
 
-async def test_an_answer_that_is_gone_and_asked_for_is_said_again_from_the_record(desk: Desk) -> None:
-    run = await desk.run()
-    record = await desk.settled(await desk.attempted(await desk.admit(run)), DONE)
-    await desk.lost(run)
-    await _erased(desk)
-    await desk.conversation()
-    harness = Harness(desk.store)
+async def test_an_answer_that_is_gone_and_asked_for_is_said_again_from_the_record(rig: Rig) -> None:
+    run = await rig.run()
+    record = await rig.settled(await rig.attempted(await rig.admit(run)), DONE)
+    await rig.lost(run)
+    await _erased(rig)
+    await rig.conversation()
+    harness = Harness(rig.store)
     await harness.announce()
     harness.platform.script("run_1", asks(call()), COMPLETED)
     await harness.worker().run_until_idle()
     assert harness.platform.outputs("run_1") == [{"success": True, "protocolo": PROTOCOLO}]
     assert harness.tool.performed == []
-    assert (await desk.store.calls.get(record.call_id)).answer is None
+    assert (await rig.store.calls.get(record.call_id)).answer is None
 
 
 # -------------------------------------------------------------------------------------------- what is open
@@ -210,68 +210,68 @@ async def test_an_answer_that_is_gone_and_asked_for_is_said_again_from_the_recor
 
 @pytest.mark.parametrize("outcome", [REFUSED, AMBIGUOUS, UNKNOWN])
 async def test_what_failed_or_is_in_doubt_can_be_resolved_but_not_tried_again(
-    desk: Desk, outcome: Outcome
+    rig: Rig, outcome: Outcome
 ) -> None:
-    run = await desk.run()
-    record = await desk.settled(await desk.attempted(await desk.admit(run)), outcome)
-    await desk.lost(run)
-    before = await desk.row("calls")
-    await _erased(desk)
-    row = await desk.row("calls")
+    run = await rig.run()
+    record = await rig.settled(await rig.attempted(await rig.admit(run)), outcome)
+    await rig.lost(run)
+    before = await rig.row("calls")
+    await _erased(rig)
+    row = await rig.row("calls")
     assert row.body is None
     for kept in ("idempotency_key", "document_hash", "state"):
         assert getattr(row, kept) == getattr(before, kept) is not None
-    assert await _code(desk.store.operators.retry(record.call_id)) == "payload_expirado"
-    await desk.store.operators.resolve(record.call_id, PROTOCOLO)
-    assert (await desk.row("calls")).protocolo == PROTOCOLO
+    assert await _code(rig.store.operators.retry(record.call_id)) == "payload_expirado"
+    await rig.store.operators.resolve(record.call_id, PROTOCOLO)
+    assert (await rig.row("calls")).protocolo == PROTOCOLO
 
 
-async def test_without_its_payload_nothing_is_looked_up_any_more(open_desk: OpenDesk) -> None:
-    desk = await open_desk(owner=True, CRM_LOOKUP_URL="http://127.0.0.1:9/lookup")
-    await desk.conversation()
+async def test_without_its_payload_nothing_is_looked_up_any_more(open_rig: OpenRig) -> None:
+    rig = await open_rig(owner=True, CRM_LOOKUP_URL="http://127.0.0.1:9/lookup")
+    await rig.conversation()
     for number, outcome in enumerate((UNKNOWN, NO_PROTOCOL)):
-        run = await desk.run(f"run_{number}")
+        run = await rig.run(f"run_{number}")
         intent = replace(TICKET, equal_on=(str(number),), motivo=f"MOTIVO {number}")
-        await desk.settled(await desk.attempted(await desk.admit(run, number, intent)), outcome)
-        await desk.lost(run)
-    assert all(row.due is not None for row in await desk.rows("calls"))
-    await _erased(desk)
-    assert [row.due for row in await desk.rows("calls")] == [None, None]
+        await rig.settled(await rig.attempted(await rig.admit(run, number, intent)), outcome)
+        await rig.lost(run)
+    assert all(row.due is not None for row in await rig.rows("calls"))
+    await _erased(rig)
+    assert [row.due for row in await rig.rows("calls")] == [None, None]
 
 
 # ---------------------------------------------------------------------------------------- a new beginning
 
 
-async def test_a_conversation_put_again_is_a_new_beginning(desk: Desk) -> None:
-    await desk.conversation(contact=CONTACT, assistant="FINANCEIRO")
-    await _erased(desk)
-    view, new = await desk.store.records.put_conversation("c1", {"thread_id": "thread_c1"})
+async def test_a_conversation_put_again_is_a_new_beginning(rig: Rig) -> None:
+    await rig.conversation(contact=CONTACT, assistant="FINANCEIRO")
+    await _erased(rig)
+    view, new = await rig.store.records.put_conversation("c1", {"thread_id": "thread_c1"})
     assert new
     assert (view.document, view.contact, view.assistant) == (None, None, None)
-    run = await desk.run("run_2")
-    await desk.settled(await desk.attempted(await desk.admit(run)), DONE)
-    await desk.store.runs.close(run, RunState.ENDED, "concluida", "completed")
-    assert (await desk.row("calls")).answer == ANSWER  # nothing of the new life is taken for the old one's
-    assert (await _erased(desk)).calls == 1
+    run = await rig.run("run_2")
+    await rig.settled(await rig.attempted(await rig.admit(run)), DONE)
+    await rig.store.runs.close(run, RunState.ENDED, "concluida", "completed")
+    assert (await rig.row("calls")).answer == ANSWER  # nothing of the new life is taken for the old one's
+    assert (await _erased(rig)).calls == 1
 
 
-async def test_the_same_ticket_is_not_opened_again_by_a_new_beginning(desk: Desk) -> None:
-    run = await desk.run()
-    first = await desk.settled(await desk.attempted(await desk.admit(run)), DONE)
-    await _erased(desk)
-    await desk.conversation()
-    again = await desk.admit(await desk.run("run_2"), 2)
+async def test_the_same_ticket_is_not_opened_again_by_a_new_beginning(rig: Rig) -> None:
+    run = await rig.run()
+    first = await rig.settled(await rig.attempted(await rig.admit(run)), DONE)
+    await _erased(rig)
+    await rig.conversation()
+    again = await rig.admit(await rig.run("run_2"), 2)
     assert (again.equal_to, again.waits) == (first.call_id, True)
 
 
-async def test_a_ticket_that_failed_is_tried_with_what_the_new_call_says_under_its_key(desk: Desk) -> None:
-    run = await desk.run()
-    first = await desk.settled(await desk.attempted(await desk.admit(run)), AMBIGUOUS)
-    await desk.lost(run)
-    await _erased(desk)
-    await desk.conversation()
+async def test_a_ticket_that_failed_is_tried_with_what_the_new_call_says_under_its_key(rig: Rig) -> None:
+    run = await rig.run()
+    first = await rig.settled(await rig.attempted(await rig.admit(run)), AMBIGUOUS)
+    await rig.lost(run)
+    await _erased(rig)
+    await rig.conversation()
     anew = replace(TICKET, body=Personal('{"resumo": "de novo"}'))
-    again = await desk.admit(await desk.run("run_2"), 2, anew)
+    again = await rig.admit(await rig.run("run_2"), 2, anew)
     assert (again.idempotency_key, again.maybe_sent) == (first.idempotency_key, True)
     assert again.body == anew.body
 
@@ -279,78 +279,78 @@ async def test_a_ticket_that_failed_is_tried_with_what_the_new_call_says_under_i
 # ---------------------------------------------------------------------------------------------- on request
 
 
-async def test_a_request_waits_for_a_daemon_which_carries_it_out_once(desk: Desk, neighbour: Desk) -> None:
+async def test_a_request_waits_for_a_daemon_which_carries_it_out_once(rig: Rig, neighbour: Rig) -> None:
     erasures = neighbour.store.erasures
     asked = await erasures.request_conversation("c1", by="maria@cli")
     assert await erasures.outcome(asked) is None
-    assert await desk.rows("conversations") != []
-    assert await desk.store.erasures.carry_out()
+    assert await rig.rows("conversations") != []
+    assert await rig.store.erasures.process_next()
     assert await erasures.outcome(asked) == Erasure(documents=1)
-    assert not await desk.store.erasures.carry_out()
-    assert (await desk.row("erasures")).requested_by == "maria@cli"
+    assert not await rig.store.erasures.process_next()
+    assert (await rig.row("erasures")).requested_by == "maria@cli"
 
 
-async def test_two_daemons_at_once_carry_a_request_out_once(desk: Desk, neighbour: Desk) -> None:
-    asked = await desk.store.erasures.request_conversation("c1", by="test")
-    await asyncio.gather(desk.store.erasures.carry_out(), neighbour.store.erasures.carry_out())
-    assert await desk.store.erasures.outcome(asked) == Erasure(documents=1)
+async def test_two_daemons_at_once_carry_a_request_out_once(rig: Rig, neighbour: Rig) -> None:
+    asked = await rig.store.erasures.request_conversation("c1", by="test")
+    await asyncio.gather(rig.store.erasures.process_next(), neighbour.store.erasures.process_next())
+    assert await rig.store.erasures.outcome(asked) == Erasure(documents=1)
 
 
-async def test_only_what_is_held_can_be_asked_to_be_erased(desk: Desk) -> None:
-    erasures = desk.store.erasures
+async def test_only_what_is_held_can_be_asked_to_be_erased(rig: Rig) -> None:
+    erasures = rig.store.erasures
     assert await _code(erasures.request_conversation("c2", by="test")) == "conversa_desconhecida"
     assert await _code(erasures.request_document(OTHER_DOCUMENT, by="test")) == "nao_encontrado"
-    assert await desk.rows("erasures") == []
+    assert await rig.rows("erasures") == []
 
 
-async def test_a_conversation_erased_meanwhile_leaves_nothing_to_do(desk: Desk) -> None:
-    asked = await desk.store.erasures.request_conversation("c1", by="test")
-    await _erased(desk)
-    assert await desk.store.erasures.carry_out()
-    assert await desk.store.erasures.outcome(asked) == Erasure()
+async def test_a_conversation_erased_meanwhile_leaves_nothing_to_do(rig: Rig) -> None:
+    asked = await rig.store.erasures.request_conversation("c1", by="test")
+    await _erased(rig)
+    assert await rig.store.erasures.process_next()
+    assert await rig.store.erasures.outcome(asked) == Erasure()
 
 
-async def test_of_a_document_everything_goes_and_nothing_of_others(desk: Desk) -> None:
+async def test_of_a_document_everything_goes_and_nothing_of_others(rig: Rig) -> None:
     """c1 and c2 are Maria's; c3 was about hers by mistake, at one call; c4 is somebody else's."""
     for name in ("c2", "c3"):
-        await desk.conversation(name)
-    await desk.conversation("c4", client_document=OTHER_DOCUMENT)
+        await rig.conversation(name)
+    await rig.conversation("c4", client_document=OTHER_DOCUMENT)
     for number, name in enumerate(("c1", "c2", "c3", "c4")):
-        run = await desk.run(f"run_{name}", name)
-        await desk.settled(await desk.attempted(await desk.admit(run, number)), REFUSED)
-        await desk.lost(run)
-    await desk.conversation("c3", client_document=OTHER_DOCUMENT)
-    run = await desk.run("run_5", "c3")
-    await desk.admit(run, 5, HANDOFF)
-    asked = await desk.store.erasures.request_document(Personal("52998224725"), by="test")
-    assert await desk.store.erasures.carry_out()
-    erasure = await desk.store.erasures.outcome(asked)
+        run = await rig.run(f"run_{name}", name)
+        await rig.settled(await rig.attempted(await rig.admit(run, number)), REFUSED)
+        await rig.lost(run)
+    await rig.conversation("c3", client_document=OTHER_DOCUMENT)
+    run = await rig.run("run_5", "c3")
+    await rig.admit(run, 5, HANDOFF)
+    asked = await rig.store.erasures.request_document(Personal("52998224725"), by="test")
+    assert await rig.store.erasures.process_next()
+    erasure = await rig.store.erasures.outcome(asked)
     assert erasure is not None
     assert (erasure.documents, erasure.calls, erasure.requests) == (2, 3, 3)
-    assert [row.conversation_id for row in await desk.rows("conversations")] == ["c3", "c4"]
-    left = {row.run_id for row in await desk.rows("calls") if row.body is not None}
+    assert [row.conversation_id for row in await rig.rows("conversations")] == ["c3", "c4"]
+    left = {row.run_id for row in await rig.rows("calls") if row.body is not None}
     assert left == {"run_c4", "run_5"}
-    assert (await desk.row("handoffs")).motivo is not None
+    assert (await rig.row("handoffs")).motivo is not None
 
 
-async def test_the_events_that_the_bot_is_still_to_be_told_stay(open_desk: OpenDesk) -> None:
-    desk = await open_desk(owner=True, BOT_WEBHOOK_URL="http://127.0.0.1:9/eventos")
-    await desk.conversation()
-    record = await desk.attempted(await desk.admit(await desk.run()))
-    await _erased(desk)
-    await desk.settled(record, DONE)
-    assert [kind for kind, _ in await desk.events()] == ["ticket.opened"]
+async def test_the_events_that_the_bot_is_still_to_be_told_stay(open_rig: OpenRig) -> None:
+    rig = await open_rig(owner=True, BOT_WEBHOOK_URL="http://127.0.0.1:9/eventos")
+    await rig.conversation()
+    record = await rig.attempted(await rig.admit(await rig.run()))
+    await _erased(rig)
+    await rig.settled(record, DONE)
+    assert [kind for kind, _ in await rig.events()] == ["ticket.opened"]
 
 
 async def test_an_attempt_and_an_erasure_at_once_leave_a_request_to_send_or_none(
-    desk: Desk, neighbour: Desk
+    rig: Rig, neighbour: Rig
 ) -> None:
     for number in range(5):
-        await desk.conversation(f"d{number}")
-        record = await desk.admit(await desk.run(f"run_{number}", f"d{number}"))
+        await rig.conversation(f"d{number}")
+        record = await rig.admit(await rig.run(f"run_{number}", f"d{number}"))
         began, _ = await asyncio.gather(
-            desk.begins(record), _erased(neighbour, f"d{number}"), return_exceptions=True
+            rig.begins(record), _erased(neighbour, f"d{number}"), return_exceptions=True
         )
-        row = await desk.row("calls", call_id=record.call_id)
+        row = await rig.row("calls", call_id=record.call_id)
         assert (began is True) == (row.body is not None) == (row.state == "running")
         assert began is True or isinstance(began, Erased)

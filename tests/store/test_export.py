@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.store.harness import DOCUMENT, DONE, HANDOFF, TICKET, Desk, OpenDesk
+from tests.store.harness import DOCUMENT, DONE, HANDOFF, TICKET, OpenRig, Rig
 from worker.errors import RequestRefused
 from worker.model import RunState
 from worker.personal import Personal
@@ -14,20 +14,20 @@ MARIA, PHONE, OTHER = Personal(DOCUMENT), Personal("5524997135826"), Personal("1
 
 
 @pytest.fixture
-async def full(open_desk: OpenDesk) -> Desk:
+async def full(open_rig: OpenRig) -> Rig:
     """Maria's conversation c1, with a ticket and a hand-off; somebody else's c2, with a ticket."""
-    desk = await open_desk(owner=True, BOT_WEBHOOK_URL="http://127.0.0.1:9/eventos")
-    await desk.conversation("c1", contact=PHONE)
-    await desk.conversation("c2", client_document=OTHER)
-    run = await desk.run()
-    await desk.settled(await desk.attempted(await desk.admit(run)), DONE)
-    await desk.admit(run, 2, HANDOFF)
-    await desk.store.runs.close(run, RunState.ENDED, "concluida", "completed")
-    await desk.admit(await desk.run("run_2", "c2"), 9)
-    return desk
+    rig = await open_rig(owner=True, BOT_WEBHOOK_URL="http://127.0.0.1:9/eventos")
+    await rig.conversation("c1", contact=PHONE)
+    await rig.conversation("c2", client_document=OTHER)
+    run = await rig.run()
+    await rig.settled(await rig.attempted(await rig.admit(run)), DONE)
+    await rig.admit(run, 2, HANDOFF)
+    await rig.store.runs.close(run, RunState.ENDED, "concluida", "completed")
+    await rig.admit(await rig.run("run_2", "c2"), 9)
+    return rig
 
 
-async def test_an_export_holds_everything_about_a_document_and_nothing_of_others(full: Desk) -> None:
+async def test_an_export_holds_everything_about_a_document_and_nothing_of_others(full: Rig) -> None:
     held = await full.store.export.of_document(MARIA, reader="ana@cli")
     (conversation,) = held["conversations"]
     assert (conversation["document"], conversation["contact"]) == (MARIA, PHONE)
@@ -39,7 +39,7 @@ async def test_an_export_holds_everything_about_a_document_and_nothing_of_others
     assert [row["reader"] for row in held["access_log"]] == ["ana@cli"]
 
 
-async def test_an_export_shows_who_has_read_before_and_what_was_erased(full: Desk) -> None:
+async def test_an_export_shows_who_has_read_before_and_what_was_erased(full: Rig) -> None:
     await full.store.records.conversation("c1", reader="bot@127.0.0.1")
     (handoff,) = await full.rows("handoffs")
     await full.store.records.handoff(handoff.handoff_id, reader="joao@10.0.0.7")
@@ -52,13 +52,13 @@ async def test_an_export_shows_who_has_read_before_and_what_was_erased(full: Des
     assert [row["requested_by"] for row in after["erasures"]] == ["ana@cli"]
 
 
-async def test_of_a_document_that_is_not_held_nothing_is_exported_nor_entered(full: Desk) -> None:
+async def test_of_a_document_that_is_not_held_nothing_is_exported_nor_entered(full: Rig) -> None:
     with pytest.raises(RequestRefused, match="nao_encontrado"):
         await full.store.export.of_document(Personal("39053344705"), reader="ana@cli")
     assert await full.store.accesses.entries() == []
 
 
-async def test_the_access_log_tells_the_newest_first(full: Desk) -> None:
+async def test_the_access_log_tells_the_newest_first(full: Rig) -> None:
     for reader in ("a", "b"):
         await full.store.records.conversation("c1", reader=reader)
     await full.store.records.conversation("c2", reader="c")  # masked: nothing was read

@@ -5,7 +5,7 @@ import sqlite3
 
 import pytest
 
-from tests.store.harness import Desk
+from tests.store.harness import Rig
 from worker.errors import StoreError
 from worker.store.sql.connections import InPlace
 from worker.store.store import Store
@@ -22,8 +22,8 @@ async def _write(store: Store, name: str, *, then: Exception | None = None) -> N
             raise then
 
 
-async def _names(desk: Desk) -> set[str]:
-    return {row.webhook_id for row in await desk.rows("webhook_ids")}
+async def _names(rig: Rig) -> set[str]:
+    return {row.webhook_id for row in await rig.rows("webhook_ids")}
 
 
 def _commits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -40,34 +40,34 @@ def _commits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return heard
 
 
-async def test_transactions_that_wait_share_one_commit(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_transactions_that_wait_share_one_commit(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     heard = _commits(monkeypatch)
-    await asyncio.gather(*(_write(desk.store, f"w{n}") for n in range(20)))
-    assert len(await _names(desk)) == 20
+    await asyncio.gather(*(_write(rig.store, f"w{n}") for n in range(20)))
+    assert len(await _names(rig)) == 20
     assert len(heard) <= 2
 
 
-async def test_one_that_fails_takes_none_of_its_group_with_it(desk: Desk) -> None:
+async def test_one_that_fails_takes_none_of_its_group_with_it(rig: Rig) -> None:
     failing = {3, 7}
     told = await asyncio.gather(
-        *(_write(desk.store, f"w{n}", then=ZeroDivisionError() if n in failing else None) for n in range(10)),
+        *(_write(rig.store, f"w{n}", then=ZeroDivisionError() if n in failing else None) for n in range(10)),
         return_exceptions=True,
     )
     assert [n for n, result in enumerate(told) if result is not None] == [3, 7]
-    assert await _names(desk) == {f"w{n}" for n in range(10) if n not in failing}
+    assert await _names(rig) == {f"w{n}" for n in range(10) if n not in failing}
 
 
-async def test_one_that_breaks_a_constraint_takes_none_of_its_group_with_it(desk: Desk) -> None:
+async def test_one_that_breaks_a_constraint_takes_none_of_its_group_with_it(rig: Rig) -> None:
     names = ["a", "b", "a", "c"]
-    told = await asyncio.gather(*(_write(desk.store, name) for name in names), return_exceptions=True)
+    told = await asyncio.gather(*(_write(rig.store, name) for name in names), return_exceptions=True)
     assert [type(result) for result in told] == [type(None), type(None), StoreError, type(None)]
-    assert await _names(desk) == {"a", "b", "c"}
+    assert await _names(rig) == {"a", "b", "c"}
 
 
-async def test_nobody_goes_on_before_the_commit_is_seen_by_others(desk: Desk) -> None:
+async def test_nobody_goes_on_before_the_commit_is_seen_by_others(rig: Rig) -> None:
     async def write_and_look(name: str) -> bool:
-        await _write(desk.store, name)
-        with sqlite3.connect(desk.store.database.url.database or "") as other:
+        await _write(rig.store, name)
+        with sqlite3.connect(rig.store.database.url.database or "") as other:
             seen = other.execute("select count(*) from webhook_ids where webhook_id = ?", (name,)).fetchone()
         other.close()
         return bool(seen[0])
@@ -75,31 +75,31 @@ async def test_nobody_goes_on_before_the_commit_is_seen_by_others(desk: Desk) ->
     assert all(await asyncio.gather(*(write_and_look(f"w{n}") for n in range(10))))
 
 
-async def test_whoever_began_a_group_may_be_cancelled_and_the_others_are_committed(desk: Desk) -> None:
+async def test_whoever_began_a_group_may_be_cancelled_and_the_others_are_committed(rig: Rig) -> None:
     inside, leave = asyncio.Event(), asyncio.Event()
 
     async def first() -> None:
-        async with desk.store.database.write() as connection:
+        async with rig.store.database.write() as connection:
             await connection.exec_driver_sql(_ADD, ("cancelled",))
             inside.set()
             await leave.wait()
 
     began = asyncio.create_task(first())
     await inside.wait()
-    others = [asyncio.create_task(_write(desk.store, f"w{n}")) for n in range(3)]
+    others = [asyncio.create_task(_write(rig.store, f"w{n}")) for n in range(3)]
     await asyncio.sleep(0)
     began.cancel()
     await asyncio.gather(*others)
     with pytest.raises(asyncio.CancelledError):
         await began
-    assert await _names(desk) == {"w0", "w1", "w2"}
+    assert await _names(rig) == {"w0", "w1", "w2"}
 
 
-async def test_whoever_is_cancelled_while_the_disk_is_awaited_has_written(desk: Desk) -> None:
+async def test_whoever_is_cancelled_while_the_disk_is_awaited_has_written(rig: Rig) -> None:
     written = asyncio.Event()
 
     async def write() -> None:
-        async with desk.store.database.write() as connection:
+        async with rig.store.database.write() as connection:
             await connection.exec_driver_sql(_ADD, ("w",))
             written.set()
 
@@ -109,33 +109,33 @@ async def test_whoever_is_cancelled_while_the_disk_is_awaited_has_written(desk: 
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await _write(desk.store, "next")
-    assert await _names(desk) == {"w", "next"}
+    await _write(rig.store, "next")
+    assert await _names(rig) == {"w", "next"}
 
 
-async def test_one_cancelled_in_the_queue_has_written_nothing(desk: Desk) -> None:
-    async with desk.store.database.write():
-        waiting = asyncio.create_task(_write(desk.store, "w"))
+async def test_one_cancelled_in_the_queue_has_written_nothing(rig: Rig) -> None:
+    async with rig.store.database.write():
+        waiting = asyncio.create_task(_write(rig.store, "w"))
         await asyncio.sleep(0)
         waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    assert await _names(desk) == set()
+    assert await _names(rig) == set()
 
 
-async def test_where_sqlite_undid_the_whole_group_nobody_of_it_is_told_that_it_wrote(desk: Desk) -> None:
+async def test_where_sqlite_undid_the_whole_group_nobody_of_it_is_told_that_it_wrote(rig: Rig) -> None:
     async def undo_all() -> None:
-        async with desk.store.database.write() as connection:
+        async with rig.store.database.write() as connection:
             await connection.exec_driver_sql("ROLLBACK")  # as SQLite does by itself when the disk is full
             raise OSError
 
     told = await asyncio.gather(
-        _write(desk.store, "before"), undo_all(), _write(desk.store, "after"), return_exceptions=True
+        _write(rig.store, "before"), undo_all(), _write(rig.store, "after"), return_exceptions=True
     )
     assert [type(result) for result in told] == [StoreError] * 3
-    assert await _names(desk) == set()
-    await _write(desk.store, "next")
-    assert await _names(desk) == {"next"}
+    assert await _names(rig) == set()
+    await _write(rig.store, "next")
+    assert await _names(rig) == {"next"}
 
 
 async def test_a_store_closed_right_after_a_write_that_failed_leaves_no_connection_open(
@@ -155,21 +155,21 @@ async def test_a_store_closed_right_after_a_write_that_failed_leaves_no_connecti
     assert closed
 
 
-async def test_while_another_process_holds_the_file_the_loop_goes_on(desk: Desk) -> None:
-    other = sqlite3.connect(desk.store.database.url.database or "", isolation_level=None)
+async def test_while_another_process_holds_the_file_the_loop_goes_on(rig: Rig) -> None:
+    other = sqlite3.connect(rig.store.database.url.database or "", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    waiting = asyncio.create_task(_write(desk.store, "w"))
+    waiting = asyncio.create_task(_write(rig.store, "w"))
     for _ in range(10):
         await asyncio.sleep(0.01)
     assert not waiting.done()
     other.execute("COMMIT")
     other.close()
     await waiting
-    assert await _names(desk) == {"w"}
+    assert await _names(rig) == {"w"}
 
 
 async def test_a_commit_that_fails_leaves_no_transaction_open(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     execute = InPlace._execute
 
@@ -180,19 +180,19 @@ async def test_a_commit_that_fails_leaves_no_transaction_open(
 
     monkeypatch.setattr(InPlace, "_execute", fail)
     with pytest.raises(StoreError):
-        await _write(desk.store, "lost")
+        await _write(rig.store, "lost")
     monkeypatch.undo()
-    await _write(desk.store, "next")
-    assert await _names(desk) == {"next"}
+    await _write(rig.store, "next")
+    assert await _names(rig) == {"next"}
 
 
-async def test_a_group_that_cannot_begin_fails_alone(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_group_that_cannot_begin_fails_alone(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_self: InPlace) -> None:
         raise sqlite3.DatabaseError("database disk image is malformed")
 
     monkeypatch.setattr(InPlace, "begin", fail)
     with pytest.raises(StoreError):
-        await _write(desk.store, "lost")
+        await _write(rig.store, "lost")
     monkeypatch.undo()
-    await _write(desk.store, "next")
-    assert await _names(desk) == {"next"}
+    await _write(rig.store, "next")
+    assert await _names(rig) == {"next"}

@@ -18,8 +18,8 @@ from tests.store.harness import (
     TICKET,
     UNKNOWN,
     UNSENT,
-    Desk,
-    OpenDesk,
+    OpenRig,
+    Rig,
 )
 from worker.errors import Withdrawn
 from worker.model import CallRecord, CallState, Outcome
@@ -29,28 +29,28 @@ HOUR_S = 3600.0
 
 
 @pytest.fixture
-async def asking(open_desk: OpenDesk) -> Desk:
+async def asking(open_rig: OpenRig) -> Rig:
     """A process whose CRM can be asked, with the conversation `c1`."""
-    desk = await open_desk(owner=True, CRM_LOOKUP_URL="http://127.0.0.1:9/lookup")
-    await desk.conversation()
-    return desk
+    rig = await open_rig(owner=True, CRM_LOOKUP_URL="http://127.0.0.1:9/lookup")
+    await rig.conversation()
+    return rig
 
 
-async def _in_doubt(desk: Desk, outcome: Outcome = UNKNOWN, run_id: str = "run_1") -> CallRecord:
-    return await desk.settled(await desk.attempted(await desk.admit(await desk.run(run_id))), outcome, LATE)
+async def _in_doubt(rig: Rig, outcome: Outcome = UNKNOWN, run_id: str = "run_1") -> CallRecord:
+    return await rig.settled(await rig.attempted(await rig.admit(await rig.run(run_id))), outcome, LATE)
 
 
-async def _due_in(desk: Desk, call_id: str) -> float | None:
+async def _due_in(rig: Rig, call_id: str) -> float | None:
     """Seconds until a call is due, by the time of its last change."""
-    row = await desk.row("calls", call_id=call_id)
-    return None if row.due is None else row.due - await desk.time()
+    row = await rig.row("calls", call_id=call_id)
+    return None if row.due is None else row.due - await rig.time()
 
 
 # ------------------------------------------------------------------------------------------- when to ask
 
 
 @pytest.mark.parametrize("outcome", [UNKNOWN, NO_PROTOCOL])
-async def test_an_open_question_is_asked_again_after_a_minute(asking: Desk, outcome: Outcome) -> None:
+async def test_an_open_question_is_asked_again_after_a_minute(asking: Rig, outcome: Outcome) -> None:
     record = await _in_doubt(asking, outcome)
     assert await _due_in(asking, record.call_id) == pytest.approx(60.0, abs=5.0)
     assert await asking.claims() == []
@@ -60,18 +60,18 @@ async def test_an_open_question_is_asked_again_after_a_minute(asking: Desk, outc
 
 
 @pytest.mark.parametrize("outcome", [DONE, REFUSED, AMBIGUOUS])
-async def test_what_is_decided_is_not_asked_again(asking: Desk, outcome: Outcome) -> None:
+async def test_what_is_decided_is_not_asked_again(asking: Rig, outcome: Outcome) -> None:
     record = await _in_doubt(asking, outcome)
     assert await _due_in(asking, record.call_id) is None
 
 
 @pytest.mark.parametrize("outcome", [UNKNOWN, NO_PROTOCOL])
-async def test_without_a_lookup_nothing_is_asked_again(desk: Desk, outcome: Outcome) -> None:
-    record = await _in_doubt(desk, outcome)
-    assert await _due_in(desk, record.call_id) is None
+async def test_without_a_lookup_nothing_is_asked_again(rig: Rig, outcome: Outcome) -> None:
+    record = await _in_doubt(rig, outcome)
+    assert await _due_in(rig, record.call_id) is None
 
 
-async def test_what_is_no_ticket_of_its_own_is_not_asked_again(asking: Desk) -> None:
+async def test_what_is_no_ticket_of_its_own_is_not_asked_again(asking: Rig) -> None:
     first = await asking.attempted(await asking.admit(await asking.run()))
     run = await asking.run("run_2")
     waiting = await asking.settled(await asking.admit(run, 1), UNKNOWN)
@@ -82,7 +82,7 @@ async def test_what_is_no_ticket_of_its_own_is_not_asked_again(asking: Desk) -> 
         assert await _due_in(asking, record.call_id) is None
 
 
-async def test_the_crm_is_asked_ever_later_and_then_hourly(asking: Desk) -> None:
+async def test_the_crm_is_asked_ever_later_and_then_hourly(asking: Rig) -> None:
     record = await _in_doubt(asking)
     waits = []
     for _ in range(5):
@@ -94,7 +94,7 @@ async def test_the_crm_is_asked_ever_later_and_then_hourly(asking: Desk) -> None
     assert (await asking.row("calls")).owner is None
 
 
-async def test_after_a_day_the_crm_is_asked_no_more(asking: Desk) -> None:
+async def test_after_a_day_the_crm_is_asked_no_more(asking: Rig) -> None:
     record = await _in_doubt(asking)
     await asking.ago(24 * HOUR_S - 60.0, "calls", "finished_at")
     await asking.store.calls.check_later(record)
@@ -106,7 +106,7 @@ async def test_after_a_day_the_crm_is_asked_no_more(asking: Desk) -> None:
 
 
 async def test_a_look_that_found_nothing_does_not_put_off_what_a_person_asked_for_meanwhile(
-    asking: Desk,
+    asking: Rig,
 ) -> None:
     record = await _in_doubt(asking)
     await asking.ago(0.0, "calls", "due")
@@ -119,7 +119,7 @@ async def test_a_look_that_found_nothing_does_not_put_off_what_a_person_asked_fo
 # ------------------------------------------------------------------------------------- what comes of asking
 
 
-async def test_a_ticket_that_the_crm_surely_does_not_have_has_failed(asking: Desk) -> None:
+async def test_a_ticket_that_the_crm_surely_does_not_have_has_failed(asking: Rig) -> None:
     record = await _in_doubt(asking)
     failed = await asking.store.calls.settle(record.call_id, AMBIGUOUS, UNSENT, success=False, checked=True)
     assert (failed.state, failed.error, failed.answer) == (CallState.FAILED, "crm_indisponivel", LATE)
@@ -130,14 +130,14 @@ async def test_a_ticket_that_the_crm_surely_does_not_have_has_failed(asking: Des
 
 @pytest.mark.parametrize("checked", [True, False])
 async def test_only_an_unknown_outcome_becomes_a_failure_and_only_by_asking(
-    asking: Desk, checked: bool
+    asking: Rig, checked: bool
 ) -> None:
     record = await _in_doubt(asking, NO_PROTOCOL if checked else UNKNOWN)
     after = await asking.store.calls.settle(record.call_id, AMBIGUOUS, UNSENT, success=False, checked=checked)
     assert after == record
 
 
-async def test_what_a_person_wants_tried_again_is_not_closed_by_a_look_begun_before(asking: Desk) -> None:
+async def test_what_a_person_wants_tried_again_is_not_closed_by_a_look_begun_before(asking: Rig) -> None:
     record = await _in_doubt(asking)
     await asking.store.operators.retry(record.call_id)
     settle = asking.store.calls.settle
@@ -147,7 +147,7 @@ async def test_what_a_person_wants_tried_again_is_not_closed_by_a_look_begun_bef
     assert (found.state, found.protocolo, found.retrying) == (CallState.DONE, PROTOCOLO, False)
 
 
-async def test_calls_that_waited_share_what_is_found_out_later(asking: Desk) -> None:
+async def test_calls_that_waited_share_what_is_found_out_later(asking: Rig) -> None:
     run = await asking.run()
     first = await asking.settled(await asking.attempted(await asking.admit(run)), UNKNOWN, LATE)
     waiting = await asking.settled(await asking.admit(run, 2), UNKNOWN, LATE)
@@ -164,7 +164,9 @@ async def test_calls_that_waited_share_what_is_found_out_later(asking: Desk) -> 
     assert await asking.store.calls.get(undecided.call_id) == undecided
 
 
-async def test_calls_that_waited_share_a_later_failure_and_tries_of_their_own_do_not(asking: Desk) -> None:
+async def test_calls_that_waited_share_a_later_failure_and_tries_of_their_own_do_not(
+    asking: Rig,
+) -> None:
     first = await _in_doubt(asking, AMBIGUOUS)
     again = await asking.settled(
         await asking.attempted(await asking.admit(await asking.run("run_2"))), UNKNOWN
@@ -181,27 +183,29 @@ async def test_calls_that_waited_share_a_later_failure_and_tries_of_their_own_do
 FOUND = replace(DONE, found=True)
 
 
-async def _twins(asking: Desk) -> list[CallRecord]:
+async def _twins(asking: Rig) -> list[CallRecord]:
     """Two tickets of one customer that differ in their resumo only, both sent."""
     run = await asking.run()
     admitted = [await asking.admit(run, n, intent) for n, intent in enumerate((TICKET, OTHER_RESUMO))]
     return [await asking.attempted(record) for record in admitted]
 
 
-async def test_a_ticket_that_was_found_is_this_ones(asking: Desk) -> None:
+async def test_a_ticket_that_was_found_is_this_ones(asking: Rig) -> None:
     record = await _in_doubt(asking)
     after = await asking.store.calls.settle(record.call_id, FOUND, ANSWER, success=True, checked=True)
     assert (after.state, after.protocolo) == (CallState.DONE, PROTOCOLO)
 
 
-async def test_an_attempt_whose_ticket_was_found_does_not_tell_how_long_the_crm_took(asking: Desk) -> None:
+async def test_an_attempt_whose_ticket_was_found_does_not_tell_how_long_the_crm_took(
+    asking: Rig,
+) -> None:
     record = await asking.attempted(await asking.admit(await asking.run()))
     await asking.settled(record, FOUND)
     assert (await asking.row("attempts")).result == "found"
 
 
 async def test_a_ticket_that_may_be_another_calls_is_not_taken_while_that_one_may_be_answered(
-    asking: Desk,
+    asking: Rig,
 ) -> None:
     mine, other = await _twins(asking)
     with pytest.raises(Withdrawn):
@@ -211,7 +215,7 @@ async def test_a_ticket_that_may_be_another_calls_is_not_taken_while_that_one_ma
     assert (await asking.settled(mine, FOUND)).protocolo == PROTOCOLO
 
 
-async def test_a_ticket_that_another_call_was_answered_with_is_not_taken(asking: Desk) -> None:
+async def test_a_ticket_that_another_call_was_answered_with_is_not_taken(asking: Rig) -> None:
     mine, other = await _twins(asking)
     await asking.settled(other, DONE)
     with pytest.raises(Withdrawn):
@@ -219,13 +223,13 @@ async def test_a_ticket_that_another_call_was_answered_with_is_not_taken(asking:
     assert (await asking.settled(mine, replace(FOUND, protocolo="90000001"))).state is CallState.DONE
 
 
-async def test_an_answer_of_the_crm_itself_is_never_refused(asking: Desk) -> None:
+async def test_an_answer_of_the_crm_itself_is_never_refused(asking: Rig) -> None:
     mine, other = await _twins(asking)
     for record in (mine, other):
         assert (await asking.settled(record, DONE)).protocolo == PROTOCOLO
 
 
-async def test_a_call_that_looks_otherwise_to_the_crm_stands_in_no_ones_way(asking: Desk) -> None:
+async def test_a_call_that_looks_otherwise_to_the_crm_stands_in_no_ones_way(asking: Rig) -> None:
     await asking.conversation("c2", client_document=Personal("12ABC34501DE35"))
     run = await asking.run()
     mine = await asking.attempted(await asking.admit(run, 1))
@@ -240,9 +244,9 @@ async def test_a_call_that_looks_otherwise_to_the_crm_stands_in_no_ones_way(aski
 
 
 async def test_of_two_calls_that_found_one_ticket_at_once_one_takes_it(
-    asking: Desk, open_desk: OpenDesk
+    asking: Rig, open_rig: OpenRig
 ) -> None:
-    beside = await open_desk("other")
+    beside = await open_rig("other")
     for number in range(6):
         run = await asking.run(f"run_{number}")
         twins = []
@@ -259,90 +263,88 @@ async def test_of_two_calls_that_found_one_ticket_at_once_one_takes_it(
 # --------------------------------------------------------------------------------------- what was sent when
 
 
-async def test_what_was_sent_settles_when_the_latest_attempt_can_take_effect_no_more(desk: Desk) -> None:
-    record = await desk.attempted(await desk.admit(await desk.run()), certain=False)
-    await desk.ago(100.0, "attempts", "begun_at")
-    await desk.ago(70.0, "attempts", "send_deadline")
-    assert (await desk.store.calls.sent(record.call_id)).settles_in_s == 0.0
-    record = await desk.attempted(record)
-    sent = await desk.store.calls.sent(record.call_id)
-    assert sent.first_at == pytest.approx(await desk.time() - 100.0, abs=5.0)
+async def test_what_was_sent_settles_when_the_latest_attempt_can_take_effect_no_more(rig: Rig) -> None:
+    record = await rig.attempted(await rig.admit(await rig.run()), certain=False)
+    await rig.ago(100.0, "attempts", "begun_at")
+    await rig.ago(70.0, "attempts", "send_deadline")
+    assert (await rig.store.calls.sent(record.call_id)).settles_in_s == 0.0
+    record = await rig.attempted(record)
+    sent = await rig.store.calls.sent(record.call_id)
+    assert sent.first_at == pytest.approx(await rig.time() - 100.0, abs=5.0)
     assert sent.settles_in_s == pytest.approx(SEND_WINDOW_S, abs=5.0)
 
 
-async def test_what_a_ticket_sent_counts_for_every_call_that_tries_it(desk: Desk) -> None:
+async def test_what_a_ticket_sent_counts_for_every_call_that_tries_it(rig: Rig) -> None:
     records = []
     for number, begun in enumerate((300.0, 200.0, 100.0)):
-        record = await desk.attempted(await desk.admit(await desk.run(f"run_{number}")), certain=False)
-        await desk.ago(begun, "attempts", "begun_at", call_id=record.call_id)
-        await desk.ago(begun - SEND_WINDOW_S, "attempts", "send_deadline", call_id=record.call_id)
-        records.append(await desk.settled(record, AMBIGUOUS))
-    await desk.ago(-7.0, "attempts", "send_deadline", call_id=records[1].call_id)
-    other = await desk.attempted(await desk.admit(await desk.run("other"), 1, OTHER_RESUMO))
-    untried = await desk.admit(await desk.run("run_3"))
+        record = await rig.attempted(await rig.admit(await rig.run(f"run_{number}")), certain=False)
+        await rig.ago(begun, "attempts", "begun_at", call_id=record.call_id)
+        await rig.ago(begun - SEND_WINDOW_S, "attempts", "send_deadline", call_id=record.call_id)
+        records.append(await rig.settled(record, AMBIGUOUS))
+    await rig.ago(-7.0, "attempts", "send_deadline", call_id=records[1].call_id)
+    other = await rig.attempted(await rig.admit(await rig.run("other"), 1, OTHER_RESUMO))
+    untried = await rig.admit(await rig.run("run_3"))
     for record in (*records, untried):
-        sent = await desk.store.calls.sent(record.call_id)
-        assert sent.first_at == pytest.approx(await desk.time() - 300.0, abs=5.0)
+        sent = await rig.store.calls.sent(record.call_id)
+        assert sent.first_at == pytest.approx(await rig.time() - 300.0, abs=5.0)
         assert sent.settles_in_s == pytest.approx(7.0, abs=5.0)
-    assert (await desk.store.calls.sent(other.call_id)).settles_in_s > 20.0
+    assert (await rig.store.calls.sent(other.call_id)).settles_in_s > 20.0
 
 
 # ------------------------------------------------------------------------------------------ whose protocolo
 
 
-async def _held(desk: Desk, record: CallRecord, protocolo: str = PROTOCOLO) -> bool:
-    return await desk.store.calls.held_by_another(record, protocolo)
+async def _held(rig: Rig, record: CallRecord, protocolo: str = PROTOCOLO) -> bool:
+    return await rig.store.calls.held_by_another(record, protocolo)
 
 
-async def test_a_protocolo_of_another_ticket_is_held(desk: Desk) -> None:
-    run = await desk.run()
-    done = await desk.settled(await desk.attempted(await desk.admit(run, 1)), DONE)
-    other = await desk.admit(run, 2, OTHER_RESUMO)
-    assert await _held(desk, other)
-    assert not await _held(desk, done)
-    assert not await _held(desk, other, "90000001")
+async def test_a_protocolo_of_another_ticket_is_held(rig: Rig) -> None:
+    run = await rig.run()
+    done = await rig.settled(await rig.attempted(await rig.admit(run, 1)), DONE)
+    other = await rig.admit(run, 2, OTHER_RESUMO)
+    assert await _held(rig, other)
+    assert not await _held(rig, done)
+    assert not await _held(rig, other, "90000001")
 
 
-async def test_every_further_protocolo_of_another_ticket_is_held(desk: Desk) -> None:
-    run = await desk.run()
-    done = await desk.settled(await desk.attempted(await desk.admit(run, 1)), DONE)
+async def test_every_further_protocolo_of_another_ticket_is_held(rig: Rig) -> None:
+    run = await rig.run()
+    done = await rig.settled(await rig.attempted(await rig.admit(run, 1)), DONE)
     for further in ("90000001", "90000002", "90000001"):
-        await desk.settled(done, replace(DONE, protocolo=further))
-    assert (await desk.row("calls")).extra_protocolo == "90000001,90000002"
-    other = await desk.admit(run, 2, OTHER_RESUMO)
-    assert [await _held(desk, other, each) for each in ("90000001", "90000002")] == [True, True]
-    assert [await _held(desk, other, each) for each in ("9000000", "%")] == [False] * 2
-    assert not await _held(desk, done, "90000001")
+        await rig.settled(done, replace(DONE, protocolo=further))
+    assert (await rig.row("calls")).extra_protocolo == "90000001,90000002"
+    other = await rig.admit(run, 2, OTHER_RESUMO)
+    assert [await _held(rig, other, each) for each in ("90000001", "90000002")] == [True, True]
+    assert [await _held(rig, other, each) for each in ("9000000", "%")] == [False] * 2
+    assert not await _held(rig, done, "90000001")
 
 
-async def test_equal_calls_share_a_protocolo(desk: Desk) -> None:
-    first = await _in_doubt(desk, AMBIGUOUS)
-    again = await desk.settled(await desk.attempted(await desk.admit(await desk.run("run_2"))), DONE)
-    waiting = await desk.settled(await desk.admit(await desk.run("run_3")), DONE)
+async def test_equal_calls_share_a_protocolo(rig: Rig) -> None:
+    first = await _in_doubt(rig, AMBIGUOUS)
+    again = await rig.settled(await rig.attempted(await rig.admit(await rig.run("run_2"))), DONE)
+    waiting = await rig.settled(await rig.admit(await rig.run("run_3")), DONE)
     assert (waiting.protocolo, waiting.waits) == (PROTOCOLO, True)
-    assert [await _held(desk, record) for record in (first, again)] == [False, False]
+    assert [await _held(rig, record) for record in (first, again)] == [False, False]
 
 
-async def test_an_untold_tickets_equal_shares_its_protocolo(desk: Desk) -> None:
-    run = await desk.run()
-    untold = await desk.settled(await desk.attempted(await desk.admit(run)), DONE)
-    await desk.lost(run)
-    await desk.settled(await desk.admit(await desk.run("run_2"), 1, OTHER_RESUMO), DONE)
-    assert not await _held(desk, untold)
+async def test_an_untold_tickets_equal_shares_its_protocolo(rig: Rig) -> None:
+    run = await rig.run()
+    untold = await rig.settled(await rig.attempted(await rig.admit(run)), DONE)
+    await rig.lost(run)
+    await rig.settled(await rig.admit(await rig.run("run_2"), 1, OTHER_RESUMO), DONE)
+    assert not await _held(rig, untold)
 
 
-async def test_a_ticket_that_says_the_same_long_after_is_another(desk: Desk) -> None:
-    await desk.settled(await desk.attempted(await desk.admit(await desk.run())), DONE)
-    await desk.ago(1200.0, "calls", "received_at")
-    later = await desk.admit(await desk.run("run_2"))
+async def test_a_ticket_that_says_the_same_long_after_is_another(rig: Rig) -> None:
+    await rig.settled(await rig.attempted(await rig.admit(await rig.run())), DONE)
+    await rig.ago(1200.0, "calls", "received_at")
+    later = await rig.admit(await rig.run("run_2"))
     assert later.equal_to is None
-    assert await _held(desk, later)
+    assert await _held(rig, later)
 
 
-async def test_a_look_and_an_outcome_side_by_side_keep_what_was_found(
-    asking: Desk, open_desk: OpenDesk
-) -> None:
-    beside = await open_desk("other")
+async def test_a_look_and_an_outcome_side_by_side_keep_what_was_found(asking: Rig, open_rig: OpenRig) -> None:
+    beside = await open_rig("other")
     for number in range(5):
         intent = replace(TICKET, equal_on=(f"{number}",))
         record = await asking.attempted(await asking.admit(await asking.run(f"run_{number}"), 1, intent))

@@ -19,8 +19,8 @@ from tests.store.harness import (
     TICKET,
     UNKNOWN,
     UNSENT,
-    Desk,
-    OpenDesk,
+    OpenRig,
+    Rig,
     until_one_waits,
 )
 from worker.errors import RequestRefused
@@ -31,14 +31,14 @@ BOT = {"BOT_WEBHOOK_URL": "http://127.0.0.1:9/eventos"}
 NEVER_AGAIN = {"CRM_IDEMPOTENT": False}
 """A CRM to which nothing ambiguous may be sent twice, and that cannot be asked."""
 
-Made = Callable[[Desk], Awaitable[CallRecord]]
+Made = Callable[[Rig], Awaitable[CallRecord]]
 
 postgresql = pytest.mark.parametrize("shared_database", ["postgresql"], indirect=True)
 """For what only row locks can get wrong."""
 
 
-async def _with(desk: Desk, outcome: Outcome, run_id: str = "run_1") -> CallRecord:
-    return await desk.settled(await desk.attempted(await desk.admit(await desk.run(run_id))), outcome, UNSENT)
+async def _with(rig: Rig, outcome: Outcome, run_id: str = "run_1") -> CallRecord:
+    return await rig.settled(await rig.attempted(await rig.admit(await rig.run(run_id))), outcome, UNSENT)
 
 
 async def _code(asked: Awaitable[object]) -> str:
@@ -51,95 +51,95 @@ async def _code(asked: Awaitable[object]) -> str:
 
 
 @pytest.mark.parametrize("outcome", [REFUSED, AMBIGUOUS, UNKNOWN])
-async def test_another_try_sends_the_same_ticket_again(desk: Desk, outcome: Outcome) -> None:
-    record = await _with(desk, outcome)
-    assert await desk.store.operators.retryable(record.call_id) == record
-    await desk.store.operators.retry(record.call_id)
-    (again,) = await desk.store.calls.claim("me", 10, 10.0)
+async def test_another_try_sends_the_same_ticket_again(rig: Rig, outcome: Outcome) -> None:
+    record = await _with(rig, outcome)
+    assert await rig.store.operators.retryable(record.call_id) == record
+    await rig.store.operators.retry(record.call_id)
+    (again,) = await rig.store.calls.claim("me", 10, 10.0)
     assert (again.state, again.error, again.retrying) == (CallState.RECEIVED, None, True)
     assert (again.idempotency_key, again.body) == (record.idempotency_key, TICKET.body)
     assert (again.answer, again.maybe_sent) == (UNSENT, record.maybe_sent)
-    assert (await desk.row("calls")).finished_at is None
+    assert (await rig.row("calls")).finished_at is None
 
 
-async def test_another_try_has_attempts_of_its_own_and_goes_on_counting(desk: Desk) -> None:
-    record = await desk.attempted(await desk.admit(await desk.run()), certain=True)
-    record = await desk.settled(await desk.attempted(record, certain=True), REFUSED, UNSENT)
-    await desk.store.operators.retry(record.call_id)
-    (again,) = await desk.store.calls.claim("me", 10, 10.0)
+async def test_another_try_has_attempts_of_its_own_and_goes_on_counting(rig: Rig) -> None:
+    record = await rig.attempted(await rig.admit(await rig.run()), certain=True)
+    record = await rig.settled(await rig.attempted(record, certain=True), REFUSED, UNSENT)
+    await rig.store.operators.retry(record.call_id)
+    (again,) = await rig.store.calls.claim("me", 10, 10.0)
     assert (again.attempts, again.retry_from) == (2, 2)
-    assert not await desk.begins(again, 2)
-    done = await desk.settled(await desk.attempted(again), DONE)
+    assert not await rig.begins(again, 2)
+    done = await rig.settled(await rig.attempted(again), DONE)
     assert (done.attempts, done.retrying, done.answer) == (3, False, UNSENT)
-    assert [row.attempt for row in await desk.rows("attempts")] == [1, 2, 3]
+    assert [row.attempt for row in await rig.rows("attempts")] == [1, 2, 3]
 
 
-async def test_what_another_try_brings_is_told_late(open_desk: OpenDesk) -> None:
-    desk = await open_desk(owner=True, **BOT)
-    await desk.conversation()
-    record = await _with(desk, REFUSED)
-    await desk.store.operators.retry(record.call_id)
-    (again,) = await desk.store.calls.claim("me", 10, 10.0)
-    await desk.settled(await desk.attempted(again), DONE)
-    assert [(kind, told["late"]) for kind, told in await desk.events()] == [
+async def test_what_another_try_brings_is_told_late(open_rig: OpenRig) -> None:
+    rig = await open_rig(owner=True, **BOT)
+    await rig.conversation()
+    record = await _with(rig, REFUSED)
+    await rig.store.operators.retry(record.call_id)
+    (again,) = await rig.store.calls.claim("me", 10, 10.0)
+    await rig.settled(await rig.attempted(again), DONE)
+    assert [(kind, told["late"]) for kind, told in await rig.events()] == [
         ("ticket.failed", False),
         ("ticket.opened", True),
     ]
 
 
 async def test_what_may_have_been_opened_is_tried_again_only_where_that_cannot_open_two(
-    open_desk: OpenDesk,
+    open_rig: OpenRig,
 ) -> None:
-    desk = await open_desk(owner=True, **NEVER_AGAIN)
-    await desk.conversation()
-    unknown = await _with(desk, UNKNOWN)
-    assert await _code(desk.store.operators.retry(unknown.call_id)) == "estado_incompativel"
-    assert await desk.store.calls.get(unknown.call_id) == unknown
-    with_lookup = await open_desk(CRM_LOOKUP_URL="http://127.0.0.1:9/lookup", **NEVER_AGAIN)
+    rig = await open_rig(owner=True, **NEVER_AGAIN)
+    await rig.conversation()
+    unknown = await _with(rig, UNKNOWN)
+    assert await _code(rig.store.operators.retry(unknown.call_id)) == "estado_incompativel"
+    assert await rig.store.calls.get(unknown.call_id) == unknown
+    with_lookup = await open_rig(CRM_LOOKUP_URL="http://127.0.0.1:9/lookup", **NEVER_AGAIN)
     assert await with_lookup.store.operators.retryable(unknown.call_id) == unknown
-    failed = await desk.settled(await desk.admit(await desk.run("run_2"), 1, OTHER_RESUMO), REFUSED)
-    assert await desk.store.operators.retryable(failed.call_id) == failed
+    failed = await rig.settled(await rig.admit(await rig.run("run_2"), 1, OTHER_RESUMO), REFUSED)
+    assert await rig.store.operators.retryable(failed.call_id) == failed
 
 
-async def _received(desk: Desk) -> CallRecord:
-    return await desk.admit(await desk.run())
+async def _received(rig: Rig) -> CallRecord:
+    return await rig.admit(await rig.run())
 
 
-async def _running(desk: Desk) -> CallRecord:
-    return await desk.attempted(await desk.admit(await desk.run()))
+async def _running(rig: Rig) -> CallRecord:
+    return await rig.attempted(await rig.admit(await rig.run()))
 
 
-async def _retried(desk: Desk) -> CallRecord:
-    record = await _with(desk, REFUSED)
-    await desk.store.operators.retry(record.call_id)
-    return await desk.store.calls.get(record.call_id)
+async def _retried(rig: Rig) -> CallRecord:
+    record = await _with(rig, REFUSED)
+    await rig.store.operators.retry(record.call_id)
+    return await rig.store.calls.get(record.call_id)
 
 
-async def _opened(desk: Desk) -> CallRecord:
-    return await _with(desk, DONE)
+async def _opened(rig: Rig) -> CallRecord:
+    return await _with(rig, DONE)
 
 
-async def _without_protocolo(desk: Desk) -> CallRecord:
-    return await _with(desk, NO_PROTOCOL)
+async def _without_protocolo(rig: Rig) -> CallRecord:
+    return await _with(rig, NO_PROTOCOL)
 
 
-async def _rejected(desk: Desk) -> CallRecord:
-    return await desk.admit(await desk.run(), decision=REJECTION)
+async def _rejected(rig: Rig) -> CallRecord:
+    return await rig.admit(await rig.run(), decision=REJECTION)
 
 
-async def _failed_before_it_was_a_ticket(desk: Desk) -> CallRecord:
-    return await desk.admit(await desk.run(), decision=replace(REJECTION, state=CallState.FAILED, setor=None))
+async def _failed_before_it_was_a_ticket(rig: Rig) -> CallRecord:
+    return await rig.admit(await rig.run(), decision=replace(REJECTION, state=CallState.FAILED, setor=None))
 
 
-async def _handed_off(desk: Desk) -> CallRecord:
-    return await desk.admit(await desk.run(), decision=HANDOFF)
+async def _handed_off(rig: Rig) -> CallRecord:
+    return await rig.admit(await rig.run(), decision=HANDOFF)
 
 
-async def _waited(desk: Desk) -> CallRecord:
-    run = await desk.run()
-    first, waiting = await desk.admit(run, 1), await desk.admit(run, 2)
-    await desk.settled(await desk.attempted(first), REFUSED)
-    return await desk.settled(waiting, REFUSED)
+async def _waited(rig: Rig) -> CallRecord:
+    run = await rig.run()
+    first, waiting = await rig.admit(run, 1), await rig.admit(run, 2)
+    await rig.settled(await rig.attempted(first), REFUSED)
+    return await rig.settled(waiting, REFUSED)
 
 
 @pytest.mark.parametrize(
@@ -156,72 +156,68 @@ async def _waited(desk: Desk) -> CallRecord:
         _waited,
     ],
 )
-async def test_nothing_else_is_tried_again(desk: Desk, made: Made) -> None:
-    record = await made(desk)
-    before = await desk.rows("calls")
-    assert await _code(desk.store.operators.retryable(record.call_id)) == "estado_incompativel"
-    assert await _code(desk.store.operators.retry(record.call_id)) == "estado_incompativel"
-    assert await desk.rows("calls") == before
+async def test_nothing_else_is_tried_again(rig: Rig, made: Made) -> None:
+    record = await made(rig)
+    before = await rig.rows("calls")
+    assert await _code(rig.store.operators.retryable(record.call_id)) == "estado_incompativel"
+    assert await _code(rig.store.operators.retry(record.call_id)) == "estado_incompativel"
+    assert await rig.rows("calls") == before
 
 
 @pytest.mark.parametrize("outcome", [None, DONE, UNKNOWN, NO_PROTOCOL])
 async def test_a_ticket_that_another_call_carries_on_is_not_tried_again(
-    desk: Desk, outcome: Outcome | None
+    rig: Rig, outcome: Outcome | None
 ) -> None:
-    first = await _with(desk, REFUSED)
-    again = await desk.admit(await desk.run("run_2"))
+    first = await _with(rig, REFUSED)
+    again = await rig.admit(await rig.run("run_2"))
     if outcome:
-        await desk.settled(await desk.attempted(again), outcome)
-    assert await _code(desk.store.operators.retry(first.call_id)) == "estado_incompativel"
+        await rig.settled(await rig.attempted(again), outcome)
+    assert await _code(rig.store.operators.retry(first.call_id)) == "estado_incompativel"
 
 
-async def test_a_ticket_all_of_whose_calls_failed_is_tried_again(desk: Desk) -> None:
-    first = await _with(desk, REFUSED)
-    again = await _with(desk, REFUSED, "run_2")
+async def test_a_ticket_all_of_whose_calls_failed_is_tried_again(rig: Rig) -> None:
+    first = await _with(rig, REFUSED)
+    again = await _with(rig, REFUSED, "run_2")
     assert again.idempotency_key == first.idempotency_key
-    await desk.store.operators.retry(first.call_id)
-    assert await _code(desk.store.operators.retry(again.call_id)) == "estado_incompativel"
+    await rig.store.operators.retry(first.call_id)
+    assert await _code(rig.store.operators.retry(again.call_id)) == "estado_incompativel"
 
 
-async def test_a_ticket_whose_payload_is_no_longer_kept_is_not_tried_again(desk: Desk) -> None:
-    record = await _with(desk, REFUSED)
-    await desk.change("calls", {"body": None})
-    assert await _code(desk.store.operators.retryable(record.call_id)) == "payload_expirado"
-    assert await _code(desk.store.operators.retry(record.call_id)) == "payload_expirado"
-    assert await desk.claims() == []
+async def test_a_ticket_whose_payload_is_no_longer_kept_is_not_tried_again(rig: Rig) -> None:
+    record = await _with(rig, REFUSED)
+    await rig.change("calls", {"body": None})
+    assert await _code(rig.store.operators.retryable(record.call_id)) == "payload_expirado"
+    assert await _code(rig.store.operators.retry(record.call_id)) == "payload_expirado"
+    assert await rig.claims() == []
 
 
 @pytest.mark.parametrize("verb", ["retryable", "retry"])
-async def test_a_call_that_is_not_there_is_not_tried_again(desk: Desk, verb: str) -> None:
-    assert await _code(getattr(desk.store.operators, verb)("tc_nobody")) == "nao_encontrado"
+async def test_a_call_that_is_not_there_is_not_tried_again(rig: Rig, verb: str) -> None:
+    assert await _code(getattr(rig.store.operators, verb)("tc_nobody")) == "nao_encontrado"
 
 
-async def test_of_two_people_who_want_one_ticket_tried_again_one_is_refused(
-    desk: Desk, neighbour: Desk
-) -> None:
+async def test_of_two_people_who_want_one_ticket_tried_again_one_is_refused(rig: Rig, neighbour: Rig) -> None:
     for number in range(8):
         intent = replace(TICKET, equal_on=(f"{number}",))
         calls = []
         for each in ("a", "b"):
-            admitted = await desk.admit(await desk.run(f"run_{number}{each}"), 1, intent)
-            calls.append(await desk.settled(await desk.attempted(admitted), REFUSED))
-        retries = [d.store.operators.retry(c.call_id) for d, c in zip((desk, neighbour), calls, strict=True)]
+            admitted = await rig.admit(await rig.run(f"run_{number}{each}"), 1, intent)
+            calls.append(await rig.settled(await rig.attempted(admitted), REFUSED))
+        retries = [d.store.operators.retry(c.call_id) for d, c in zip((rig, neighbour), calls, strict=True)]
         outcomes = await asyncio.gather(*retries, return_exceptions=True)
         assert sorted(map(repr, outcomes)) == ["None", "RequestRefused('estado_incompativel')"]
 
 
 @postgresql
-async def test_a_call_admitted_while_its_equal_is_tried_again_waits_for_it(
-    desk: Desk, neighbour: Desk
-) -> None:
-    failed = await _with(desk, REFUSED)
-    run = await desk.run("run_2")
-    async with desk.store.database.write() as deciding:
-        await desk.store.database.serialise(deciding, "c1")
+async def test_a_call_admitted_while_its_equal_is_tried_again_waits_for_it(rig: Rig, neighbour: Rig) -> None:
+    failed = await _with(rig, REFUSED)
+    run = await rig.run("run_2")
+    async with rig.store.database.write() as deciding:
+        await rig.store.database.serialise(deciding, "c1")
         retrying = asyncio.create_task(neighbour.store.operators.retry(failed.call_id))
-        await until_one_waits(desk)
-        admitting = asyncio.create_task(desk.admit(run))
-        await until_one_waits(desk, how_many=2)
+        await until_one_waits(rig)
+        admitting = asyncio.create_task(rig.admit(run))
+        await until_one_waits(rig, how_many=2)
     await retrying
     admitted = await admitting
     assert (admitted.equal_to, admitted.waits) == (failed.call_id, True)
@@ -232,17 +228,17 @@ async def test_a_call_admitted_while_its_equal_is_tried_again_waits_for_it(
 
 @pytest.mark.parametrize("outcome", [REFUSED, AMBIGUOUS, UNKNOWN, NO_PROTOCOL])
 async def test_a_protocolo_found_by_a_person_completes_a_ticket_and_the_bot_hears_it_late(
-    open_desk: OpenDesk, outcome: Outcome
+    open_rig: OpenRig, outcome: Outcome
 ) -> None:
-    desk = await open_desk(owner=True, CRM_LOOKUP_URL="http://127.0.0.1:9/lookup", **BOT)
-    await desk.conversation()
-    record = await _with(desk, outcome)
-    await desk.store.operators.resolve(record.call_id, PROTOCOLO)
-    after = await desk.store.calls.get(record.call_id)
+    rig = await open_rig(owner=True, CRM_LOOKUP_URL="http://127.0.0.1:9/lookup", **BOT)
+    await rig.conversation()
+    record = await _with(rig, outcome)
+    await rig.store.operators.resolve(record.call_id, PROTOCOLO)
+    after = await rig.store.calls.get(record.call_id)
     assert (after.state, after.error, after.protocolo) == (CallState.DONE, None, PROTOCOLO)
     assert (after.answer, after.answered_success) == (UNSENT, False)
-    assert (await desk.row("calls")).due is None
-    kind, told = (await desk.events())[-1]
+    assert (await rig.row("calls")).due is None
+    kind, told = (await rig.events())[-1]
     assert (kind, told["call_id"], told["protocolo"]) == ("ticket.opened", record.call_id, PROTOCOLO)
     assert (told["error"], told["late"]) == (None, True)
 
@@ -260,61 +256,59 @@ async def test_a_protocolo_found_by_a_person_completes_a_ticket_and_the_bot_hear
         _waited,
     ],
 )
-async def test_nothing_else_is_completed_by_a_person(desk: Desk, made: Made) -> None:
-    record = await made(desk)
-    before = await desk.rows("calls")
-    assert await _code(desk.store.operators.resolve(record.call_id, "90000001")) == "estado_incompativel"
-    assert await desk.rows("calls") == before
+async def test_nothing_else_is_completed_by_a_person(rig: Rig, made: Made) -> None:
+    record = await made(rig)
+    before = await rig.rows("calls")
+    assert await _code(rig.store.operators.resolve(record.call_id, "90000001")) == "estado_incompativel"
+    assert await rig.rows("calls") == before
 
 
-async def test_a_call_of_another_tool_has_no_protocolo_to_find(desk: Desk) -> None:
+async def test_a_call_of_another_tool_has_no_protocolo_to_find(rig: Rig) -> None:
     forwarded = replace(TICKET, setor=None, motivo=None)
-    record = await desk.settled(await desk.admit(await desk.run(), decision=forwarded), REFUSED)
-    assert await _code(desk.store.operators.resolve(record.call_id, PROTOCOLO)) == "estado_incompativel"
+    record = await rig.settled(await rig.admit(await rig.run(), decision=forwarded), REFUSED)
+    assert await _code(rig.store.operators.resolve(record.call_id, PROTOCOLO)) == "estado_incompativel"
 
 
-async def test_a_call_that_is_not_there_is_not_completed(desk: Desk) -> None:
-    assert await _code(desk.store.operators.resolve("tc_nobody", PROTOCOLO)) == "nao_encontrado"
+async def test_a_call_that_is_not_there_is_not_completed(rig: Rig) -> None:
+    assert await _code(rig.store.operators.resolve("tc_nobody", PROTOCOLO)) == "nao_encontrado"
 
 
-async def test_a_protocolo_of_another_ticket_is_refused(desk: Desk) -> None:
-    run = await desk.run()
-    await desk.settled(await desk.attempted(await desk.admit(run, 1)), DONE)
-    record = await desk.settled(await desk.attempted(await desk.admit(run, 2, OTHER_RESUMO)), UNKNOWN, LATE)
-    assert await _code(desk.store.operators.resolve(record.call_id, PROTOCOLO)) == "dados_invalidos"
-    assert await desk.store.calls.get(record.call_id) == record
-    await desk.store.operators.resolve(record.call_id, "90000001")
-    assert (await desk.store.calls.get(record.call_id)).state is CallState.DONE
+async def test_a_protocolo_of_another_ticket_is_refused(rig: Rig) -> None:
+    run = await rig.run()
+    await rig.settled(await rig.attempted(await rig.admit(run, 1)), DONE)
+    record = await rig.settled(await rig.attempted(await rig.admit(run, 2, OTHER_RESUMO)), UNKNOWN, LATE)
+    assert await _code(rig.store.operators.resolve(record.call_id, PROTOCOLO)) == "dados_invalidos"
+    assert await rig.store.calls.get(record.call_id) == record
+    await rig.store.operators.resolve(record.call_id, "90000001")
+    assert (await rig.store.calls.get(record.call_id)).state is CallState.DONE
 
 
-async def test_a_protocolo_of_an_equal_call_is_the_tickets_own(desk: Desk) -> None:
-    failed = await _with(desk, AMBIGUOUS)
-    await _with(desk, DONE, "run_2")
-    await desk.store.operators.resolve(failed.call_id, PROTOCOLO)
-    assert (await desk.store.calls.get(failed.call_id)).protocolo == PROTOCOLO
+async def test_a_protocolo_of_an_equal_call_is_the_tickets_own(rig: Rig) -> None:
+    failed = await _with(rig, AMBIGUOUS)
+    await _with(rig, DONE, "run_2")
+    await rig.store.operators.resolve(failed.call_id, PROTOCOLO)
+    assert (await rig.store.calls.get(failed.call_id)).protocolo == PROTOCOLO
 
 
-async def test_what_a_person_found_is_shared_by_the_calls_that_waited(desk: Desk) -> None:
-    first = await _with(desk, UNKNOWN)
-    waiting = await desk.settled(await desk.admit(await desk.run("run_2")), UNKNOWN, LATE)
-    await desk.store.operators.resolve(first.call_id, PROTOCOLO)
-    after = await desk.store.calls.get(waiting.call_id)
+async def test_what_a_person_found_is_shared_by_the_calls_that_waited(rig: Rig) -> None:
+    first = await _with(rig, UNKNOWN)
+    waiting = await rig.settled(await rig.admit(await rig.run("run_2")), UNKNOWN, LATE)
+    await rig.store.operators.resolve(first.call_id, PROTOCOLO)
+    after = await rig.store.calls.get(waiting.call_id)
     assert (after.state, after.protocolo, after.answer) == (CallState.DONE, PROTOCOLO, LATE)
 
 
-async def test_a_protocolo_found_for_two_tickets_at_once_completes_one(desk: Desk, neighbour: Desk) -> None:
+async def test_a_protocolo_found_for_two_tickets_at_once_completes_one(rig: Rig, neighbour: Rig) -> None:
     for number in range(8):
-        await desk.conversation("c2")
+        await rig.conversation("c2")
         intent = replace(TICKET, equal_on=(f"{number}",), body=Personal("{}"))
         calls = [
-            await desk.settled(
-                await desk.admit(await desk.run(f"run_{number}{name}", name), 1, intent), UNKNOWN
-            )
+            await rig.settled(await rig.admit(await rig.run(f"run_{number}{name}", name), 1, intent), UNKNOWN)
             for name in ("c1", "c2")
         ]
         found = f"9000000{number}"
         both = [
-            d.store.operators.resolve(c.call_id, found) for d, c in zip((desk, neighbour), calls, strict=True)
+            d.store.operators.resolve(c.call_id, found) for d, c in zip((rig, neighbour), calls, strict=True)
         ]
         outcomes = await asyncio.gather(*both, return_exceptions=True)
         assert sorted(map(repr, outcomes)) == ["None", "RequestRefused('dados_invalidos')"]

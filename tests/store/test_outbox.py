@@ -24,8 +24,8 @@ from tests.store.harness import (
     TICKET,
     UNKNOWN,
     UNSENT,
-    Desk,
-    OpenDesk,
+    OpenRig,
+    Rig,
 )
 from worker.errors import StoreError
 from worker.model import CallRecord, Event, Outcome, RunRef, RunState
@@ -39,11 +39,11 @@ postgresql = pytest.mark.parametrize("shared_database", ["postgresql"], indirect
 
 
 @pytest.fixture
-async def telling(open_desk: OpenDesk) -> Desk:
+async def telling(open_rig: OpenRig) -> Rig:
     """A process whose bot wants events, with the conversation `c1`."""
-    desk = await open_desk(owner=True, **BOT)
-    await desk.conversation()
-    return desk
+    rig = await open_rig(owner=True, **BOT)
+    await rig.conversation()
+    return rig
 
 
 def _ticket(record: CallRecord, **told: object) -> dict[str, object]:
@@ -70,14 +70,14 @@ def _ticket(record: CallRecord, **told: object) -> dict[str, object]:
     ],
 )
 async def test_the_bot_is_told_what_became_of_a_ticket(
-    telling: Desk, outcome: Outcome, kind: str, protocolo: str | None
+    telling: Rig, outcome: Outcome, kind: str, protocolo: str | None
 ) -> None:
     record = await telling.settled(await telling.attempted(await telling.admit(await telling.run())), outcome)
     told = _ticket(record, protocolo=protocolo, error=outcome.error, late=False)
     assert await telling.events() == [(kind, told)]
 
 
-async def test_the_bot_is_told_of_a_hand_off_once_it_is_queued(telling: Desk) -> None:
+async def test_the_bot_is_told_of_a_hand_off_once_it_is_queued(telling: Rig) -> None:
     record = await telling.admit(await telling.run(), decision=HANDOFF)
     handoff = await telling.row("handoffs")
     told = {
@@ -91,7 +91,7 @@ async def test_the_bot_is_told_of_a_hand_off_once_it_is_queued(telling: Desk) ->
 
 
 @pytest.mark.parametrize("state", [RunState.ENDED, RunState.LOST])
-async def test_the_bot_is_told_once_how_a_run_ended(telling: Desk, state: RunState) -> None:
+async def test_the_bot_is_told_once_how_a_run_ended(telling: Rig, state: RunState) -> None:
     run = await telling.run()
     for _ in range(2):
         await telling.store.runs.close(run, state, "motivo_qualquer", "completed")
@@ -105,7 +105,7 @@ async def test_the_bot_is_told_once_how_a_run_ended(telling: Desk, state: RunSta
     assert await telling.events() == [(f"run.{state.value}", told)]
 
 
-async def test_the_bot_is_told_where_a_conversation_goes_on(telling: Desk) -> None:
+async def test_the_bot_is_told_where_a_conversation_goes_on(telling: Rig) -> None:
     run, goes_on = await telling.run(), RunRef("resp_2", None)
     await telling.store.runs.continued(run, [], "completed", goes_on, owner="me", lease_s=LEASE_S)
     ((kind, told),) = await telling.events()
@@ -113,7 +113,7 @@ async def test_the_bot_is_told_where_a_conversation_goes_on(telling: Desk) -> No
     assert told["continues_as"] == "resp_2"
 
 
-async def test_an_event_says_when_with_an_offset_and_has_an_id_of_its_own(telling: Desk) -> None:
+async def test_an_event_says_when_with_an_offset_and_has_an_id_of_its_own(telling: Rig) -> None:
     await telling.lost(await telling.run("run_1"))
     await telling.lost(await telling.run("run_2"))
     rows = await telling.rows("outbox")
@@ -124,7 +124,7 @@ async def test_an_event_says_when_with_an_offset_and_has_an_id_of_its_own(tellin
         assert datetime.fromisoformat(said["timestamp"]).utcoffset() == timedelta(0)
 
 
-async def test_nothing_personal_is_told(telling: Desk) -> None:
+async def test_nothing_personal_is_told(telling: Rig) -> None:
     await telling.conversation(contact=Personal("5524911112222"))
     run = await telling.run()
     await telling.admit(run, 1, replace(HANDOFF, body=Personal("Marcada quer falar")))
@@ -138,7 +138,7 @@ async def test_nothing_personal_is_told(telling: Desk) -> None:
 # ---------------------------------------------------------------------------------------------------- late
 
 
-async def test_an_outcome_after_the_model_was_answered_otherwise_is_late(telling: Desk) -> None:
+async def test_an_outcome_after_the_model_was_answered_otherwise_is_late(telling: Rig) -> None:
     record = await telling.attempted(await telling.admit(await telling.run()))
     await telling.store.calls.answer_at_deadline(record.call_id, LATE, UNSENT)
     assert await telling.events() == []
@@ -148,14 +148,14 @@ async def test_an_outcome_after_the_model_was_answered_otherwise_is_late(telling
     assert late == [("ticket.unknown", None, True), ("ticket.opened", PROTOCOLO, True)]
 
 
-async def test_a_failure_that_the_model_is_told_of_at_its_deadline_is_not_late(telling: Desk) -> None:
+async def test_a_failure_that_the_model_is_told_of_at_its_deadline_is_not_late(telling: Rig) -> None:
     record = await telling.admit(await telling.run())
     await telling.store.calls.answer_at_deadline(record.call_id, LATE, UNSENT)
     told = _ticket(record, protocolo=None, error="crm_indisponivel", late=False)
     assert await telling.events() == [("ticket.failed", told)]
 
 
-async def test_a_ticket_opened_after_its_run_was_lost_is_late(telling: Desk) -> None:
+async def test_a_ticket_opened_after_its_run_was_lost_is_late(telling: Rig) -> None:
     run = await telling.run()
     record = await telling.attempted(await telling.admit(run))
     await telling.lost(run)
@@ -167,16 +167,16 @@ async def test_a_ticket_opened_after_its_run_was_lost_is_late(telling: Desk) -> 
 # --------------------------------------------------------------------------------------------- not told of
 
 
-async def test_nothing_is_written_for_a_bot_that_wants_no_events(desk: Desk) -> None:
-    run = await desk.run()
-    await desk.admit(run, 1, HANDOFF)
-    await desk.settled(await desk.attempted(await desk.admit(run, 2)), DONE)
-    await desk.lost(run)
-    assert await desk.rows("outbox") == []
+async def test_nothing_is_written_for_a_bot_that_wants_no_events(rig: Rig) -> None:
+    run = await rig.run()
+    await rig.admit(run, 1, HANDOFF)
+    await rig.settled(await rig.attempted(await rig.admit(run, 2)), DONE)
+    await rig.lost(run)
+    assert await rig.rows("outbox") == []
 
 
 @pytest.mark.parametrize("outcome", [DONE, UNKNOWN, AMBIGUOUS])
-async def test_an_equal_call_that_waited_tells_nothing(telling: Desk, outcome: Outcome) -> None:
+async def test_an_equal_call_that_waited_tells_nothing(telling: Rig, outcome: Outcome) -> None:
     run = await telling.run()
     first, waiting = await telling.admit(run, 1), await telling.admit(run, 2)
     handed_off = [await telling.admit(run, n, HANDOFF) for n in (3, 4)]
@@ -187,13 +187,13 @@ async def test_an_equal_call_that_waited_tells_nothing(telling: Desk, outcome: O
     assert told == [handed_off[0].call_id, first.call_id]
 
 
-async def test_the_next_try_of_a_failed_ticket_tells_what_became_of_it(telling: Desk) -> None:
+async def test_the_next_try_of_a_failed_ticket_tells_what_became_of_it(telling: Rig) -> None:
     await telling.settled(await telling.attempted(await telling.admit(await telling.run())), REFUSED)
     await telling.settled(await telling.attempted(await telling.admit(await telling.run("run_2"))), DONE)
     assert [kind for kind, _ in await telling.events()] == ["ticket.failed", "ticket.opened"]
 
 
-async def test_what_the_model_must_correct_and_calls_of_other_tools_tell_nothing(telling: Desk) -> None:
+async def test_what_the_model_must_correct_and_calls_of_other_tools_tell_nothing(telling: Rig) -> None:
     run = await telling.run()
     await telling.admit(run, 1, REJECTION)
     forwarded = replace(TICKET, setor=None, motivo=None)
@@ -201,14 +201,14 @@ async def test_what_the_model_must_correct_and_calls_of_other_tools_tell_nothing
     assert await telling.events() == []
 
 
-async def test_an_outcome_that_changes_nothing_tells_nothing_more(telling: Desk) -> None:
+async def test_an_outcome_that_changes_nothing_tells_nothing_more(telling: Rig) -> None:
     record = await telling.attempted(await telling.admit(await telling.run()))
     for outcome in (DONE, REFUSED, DONE, replace(DONE, protocolo="90000001")):
         await telling.settled(record, outcome)
     assert [kind for kind, _ in await telling.events()] == ["ticket.opened"]
 
 
-async def test_an_event_that_cannot_be_written_undoes_what_it_tells_of(telling: Desk) -> None:
+async def test_an_event_that_cannot_be_written_undoes_what_it_tells_of(telling: Rig) -> None:
     run = await telling.run()
     record = await telling.attempted(await telling.admit(run))
     async with telling.store.database.write() as connection:
@@ -227,29 +227,29 @@ async def test_an_event_that_cannot_be_written_undoes_what_it_tells_of(telling: 
 # ---------------------------------------------------------------------------------------------- delivering
 
 
-async def _written(desk: Desk, *conversations: str) -> list[str]:
+async def _written(rig: Rig, *conversations: str) -> list[str]:
     """One event after another, of these conversations; their ids."""
     for number, name in enumerate(conversations):
-        await desk.conversation(name)
-        await desk.lost(await desk.run(f"run_{number}", name))
-    return [row.event_id for row in await desk.rows("outbox")]
+        await rig.conversation(name)
+        await rig.lost(await rig.run(f"run_{number}", name))
+    return [row.event_id for row in await rig.rows("outbox")]
 
 
-async def _claimed(desk: Desk, limit: int = 100) -> list[Event]:
-    return sorted(await desk.store.outbox.claim(desk.name, limit, LEASE_S), key=lambda event: event.event_id)
+async def _claimed(rig: Rig, limit: int = 100) -> list[Event]:
+    return sorted(await rig.store.outbox.claim(rig.name, limit, LEASE_S), key=lambda event: event.event_id)
 
 
 def _ids(events: Sequence[Event]) -> set[str]:
     return {event.event_id for event in events}
 
 
-async def test_an_event_is_claimed_with_its_body_and_its_tries(telling: Desk) -> None:
+async def test_an_event_is_claimed_with_its_body_and_its_tries(telling: Rig) -> None:
     (event_id,) = await _written(telling, "c1")
     (event,) = await _claimed(telling)
     assert event == Event(event_id, (await telling.row("outbox")).body, 0, telling.name)
 
 
-async def test_the_oldest_event_of_each_conversation_goes_first(telling: Desk) -> None:
+async def test_the_oldest_event_of_each_conversation_goes_first(telling: Rig) -> None:
     first, second, elsewhere, third = await _written(telling, "c1", "c1", "c2", "c1")
     claimed = await _claimed(telling)
     assert _ids(claimed) == {first, elsewhere}
@@ -265,14 +265,14 @@ async def test_the_oldest_event_of_each_conversation_goes_first(telling: Desk) -
     assert row.delivered_at >= row.created_at
 
 
-async def test_no_more_events_are_claimed_than_asked_for_oldest_first(telling: Desk) -> None:
+async def test_no_more_events_are_claimed_than_asked_for_oldest_first(telling: Rig) -> None:
     ids = await _written(telling, "c1", "c2", "c3")
     assert _ids(await _claimed(telling, 2)) == set(ids[:2])
     assert _ids(await _claimed(telling, 2)) == {ids[2]}
 
 
 async def test_an_event_that_was_not_delivered_is_tried_again_later_and_before_those_behind_it(
-    telling: Desk,
+    telling: Rig,
 ) -> None:
     first, _ = await _written(telling, "c1", "c1")
     (event,) = await _claimed(telling)
@@ -286,7 +286,7 @@ async def test_an_event_that_was_not_delivered_is_tried_again_later_and_before_t
     assert (again.event_id, again.tries, again.body) == (first, 1, event.body)
 
 
-async def test_an_event_that_needs_a_person_is_kept_and_the_next_one_goes(telling: Desk) -> None:
+async def test_an_event_that_needs_a_person_is_kept_and_the_next_one_goes(telling: Rig) -> None:
     first, second = await _written(telling, "c1", "c1")
     (event,) = await _claimed(telling)
     await telling.store.outbox.give_up(event, "ConnectError")
@@ -295,10 +295,8 @@ async def test_an_event_that_needs_a_person_is_kept_and_the_next_one_goes(tellin
     assert (row.state, row.result) == ("stuck", "ConnectError")
 
 
-async def test_an_event_whose_process_died_is_delivered_by_another(
-    telling: Desk, open_desk: OpenDesk
-) -> None:
-    beside = await open_desk("other", **BOT)
+async def test_an_event_whose_process_died_is_delivered_by_another(telling: Rig, open_rig: OpenRig) -> None:
+    beside = await open_rig("other", **BOT)
     (event_id,) = await _written(telling, "c1")
     await _claimed(telling)
     assert await _claimed(beside) == []
@@ -307,9 +305,9 @@ async def test_an_event_whose_process_died_is_delivered_by_another(
 
 
 async def test_what_was_delivered_stays_so_whatever_a_slow_process_says(
-    telling: Desk, open_desk: OpenDesk
+    telling: Rig, open_rig: OpenRig
 ) -> None:
-    beside = await open_desk("other", **BOT)
+    beside = await open_rig("other", **BOT)
     await _written(telling, "c1")
     (slow,) = await _claimed(telling)
     await telling.ago(1.0, "outbox", "lease_until")
@@ -322,9 +320,9 @@ async def test_what_was_delivered_stays_so_whatever_a_slow_process_says(
 
 
 async def test_a_slow_process_has_no_say_about_an_event_that_another_has_taken_over(
-    telling: Desk, open_desk: OpenDesk
+    telling: Rig, open_rig: OpenRig
 ) -> None:
-    beside = await open_desk("other", **BOT)
+    beside = await open_rig("other", **BOT)
     await _written(telling, "c1")
     (slow,) = await _claimed(telling)
     await telling.ago(1.0, "outbox", "lease_until")
@@ -338,11 +336,11 @@ async def test_a_slow_process_has_no_say_about_an_event_that_another_has_taken_o
     assert (await telling.row("outbox")).state == "delivered"
 
 
-async def test_an_event_is_claimed_by_one_process(telling: Desk, open_desk: OpenDesk) -> None:
-    beside = await open_desk("other", **BOT)
+async def test_an_event_is_claimed_by_one_process(telling: Rig, open_rig: OpenRig) -> None:
+    beside = await open_rig("other", **BOT)
     ids = await _written(telling, *(f"d{number}" for number in range(30)))
 
-    async def claim_all(worker: Desk) -> list[str]:
+    async def claim_all(worker: Rig) -> list[str]:
         mine: list[str] = []
         while some := await worker.store.outbox.claim(worker.name, 3, LEASE_S):
             mine += [event.event_id for event in some]
@@ -354,7 +352,7 @@ async def test_an_event_is_claimed_by_one_process(telling: Desk, open_desk: Open
 
 
 @postgresql
-async def test_a_claim_does_not_wait_for_an_event_that_somebody_is_changing(telling: Desk) -> None:
+async def test_a_claim_does_not_wait_for_an_event_that_somebody_is_changing(telling: Rig) -> None:
     first, second = await _written(telling, "c1", "c2")
     outbox = telling.store.database.tables.outbox
     async with telling.store.database.write() as changing:
@@ -363,10 +361,8 @@ async def test_a_claim_does_not_wait_for_an_event_that_somebody_is_changing(tell
             assert _ids(await _claimed(telling)) == {second}
 
 
-async def test_events_of_one_ticket_are_in_the_order_of_its_outcomes(
-    telling: Desk, open_desk: OpenDesk
-) -> None:
-    beside = await open_desk("other", **BOT)
+async def test_events_of_one_ticket_are_in_the_order_of_its_outcomes(telling: Rig, open_rig: OpenRig) -> None:
+    beside = await open_rig("other", **BOT)
     for number in range(5):
         intent = replace(OTHER_RESUMO, equal_on=(f"{number}",))
         record = await telling.attempted(await telling.admit(await telling.run(f"run_{number}"), 1, intent))

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import update
 
-from tests.store.harness import LEASE_S, REJECTION, Desk, OpenDesk, until_one_waits
+from tests.store.harness import LEASE_S, REJECTION, OpenRig, Rig, until_one_waits
 from worker.errors import RequestRefused, Withdrawn
 from worker.model import Run, RunRef, RunState
 from worker.store.sql import leases
@@ -18,181 +18,183 @@ postgresql = pytest.mark.parametrize("shared_database", ["postgresql"], indirect
 # ---------------------------------------------------------------------------------------------- claiming
 
 
-async def test_an_announced_run_is_claimed_once_with_a_new_epoch(desk: Desk) -> None:
-    assert await desk.announce("c1", "run_1", None) is True
-    (run,) = await desk.store.runs.claim("me", 10, LEASE_S)
+async def test_an_announced_run_is_claimed_once_with_a_new_epoch(rig: Rig) -> None:
+    assert await rig.announce("c1", "run_1", None) is True
+    (run,) = await rig.store.runs.claim("me", 10, LEASE_S)
     assert (run.ref, run.conversation_id) == (RunRef("run_1", "thread_c1"), "c1")
     assert (run.epoch, run.rounds) == (1, 0)
     assert 0 <= run.known_s < 60
-    assert await desk.store.runs.claim("other", 10, LEASE_S) == []
+    assert await rig.store.runs.claim("other", 10, LEASE_S) == []
 
 
-async def test_runs_are_claimed_earliest_due_first_and_never_more_than_asked_for(desk: Desk) -> None:
+async def test_runs_are_claimed_earliest_due_first_and_never_more_than_asked_for(rig: Rig) -> None:
     for run_id, seconds in {"run_b": 20.0, "run_a": 10.0, "run_c": 30.0, "run_d": 5.0}.items():
-        await desk.announce("c1", run_id, None)
-        await desk.ago(seconds, "runs", "due", run_id=run_id)
-    first = await desk.store.runs.claim("me", 3, LEASE_S)
+        await rig.announce("c1", run_id, None)
+        await rig.ago(seconds, "runs", "due", run_id=run_id)
+    first = await rig.store.runs.claim("me", 3, LEASE_S)
     assert [run.ref.run_id for run in first] == ["run_c", "run_b", "run_a"]
-    assert [run.ref.run_id for run in await desk.store.runs.claim("me", 3, LEASE_S)] == ["run_d"]
+    assert [run.ref.run_id for run in await rig.store.runs.claim("me", 3, LEASE_S)] == ["run_d"]
 
 
-async def test_a_run_is_not_claimed_before_it_is_due(desk: Desk) -> None:
-    await desk.announce("c1", "run_1", None)
-    await desk.ago(-60.0, "runs", "due")
-    assert await desk.store.runs.claim("me", 10, LEASE_S) == []
+async def test_a_run_is_not_claimed_before_it_is_due(rig: Rig) -> None:
+    await rig.announce("c1", "run_1", None)
+    await rig.ago(-60.0, "runs", "due")
+    assert await rig.store.runs.claim("me", 10, LEASE_S) == []
 
 
-async def test_an_expired_lease_is_taken_over_with_the_next_epoch(desk: Desk) -> None:
-    await desk.run()
-    await desk.ago(1.0, "runs", "lease_until")
-    (taken,) = await desk.store.runs.claim("other", 10, LEASE_S)
+async def test_an_expired_lease_is_taken_over_with_the_next_epoch(rig: Rig) -> None:
+    await rig.run()
+    await rig.ago(1.0, "runs", "lease_until")
+    (taken,) = await rig.store.runs.claim("other", 10, LEASE_S)
     assert taken.epoch == 2
-    assert (await desk.row("runs")).owner == "other"
+    assert (await rig.row("runs")).owner == "other"
 
 
-async def test_the_runs_of_another_platform_are_left_alone(desk: Desk, open_desk: OpenDesk) -> None:
-    await desk.announce("c1", "run_1", None)
-    elsewhere = await open_desk(platform="agents")
+async def test_the_runs_of_another_platform_are_left_alone(rig: Rig, open_rig: OpenRig) -> None:
+    await rig.announce("c1", "run_1", None)
+    elsewhere = await open_rig(platform="agents")
     assert await elsewhere.store.runs.claim("me", 10, LEASE_S) == []
 
 
-async def test_workers_that_claim_side_by_side_never_share_a_run(desk: Desk, neighbour: Desk) -> None:
+async def test_workers_that_claim_side_by_side_never_share_a_run(rig: Rig, neighbour: Rig) -> None:
     for number in range(60):
-        await desk.announce("c1", f"run_{number}", None)
+        await rig.announce("c1", f"run_{number}", None)
 
-    async def claim_all(worker: Desk, owner: str) -> list[str]:
+    async def claim_all(worker: Rig, owner: str) -> list[str]:
         mine: list[str] = []
         while some := await worker.store.runs.claim(owner, 5, LEASE_S):
             mine += [run.ref.run_id for run in some]
         return mine
 
-    claims = [claim_all(worker, f"{n}") for n in range(4) for worker in (desk, neighbour)]
+    claims = [claim_all(worker, f"{n}") for n in range(4) for worker in (rig, neighbour)]
     claimed = [run_id for mine in await asyncio.gather(*claims) for run_id in mine]
     assert len(claimed) == len(set(claimed))
     # A claimer that saw only rows somebody was taking leaves them to that one.
     assert len(claimed) == 60
-    assert {row.lease_epoch for row in await desk.rows("runs")} == {1}
+    assert {row.lease_epoch for row in await rig.rows("runs")} == {1}
 
 
 @postgresql
-async def test_a_claim_does_not_wait_for_a_row_that_another_worker_is_taking(desk: Desk) -> None:
+async def test_a_claim_does_not_wait_for_a_row_that_another_worker_is_taking(rig: Rig) -> None:
     for run_id in ("run_1", "run_2"):
-        await desk.announce("c1", run_id, None)
-    runs = desk.store.database.tables.runs
-    async with desk.store.database.write() as taking:
+        await rig.announce("c1", run_id, None)
+    runs = rig.store.database.tables.runs
+    async with rig.store.database.write() as taking:
         await taking.execute(update(runs).where(runs.c.run_id == "run_1").values(owner="other"))
         async with asyncio.timeout(20):  # what would wait here would wait for this very block
-            (run,) = await desk.store.runs.claim("me", 10, LEASE_S)
+            (run,) = await rig.store.runs.claim("me", 10, LEASE_S)
     assert run.ref.run_id == "run_2"
 
 
 # ------------------------------------------------------------------------------------- renewing, releasing
 
 
-async def test_only_what_is_still_ours_is_renewed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_only_what_is_still_ours_is_renewed(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "_BATCH", 2)
-    mine = [await desk.run(f"run_{number}") for number in range(5)]
-    await desk.ago(1.0, "runs", "lease_until")
-    await desk.change("runs", {"owner": "other"}, run_id="run_1")
-    await desk.store.runs.close(mine[2], RunState.ENDED, "concluida", "completed")
-    await desk.announce("c1", "run_3", None)
-    kept = await desk.store.runs.renew("me", [*(run.ref.run_id for run in mine), "run_unknown"], LEASE_S)
+    mine = [await rig.run(f"run_{number}") for number in range(5)]
+    await rig.ago(1.0, "runs", "lease_until")
+    await rig.change("runs", {"owner": "other"}, run_id="run_1")
+    await rig.store.runs.close(mine[2], RunState.ENDED, "concluida", "completed")
+    await rig.announce("c1", "run_3", None)
+    kept = await rig.store.runs.renew("me", [*(run.ref.run_id for run in mine), "run_unknown"], LEASE_S)
     assert kept == {"run_0": 0, "run_3": 1, "run_4": 0}
-    assert await desk.store.runs.renew("me", [], LEASE_S) == {}
-    (taken,) = await desk.store.runs.claim("third", 10, LEASE_S)
+    assert await rig.store.runs.renew("me", [], LEASE_S) == {}
+    (taken,) = await rig.store.runs.claim("third", 10, LEASE_S)
     assert taken.ref.run_id == "run_1"
 
 
-async def test_released_runs_are_due_at_once_and_those_of_others_stay_theirs(desk: Desk) -> None:
-    await desk.run("run_1")
-    await desk.run("run_2")
-    await desk.ago(-60.0, "runs", "due", run_id="run_1")
-    await desk.change("runs", {"owner": "other"}, run_id="run_2")
-    await desk.store.runs.release("me")
-    (run,) = await desk.store.runs.claim("next", 10, LEASE_S)
+async def test_released_runs_are_due_at_once_and_those_of_others_stay_theirs(rig: Rig) -> None:
+    await rig.run("run_1")
+    await rig.run("run_2")
+    await rig.ago(-60.0, "runs", "due", run_id="run_1")
+    await rig.change("runs", {"owner": "other"}, run_id="run_2")
+    await rig.store.runs.release("me")
+    (run,) = await rig.store.runs.claim("next", 10, LEASE_S)
     assert run.ref.run_id == "run_1"
-    assert (await desk.row("runs", run_id="run_2")).owner == "other"
+    assert (await rig.row("runs", run_id="run_2")).owner == "other"
 
 
 # ------------------------------------------------------------------------------------- closing, submitting
 
 
-async def test_a_closed_run_keeps_why_and_is_claimed_no_more(desk: Desk) -> None:
-    run = await desk.run()
-    assert await desk.store.runs.close(run, RunState.LOST, "expirada", "expired")
-    row = await desk.row("runs")
+async def test_a_closed_run_keeps_why_and_is_claimed_no_more(rig: Rig) -> None:
+    run = await rig.run()
+    assert await rig.store.runs.close(run, RunState.LOST, "expirada", "expired")
+    row = await rig.row("runs")
     assert (row.state, row.reason, row.platform_status) == ("lost", "expirada", "expired")
     assert (row.owner, row.lease_until) == (None, 0)
     assert row.closed_at >= row.registered_at
-    assert await desk.store.runs.claim("next", 10, LEASE_S) == []
-    assert not await desk.store.runs.close(run, RunState.ENDED, "concluida", "completed")
+    assert await rig.store.runs.claim("next", 10, LEASE_S) == []
+    assert not await rig.store.runs.close(run, RunState.ENDED, "concluida", "completed")
 
 
-async def test_a_run_taken_over_is_not_closed_by_its_former_owner(desk: Desk) -> None:
-    run = await desk.run()
-    await desk.admit(run, decision=REJECTION)
-    await desk.ago(1.0, "runs", "lease_until")
-    await desk.claimed()
-    assert not await desk.store.runs.close(run, RunState.ENDED, "concluida", "completed")
-    assert (await desk.row("runs")).state == "watching"
-    assert (await desk.row("calls")).submitted_at is None
+async def test_a_run_taken_over_is_not_closed_by_its_former_owner(rig: Rig) -> None:
+    run = await rig.run()
+    await rig.admit(run, decision=REJECTION)
+    await rig.ago(1.0, "runs", "lease_until")
+    await rig.claimed()
+    assert not await rig.store.runs.close(run, RunState.ENDED, "concluida", "completed")
+    assert (await rig.row("runs")).state == "watching"
+    assert (await rig.row("calls")).submitted_at is None
 
 
-async def test_an_ended_run_took_its_answers_and_only_those(desk: Desk) -> None:
-    run = await desk.run()
-    answered = await desk.admit(run, 1, REJECTION)
-    unanswered = await desk.admit(run, 2)
-    elsewhere = await desk.admit(await desk.run("run_2"), 1, REJECTION)
-    await desk.store.runs.close(run, RunState.ENDED, "concluida", "completed")
-    assert (await desk.row("calls", call_id=answered.call_id)).submitted_at is not None
-    assert (await desk.row("calls", call_id=unanswered.call_id)).submitted_at is None
-    assert (await desk.row("calls", call_id=elsewhere.call_id)).submitted_at is None
+async def test_an_ended_run_took_its_answers_and_only_those(rig: Rig) -> None:
+    run = await rig.run()
+    answered = await rig.admit(run, 1, REJECTION)
+    unanswered = await rig.admit(run, 2)
+    elsewhere = await rig.admit(await rig.run("run_2"), 1, REJECTION)
+    await rig.store.runs.close(run, RunState.ENDED, "concluida", "completed")
+    assert (await rig.row("calls", call_id=answered.call_id)).submitted_at is not None
+    assert (await rig.row("calls", call_id=unanswered.call_id)).submitted_at is None
+    assert (await rig.row("calls", call_id=elsewhere.call_id)).submitted_at is None
 
 
-async def test_a_lost_run_took_no_answer(desk: Desk) -> None:
-    run = await desk.run()
-    await desk.admit(run, decision=REJECTION)
-    await desk.lost(run)
-    assert (await desk.row("calls")).submitted_at is None
+async def test_a_lost_run_took_no_answer(rig: Rig) -> None:
+    run = await rig.run()
+    await rig.admit(run, decision=REJECTION)
+    await rig.lost(run)
+    assert (await rig.row("calls")).submitted_at is None
 
 
-async def test_every_submit_is_a_round_and_its_answers_are_marked_once(desk: Desk) -> None:
-    run = await desk.run()
-    first, second = await desk.admit(run, 1, REJECTION), await desk.admit(run, 2, REJECTION)
-    await desk.store.runs.submitted(run, [first.call_id], "requires_action")
-    await desk.ago(100.0, "calls", "submitted_at", call_id=first.call_id)
-    marked = (await desk.row("calls", call_id=first.call_id)).submitted_at
-    await desk.store.runs.submitted(run, [first.call_id, second.call_id], "queued")
-    row = await desk.row("runs")
+async def test_every_submit_is_a_round_and_its_answers_are_marked_once(rig: Rig) -> None:
+    run = await rig.run()
+    first, second = await rig.admit(run, 1, REJECTION), await rig.admit(run, 2, REJECTION)
+    await rig.store.runs.submitted(run, [first.call_id], "requires_action")
+    await rig.ago(100.0, "calls", "submitted_at", call_id=first.call_id)
+    marked = (await rig.row("calls", call_id=first.call_id)).submitted_at
+    await rig.store.runs.submitted(run, [first.call_id, second.call_id], "queued")
+    row = await rig.row("runs")
     assert (row.rounds, row.platform_status) == (2, "queued")
-    assert (await desk.row("calls", call_id=first.call_id)).submitted_at == marked
-    assert (await desk.row("calls", call_id=second.call_id)).submitted_at > marked
-    await desk.ago(1.0, "runs", "lease_until")
-    assert (await desk.claimed()).rounds == 2
+    assert (await rig.row("calls", call_id=first.call_id)).submitted_at == marked
+    assert (await rig.row("calls", call_id=second.call_id)).submitted_at > marked
+    await rig.ago(1.0, "runs", "lease_until")
+    assert (await rig.claimed()).rounds == 2
 
 
-async def test_answers_a_former_owner_saw_taken_are_marked_but_the_rounds_are_not_its_own(desk: Desk) -> None:
-    run = await desk.run()
-    record = await desk.admit(run, decision=REJECTION)
-    await desk.ago(1.0, "runs", "lease_until")
-    await desk.claimed()
-    await desk.store.runs.submitted(run, [record.call_id], "requires_action")
-    assert (await desk.row("runs")).rounds == 0
-    assert (await desk.row("calls")).submitted_at is not None
+async def test_answers_a_former_owner_saw_taken_are_marked_but_the_rounds_are_not_its_own(
+    rig: Rig,
+) -> None:
+    run = await rig.run()
+    record = await rig.admit(run, decision=REJECTION)
+    await rig.ago(1.0, "runs", "lease_until")
+    await rig.claimed()
+    await rig.store.runs.submitted(run, [record.call_id], "requires_action")
+    assert (await rig.row("runs")).rounds == 0
+    assert (await rig.row("calls")).submitted_at is not None
 
 
 @postgresql
-async def test_two_processes_that_know_of_one_submit_do_not_wait_crosswise(desk: Desk) -> None:
-    run = await desk.run()
-    record = await desk.admit(run, decision=REJECTION)
-    tables = desk.store.database.tables
-    async with desk.store.database.write() as closing:
+async def test_two_processes_that_know_of_one_submit_do_not_wait_crosswise(rig: Rig) -> None:
+    run = await rig.run()
+    record = await rig.admit(run, decision=REJECTION)
+    tables = rig.store.database.tables
+    async with rig.store.database.write() as closing:
         await closing.execute(update(tables.runs).values(platform_status="completed"))
-        submitting = asyncio.create_task(desk.store.runs.submitted(run, [record.call_id], "queued"))
-        await until_one_waits(desk)
+        submitting = asyncio.create_task(rig.store.runs.submitted(run, [record.call_id], "queued"))
+        await until_one_waits(rig)
         await closing.execute(update(tables.calls).values(submitted_at=1.0))
     await submitting
-    assert (await desk.row("calls")).submitted_at == 1.0
+    assert (await rig.row("calls")).submitted_at == 1.0
 
 
 # ---------------------------------------------------------------------------------------------- announcing
@@ -210,83 +212,83 @@ async def test_two_processes_that_know_of_one_submit_do_not_wait_crosswise(desk:
     ],
 )
 async def test_what_does_not_fit_is_refused_with_its_code_and_changes_nothing(
-    desk: Desk, conversation: str, run_id: str, thread: str | None, code: str
+    rig: Rig, conversation: str, run_id: str, thread: str | None, code: str
 ) -> None:
-    await desk.conversation("c2")
-    await desk.conversation("bare", thread_id=None)
-    await desk.announce("c1", "run_1", None)
-    before = await desk.rows("runs"), await desk.rows("conversations", conversation_id="bare")
+    await rig.conversation("c2")
+    await rig.conversation("bare", thread_id=None)
+    await rig.announce("c1", "run_1", None)
+    before = await rig.rows("runs"), await rig.rows("conversations", conversation_id="bare")
     with pytest.raises(RequestRefused) as refused:
-        await desk.announce(conversation, run_id, thread)
+        await rig.announce(conversation, run_id, thread)
     assert refused.value.code == code
-    assert before == (await desk.rows("runs"), await desk.rows("conversations", conversation_id="bare"))
+    assert before == (await rig.rows("runs"), await rig.rows("conversations", conversation_id="bare"))
 
 
-async def test_a_known_run_of_a_conversation_that_moved_to_another_thread_is_refused(desk: Desk) -> None:
-    await desk.announce("c1", "run_1", None)
-    await desk.conversation(thread_id="thread_new")
+async def test_a_known_run_of_a_conversation_that_moved_to_another_thread_is_refused(rig: Rig) -> None:
+    await rig.announce("c1", "run_1", None)
+    await rig.conversation(thread_id="thread_new")
     with pytest.raises(RequestRefused, match="thread_diferente"):
-        await desk.announce("c1", "run_1", None)
+        await rig.announce("c1", "run_1", None)
 
 
-async def test_a_conversation_without_a_thread_takes_the_announced_one(desk: Desk) -> None:
-    await desk.conversation("bare", thread_id=None)
-    assert await desk.announce("bare", "run_1", "thread_new")
-    assert (await desk.store.records.conversation("bare", reader="test")).thread_id == "thread_new"
-    assert (await desk.store.records.run("run_1")).thread_id == "thread_new"
+async def test_a_conversation_without_a_thread_takes_the_announced_one(rig: Rig) -> None:
+    await rig.conversation("bare", thread_id=None)
+    assert await rig.announce("bare", "run_1", "thread_new")
+    assert (await rig.store.records.conversation("bare", reader="test")).thread_id == "thread_new"
+    assert (await rig.store.records.run("run_1")).thread_id == "thread_new"
 
 
-async def test_a_watched_run_announced_again_is_woken_and_stays_with_its_owner(desk: Desk) -> None:
-    run = await desk.run()
-    await desk.ago(-60.0, "runs", "due")
-    assert await desk.announce("c1", "run_1", "thread_c1") is False
-    row = await desk.row("runs")
+async def test_a_watched_run_announced_again_is_woken_and_stays_with_its_owner(rig: Rig) -> None:
+    run = await rig.run()
+    await rig.ago(-60.0, "runs", "due")
+    assert await rig.announce("c1", "run_1", "thread_c1") is False
+    row = await rig.row("runs")
     assert (row.owner, row.lease_epoch, row.wake) == ("me", run.epoch, 1)
-    await desk.ago(1.0, "runs", "lease_until")
-    assert (await desk.claimed()).woken == 1
+    await rig.ago(1.0, "runs", "lease_until")
+    assert (await rig.claimed()).woken == 1
 
 
 @pytest.mark.parametrize("state", [RunState.ENDED, RunState.LOST])
-async def test_a_run_announced_again_after_its_end_is_watched_as_if_new(desk: Desk, state: RunState) -> None:
-    run = await desk.run()
-    await desk.store.runs.submitted(run, [], "queued")
-    await desk.ago(1000.0, "runs", "registered_at")
-    await desk.store.runs.close(run, state, "expirada", "expired")
-    assert await desk.announce("c1", "run_1", None) is True
-    again = await desk.claimed()
+async def test_a_run_announced_again_after_its_end_is_watched_as_if_new(rig: Rig, state: RunState) -> None:
+    run = await rig.run()
+    await rig.store.runs.submitted(run, [], "queued")
+    await rig.ago(1000.0, "runs", "registered_at")
+    await rig.store.runs.close(run, state, "expirada", "expired")
+    assert await rig.announce("c1", "run_1", None) is True
+    again = await rig.claimed()
     assert (again.epoch, again.rounds) == (run.epoch + 1, 0)
     assert again.known_s < 60
-    row = await desk.row("runs")
+    row = await rig.row("runs")
     assert (row.state, row.reason, row.closed_at) == ("watching", None, None)
 
 
-async def test_an_announcement_makes_its_conversation_active(desk: Desk) -> None:
-    await desk.ago(5000.0, "conversations", "active_at")
-    await desk.lost(await desk.run())
-    assert await desk.store.runs.discoverable(10, 10.0, 900.0) == [("c1", "thread_c1")]
+async def test_an_announcement_makes_its_conversation_active(rig: Rig) -> None:
+    await rig.ago(5000.0, "conversations", "active_at")
+    await rig.lost(await rig.run())
+    assert await rig.store.runs.discoverable(10, 10.0, 900.0) == [("c1", "thread_c1")]
 
 
-async def test_a_run_announced_side_by_side_is_new_once(desk: Desk, neighbour: Desk) -> None:
+async def test_a_run_announced_side_by_side_is_new_once(rig: Rig, neighbour: Rig) -> None:
     for number in range(10):
         run_id = f"run_{number}"
-        announcements = [d.announce("c1", run_id, None) for d in (desk, neighbour)]
+        announcements = [d.announce("c1", run_id, None) for d in (rig, neighbour)]
         assert sorted(await asyncio.gather(*announcements)) == [False, True]
 
 
-async def test_a_run_announced_side_by_side_belongs_to_one_conversation(desk: Desk, neighbour: Desk) -> None:
-    await desk.conversation("c2")
+async def test_a_run_announced_side_by_side_belongs_to_one_conversation(rig: Rig, neighbour: Rig) -> None:
+    await rig.conversation("c2")
     for number in range(10):
-        first = desk.announce("c1", f"run_{number}", None)
+        first = rig.announce("c1", f"run_{number}", None)
         second = neighbour.announce("c2", f"run_{number}", None)
         outcomes = await asyncio.gather(first, second, return_exceptions=True)
         assert sorted(map(_told, outcomes)) == ["True", "execucao_de_outra_conversa"]
 
 
-async def test_a_thread_adopted_side_by_side_belongs_to_one_conversation(desk: Desk, neighbour: Desk) -> None:
+async def test_a_thread_adopted_side_by_side_belongs_to_one_conversation(rig: Rig, neighbour: Rig) -> None:
     for number in range(10):
         for name in ("a", "b"):
-            await desk.conversation(f"{name}{number}", thread_id=None)
-        first = desk.announce(f"a{number}", f"run_a{number}", f"thread_{number}")
+            await rig.conversation(f"{name}{number}", thread_id=None)
+        first = rig.announce(f"a{number}", f"run_a{number}", f"thread_{number}")
         second = neighbour.announce(f"b{number}", f"run_b{number}", f"thread_{number}")
         outcomes = await asyncio.gather(first, second, return_exceptions=True)
         assert sorted(map(_told, outcomes)) == ["True", "thread_em_uso"]
@@ -300,101 +302,101 @@ def _told(outcome: object) -> str:
 # ---------------------------------------------------------------------------------------------- discovery
 
 
-async def test_an_active_conversation_is_looked_into_once_an_interval(desk: Desk) -> None:
-    assert await desk.store.runs.discoverable(10, 10.0, 900.0) == [("c1", "thread_c1")]
-    assert await desk.store.runs.discoverable(10, 10.0, 900.0) == []
-    await desk.ago(1.0, "conversations", "discover_due")
-    assert await desk.store.runs.discoverable(10, 10.0, 900.0) == [("c1", "thread_c1")]
+async def test_an_active_conversation_is_looked_into_once_an_interval(rig: Rig) -> None:
+    assert await rig.store.runs.discoverable(10, 10.0, 900.0) == [("c1", "thread_c1")]
+    assert await rig.store.runs.discoverable(10, 10.0, 900.0) == []
+    await rig.ago(1.0, "conversations", "discover_due")
+    assert await rig.store.runs.discoverable(10, 10.0, 900.0) == [("c1", "thread_c1")]
 
 
-async def test_a_conversation_is_looked_into_only_while_active_and_on_a_thread(desk: Desk) -> None:
-    await desk.conversation("bare", thread_id=None)
-    await desk.ago(901.0, "conversations", "active_at", conversation_id="c1")
-    assert await desk.store.runs.discoverable(10, 10.0, 900.0) == []
+async def test_a_conversation_is_looked_into_only_while_active_and_on_a_thread(rig: Rig) -> None:
+    await rig.conversation("bare", thread_id=None)
+    await rig.ago(901.0, "conversations", "active_at", conversation_id="c1")
+    assert await rig.store.runs.discoverable(10, 10.0, 900.0) == []
 
 
-async def test_a_conversation_whose_run_is_watched_is_not_looked_into(desk: Desk) -> None:
-    run = await desk.run()
-    assert await desk.store.runs.discoverable(10, 10.0, 900.0) == []
-    await desk.lost(run)
-    assert await desk.store.runs.discoverable(10, 10.0, 900.0) == [("c1", "thread_c1")]
+async def test_a_conversation_whose_run_is_watched_is_not_looked_into(rig: Rig) -> None:
+    run = await rig.run()
+    assert await rig.store.runs.discoverable(10, 10.0, 900.0) == []
+    await rig.lost(run)
+    assert await rig.store.runs.discoverable(10, 10.0, 900.0) == [("c1", "thread_c1")]
 
 
-async def test_no_more_conversations_are_looked_into_than_asked_for_longest_due_first(desk: Desk) -> None:
+async def test_no_more_conversations_are_looked_into_than_asked_for_longest_due_first(rig: Rig) -> None:
     for name in ("c2", "c3"):
-        await desk.conversation(name)
-    await desk.ago(50.0, "conversations", "discover_due", conversation_id="c3")
-    assert await desk.store.runs.discoverable(1, 10.0, 900.0) == [("c3", "thread_c3")]
-    assert len(await desk.store.runs.discoverable(10, 10.0, 900.0)) == 2
+        await rig.conversation(name)
+    await rig.ago(50.0, "conversations", "discover_due", conversation_id="c3")
+    assert await rig.store.runs.discoverable(1, 10.0, 900.0) == [("c3", "thread_c3")]
+    assert len(await rig.store.runs.discoverable(10, 10.0, 900.0)) == 2
 
 
-async def test_a_conversation_is_looked_into_by_one_process(desk: Desk, neighbour: Desk) -> None:
+async def test_a_conversation_is_looked_into_by_one_process(rig: Rig, neighbour: Rig) -> None:
     for number in range(40):
-        await desk.conversation(f"d{number}")
+        await rig.conversation(f"d{number}")
 
-    async def look_into_all(worker: Desk) -> list[str]:
+    async def look_into_all(worker: Rig) -> list[str]:
         mine: list[str] = []
         while some := await worker.store.runs.discoverable(3, 600.0, 900.0):
             mine += [conversation for conversation, _ in some]
         return mine
 
-    workers = [look_into_all(worker) for _ in range(4) for worker in (desk, neighbour)]
+    workers = [look_into_all(worker) for _ in range(4) for worker in (rig, neighbour)]
     looked_into = [name for mine in await asyncio.gather(*workers) for name in mine]
     assert len(looked_into) == len(set(looked_into)) == 41
 
 
-async def test_a_found_run_is_watched_unless_it_is_known_already(desk: Desk) -> None:
+async def test_a_found_run_is_watched_unless_it_is_known_already(rig: Rig) -> None:
     ref = RunRef("run_1", "thread_c1")
-    assert await desk.store.runs.found("c1", ref) is True
-    assert await desk.store.runs.found("c1", ref) is False
-    await desk.lost(await desk.claimed())
-    assert await desk.store.runs.found("c1", ref) is False
-    assert (await desk.row("runs")).state == "lost"
+    assert await rig.store.runs.found("c1", ref) is True
+    assert await rig.store.runs.found("c1", ref) is False
+    await rig.lost(await rig.claimed())
+    assert await rig.store.runs.found("c1", ref) is False
+    assert (await rig.row("runs")).state == "lost"
 
 
-async def test_a_run_found_side_by_side_is_new_once(desk: Desk, neighbour: Desk) -> None:
+async def test_a_run_found_side_by_side_is_new_once(rig: Rig, neighbour: Rig) -> None:
     for number in range(10):
         ref = RunRef(f"run_{number}", "thread_c1")
-        finds = [worker.store.runs.found("c1", ref) for worker in (desk, neighbour)]
+        finds = [worker.store.runs.found("c1", ref) for worker in (rig, neighbour)]
         assert sorted(await asyncio.gather(*finds)) == [False, True]
 
 
 # ------------------------------------------------------------------------------------------------ submits
 
 
-async def test_a_submit_is_on_record_before_it_is_made(desk: Desk) -> None:
-    run = await desk.run()
-    assert await desk.store.runs.begin_submit(run) is False
-    assert (await desk.row("runs")).submit_begun_at is not None
-    assert await desk.store.runs.begin_submit(run) is True
+async def test_a_submit_is_on_record_before_it_is_made(rig: Rig) -> None:
+    run = await rig.run()
+    assert await rig.store.runs.begin_submit(run) is False
+    assert (await rig.row("runs")).submit_begun_at is not None
+    assert await rig.store.runs.begin_submit(run) is True
 
 
-async def test_the_next_owner_knows_of_a_submit_that_was_begun(desk: Desk) -> None:
-    await desk.store.runs.begin_submit(await desk.run())
-    await desk.ago(1.0, "runs", "lease_until")
-    assert await desk.store.runs.begin_submit(await desk.claimed()) is True
+async def test_the_next_owner_knows_of_a_submit_that_was_begun(rig: Rig) -> None:
+    await rig.store.runs.begin_submit(await rig.run())
+    await rig.ago(1.0, "runs", "lease_until")
+    assert await rig.store.runs.begin_submit(await rig.claimed()) is True
 
 
-async def test_who_no_longer_owns_a_run_begins_no_submit(desk: Desk) -> None:
-    former = await desk.run()
-    await desk.ago(1.0, "runs", "lease_until")
-    run = await desk.claimed()
+async def test_who_no_longer_owns_a_run_begins_no_submit(rig: Rig) -> None:
+    former = await rig.run()
+    await rig.ago(1.0, "runs", "lease_until")
+    run = await rig.claimed()
     with pytest.raises(Withdrawn):
-        await desk.store.runs.begin_submit(former)
-    assert (await desk.row("runs")).submit_begun_at is None
-    await desk.lost(run)
+        await rig.store.runs.begin_submit(former)
+    assert (await rig.row("runs")).submit_begun_at is None
+    await rig.lost(run)
     with pytest.raises(Withdrawn):
-        await desk.store.runs.begin_submit(run)
+        await rig.store.runs.begin_submit(run)
 
 
 async def test_of_two_owners_that_begin_a_submit_side_by_side_one_is_refused(
-    desk: Desk, neighbour: Desk
+    rig: Rig, neighbour: Rig
 ) -> None:
     for number in range(5):
-        former = await desk.run(f"run_{number}")
-        await desk.ago(1.0, "runs", "lease_until", run_id=f"run_{number}")
+        former = await rig.run(f"run_{number}")
+        await rig.ago(1.0, "runs", "lease_until", run_id=f"run_{number}")
         run = await neighbour.claimed(f"run_{number}")
-        both = [d.store.runs.begin_submit(r) for d, r in ((desk, former), (neighbour, run))]
+        both = [d.store.runs.begin_submit(r) for d, r in ((rig, former), (neighbour, run))]
         outcomes = await asyncio.gather(*both, return_exceptions=True)
         assert [repr(outcome)[:9] for outcome in outcomes] == ["Withdrawn", "False"]
 
@@ -404,86 +406,84 @@ async def test_of_two_owners_that_begin_a_submit_side_by_side_one_is_refused(
 GOES_ON = RunRef("resp_2", "thread_c1")
 
 
-async def _continued(desk: Desk, run: Run, *call_ids: str) -> Run | None:
-    return await desk.store.runs.continued(
-        run, call_ids, "completed", GOES_ON, owner=desk.name, lease_s=LEASE_S
+async def _continued(rig: Rig, run: Run, *call_ids: str) -> Run | None:
+    return await rig.store.runs.continued(
+        run, call_ids, "completed", GOES_ON, owner=rig.name, lease_s=LEASE_S
     )
 
 
 async def test_a_conversation_that_goes_on_is_watched_under_its_new_id_by_the_same_process(
-    desk: Desk, neighbour: Desk
+    rig: Rig, neighbour: Rig
 ) -> None:
-    run = replace(await desk.run(), rounds=3, known_s=200.0)
-    told, untold = await desk.admit(run, 1, REJECTION), await desk.admit(run, 2, REJECTION)
-    new = await _continued(desk, run, told.call_id)
+    run = replace(await rig.run(), rounds=3, known_s=200.0)
+    told, untold = await rig.admit(run, 1, REJECTION), await rig.admit(run, 2, REJECTION)
+    new = await _continued(rig, run, told.call_id)
     assert new is not None
     assert (new.ref, new.conversation_id, new.rounds) == (GOES_ON, "c1", 4)
     assert new.known_s < 60
-    old = await desk.row("runs", run_id="run_1")
+    old = await rig.row("runs", run_id="run_1")
     assert (old.state, old.reason, old.platform_status) == ("ended", "continua", "completed")
     assert (old.continues_as, old.owner) == ("resp_2", None)
-    assert (await desk.row("calls", call_id=told.call_id)).submitted_at is not None
-    assert (await desk.row("calls", call_id=untold.call_id)).submitted_at is None
+    assert (await rig.row("calls", call_id=told.call_id)).submitted_at is not None
+    assert (await rig.row("calls", call_id=untold.call_id)).submitted_at is None
     assert await neighbour.store.runs.claim("other", 10, LEASE_S) == []
-    assert await desk.store.runs.renew("me", ["resp_2"], LEASE_S) == {"resp_2": new.woken}
-    assert (await desk.admit(new, 1, REJECTION)).run_id == "resp_2"
-    await desk.ago(1.0, "runs", "lease_until")
+    assert await rig.store.runs.renew("me", ["resp_2"], LEASE_S) == {"resp_2": new.woken}
+    assert (await rig.admit(new, 1, REJECTION)).run_id == "resp_2"
+    await rig.ago(1.0, "runs", "lease_until")
     taken = await neighbour.claimed("resp_2")
     assert (taken.rounds, taken.epoch) == (4, new.epoch + 1)
 
 
-async def test_who_no_longer_owns_a_run_does_not_go_on_with_it(desk: Desk) -> None:
-    former = await desk.run()
-    record = await desk.admit(former, decision=REJECTION)
-    await desk.ago(1.0, "runs", "lease_until")
-    await desk.claimed()
-    assert await _continued(desk, former, record.call_id) is None
-    assert [(row.run_id, row.state) for row in await desk.rows("runs")] == [("run_1", "watching")]
-    assert (await desk.row("calls")).submitted_at is None
+async def test_who_no_longer_owns_a_run_does_not_go_on_with_it(rig: Rig) -> None:
+    former = await rig.run()
+    record = await rig.admit(former, decision=REJECTION)
+    await rig.ago(1.0, "runs", "lease_until")
+    await rig.claimed()
+    assert await _continued(rig, former, record.call_id) is None
+    assert [(row.run_id, row.state) for row in await rig.rows("runs")] == [("run_1", "watching")]
+    assert (await rig.row("calls")).submitted_at is None
 
 
 @pytest.mark.parametrize("told_by", ["announcement", "discovery"])
-async def test_a_new_id_that_somebody_else_told_of_sooner_is_gone_on_with(desk: Desk, told_by: str) -> None:
-    run = await desk.run()
+async def test_a_new_id_that_somebody_else_told_of_sooner_is_gone_on_with(rig: Rig, told_by: str) -> None:
+    run = await rig.run()
     if told_by == "announcement":
-        await desk.announce("c1", "resp_2", None)
+        await rig.announce("c1", "resp_2", None)
     else:
-        await desk.store.runs.found("c1", GOES_ON)
-    new = await _continued(desk, replace(run, rounds=3))
+        await rig.store.runs.found("c1", GOES_ON)
+    new = await _continued(rig, replace(run, rounds=3))
     assert new is not None
     assert (new.ref, new.rounds, new.epoch) == (GOES_ON, 4, 1)
-    assert (await desk.row("runs", run_id="resp_2")).owner == "me"
+    assert (await rig.row("runs", run_id="resp_2")).owner == "me"
 
 
-async def test_a_new_id_that_another_process_watches_already_is_left_to_it(
-    desk: Desk, neighbour: Desk
-) -> None:
-    run = await desk.run()
-    record = await desk.admit(run, decision=REJECTION)
+async def test_a_new_id_that_another_process_watches_already_is_left_to_it(rig: Rig, neighbour: Rig) -> None:
+    run = await rig.run()
+    record = await rig.admit(run, decision=REJECTION)
     theirs = await neighbour.run("resp_2")
-    assert await _continued(desk, run, record.call_id) is None
-    assert (await desk.row("runs", run_id="run_1")).continues_as == "resp_2"
-    assert (await desk.row("calls")).submitted_at is not None
-    row = await desk.row("runs", run_id="resp_2")
+    assert await _continued(rig, run, record.call_id) is None
+    assert (await rig.row("runs", run_id="run_1")).continues_as == "resp_2"
+    assert (await rig.row("calls")).submitted_at is not None
+    row = await rig.row("runs", run_id="resp_2")
     assert (row.owner, row.lease_epoch) == ("other", theirs.epoch)
 
 
-async def test_a_new_id_that_is_over_or_another_conversations_is_left_alone(desk: Desk) -> None:
-    await desk.conversation("c2")
-    one, two = await desk.run("run_1"), await desk.run("run_2")
-    await desk.lost(await desk.run("resp_2"))
-    assert await _continued(desk, one) is None
-    await desk.change("runs", {"state": RunState.WATCHING, "conversation_id": "c2"}, run_id="resp_2")
-    assert await _continued(desk, two) is None
-    assert (await desk.row("runs", run_id="resp_2")).owner is None
+async def test_a_new_id_that_is_over_or_another_conversations_is_left_alone(rig: Rig) -> None:
+    await rig.conversation("c2")
+    one, two = await rig.run("run_1"), await rig.run("run_2")
+    await rig.lost(await rig.run("resp_2"))
+    assert await _continued(rig, one) is None
+    await rig.change("runs", {"state": RunState.WATCHING, "conversation_id": "c2"}, run_id="resp_2")
+    assert await _continued(rig, two) is None
+    assert (await rig.row("runs", run_id="resp_2")).owner is None
 
 
-async def test_an_id_told_of_and_gone_on_with_side_by_side_is_one_run(desk: Desk, neighbour: Desk) -> None:
+async def test_an_id_told_of_and_gone_on_with_side_by_side_is_one_run(rig: Rig, neighbour: Rig) -> None:
     for number in range(8):
-        run, ref = await desk.run(f"run_{number}"), RunRef(f"resp_{number}", "thread_c1")
+        run, ref = await rig.run(f"run_{number}"), RunRef(f"resp_{number}", "thread_c1")
         new, _ = await asyncio.gather(
-            desk.store.runs.continued(run, [], "completed", ref, owner="me", lease_s=LEASE_S),
+            rig.store.runs.continued(run, [], "completed", ref, owner="me", lease_s=LEASE_S),
             neighbour.announce("c1", ref.run_id, None),
         )
         assert new is not None
-        assert (await desk.row("runs", run_id=ref.run_id)).owner == "me"
+        assert (await rig.row("runs", run_id=ref.run_id)).owner == "me"

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.store.harness import LEASE_S, REFUSED, Desk
+from tests.store.harness import LEASE_S, REFUSED, Rig
 from worker.model import RunRef
 from worker.store.sql import database as database_module
 
@@ -13,22 +13,22 @@ postgresql = pytest.mark.parametrize("shared_database", ["postgresql"], indirect
 """Where processes tell each other."""
 
 
-async def test_the_heartbeat_hears_how_often_a_run_was_woken(desk: Desk, neighbour: Desk) -> None:
-    run = await desk.run()
+async def test_the_heartbeat_hears_how_often_a_run_was_woken(rig: Rig, neighbour: Rig) -> None:
+    run = await rig.run()
     assert run.woken == 0
     for _ in range(2):
         await neighbour.announce("c1", "run_1", None)
-    assert await desk.store.runs.renew("me", ["run_1"], LEASE_S) == {"run_1": 2}
-    await desk.ago(1.0, "runs", "lease_until")
+    assert await rig.store.runs.renew("me", ["run_1"], LEASE_S) == {"run_1": 2}
+    await rig.ago(1.0, "runs", "lease_until")
     assert (await neighbour.claimed()).woken == 2
 
 
-async def test_a_watched_run_announced_anew_is_new_to_whoever_takes_it_over(desk: Desk) -> None:
-    await desk.run()
-    await desk.ago(1000.0, "runs", "registered_at")
-    await desk.announce("c1", "run_1", None)
-    await desk.ago(1.0, "runs", "lease_until")
-    assert (await desk.claimed()).known_s < 60
+async def test_a_watched_run_announced_anew_is_new_to_whoever_takes_it_over(rig: Rig) -> None:
+    await rig.run()
+    await rig.ago(1000.0, "runs", "registered_at")
+    await rig.announce("c1", "run_1", None)
+    await rig.ago(1.0, "runs", "lease_until")
+    assert (await rig.claimed()).known_s < 60
 
 
 class _Heard:
@@ -49,25 +49,25 @@ class _Heard:
                 await self._news.wait()
 
 
-async def _notify(desk: Desk, run_id: str) -> None:
-    async with desk.store.database.write() as connection:
-        await desk.store.database.notify(connection, run_id)
+async def _notify(rig: Rig, run_id: str) -> None:
+    async with rig.store.database.write() as connection:
+        await rig.store.database.notify(connection, run_id)
 
 
-async def _notify_until_heard(desk: Desk, heard: _Heard, run_id: str) -> None:
+async def _notify_until_heard(rig: Rig, heard: _Heard, run_id: str) -> None:
     """A listener that is not there yet hears nothing, and nobody tells when it is."""
     async with asyncio.timeout(20):
         while run_id not in heard.ids:
-            await _notify(desk, run_id)
+            await _notify(rig, run_id)
             await asyncio.sleep(0.005)
 
 
 @pytest.fixture
-async def heard(desk: Desk, neighbour: Desk) -> AsyncIterator[_Heard]:
+async def heard(rig: Rig, neighbour: Rig) -> AsyncIterator[_Heard]:
     """What `neighbour` hears, from when it surely listens."""
     hearing = _Heard()
     listening = asyncio.create_task(neighbour.store.database.listen(hearing))
-    await _notify_until_heard(desk, hearing, "are you there?")
+    await _notify_until_heard(rig, hearing, "are you there?")
     yield hearing
     listening.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -75,60 +75,60 @@ async def heard(desk: Desk, neighbour: Desk) -> AsyncIterator[_Heard]:
 
 
 @postgresql
-async def test_a_process_hears_at_once_what_another_was_told(desk: Desk, heard: _Heard) -> None:
-    await desk.announce("c1", "run_1", None)
+async def test_a_process_hears_at_once_what_another_was_told(rig: Rig, heard: _Heard) -> None:
+    await rig.announce("c1", "run_1", None)
     await heard.until("run_1")
     heard.ids.clear()
-    await desk.store.webhooks.told("wh_1", "run_1")
+    await rig.store.webhooks.told("wh_1", "run_1")
     await heard.until("run_1")
-    await desk.store.runs.found("c1", RunRef("run_2", "thread_c1"))
+    await rig.store.runs.found("c1", RunRef("run_2", "thread_c1"))
     await heard.until("run_2")
-    record = await desk.settled(await desk.admit(await desk.run("run_3")), REFUSED)
+    record = await rig.settled(await rig.admit(await rig.run("run_3")), REFUSED)
     heard.ids.clear()
-    await desk.store.operators.retry(record.call_id)
+    await rig.store.operators.retry(record.call_id)
     await heard.until("run_3")
 
 
 @postgresql
-async def test_a_process_hears_nothing_of_what_was_undone(desk: Desk, heard: _Heard) -> None:
+async def test_a_process_hears_nothing_of_what_was_undone(rig: Rig, heard: _Heard) -> None:
     async def undone() -> None:
-        async with desk.store.database.write() as connection:
-            await desk.store.database.notify(connection, "undone")
+        async with rig.store.database.write() as connection:
+            await rig.store.database.notify(connection, "undone")
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         await undone()
-    await desk.announce("c1", "run_1", None)
+    await rig.announce("c1", "run_1", None)
     await heard.until("run_1")
     assert "undone" not in heard.ids
 
 
 @postgresql
 async def test_a_process_whose_connection_broke_listens_again(
-    desk: Desk, heard: _Heard, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, heard: _Heard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database_module, "_LISTEN_AGAIN_S", 0.0)
-    async with desk.store.database.write() as connection:
+    async with rig.store.database.write() as connection:
         listeners = (
             "select pg_terminate_backend(pid) from pg_stat_activity where query = 'listen ticket_worker'"
         )
         assert len((await connection.exec_driver_sql(listeners)).all()) == 1
-    await _notify_until_heard(desk, heard, "again")
+    await _notify_until_heard(rig, heard, "again")
 
 
 @postgresql
-async def test_a_process_does_not_hear_itself(desk: Desk, neighbour: Desk, heard: _Heard) -> None:
+async def test_a_process_does_not_hear_itself(rig: Rig, neighbour: Rig, heard: _Heard) -> None:
     await neighbour.announce("c1", "run_1", None)
-    await desk.announce("c1", "run_2", None)
+    await rig.announce("c1", "run_2", None)
     await heard.until("run_2")
     assert "run_1" not in heard.ids
 
 
 @pytest.mark.parametrize("shared_database", ["sqlite"], indirect=True)
-async def test_on_sqlite_nobody_else_could_tell_anything(desk: Desk) -> None:
+async def test_on_sqlite_nobody_else_could_tell_anything(rig: Rig) -> None:
     hearing = _Heard()
-    listening = asyncio.create_task(desk.store.database.listen(hearing))
-    await desk.announce("c1", "run_1", None)
+    listening = asyncio.create_task(rig.store.database.listen(hearing))
+    await rig.announce("c1", "run_1", None)
     assert not listening.done()
     listening.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -4,46 +4,46 @@ import asyncio
 
 import pytest
 
-from tests.store.harness import Desk, OpenDesk
+from tests.store.harness import OpenRig, Rig
 from worker.errors import RequestRefused
 from worker.model import RunRef, RunState, ThreadRule
 
 
 @pytest.fixture
-async def sessions(open_desk: OpenDesk) -> Desk:
+async def sessions(open_rig: OpenRig) -> Rig:
     """A store of the platform where the run is the thread."""
-    made = await open_desk(owner=True, platform="agents", thread=ThreadRule.IS_THE_RUN)
+    made = await open_rig(owner=True, platform="agents", thread=ThreadRule.IS_THE_RUN)
     await made.conversation("c1", thread_id="sess_1")
     return made
 
 
 @pytest.fixture
-async def chains(open_desk: OpenDesk) -> Desk:
+async def chains(open_rig: OpenRig) -> Rig:
     """A store of the platform where a run may belong to a thread."""
-    made = await open_desk(owner=True, platform="responses", thread=ThreadRule.OPTIONAL)
+    made = await open_rig(owner=True, platform="responses", thread=ThreadRule.OPTIONAL)
     await made.conversation("c1", thread_id="conv_1")
     return made
 
 
-async def test_a_watched_run_is_woken_once_for_each_webhook(chains: Desk) -> None:
+async def test_a_watched_run_is_woken_once_for_each_webhook(chains: Rig) -> None:
     await chains.announce("c1", "resp_1", None)
     told = [await chains.store.webhooks.told(each, "resp_1") for each in ("wh_1", "wh_1", "wh_2")]
     assert told == [True, None, True]
     assert (await chains.row("runs")).wake == 2
 
 
-async def test_a_webhook_counts_once_over_all_processes(chains: Desk, open_desk: OpenDesk) -> None:
-    other = await open_desk("other", platform="responses", thread=ThreadRule.OPTIONAL)
+async def test_a_webhook_counts_once_over_all_processes(chains: Rig, open_rig: OpenRig) -> None:
+    other = await open_rig("other", platform="responses", thread=ThreadRule.OPTIONAL)
     await chains.announce("c1", "resp_1", None)
     told = await asyncio.gather(
-        *(desk.store.webhooks.told("wh_1", "resp_1") for desk in (chains, other, chains, other))
+        *(rig.store.webhooks.told("wh_1", "resp_1") for rig in (chains, other, chains, other))
     )
     assert sorted(told, key=str) == [None, None, None, True]
     assert (await chains.row("runs")).wake == 1
 
 
 async def test_a_webhook_whose_wake_up_was_not_written_is_not_remembered(
-    chains: Desk, monkeypatch: pytest.MonkeyPatch
+    chains: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def breaks(*_: object) -> bool:
         raise RuntimeError
@@ -54,7 +54,7 @@ async def test_a_webhook_whose_wake_up_was_not_written_is_not_remembered(
     assert await chains.rows("webhook_ids") == []
 
 
-async def test_an_unknown_run_becomes_one_only_in_a_conversation_of_ours(chains: Desk) -> None:
+async def test_an_unknown_run_becomes_one_only_in_a_conversation_of_ours(chains: Rig) -> None:
     webhooks = chains.store.webhooks
     assert await webhooks.told("wh_1", "resp_1") is False
     assert await webhooks.found("resp_1", "conv_of_others") is False
@@ -64,14 +64,14 @@ async def test_an_unknown_run_becomes_one_only_in_a_conversation_of_ours(chains:
     assert (run.conversation_id, run.ref) == ("c1", RunRef("resp_1", "conv_1"))
 
 
-async def test_an_unknown_run_is_not_that_of_a_conversation_without_a_thread(chains: Desk) -> None:
+async def test_an_unknown_run_is_not_that_of_a_conversation_without_a_thread(chains: Rig) -> None:
     await chains.conversation("sem_thread", thread_id=None)
     assert await chains.store.webhooks.told("wh_1", "resp_alheia") is False
     with pytest.raises(RequestRefused):
         await chains.store.records.run("resp_alheia")
 
 
-async def test_a_response_that_has_ended_stays_ended(chains: Desk) -> None:
+async def test_a_response_that_has_ended_stays_ended(chains: Rig) -> None:
     run = await chains.run("resp_1")
     await chains.store.runs.close(run, RunState.ENDED, "concluida", "completed")
     assert await chains.store.webhooks.told("wh_1", "resp_1") is True
@@ -79,19 +79,19 @@ async def test_a_response_that_has_ended_stays_ended(chains: Desk) -> None:
     assert (row.state, row.wake) == ("ended", 0)
 
 
-async def test_a_session_that_has_ended_is_at_work_again(sessions: Desk) -> None:
+async def test_a_session_that_has_ended_is_at_work_again(sessions: Rig) -> None:
     run = await sessions.run("sess_1")
     await sessions.store.runs.close(run, RunState.ENDED, "ociosa", "idle")
     assert await sessions.store.webhooks.told("wh_1", "sess_1") is True
     assert (await sessions.claimed("sess_1")).rounds == 0
 
 
-async def test_an_unannounced_session_of_a_conversation_is_watched_at_once(sessions: Desk) -> None:
+async def test_an_unannounced_session_of_a_conversation_is_watched_at_once(sessions: Rig) -> None:
     assert await sessions.store.webhooks.told("wh_1", "sess_1") is True
     assert (await sessions.claimed("sess_1")).conversation_id == "c1"
 
 
-async def test_a_session_nobody_has_or_another_has_by_now_is_left_alone(sessions: Desk) -> None:
+async def test_a_session_nobody_has_or_another_has_by_now_is_left_alone(sessions: Rig) -> None:
     assert await sessions.store.webhooks.told("wh_1", "sess_9") is False
     assert await sessions.store.webhooks.found("sess_9", "sess_9") is False
     run = await sessions.run("sess_1")

@@ -24,7 +24,7 @@ from tests.raw_server import RawServer, reply
 from tests.web.webhook_sender import PATH, SECRET, event, signed
 from worker import logs, wiring
 from worker.catalog import Catalog
-from worker.model import Look, RunRef, ThreadRule, ToolCall
+from worker.model import RunRef, RunSnapshot, ThreadRule, ToolCall
 from worker.personal import Personal
 from worker.platforms import wire
 from worker.settings import Settings
@@ -48,7 +48,7 @@ DEEP = 100_000
 class Alone(FakePlatform):
     """Only the runs of the case at hand want anything."""
 
-    async def inspect(self, ref: RunRef) -> Look:
+    async def inspect(self, ref: RunRef) -> RunSnapshot:
         return await super().inspect(ref) if ref.run_id in self.scripts else COMPLETED
 
 
@@ -446,7 +446,7 @@ def across(open_: Callable[[], Any]) -> Case:
                 look = await harness.platform.inspect(RunRef(mine.run_id, other.thread_id))
             except wire.RunGone:
                 return "não encontrada; nada é respondido"
-            return f"{look.sight.value} (`{look.reason}`); {len(look.calls)} chamadas a responder"
+            return f"{look.status.value} (`{look.reason}`); {len(look.calls)} chamadas a responder"
 
     return case
 

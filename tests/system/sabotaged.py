@@ -13,7 +13,7 @@ from typing import Any
 
 from worker.catalog import Catalog
 from worker.cli import main
-from worker.engine.advance import Steps
+from worker.engine.advance import RunDriver
 from worker.engine.watched_runs import Watch
 from worker.model import CallRecord
 from worker.personal import Personal
@@ -28,7 +28,7 @@ _kept: list[object] = []
 
 def sabotage(put_in: Callable[[object, str, object], None] = setattr) -> None:  # noqa: C901  # four defects, each simple
     """Put the defects in."""
-    setor, open_, advance, put = Catalog.setor, Crm.open, Steps.advance, Records.put_conversation
+    setor, open_, advance, put = Catalog.setor, Crm.open, RunDriver.advance, Records.put_conversation
 
     def plans(self: Catalog, text: str) -> Any:
         if SETS_OFF in text:
@@ -41,7 +41,7 @@ def sabotage(put_in: Callable[[object, str, object], None] = setattr) -> None:  
             raise RuntimeError(said)
         return await open_(self, call, attempts)
 
-    async def steps(self: Steps, watch: Watch, looked: Any) -> None:
+    async def steps(self: RunDriver, watch: Watch, looked: Any) -> None:
         if watch.run_id == FATAL_RUN:
             raise KeyError(_known(_kept))
         await advance(self, watch, looked)
@@ -56,7 +56,7 @@ def sabotage(put_in: Callable[[object, str, object], None] = setattr) -> None:  
     for owner, name, defect in (
         (Catalog, "setor", plans),
         (Crm, "open", performs),
-        (Steps, "advance", steps),
+        (RunDriver, "advance", steps),
         (Records, "put_conversation", puts),
     ):
         put_in(owner, name, defect)

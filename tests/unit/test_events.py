@@ -14,7 +14,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from tests.fakes import until
 from tests.raw_server import Act, Exchange, Gate, RawServer, reply, reset, say
-from tests.store.harness import Desk
+from tests.store.harness import Rig
 from worker import logs
 from worker.errors import StoreError
 from worker.events import Courier
@@ -53,39 +53,39 @@ class Idles:
 
 
 @pytest.fixture
-async def desk(make_settings: Callable[..., Settings], database_file: str) -> AsyncIterator[Desk]:
+async def rig(make_settings: Callable[..., Settings], database_file: str) -> AsyncIterator[Rig]:
     """A store whose bot wants events."""
     store = await Store.open(make_settings(BOT_WEBHOOK_URL="http://127.0.0.1/"), "assistants", owner=True)
-    yield Desk(store)
+    yield Rig(store)
     await store.close()
 
 
-async def put(desk: Desk, *numbers: int, conversation: str = "c1") -> None:
+async def put(rig: Rig, *numbers: int, conversation: str = "c1") -> None:
     """Events of one conversation, told apart by their number."""
-    async with desk.store.database.write() as connection:
+    async with rig.store.database.write() as connection:
         for number in numbers:
-            await desk.store.outbox.put(connection, conversation, "ticket.opened", {"number": number})
+            await rig.store.outbox.put(connection, conversation, "ticket.opened", {"number": number})
 
 
-async def states(desk: Desk) -> list[str]:
-    return [row.state for row in await desk.rows("outbox")]
+async def states(rig: Rig) -> list[str]:
+    return [row.state for row in await rig.rows("outbox")]
 
 
-async def reached(desk: Desk, *expected: str) -> None:
+async def reached(rig: Rig, *expected: str) -> None:
     """Wait until the events are in these states."""
     async with asyncio.timeout(20):
-        while await states(desk) != list(expected):  # noqa: ASYNC110  # a database has no event to wait for
+        while await states(rig) != list(expected):  # noqa: ASYNC110  # a database has no event to wait for
             await asyncio.sleep(0.005)
 
 
-async def due_again(desk: Desk) -> None:
+async def due_again(rig: Rig) -> None:
     """As if every wait were over."""
-    await desk.change("outbox", {"due": 0.0})
+    await rig.change("outbox", {"due": 0.0})
 
 
-async def burst(desk: Desk, url: str, *, timeout_s: float = 5.0, owner: str = "me") -> bool:
+async def burst(rig: Rig, url: str, *, timeout_s: float = 5.0, owner: str = "me") -> bool:
     """Deliver until nothing is due; False when the courier has stopped by itself."""
-    courier = Courier(desk.store.outbox, owner, url, SECRET, UntilIdle(), timeout_s=timeout_s)
+    courier = Courier(rig.store.outbox, owner, url, SECRET, UntilIdle(), timeout_s=timeout_s)
     try:
         await courier.run()
     except Idle:
@@ -119,13 +119,13 @@ def numbers(bot: RawServer) -> list[int]:
 # -------------------------------------------------------------------------------------------- what is sent
 
 
-async def test_an_event_arrives_as_it_was_written_and_is_delivered_once(desk: Desk) -> None:
-    await put(desk, 1)
+async def test_an_event_arrives_as_it_was_written_and_is_delivered_once(rig: Rig) -> None:
+    await put(rig, 1)
     async with a_bot() as bot:
-        assert await burst(desk, bot.url)
-        assert await burst(desk, bot.url)
+        assert await burst(rig, bot.url)
+        assert await burst(rig, bot.url)
         (request,) = bot.requests
-    row = await desk.row("outbox")
+    row = await rig.row("outbox")
     assert (row.state, row.result, row.owner) == (DELIVERED, "http_200", None)
     assert row.delivered_at
     assert request.body.decode() == row.body
@@ -135,10 +135,10 @@ async def test_an_event_arrives_as_it_was_written_and_is_delivered_once(desk: De
     assert request.headers["webhook-id"] == row.event_id
 
 
-async def test_the_bot_can_verify_who_tells(desk: Desk) -> None:
-    await put(desk, 1)
+async def test_the_bot_can_verify_who_tells(rig: Rig) -> None:
+    await put(rig, 1)
     async with a_bot() as bot:
-        await burst(desk, bot.url)
+        await burst(rig, bot.url)
         (request,) = bot.requests
     assert Webhook(SECRET).verify(request.body, request.headers)
     with pytest.raises(WebhookVerificationError):
@@ -146,11 +146,11 @@ async def test_the_bot_can_verify_who_tells(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 299])
-async def test_any_2xx_is_delivered(desk: Desk, status: int) -> None:
-    await put(desk, 1)
+async def test_any_2xx_is_delivered(rig: Rig, status: int) -> None:
+    await put(rig, 1)
     async with a_bot(reply(status, b"<html>")) as bot:
-        await burst(desk, bot.url)
-    assert await states(desk) == [DELIVERED]
+        await burst(rig, bot.url)
+    assert await states(rig) == [DELIVERED]
 
 
 async def says_yes_and_hangs(exchange: Exchange) -> bool:
@@ -168,30 +168,30 @@ async def says_yes_and_hangs(exchange: Exchange) -> bool:
         (reply(200, b"lixo", Content_Encoding="gzip"), 30.0),
     ],
 )
-async def test_what_follows_a_2xx_does_not_matter(desk: Desk, act: Act, timeout_s: float) -> None:
-    await put(desk, 1)
+async def test_what_follows_a_2xx_does_not_matter(rig: Rig, act: Act, timeout_s: float) -> None:
+    await put(rig, 1)
     async with a_bot(act) as bot:
-        await burst(desk, bot.url, timeout_s=timeout_s)
-    assert await states(desk) == [DELIVERED]
+        await burst(rig, bot.url, timeout_s=timeout_s)
+    assert await states(rig) == [DELIVERED]
 
 
-async def test_events_share_a_connection(desk: Desk) -> None:
-    await put(desk, 1, 2, 3)
+async def test_events_share_a_connection(rig: Rig) -> None:
+    await put(rig, 1, 2, 3)
     async with a_bot(default=reply(200, b'{"ok": true}')) as bot:
-        await burst(desk, bot.url)
+        await burst(rig, bot.url)
         assert (numbers(bot), bot.connections) == ([1, 2, 3], 1)
 
 
 async def test_a_bot_on_this_machine_is_told_without_the_proxy(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await put(desk, 1)
+    await put(rig, 1)
     async with a_bot(default=reply(500)) as proxy, a_bot() as bot:
         for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
             monkeypatch.setenv(name, proxy.url.removesuffix("/abrir_ticket"))
         for name in ("no_proxy", "NO_PROXY"):
             monkeypatch.delenv(name, raising=False)
-        await burst(desk, bot.url)
+        await burst(rig, bot.url)
         assert (len(bot.requests), len(proxy.requests)) == (1, 0)
 
 
@@ -208,45 +208,45 @@ async def test_a_bot_on_this_machine_is_told_without_the_proxy(
         (say(b"lixo\r\n\r\n"), "eof"),
     ],
 )
-async def test_anything_else_is_tried_again_later(desk: Desk, act: Act, result: str) -> None:
-    await put(desk, 1)
+async def test_anything_else_is_tried_again_later(rig: Rig, act: Act, result: str) -> None:
+    await put(rig, 1)
     async with a_bot(act) as bot:
-        assert await burst(desk, bot.url)
+        assert await burst(rig, bot.url)
         assert len(bot.requests) == 1
-        row = await desk.row("outbox")
+        row = await rig.row("outbox")
         assert (row.state, row.result, row.tries, row.owner) == (PENDING, result, 1, None)
-        await due_again(desk)
-        assert await burst(desk, bot.url)
-    assert (await states(desk), len(bot.requests)) == ([DELIVERED], 2)
+        await due_again(rig)
+        assert await burst(rig, bot.url)
+    assert (await states(rig), len(bot.requests)) == ([DELIVERED], 2)
 
 
-async def test_a_bot_that_is_not_there_is_tried_again_later(desk: Desk) -> None:
-    await put(desk, 1)
+async def test_a_bot_that_is_not_there_is_tried_again_later(rig: Rig) -> None:
+    await put(rig, 1)
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        assert await burst(desk, f"http://127.0.0.1:{unused.getsockname()[1]}/")
-    assert (await desk.row("outbox")).result == "connect"
+        assert await burst(rig, f"http://127.0.0.1:{unused.getsockname()[1]}/")
+    assert (await rig.row("outbox")).result == "connect"
 
 
-async def test_a_bot_that_hangs_is_tried_again_later(desk: Desk) -> None:
-    await put(desk, 1)
+async def test_a_bot_that_hangs_is_tried_again_later(rig: Rig) -> None:
+    await put(rig, 1)
     async with a_bot(Gate(reply())) as bot:
-        assert await burst(desk, bot.url, timeout_s=0.1)
-    assert (await desk.row("outbox")).result == "timeout"
+        assert await burst(rig, bot.url, timeout_s=0.1)
+    assert (await rig.row("outbox")).result == "timeout"
 
 
-async def test_an_address_that_httpx_cannot_use_does_not_end_the_daemon(desk: Desk) -> None:
-    await put(desk, 1)
-    assert await burst(desk, "http://[::1")
-    assert (await desk.row("outbox")).tries == 1
+async def test_an_address_that_httpx_cannot_use_does_not_end_the_daemon(rig: Rig) -> None:
+    await put(rig, 1)
+    assert await burst(rig, "http://[::1")
+    assert (await rig.row("outbox")).tries == 1
 
 
-async def test_every_try_has_the_events_own_id_and_bytes(desk: Desk) -> None:
-    await put(desk, 1)
+async def test_every_try_has_the_events_own_id_and_bytes(rig: Rig) -> None:
+    await put(rig, 1)
     async with a_bot(reply(500), reset()) as bot:
         for _ in range(3):
-            await burst(desk, bot.url)
-            await due_again(desk)
+            await burst(rig, bot.url)
+            await due_again(rig)
         assert len(bot.requests) == 3
         assert len({(request.headers["webhook-id"], request.body) for request in bot.requests}) == 1
         assert all(Webhook(SECRET).verify(each.body, each.headers) for each in bot.requests)
@@ -310,14 +310,14 @@ async def test_an_event_is_tried_until_the_waits_come_to_72_hours(
     assert outbox.became == [became]
 
 
-async def test_time_in_which_no_daemon_ran_does_not_count(desk: Desk) -> None:
-    await put(desk, 1)
-    await desk.ago(80 * HOUR_S, "outbox", "created_at")
+async def test_time_in_which_no_daemon_ran_does_not_count(rig: Rig) -> None:
+    await put(rig, 1)
+    await rig.ago(80 * HOUR_S, "outbox", "created_at")
     async with a_bot(reply(503), reply(503)) as bot:
         for _ in range(3):
-            await burst(desk, bot.url)
-            await due_again(desk)
-    assert await states(desk) == [DELIVERED]
+            await burst(rig, bot.url)
+            await due_again(rig)
+    assert await states(rig) == [DELIVERED]
 
 
 async def test_a_database_that_cannot_record_ends_the_courier() -> None:
@@ -326,15 +326,15 @@ async def test_a_database_that_cannot_record_ends_the_courier() -> None:
 
 
 async def test_an_event_that_is_given_up_is_kept_and_told_to_the_operator_and_the_next_one_goes(
-    desk: Desk, tmp_path: Path
+    rig: Rig, tmp_path: Path
 ) -> None:
-    await put(desk, 1, 2)
-    old = (await desk.rows("outbox"))[0]
-    await desk.change("outbox", {"tries": 81}, event_id=old.event_id)
+    await put(rig, 1, 2)
+    old = (await rig.rows("outbox"))[0]
+    await rig.change("outbox", {"tries": 81}, event_id=old.event_id)
     async with a_bot(reply(500)) as bot:
-        lines = await logged(tmp_path, burst(desk, bot.url))
+        lines = await logged(tmp_path, burst(rig, bot.url))
         assert numbers(bot) == [1, 2]
-    assert await states(desk) == [STUCK, DELIVERED]
+    assert await states(rig) == [STUCK, DELIVERED]
     assert lines == ["! evento não entregue em 72 h: precisa de uma pessoa | code=http_500"]
 
 
@@ -352,57 +352,57 @@ async def logged(folder: Path, work: Any) -> list[str]:
 # -------------------------------------------------------------------------------------------------- the 410
 
 
-async def test_a_410_turns_delivery_off_until_restart(desk: Desk, tmp_path: Path) -> None:
-    await put(desk, 1, 2)
-    await put(desk, 3, conversation="c2")
+async def test_a_410_turns_delivery_off_until_restart(rig: Rig, tmp_path: Path) -> None:
+    await put(rig, 1, 2)
+    await put(rig, 3, conversation="c2")
     async with a_bot(default=reply(410)) as bot:
         stopped: list[bool] = []
 
         async def work() -> None:
-            stopped.append(not await burst(desk, bot.url))
+            stopped.append(not await burst(rig, bot.url))
 
         lines = await logged(tmp_path, work())
         assert stopped == [True]
         assert sorted(numbers(bot)) == [1, 3]
         assert lines == ["! o bot respondeu 410: entrega de eventos desligada até reiniciar"]
-        assert await states(desk) == [PENDING] * 3
-        await due_again(desk)
+        assert await states(rig) == [PENDING] * 3
+        await due_again(rig)
         bot.default = reply()
         bot.requests.clear()
-        assert await burst(desk, bot.url)
-        assert await states(desk) == [DELIVERED] * 3
+        assert await burst(rig, bot.url)
+        assert await states(rig) == [DELIVERED] * 3
 
 
 # ---------------------------------------------------------------------------------- order, and not in the way
 
 
-async def test_the_events_of_a_conversation_go_in_order_whatever_fails(desk: Desk) -> None:
-    await put(desk, 1, 2, 3)
+async def test_the_events_of_a_conversation_go_in_order_whatever_fails(rig: Rig) -> None:
+    await put(rig, 1, 2, 3)
     async with a_bot(reply(500)) as bot:
-        await burst(desk, bot.url)
+        await burst(rig, bot.url)
         assert numbers(bot) == [1]
-        await due_again(desk)
-        await burst(desk, bot.url)
+        await due_again(rig)
+        await burst(rig, bot.url)
         assert numbers(bot) == [1, 1, 2, 3]
 
 
-async def test_what_fails_for_one_conversation_does_not_hold_up_another(desk: Desk) -> None:
-    await put(desk, 1, 2, conversation="c1")
-    await put(desk, 11, 12, conversation="c2")
+async def test_what_fails_for_one_conversation_does_not_hold_up_another(rig: Rig) -> None:
+    await put(rig, 1, 2, conversation="c1")
+    await put(rig, 11, 12, conversation="c2")
 
     async def dislikes_one(exchange: Exchange) -> bool:
         bad = json.loads(exchange.body)["data"]["number"] == 1
         return await reply(500 if bad else 200)(exchange)
 
     async with a_bot(default=dislikes_one) as bot:
-        await burst(desk, bot.url)
+        await burst(rig, bot.url)
         assert sorted(numbers(bot)) == [1, 11, 12]
-    assert await states(desk) == [PENDING, PENDING, DELIVERED, DELIVERED]
+    assert await states(rig) == [PENDING, PENDING, DELIVERED, DELIVERED]
 
 
-async def test_a_bot_that_is_slow_about_one_event_is_told_the_others_meanwhile(desk: Desk) -> None:
-    await put(desk, 1, conversation="c1")
-    await put(desk, 11, conversation="c2")
+async def test_a_bot_that_is_slow_about_one_event_is_told_the_others_meanwhile(rig: Rig) -> None:
+    await put(rig, 1, conversation="c1")
+    await put(rig, 11, conversation="c2")
     slow = Gate(reply())
 
     async def slow_about_one(exchange: Exchange) -> bool:
@@ -410,21 +410,21 @@ async def test_a_bot_that_is_slow_about_one_event_is_told_the_others_meanwhile(d
         return await (slow if first else reply())(exchange)
 
     async with a_bot(default=slow_about_one) as bot:
-        courier = Courier(desk.store.outbox, "me", bot.url, SECRET, Idles(), timeout_s=20.0)
+        courier = Courier(rig.store.outbox, "me", bot.url, SECRET, Idles(), timeout_s=20.0)
         async with delivering(courier):
-            await reached(desk, PENDING, DELIVERED)
+            await reached(rig, PENDING, DELIVERED)
             slow.opened.set()
-            await reached(desk, DELIVERED, DELIVERED)
+            await reached(rig, DELIVERED, DELIVERED)
 
 
-async def test_events_that_come_later_wait_for_a_slow_one_no_longer_than_its_limit(desk: Desk) -> None:
-    await put(desk, 1, conversation="c1")
+async def test_events_that_come_later_wait_for_a_slow_one_no_longer_than_its_limit(rig: Rig) -> None:
+    await put(rig, 1, conversation="c1")
     hangs = Gate(reply())
     async with a_bot(hangs) as bot:
-        courier = Courier(desk.store.outbox, "me", bot.url, SECRET, Idles(), timeout_s=0.2)
+        courier = Courier(rig.store.outbox, "me", bot.url, SECRET, Idles(), timeout_s=0.2)
         async with delivering(courier):
             await hangs.arrived.acquire()
-            await put(desk, 11, conversation="c2")
+            await put(rig, 11, conversation="c2")
             await until(lambda: len(bot.requests) == 2)
         assert numbers(bot) == [1, 11]
 
@@ -432,60 +432,60 @@ async def test_events_that_come_later_wait_for_a_slow_one_no_longer_than_its_lim
 # ------------------------------------------------------------------------------------------ other processes
 
 
-async def test_an_event_that_another_process_took_is_left_to_it_while_it_lives(desk: Desk) -> None:
-    await put(desk, 1, 2)
-    assert len(await desk.store.outbox.claim("other", 10, 30.0)) == 1
+async def test_an_event_that_another_process_took_is_left_to_it_while_it_lives(rig: Rig) -> None:
+    await put(rig, 1, 2)
+    assert len(await rig.store.outbox.claim("other", 10, 30.0)) == 1
     async with a_bot() as bot:
-        await burst(desk, bot.url)
+        await burst(rig, bot.url)
         assert bot.requests == []
-        await desk.ago(1.0, "outbox", "lease_until", owner="other")
-        await burst(desk, bot.url)
+        await rig.ago(1.0, "outbox", "lease_until", owner="other")
+        await burst(rig, bot.url)
         assert numbers(bot) == [1, 2]
 
 
-async def test_two_processes_share_the_events_and_keep_each_conversations_order(desk: Desk) -> None:
+async def test_two_processes_share_the_events_and_keep_each_conversations_order(rig: Rig) -> None:
     for conversation in range(10):
-        await put(desk, conversation, 100 + conversation, conversation=f"c{conversation}")
+        await put(rig, conversation, 100 + conversation, conversation=f"c{conversation}")
     async with a_bot() as bot:
         couriers = [
-            Courier(desk.store.outbox, name, bot.url, SECRET, Idles(), timeout_s=5.0) for name in ("a", "b")
+            Courier(rig.store.outbox, name, bot.url, SECRET, Idles(), timeout_s=5.0) for name in ("a", "b")
         ]
         async with delivering(couriers[0]), delivering(couriers[1]):
-            await reached(desk, *[DELIVERED] * 20)
+            await reached(rig, *[DELIVERED] * 20)
         told = numbers(bot)
     assert sorted(told) == [*range(10), *range(100, 110)]
     assert all(told.index(number) < told.index(100 + number) for number in range(10))
 
 
-async def test_a_courier_that_is_cancelled_hangs_up_and_leaves_its_event_pending(desk: Desk) -> None:
-    await put(desk, 1)
+async def test_a_courier_that_is_cancelled_hangs_up_and_leaves_its_event_pending(rig: Rig) -> None:
+    await put(rig, 1)
     hangs = Gate(reply())
     async with a_bot(hangs) as bot:
-        courier = Courier(desk.store.outbox, "me", bot.url, SECRET, Idles(), timeout_s=20.0)
+        courier = Courier(rig.store.outbox, "me", bot.url, SECRET, Idles(), timeout_s=20.0)
         task = asyncio.create_task(courier.run())
         await hangs.arrived.acquire()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         assert courier._client.is_closed
-        assert await states(desk) == [PENDING]
-        await desk.ago(1.0, "outbox", "lease_until")
-        assert await burst(desk, bot.url)
+        assert await states(rig) == [PENDING]
+        await rig.ago(1.0, "outbox", "lease_until")
+        assert await burst(rig, bot.url)
         assert numbers(bot) == [1, 1]
-    assert await states(desk) == [DELIVERED]
+    assert await states(rig) == [DELIVERED]
 
 
-async def test_an_idle_courier_asks_again_every_second(desk: Desk) -> None:
+async def test_an_idle_courier_asks_again_every_second(rig: Rig) -> None:
     slept: list[float] = []
 
     class Counts(Idles):
         async def sleep(self, seconds: float) -> None:
             slept.append(seconds)
-            await put(desk, 1)
+            await put(rig, 1)
             if len(slept) == 2:
                 raise Idle
 
     async with a_bot() as bot:
         with pytest.raises(Idle):
-            await Courier(desk.store.outbox, "me", bot.url, SECRET, Counts(), timeout_s=5.0).run()
+            await Courier(rig.store.outbox, "me", bot.url, SECRET, Counts(), timeout_s=5.0).run()
         assert (slept, len(bot.requests)) == ([1.0, 1.0], 1)

@@ -266,7 +266,7 @@ class FakeErasures:
         self.asked_by.append(by)
         return self.erasure
 
-    async def carry_out(self) -> bool:
+    async def process_next(self) -> bool:
         raise NotImplementedError
 
     async def outcome(self, erasure_id: str) -> Erasure | None:

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tests.asgi import api_over
-from tests.store.harness import AMBIGUOUS, NO_PROTOCOL, PROTOCOLO, REFUSED, Desk
+from tests.store.harness import AMBIGUOUS, NO_PROTOCOL, PROTOCOLO, REFUSED, Rig
 from tests.web.fake_records import FakeOperators, FakeRecords, a_call, an_api, calling
 from worker.model import CallState
 
@@ -125,38 +125,38 @@ async def test_a_change_is_a_post_from_our_own_pages(counter: Counter, action: s
 
 
 @pytest.fixture
-async def real(desk: Desk) -> AsyncIterator[httpx.AsyncClient]:
-    app = api_over(desk.store)
+async def real(rig: Rig) -> AsyncIterator[httpx.AsyncClient]:
+    app = api_over(rig.store)
     async with calling(app) as api:
         yield api
 
 
-async def test_a_failed_call_is_retried_and_one_under_way_is_not(desk: Desk, real: httpx.AsyncClient) -> None:
-    call = await desk.admit(await desk.run())
+async def test_a_failed_call_is_retried_and_one_under_way_is_not(rig: Rig, real: httpx.AsyncClient) -> None:
+    call = await rig.admit(await rig.run())
     path = f"/v1/calls/{call.call_id}/retry"
     assert code(await real.post(path)) == (409, "estado_incompativel")
-    await desk.settled(await desk.attempted(call, certain=False), AMBIGUOUS)
+    await rig.settled(await rig.attempted(call, certain=False), AMBIGUOUS)
     answer = await real.post(path)
     assert (answer.status_code, answer.json()["state"]) == (202, "received")
     assert code(await real.post(path)) == (409, "estado_incompativel")
 
 
 async def test_a_failed_call_whose_payload_has_expired_is_not_retried(
-    desk: Desk, real: httpx.AsyncClient
+    rig: Rig, real: httpx.AsyncClient
 ) -> None:
-    call = await desk.admit(await desk.run())
-    await desk.settled(await desk.attempted(call, certain=True), REFUSED)
-    await desk.change("calls", {"body": None}, call_id=call.call_id)
+    call = await rig.admit(await rig.run())
+    await rig.settled(await rig.attempted(call, certain=True), REFUSED)
+    await rig.change("calls", {"body": None}, call_id=call.call_id)
     assert code(await real.post(f"/v1/calls/{call.call_id}/retry")) == (409, "payload_expirado")
 
 
-async def test_a_protocolo_resolves_one_call_only(desk: Desk, real: httpx.AsyncClient) -> None:
-    run = await desk.run()
-    first = await desk.admit(run, 1)
-    await desk.settled(await desk.attempted(first, certain=False), NO_PROTOCOL)
-    await desk.conversation("c2")
-    second = await desk.admit(await desk.run("run_2", "c2"), 2)
-    await desk.settled(await desk.attempted(second, certain=False), NO_PROTOCOL)
+async def test_a_protocolo_resolves_one_call_only(rig: Rig, real: httpx.AsyncClient) -> None:
+    run = await rig.run()
+    first = await rig.admit(run, 1)
+    await rig.settled(await rig.attempted(first, certain=False), NO_PROTOCOL)
+    await rig.conversation("c2")
+    second = await rig.admit(await rig.run("run_2", "c2"), 2)
+    await rig.settled(await rig.attempted(second, certain=False), NO_PROTOCOL)
     body = {"protocolo": PROTOCOLO}
     answer = await real.post(f"/v1/calls/{first.call_id}/resolve", json=body)
     assert (answer.status_code, answer.json()["state"], answer.json()["protocolo"]) == (

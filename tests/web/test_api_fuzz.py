@@ -10,7 +10,7 @@ from schemathesis.engine import events, from_schema
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tests.asgi import api_over
-from tests.store.harness import AMBIGUOUS, HANDOFF, NO_PROTOCOL, REJECTION, UNKNOWN, Desk
+from tests.store.harness import AMBIGUOUS, HANDOFF, NO_PROTOCOL, REJECTION, UNKNOWN, Rig
 from worker.settings import Settings
 from worker.store.store import Store
 from worker.times import SystemClock
@@ -52,7 +52,7 @@ class Served:
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         store = await Store.open(self._settings, "assistants", owner=True)
-        await _bad_day(Desk(store))
+        await _bad_day(Rig(store))
         self._app = _api(store, self._settings)
         await send({"type": "lifespan.startup.complete"})
         await receive()
@@ -60,13 +60,13 @@ class Served:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-async def _bad_day(desk: Desk) -> None:
+async def _bad_day(rig: Rig) -> None:
     for number, outcome in enumerate((AMBIGUOUS, UNKNOWN, NO_PROTOCOL)):
-        conversation = await desk.conversation(f"c{number}")
-        run = await desk.run(f"run_{number}", conversation)
-        await desk.settled(await desk.attempted(await desk.admit(run, 1)), outcome)
-        await desk.admit(run, 2, HANDOFF)
-        await desk.admit(run, 3, REJECTION)
+        conversation = await rig.conversation(f"c{number}")
+        run = await rig.run(f"run_{number}", conversation)
+        await rig.settled(await rig.attempted(await rig.admit(run, 1)), outcome)
+        await rig.admit(run, 2, HANDOFF)
+        await rig.admit(run, 3, REJECTION)
 
 
 def _api(store: Store, settings: Settings) -> ASGIApp:

@@ -19,9 +19,9 @@ from worker.kpis import KPIS, Durations, Kpis
 from worker.metrics import Vitals
 from worker.model import CallState
 from worker.privacy import Hasher
-from worker.views import AttemptView, Backlog, CallView, DeadLetter, Hour, OpenHandoff, Some, StuckEvent
+from worker.views import AttemptView, Backlog, CallView, DeadLetter, Hour, OpenHandoff, Preview, StuckEvent
 from worker.web.dashboard import chart, page, timeline, words
-from worker.web.dashboard.kpi_cache import Figures, Sparing
+from worker.web.dashboard.kpi_cache import Figures, ThrottledKpiCache
 
 SAO_PAULO = ZoneInfo("America/Sao_Paulo")
 WEB = Path(page.__file__).parents[1]
@@ -102,8 +102,8 @@ def waits(handoff_id: str = "ho_1", *, accepted: bool = False, for_s: float = 75
     return OpenHandoff(handoff_id, "conv-1", "financeiro", accepted, for_s)
 
 
-def some(*items: Any, count: int | None = None) -> Some[Any]:
-    return Some(list(items), len(items) if count is None else count)
+def some(*items: Any, count: int | None = None) -> Preview[Any]:
+    return Preview(list(items), len(items) if count is None else count)
 
 
 # ---------------------------------------------------------------------------------------------------- kpis
@@ -181,7 +181,7 @@ class Counting:
 
 async def test_many_viewers_cost_one_count_until_it_is_twenty_times_as_old_as_it_took() -> None:
     count = Counting()
-    sparing = Sparing(lambda: count.seconds)
+    sparing = ThrottledKpiCache(lambda: count.seconds)
     first, second = await asyncio.gather(sparing.get("24h", count), sparing.get("24h", count))
     assert first is second is await sparing.get("24h", count)
     await sparing.get("7d", count)
@@ -192,7 +192,7 @@ async def test_many_viewers_cost_one_count_until_it_is_twenty_times_as_old_as_it
 
 async def test_nobody_waits_long_for_a_count_and_all_are_given_the_last_one() -> None:
     count = Counting()
-    sparing = Sparing(lambda: count.seconds, patience_s=0.0)
+    sparing = ThrottledKpiCache(lambda: count.seconds, patience_s=0.0)
     count.may_end.clear()
     assert await sparing.get("24h", count) is None
     count.may_end.set()
@@ -212,7 +212,7 @@ async def test_a_count_that_fails_is_told_and_made_anew() -> None:
     async def fails() -> Figures:
         raise StoreError("gone")
 
-    sparing = Sparing(lambda: count.seconds)
+    sparing = ThrottledKpiCache(lambda: count.seconds)
     with pytest.raises(StoreError):
         await sparing.get("24h", fails)
     assert await sparing.get("24h", count) is not None
@@ -224,7 +224,7 @@ async def test_while_the_first_count_takes_its_time_all_else_is_shown(
     async def nothing_yet(*_: object) -> None:
         return None
 
-    monkeypatch.setattr(Sparing, "get", nothing_yet)
+    monkeypatch.setattr(ThrottledKpiCache, "get", nothing_yet)
     text = (await page(board=FakeBoard(waiting=Backlog(dead=some(dead()))))).text
     assert text.count("Contando as chamadas do período…") == 2
     assert "1 chamada precisa de uma pessoa." in text

@@ -1,13 +1,13 @@
 """`DELETE /v1/conversations/{id}` over HTTP (contract §3)."""
 
-from tests.store.harness import Desk
+from tests.store.harness import Rig
 from tests.web.fake_records import FakeErasures, FakeRecords, an_api, calling
 from worker.views import Erasure
 
 
-async def test_an_erasure_tells_what_went_and_what_stayed_and_why(desk: Desk) -> None:
-    await desk.attempted(await desk.admit(await desk.run()))
-    app = an_api(FakeRecords(), erasures=desk.store.erasures)
+async def test_an_erasure_tells_what_went_and_what_stayed_and_why(rig: Rig) -> None:
+    await rig.attempted(await rig.admit(await rig.run()))
+    app = an_api(FakeRecords(), erasures=rig.store.erasures)
     async with calling(app) as api:
         answer = await api.delete("/v1/conversations/c1")
         again = await api.delete("/v1/conversations/c1")
@@ -28,7 +28,7 @@ async def test_an_erasure_tells_what_went_and_what_stayed_and_why(desk: Desk) ->
     }
     assert all(kept["why"] for kept in report["kept"])
     assert (again.status_code, again.json()["code"]) == (404, "conversa_desconhecida")
-    row = await desk.row("erasures")
+    row = await rig.row("erasures")
     assert row.requested_by == "api@127.0.0.1"
 
 
@@ -47,11 +47,11 @@ async def test_only_our_own_pages_may_erase_and_only_a_possible_id() -> None:
         assert (await api.delete("/v1/conversations/c1")).json()["erased"]["documents"] == 1
 
 
-async def test_reading_a_contact_is_put_on_record_and_a_masked_document_is_not(desk: Desk) -> None:
-    async with calling(an_api(desk.store.records)) as api:  # type: ignore[arg-type]  # a real one
+async def test_reading_a_contact_is_put_on_record_and_a_masked_document_is_not(rig: Rig) -> None:
+    async with calling(an_api(rig.store.records)) as api:  # type: ignore[arg-type]  # a real one
         await api.get("/v1/conversations/c1")
-        assert await desk.rows("access_log") == []
+        assert await rig.rows("access_log") == []
         await api.put("/v1/conversations/c1", json={"contact": "5524999990000"})
         await api.get("/v1/conversations/c1")
-    (entry,) = await desk.rows("access_log")
+    (entry,) = await rig.rows("access_log")
     assert (entry.reader, entry.subject) == ("api@127.0.0.1", "c1")

@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from tests.asgi import api_over
-from tests.store.harness import HANDOFF, Desk
+from tests.store.harness import HANDOFF, Rig
 from tests.web.fake_records import FakeHandoffs, FakeRecords, a_handoff, an_api, calling
 
 
@@ -50,10 +50,10 @@ async def test_only_a_post_from_our_own_pages_changes_a_handoff(records: FakeRec
         assert code(await api.post(path, headers=foreign)) == (403, "origem_recusada")
 
 
-async def test_a_handoff_is_accepted_once_and_closed_as_often_as_one_likes(desk: Desk) -> None:
-    await desk.admit(await desk.run(), 1, HANDOFF)
-    path = f"/v1/handoffs/{(await desk.row('handoffs')).handoff_id}"
-    app = api_over(desk.store)
+async def test_a_handoff_is_accepted_once_and_closed_as_often_as_one_likes(rig: Rig) -> None:
+    await rig.admit(await rig.run(), 1, HANDOFF)
+    path = f"/v1/handoffs/{(await rig.row('handoffs')).handoff_id}"
+    app = api_over(rig.store)
     async with calling(app) as api:
         accepted = await api.post(f"{path}/accept")
         assert (accepted.status_code, accepted.json()["state"]) == (200, "accepted")

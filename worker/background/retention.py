@@ -40,7 +40,7 @@ class Upkeep:
         """Until cancelled. Raises `StoreError`, in an `ExceptionGroup`."""
         await self._retention.plan(self._until_night_s(), first=True)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._every(_REQUESTS_EVERY_S, self._carry_out))
+            tasks.create_task(self._every(_REQUESTS_EVERY_S, self._process_requests))
             tasks.create_task(self._every(_RETENTION_EVERY_S, self._retain))
 
     async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
@@ -48,8 +48,8 @@ class Upkeep:
             await work()
             await self._clock.sleep(seconds)
 
-    async def _carry_out(self) -> None:
-        while await self._erasures.carry_out():
+    async def _process_requests(self) -> None:
+        while await self._erasures.process_next():
             logs.event("● dados pessoais apagados a pedido")
 
     async def _retain(self) -> None:

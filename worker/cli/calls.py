@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from rich.console import Console
 from rich.table import Table
 
-from worker.cli.database import NOT_TAKEN_UP, beside, carried_out, since_option
+from worker.cli.database import NOT_TAKEN_UP, beside, since_option, wait_for_daemon
 from worker.cli.exit_codes import Exit
 from worker.cli.output import cells, facts, listing, print_json, print_page, table
 from worker.errors import ConfigError
@@ -90,7 +90,7 @@ async def retry_call(settings: Settings, console: Console, call_id: str, clock: 
     async with beside(settings) as store:
         await store.operators.retry(call_id)
         with console.status("Aguardando o daemon…"):
-            call = await carried_out(
+            call = await wait_for_daemon(
                 lambda: store.calls.get(call_id), lambda seen: not seen.state.open, clock
             )
     code, sentence = _became(call)

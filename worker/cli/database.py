@@ -45,7 +45,7 @@ def since_option(text: str, zone: ZoneInfo) -> float:
         raise ConfigError(f"--since {error}") from None
 
 
-async def carried_out(
+async def wait_for_daemon(
     look: Callable[[], Awaitable[_Seen]], done: Callable[[_Seen], bool], clock: Clock
 ) -> _Seen:
     """What the daemon made of a request once it is done, or how it stands after 30 s."""

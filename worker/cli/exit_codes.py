@@ -57,7 +57,7 @@ def misconfigured(error: ConfigError) -> typer.Exit:
     return typer.Exit(Exit.MISCONFIGURED)
 
 
-def carry_out(work: Coroutine[Any, Any, int | None], **refusals: str) -> None:
+def run_command(work: Coroutine[Any, Any, int | None], **refusals: str) -> None:
     """Run to the end, and exit as it says; what went wrong is told in one sentence, by who can fix it.
 
     `refusals`: what codes of `RequestRefused` mean here, where it is not what they mean for calls.

@@ -10,7 +10,7 @@ import typer
 from cryptography.fernet import Fernet
 
 from worker import __version__
-from worker.cli.exit_codes import Exit, carry_out, configured, misconfigured, stdout
+from worker.cli.exit_codes import Exit, configured, misconfigured, run_command, stdout
 from worker.cli.portuguese import App
 from worker.errors import ConfigError
 from worker.kpis import DEFAULT_SINCE
@@ -70,7 +70,7 @@ def run() -> None:
     from worker import daemon  # noqa: PLC0415
 
     settings, warnings = configured(for_run=True)
-    carry_out(daemon.run(settings, warnings))
+    run_command(daemon.run(settings, warnings))
 
 
 @cli.command()
@@ -129,7 +129,7 @@ def sync_schema(
     from worker.cli import sync_schema as verbs  # noqa: PLC0415  # as in `run`
 
     options = verbs.Options(dry_run, check, assistant or (), out, sessions, instructions)
-    carry_out(verbs.sync_schema(configured()[0], options, stdout()))
+    run_command(verbs.sync_schema(configured()[0], options, stdout()))
 
 
 @cli.command()
@@ -137,7 +137,7 @@ def check(as_json: Annotated[bool, typer.Option("--json", help="Em JSON.")] = Fa
     """Examina tudo de que o worker depende: configuração, banco, plataforma, funções, CRM, relógio, UTF-8."""
     from worker.cli import check as verbs  # noqa: PLC0415  # as in `run`
 
-    carry_out(verbs.check(stdout(), as_json=as_json))
+    run_command(verbs.check(stdout(), as_json=as_json))
 
 
 @cli.command()
@@ -151,7 +151,7 @@ def kpis(
     """Mostra os indicadores e as metas: sucesso, tempo do CRM, combinações inválidas, sem protocolo."""
     from worker.cli import kpis as verbs  # noqa: PLC0415  # as in `run`
 
-    carry_out(verbs.show_kpis(configured()[0], stdout(), since, form))
+    run_command(verbs.show_kpis(configured()[0], stdout(), since, form))
 
 
 @cli.command()
@@ -173,7 +173,7 @@ def erase(
     if (conversation is None) is not document:
         raise typer.BadParameter("Informe ou --conversation ID ou --document.")
     work = verbs.erase(configured()[0], stdout(), conversation, SystemClock(), as_json=as_json)
-    carry_out(work, nao_encontrado=_NO_DOCUMENT)
+    run_command(work, nao_encontrado=_NO_DOCUMENT)
 
 
 @cli.command()
@@ -183,7 +183,7 @@ def export(*, document: _OfDocument = False) -> None:
 
     if not document:
         raise typer.BadParameter("Informe --document, e o documento pela entrada padrão.")
-    carry_out(verbs.export(configured()[0], stdout()), nao_encontrado=_NO_DOCUMENT)
+    run_command(verbs.export(configured()[0], stdout()), nao_encontrado=_NO_DOCUMENT)
 
 
 @cli.command()
@@ -191,7 +191,7 @@ def rekey() -> None:
     """Cifra de novo, com a primeira chave de DATA_KEYS, tudo o que está cifrado com as outras."""
     from worker.cli import personal_data as verbs  # noqa: PLC0415  # as in `run`
 
-    carry_out(verbs.rekey(configured()[0], stdout()))
+    run_command(verbs.rekey(configured()[0], stdout()))
 
 
 @calls.command("list")
@@ -206,7 +206,7 @@ def list_calls(
     from worker.cli import calls as verbs  # noqa: PLC0415  # as in `run`
 
     asked = verbs.Asked(state, since, conversation, limit)
-    carry_out(verbs.list_calls(configured()[0], stdout(), asked, as_json=as_json))
+    run_command(verbs.list_calls(configured()[0], stdout(), asked, as_json=as_json))
 
 
 @calls.command("show")
@@ -214,7 +214,7 @@ def show_call(call_id: _Call, as_json: _AsJson = False) -> None:
     """Mostra uma chamada e o que lhe aconteceu."""
     from worker.cli import calls as verbs  # noqa: PLC0415  # as in `run`
 
-    carry_out(verbs.show_call(configured()[0], stdout(), call_id, as_json=as_json))
+    run_command(verbs.show_call(configured()[0], stdout(), call_id, as_json=as_json))
 
 
 @calls.command("retry")
@@ -226,9 +226,9 @@ def retry_call(
     from worker.cli import calls as verbs  # noqa: PLC0415  # as in `run`
 
     if dry_run:
-        carry_out(verbs.preview_retry(configured()[0], stdout(), call_id))
+        run_command(verbs.preview_retry(configured()[0], stdout(), call_id))
     else:
-        carry_out(verbs.retry_call(configured()[0], stdout(), call_id, SystemClock()))
+        run_command(verbs.retry_call(configured()[0], stdout(), call_id, SystemClock()))
 
 
 @calls.command("resolve")
@@ -239,7 +239,7 @@ def resolve_call(
     """Conclui uma chamada com o protocolo que alguém encontrou no CRM."""
     from worker.cli import calls as verbs  # noqa: PLC0415  # as in `run`
 
-    carry_out(verbs.resolve_call(configured()[0], stdout(), call_id, protocolo))
+    run_command(verbs.resolve_call(configured()[0], stdout(), call_id, protocolo))
 
 
 @handoffs.command("list")
@@ -253,7 +253,7 @@ def list_handoffs(
     """Lista os pedidos de atendimento humano, do mais novo ao mais antigo."""
     from worker.cli import handoffs as verbs  # noqa: PLC0415  # as in `run`
 
-    carry_out(verbs.list_handoffs(configured()[0], stdout(), state=state, limit=limit, as_json=as_json))
+    run_command(verbs.list_handoffs(configured()[0], stdout(), state=state, limit=limit, as_json=as_json))
 
 
 @handoffs.command("show")
@@ -261,7 +261,7 @@ def show_handoff(handoff_id: _Handoff, as_json: _AsJson = False) -> None:
     """Mostra um pedido com o motivo; quem o leu fica registrado."""
     from worker.cli import handoffs as verbs  # noqa: PLC0415  # as in `run`
 
-    carry_out(verbs.show_handoff(configured()[0], stdout(), handoff_id, as_json=as_json))
+    run_command(verbs.show_handoff(configured()[0], stdout(), handoff_id, as_json=as_json))
 
 
 @handoffs.command("accept")
@@ -270,7 +270,7 @@ def accept_handoff(handoff_id: _Handoff) -> None:
     from worker.cli import handoffs as verbs  # noqa: PLC0415  # as in `run`
 
     taken = "Este pedido já foi assumido ou encerrado"
-    carry_out(verbs.accept_handoff(configured()[0], stdout(), handoff_id), estado_incompativel=taken)
+    run_command(verbs.accept_handoff(configured()[0], stdout(), handoff_id), estado_incompativel=taken)
 
 
 @handoffs.command("close")
@@ -278,4 +278,4 @@ def close_handoff(handoff_id: _Handoff) -> None:
     """Encerra um pedido, assumido ou não; o bot é avisado."""
     from worker.cli import handoffs as verbs  # noqa: PLC0415  # as in `run`
 
-    carry_out(verbs.close_handoff(configured()[0], stdout(), handoff_id))
+    run_command(verbs.close_handoff(configured()[0], stdout(), handoff_id))

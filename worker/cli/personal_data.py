@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from worker.cli.database import NOT_TAKEN_UP, beside, carried_out, reader
+from worker.cli.database import NOT_TAKEN_UP, beside, reader, wait_for_daemon
 from worker.cli.exit_codes import Exit
 from worker.errors import ConfigError
 from worker.personal import Personal
@@ -60,7 +60,7 @@ async def erase(
         else:
             erasure_id = await store.erasures.request_conversation(conversation_id or "", by=reader())
         with console.status("Aguardando o daemon…"):
-            erasure = await carried_out(
+            erasure = await wait_for_daemon(
                 lambda: store.erasures.outcome(erasure_id), lambda seen: seen is not None, clock
             )
     if erasure is None:

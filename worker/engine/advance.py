@@ -1,6 +1,6 @@
-"""One step of one run: look at it, answer what it asks, submit the answers, or close it.
+"""Moves one run one poll further: reads its state, answers its calls, submits the answers, or closes it.
 
-Only here errors become scheduling: what to do about one is when to look again.
+Platform errors are handled here and nowhere else. Each becomes the delay before the next poll.
 """
 
 import asyncio
@@ -11,26 +11,26 @@ from worker import logs, metrics
 from worker.engine.dispatch import Dispatcher
 from worker.engine.lease import Lease
 from worker.engine.pacing import LoopLimits, Pace
-from worker.engine.watched_runs import Handed, Watch, Watches, call_id
+from worker.engine.watched_runs import SubmittedAnswer, WatchedRun, WatchedRuns, call_id
 from worker.errors import Isolated, PlatformError, PlatformRefused, RunGone, StoreError, Withdrawn
-from worker.model import Answer, CallRecord, Look, Run, RunState, Sight, ToolCall
+from worker.model import Answer, CallRecord, Run, RunSnapshot, RunState, RunStatus, ToolCall
 from worker.ports import LEASE_S, Clock, Platform, RunStore
 
 NEW_RUN_GRACE_S = 30.0
-"""A run just announced may be a 404 this long: the bot can be quicker than the platform."""
+"""A run that was just announced may be a 404 for this long: the bot can be quicker than the platform."""
 
 EXPIRY_MARGIN_S = 30.0
 """Answers are ready this long before the platform gives the run up (contract §2, CALL_DEADLINE_S)."""
 
 APPLY_S = 5.0
-"""An accepted answer that is still asked for after this long is submitted again, the same bytes."""
+"""If the platform still asks for an accepted answer after this many seconds, submit the same bytes again."""
 
 REFUSAL_LIMIT_S = 600.0
-"""A platform that refuses us longer than a run lives has nothing left to answer."""
+"""A run is lost when the platform has refused our key for this many seconds: no run lives longer."""
 
 
-class Steps:
-    """Brings watched runs forward, one look at a time."""
+class RunDriver:
+    """Drives watched runs, one poll at a time."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Steps:
         platform: Platform,
         runs: RunStore,
         dispatcher: Dispatcher,
-        watches: Watches,
+        watched: WatchedRuns,
         lease: Lease,
         pace: Pace,
         limits: LoopLimits,
@@ -48,198 +48,211 @@ class Steps:
         self._traits = platform.traits
         self._runs = runs
         self._dispatcher = dispatcher
-        self._watches = watches
+        self._watched = watched
         self._lease = lease
         self._pace = pace
         self._limits = limits
         self._clock = clock
         self._platform_ok = True
 
-    async def advance(self, watch: Watch, looked: Callable[[], None]) -> None:
-        """Look, and do what the look asks for; `looked()` is called as soon as the read is over."""
-        told, watch.told = watch.told, False
-        watch.heard_of = watch.woken + watch.heard
-        asked = self._clock.monotonic()
+    async def advance(self, watched: WatchedRun, on_read: Callable[[], None]) -> None:
+        """Poll the run once and do what it needs.
+
+        Calls `on_read` when the platform has answered, so that the next poll can start.
+        """
+        woken, watched.wake_pending = watched.wake_pending, False
+        watched.wakes_seen = watched.wake_count + watched.local_wakes
+        polled_at = self._clock.monotonic()
         try:
             try:
-                look = await self._platform.inspect(watch.run.ref)
+                snapshot = await self._platform.inspect(watched.run.ref)
             finally:
-                looked()
-            self._learn(watch, look, told=told)
-            await self._follow(watch, look, asked)
+                on_read()
+            self._record_source(watched, snapshot, woken=woken)
+            await self._follow(watched, snapshot, polled_at)
         except RunGone:
-            await self._gone(watch)
+            await self._gone(watched)
         except PlatformError as error:
-            await self._failed(watch, error)
+            await self._failed(watched, error)
         except Isolated:
-            await self._close(watch, RunState.LOST, "isolamento", None)
+            await self._close(watched, RunState.LOST, "isolamento", None)
         except Withdrawn:
-            self._watches.end(watch.run_id)
+            self._watched.end(watched.run_id)
 
-    def _learn(self, watch: Watch, look: Look, *, told: bool) -> None:
-        """Whether looking unasked finds anything: a first look does not tell."""
-        if look.sight is Sight.REQUIRES_ACTION and watch.looks:
-            self._pace.learn(told=told)
-        if told:
-            watch.looks = 0
+    def _record_source(self, watched: WatchedRun, snapshot: RunSnapshot, *, woken: bool) -> None:
+        """Record whether this call was found by polling or by a webhook. The first poll proves neither."""
+        if snapshot.status is RunStatus.REQUIRES_ACTION and watched.polls:
+            self._pace.learn(told=woken)
+        if woken:
+            watched.polls = 0
 
-    async def _follow(self, watch: Watch, look: Look, asked: float) -> None:
-        await self._confirm_handed(watch, look)
-        known_s = self._watches.known_s(watch)
-        settling = not watch.answered and known_s < self._traits.settling_s
-        self._time(watch, look, asked, settling=settling)
-        if look.sight is Sight.LOST:
-            await self._close(watch, RunState.LOST, look.reason or look.status, look.status)
-        elif look.sight is Sight.ENDED and not settling:
-            await self._close(watch, RunState.ENDED, look.reason or look.status, look.status)
+    async def _follow(self, watched: WatchedRun, snapshot: RunSnapshot, polled_at: float) -> None:
+        await self._confirm_submitted(watched, snapshot)
+        known_s = self._watched.known_s(watched)
+        settling = not watched.answered_since_announced and known_s < self._traits.settling_s
+        self._time(watched, snapshot, polled_at, settling=settling)
+        if snapshot.status is RunStatus.LOST:
+            await self._close(
+                watched, RunState.LOST, snapshot.reason or snapshot.platform_status, snapshot.platform_status
+            )
+        elif snapshot.status is RunStatus.ENDED and not settling:
+            await self._close(
+                watched, RunState.ENDED, snapshot.reason or snapshot.platform_status, snapshot.platform_status
+            )
         elif self._traits.life_s is not None and known_s > self._traits.life_s:
-            await self._close(watch, RunState.LOST, "prazo_esgotado", look.status)
-        elif look.sight is Sight.REQUIRES_ACTION:
-            await self._act(watch, look)
+            await self._close(watched, RunState.LOST, "prazo_esgotado", snapshot.platform_status)
+        elif snapshot.status is RunStatus.REQUIRES_ACTION:
+            await self._act(watched, snapshot)
         else:
-            watch.deadline = None
-            self._look_later(watch, look)
+            watched.deadline = None
+            self._poll_later(watched, snapshot)
 
-    def _time(self, watch: Watch, look: Look, asked: float, *, settling: bool) -> None:
-        """What this look tells of how long such runs take: what it saw was so between asking and now."""
-        wait = watch.wait
-        wait.assistant = look.assistant or wait.assistant
-        over = look.sight is Sight.LOST or (look.sight is Sight.ENDED and not settling)
-        if over or any(call_id(call) not in watch.handed for call in look.calls):
+    def _time(self, watched: WatchedRun, snapshot: RunSnapshot, polled_at: float, *, settling: bool) -> None:
+        """Measure how long such runs take: what this poll saw became true between the last poll and now."""
+        wait = watched.wait
+        wait.assistant = snapshot.assistant or wait.assistant
+        over = snapshot.status is RunStatus.LOST or (snapshot.status is RunStatus.ENDED and not settling)
+        if over or any(call_id(call) not in watched.submitted for call in snapshot.calls):
             self._pace.found(wait, self._clock.monotonic())
         else:
-            wait.looked = max(0.0, asked - wait.since)
+            wait.looked = max(0.0, polled_at - wait.since)
 
-    def _look_later(self, watch: Watch, look: Look) -> None:
-        watch.looks += 1
-        watch.failures, watch.refused_since = 0, None
+    def _poll_later(self, watched: WatchedRun, snapshot: RunSnapshot) -> None:
+        watched.polls += 1
+        watched.failures, watched.refused_since = 0, None
         if not self._platform_ok:
             self._platform_ok = True
             logs.event("✅ plataforma voltou a atender")
-        delay = self._pace.delay(watch.wait, self._clock.monotonic(), look.poll_after_s)
-        self._watches.later(watch, delay)
+        delay = self._pace.delay(watched.wait, self._clock.monotonic(), snapshot.poll_after_s)
+        self._watched.poll_later(watched, delay)
 
     # ----------------------------------------------------------------------------------- answer and submit
 
-    async def _act(self, watch: Watch, look: Look) -> None:
-        """Answer every call of a run and hand the answers over, all at once or as they come."""
-        if watch.run.rounds >= self._limits.max_rounds:
-            await self._close(watch, RunState.LOST, "rodadas_demais", look.status)
+    async def _act(self, watched: WatchedRun, snapshot: RunSnapshot) -> None:
+        """Answer every call of a run and submit the answers: all at once, or one by one."""
+        if watched.run.rounds >= self._limits.max_rounds:
+            await self._close(watched, RunState.LOST, "rodadas_demais", snapshot.platform_status)
             return
-        watch.deadline = watch.deadline or self._deadline(look)
-        calls = [call for call in look.calls if not self._just_taken(watch, call)]
+        watched.deadline = watched.deadline or self._deadline(snapshot)
+        calls = [call for call in snapshot.calls if not self._just_accepted(watched, call)]
         batches = [[call] for call in calls] if self._traits.one_by_one else [calls] if calls else []
-        results = await asyncio.gather(*(self._answer(watch, look, batch) for batch in batches))
+        results = await asyncio.gather(*(self._answer(watched, snapshot, batch) for batch in batches))
         errors = [error for error in results if error is not None]
         if errors:
-            await self._failed(watch, errors[0])
+            await self._failed(watched, errors[0])
             return
         if batches:
-            watch.count_round(self._clock.monotonic())
-        self._look_later(watch, look)
+            watched.count_round(self._clock.monotonic())
+        self._poll_later(watched, snapshot)
 
-    def _deadline(self, look: Look) -> float:
+    def _deadline(self, snapshot: RunSnapshot) -> float:
         limit = self._limits.call_deadline_s
-        if look.expires_in_s is not None:
-            limit = min(limit, look.expires_in_s - EXPIRY_MARGIN_S)
+        if snapshot.expires_in_s is not None:
+            limit = min(limit, snapshot.expires_in_s - EXPIRY_MARGIN_S)
         return self._clock.monotonic() + limit
 
-    def _just_taken(self, watch: Watch, call: ToolCall) -> bool:
-        """Accepted a moment ago, and still shown: the platform has not applied it yet."""
-        handed = watch.handed.get(call_id(call))
-        taken_at = handed.accepted_at if handed else None
-        return taken_at is not None and self._clock.monotonic() - taken_at < APPLY_S
+    def _just_accepted(self, watched: WatchedRun, call: ToolCall) -> bool:
+        """The platform accepted the answer a moment ago, and has not applied it yet."""
+        answer = watched.submitted.get(call_id(call))
+        accepted_at = answer.accepted_at if answer else None
+        return accepted_at is not None and self._clock.monotonic() - accepted_at < APPLY_S
 
-    async def _answer(self, watch: Watch, look: Look, calls: Sequence[ToolCall]) -> PlatformError | None:
-        """Answer calls side by side, then submit once. A call that is withdrawn ends the wait of all.
+    async def _answer(
+        self, watched: WatchedRun, snapshot: RunSnapshot, calls: Sequence[ToolCall]
+    ) -> PlatformError | None:
+        """Answer calls side by side, then submit once. Raises `Withdrawn` if one call is withdrawn.
 
-        Whatever a submit failed with (a 404 included: some servers say so to a second one), the next look
-        tells what became of it.
+        Returns the error of a failed submit. The next poll shows whether it was accepted after all, whatever
+        the error was: some servers answer a second submit with 404.
         """
-        deadline = watch.deadline or 0.0
-        run = _placed(watch.run, look)
+        deadline = watched.deadline or 0.0
+        run = _with_thread(watched.run, snapshot)
         records = await asyncio.gather(*(self._dispatcher.answer(run, call, deadline) for call in calls))
         if not self._lease.holds():
             raise Withdrawn("the lease has lapsed")
         for call, record in zip(calls, records, strict=True):
-            watch.handed[call_id(call)] = Handed(record.call_id)
+            watched.submitted[call_id(call)] = SubmittedAnswer(record.call_id)
         answers = [_answer(call, record) for call, record in zip(calls, records, strict=True)]
         try:
-            await self._submit(watch, look, answers, [record.call_id for record in records])
+            await self._submit(watched, snapshot, answers, [record.call_id for record in records])
         except PlatformError as error:
             return error
         for call in calls:
-            watch.handed[call_id(call)].accepted_at = self._clock.monotonic()
+            watched.submitted[call_id(call)].accepted_at = self._clock.monotonic()
         return None
 
     async def _submit(
-        self, watch: Watch, look: Look, answers: Sequence[Answer], call_ids: Sequence[str]
+        self, watched: WatchedRun, snapshot: RunSnapshot, answers: Sequence[Answer], call_ids: Sequence[str]
     ) -> None:
-        """Hand answers over. Where that makes a new run, it is recorded before, and watched after."""
-        run = watch.run
+        """Submit answers. Where a submit creates a new run, record it before and watch the new run after."""
+        run = watched.run
         again = self._traits.new_run_per_round and await self._runs.begin_submit(run)
         ref = await self._platform.submit(run.ref, answers, again=again)
         if ref is None:
-            await self._runs.submitted(run, call_ids, look.status)
+            await self._runs.submitted(run, call_ids, snapshot.platform_status)
             return
         new = await self._runs.continued(
-            run, call_ids, look.status, ref, owner=self._lease.owner, lease_s=LEASE_S
+            run, call_ids, snapshot.platform_status, ref, owner=self._lease.owner, lease_s=LEASE_S
         )
-        self._watches.end(watch.run_id)
+        self._watched.end(watched.run_id)
         if new is not None:
-            self._watches.begin(new)
+            self._watched.begin(new)
 
-    async def _confirm_handed(self, watch: Watch, look: Look) -> None:
-        """A submit without a clear answer was taken if the run no longer asks for those calls."""
-        asked = {call_id(call) for call in look.calls}
-        gone = [watch.handed.pop(each) for each in list(watch.handed) if each not in asked]
-        unsure = [handed.call_id for handed in gone if handed.accepted_at is None]
-        if unsure and look.sight is not Sight.LOST:
-            await self._runs.submitted(watch.run, unsure, look.status)
-            watch.count_round(self._clock.monotonic(), taught=False)
+    async def _confirm_submitted(self, watched: WatchedRun, snapshot: RunSnapshot) -> None:
+        """A submit without a clear response was accepted if the run no longer asks for those calls."""
+        pending = {call_id(call) for call in snapshot.calls}
+        gone = [watched.submitted.pop(each) for each in list(watched.submitted) if each not in pending]
+        unsure = [answer.call_id for answer in gone if answer.accepted_at is None]
+        if unsure and snapshot.status is not RunStatus.LOST:
+            await self._runs.submitted(watched.run, unsure, snapshot.platform_status)
+            watched.count_round(self._clock.monotonic(), time_known=False)
 
     # ------------------------------------------------------------------------------------ ends and failures
 
-    async def _close(self, watch: Watch, state: RunState, reason: str, status: str | None) -> None:
-        """End a run; one that was announced anew since this look began is claimed, and looked at, again."""
-        self._watches.end(watch.run_id)
-        if await self._runs.close(replace(watch.run, woken=watch.heard_of), state, reason, status):
+    async def _close(self, watched: WatchedRun, state: RunState, reason: str, status: str | None) -> None:
+        """Close a run. If a wake-up came after this poll began, the run stays open and is claimed again."""
+        self._watched.end(watched.run_id)
+        if await self._runs.close(replace(watched.run, woken=watched.wakes_seen), state, reason, status):
             metrics.runs_closed.labels(state, reason).inc()
             logs.event(
                 "● execução encerrada | state={state} reason={reason} conversationId={conversation_id}",
                 level="INFO" if state is RunState.ENDED else "WARNING",
                 state=state,
                 reason=reason,
-                conversation_id=watch.run.conversation_id,
-                run_id=watch.run_id,
+                conversation_id=watched.run.conversation_id,
+                run_id=watched.run_id,
             )
 
-    async def _gone(self, watch: Watch) -> None:
-        if self._watches.known_s(watch) < NEW_RUN_GRACE_S:
-            watch.failures += 1
-            self._watches.later(watch, self._pace.delay_after_failure(watch.failures))
+    async def _gone(self, watched: WatchedRun) -> None:
+        if self._watched.known_s(watched) < NEW_RUN_GRACE_S:
+            watched.failures += 1
+            self._watched.poll_later(watched, self._pace.delay_after_failure(watched.failures))
         else:
-            await self._close(watch, RunState.LOST, "nao_encontrada", None)
+            await self._close(watched, RunState.LOST, "nao_encontrada", None)
 
-    async def _failed(self, watch: Watch, error: PlatformError) -> None:
-        """Look again later, and ever later; the log hears of the first failure and of the recovery only."""
+    async def _failed(self, watched: WatchedRun, error: PlatformError) -> None:
+        """Poll again later, with a growing delay. Only the first failure and the recovery are logged."""
         now = self._clock.monotonic()
-        watch.failures += 1
+        watched.failures += 1
         if self._platform_ok:
             self._platform_ok = False
             logs.failure("plataforma não atende", error)
         if isinstance(error, PlatformRefused):
-            watch.refused_since = watch.refused_since or now
-            if now - watch.refused_since > REFUSAL_LIMIT_S:
-                await self._close(watch, RunState.LOST, "plataforma_recusou", None)
+            watched.refused_since = watched.refused_since or now
+            if now - watched.refused_since > REFUSAL_LIMIT_S:
+                await self._close(watched, RunState.LOST, "plataforma_recusou", None)
                 return
-        delay = self._pace.delay_after_failure(watch.failures, error.retry_after_s)
-        self._watches.later(watch, delay)
+        delay = self._pace.delay_after_failure(watched.failures, error.retry_after_s)
+        self._watched.poll_later(watched, delay)
 
 
-def _placed(run: Run, look: Look) -> Run:
-    """The run with the thread that the platform names: the ledger knows whether that is another's."""
-    return run if look.thread_id is None else replace(run, ref=replace(run.ref, thread_id=look.thread_id))
+def _with_thread(run: Run, snapshot: RunSnapshot) -> Run:
+    """The run with the thread that the platform names; the ledger checks whose thread that is."""
+    return (
+        run
+        if snapshot.thread_id is None
+        else replace(run, ref=replace(run.ref, thread_id=snapshot.thread_id))
+    )
 
 
 def _answer(call: ToolCall, record: CallRecord) -> Answer:

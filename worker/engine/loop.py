@@ -1,6 +1,6 @@
-"""The run loop: claim → inspect → answer → submit.
+"""The run loop: claim → poll → answer → submit.
 
-The database is the queue. A claimed run stays with this process until it ends; looks are not written down.
+The database is the queue. A claimed run stays with this process until it ends; polls are not recorded.
 """
 
 import asyncio
@@ -8,12 +8,12 @@ import contextlib
 from collections.abc import Sequence
 
 from worker import metrics
-from worker.engine.advance import Steps
+from worker.engine.advance import RunDriver
 from worker.engine.discovery import Discovery
 from worker.engine.dispatch import Dispatcher
 from worker.engine.lease import HEARTBEAT_S, Lease, boottime
 from worker.engine.pacing import LoopLimits, Pace, TokenBucket
-from worker.engine.watched_runs import Watch, Watches
+from worker.engine.watched_runs import WatchedRun, WatchedRuns
 from worker.errors import StoreError
 from worker.ports import LEASE_S, Clock, Platform, RunStore
 
@@ -21,7 +21,7 @@ CLAIM_S = 1.0
 """Longest between two claims; a registration wakes the loop sooner."""
 
 _GATHER_S = 0.05
-"""What is announced within so short a time is claimed together: a claim costs as much for one as for ten."""
+"""Announcements this close together are claimed together: a claim costs as much for one as for ten."""
 
 READS_IN_FLIGHT = 20
 """More platform reads at once cost more CPU each, not less time."""
@@ -49,12 +49,12 @@ class Worker:
         self._reads = reads
         self._limits = limits
         self._clock = clock
-        self._watches = Watches(clock, pace)
-        self._steps = Steps(
+        self._watched = WatchedRuns(clock, pace)
+        self._driver = RunDriver(
             platform=platform,
             runs=runs,
             dispatcher=dispatcher,
-            watches=self._watches,
+            watched=self._watched,
             lease=lease,
             pace=pace,
             limits=limits,
@@ -80,7 +80,7 @@ class Worker:
                 heartbeat = tasks.create_task(self._keep_leases())
                 sides = [
                     tasks.create_task(self._keep_claiming(until_idle=until_idle)),
-                    tasks.create_task(self._keep_looking(tasks)),
+                    tasks.create_task(self._keep_polling(tasks)),
                     tasks.create_task(self._discovery.run(self._woken.set)),
                 ]
                 await self._stopping.wait()
@@ -97,13 +97,13 @@ class Worker:
         await self.run(until_idle=True)
 
     def stop(self) -> None:
-        """No new claim, no new look, no new attempt. `run()` returns once what is in flight has ended."""
+        """No new claim, no new poll, no new attempt. `run()` returns once what is in flight has ended."""
         self._dispatcher.stop()
         self._stopping.set()
 
     def wake(self, run_id: str) -> None:
-        """Something happened to this run: claim it, or look at it, now."""
-        self._watches.announced(run_id)
+        """Something happened to this run: claim it, or poll it, now."""
+        self._watched.wake(run_id)
         self._woken.set()
 
     async def thread_of(self, run_id: str) -> str | None:
@@ -123,14 +123,14 @@ class Worker:
         while True:
             self._ticked = self._clock.monotonic()
             self._woken.clear()
-            metrics.runs_watched.set(len(self._watches))
-            free = self._limits.max_runs - len(self._watches)
+            metrics.runs_watched.set(len(self._watched))
+            free = self._limits.max_runs - len(self._watched)
             claimed = await self._runs.claim(self._lease.owner, free, LEASE_S) if free > 0 else ()
             for run in claimed:
-                self._watches.begin(run)
+                self._watched.begin(run)
             self._full = len(claimed) == max(free, 0)
             await self._dispatcher.reconcile()
-            if until_idle and not self._watches and not self._dispatcher.working:
+            if until_idle and not self._watched and not self._dispatcher.working:
                 self.stop()
             # Not `wait_for`: until Python 3.12 it can swallow a cancellation.
             with contextlib.suppress(TimeoutError):
@@ -139,43 +139,43 @@ class Worker:
                     await asyncio.sleep(_GATHER_S)
 
     async def _keep_leases(self) -> None:
-        """Renew the leases of watched runs; a run that is another's by now is let go."""
+        """Renew the leases of watched runs; stop watching a run that another process has taken over."""
         while True:
             taken = boottime()
-            watched = self._watches.all
-            run_ids = [watch.run_id for watch in watched]
+            watched = self._watched.all
+            run_ids = [watched_run.run_id for watched_run in watched]
             kept = await self._runs.renew(self._lease.owner, run_ids, LEASE_S)
             await self._dispatcher.keep_leases()
             self._lease.renewed(taken)
-            for watch in watched:
-                self._watches.renewed(watch, kept.get(watch.run_id))
+            for watched_run in watched:
+                self._watched.renewed(watched_run, kept.get(watched_run.run_id))
             await self._clock.sleep(HEARTBEAT_S)
 
-    async def _keep_looking(self, tasks: asyncio.TaskGroup) -> None:
+    async def _keep_polling(self, tasks: asyncio.TaskGroup) -> None:
         """Earliest due first, under one read budget, with a bounded number of reads in flight."""
         while True:
-            await self._watches.agenda.ready()
+            await self._watched.agenda.ready()
             await self._slots.acquire()
             await self._reads.take()
-            watch = self._watches.next_due()
-            if watch is None:
+            watched_run = self._watched.next_due()
+            if watched_run is None:
                 self._slots.release()
             else:
-                self._advance(tasks, watch)
+                self._advance(tasks, watched_run)
 
-    def _advance(self, tasks: asyncio.TaskGroup, watch: Watch) -> None:
-        task = tasks.create_task(self._steps.advance(watch, self._slots.release))
+    def _advance(self, tasks: asyncio.TaskGroup, watched_run: WatchedRun) -> None:
+        task = tasks.create_task(self._driver.advance(watched_run, self._slots.release))
         self._advancing.add(task)
         task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        """A run that has ended leaves a slot: claim again if one was wanting, or this was the last run."""
+        """An ended run frees a slot: claim again if runs wait for one, or if this was the last run."""
         self._advancing.discard(task)
-        if not self._watches or (self._full and len(self._watches) < self._limits.max_runs):
+        if not self._watched or (self._full and len(self._watched) < self._limits.max_runs):
             self._woken.set()
 
     async def _wind_down(self, sides: Sequence[asyncio.Task[None]]) -> None:
-        """Wait for attempts in flight, and for submits of what they brought, at most the grace period."""
+        """Wait for attempts in flight and for the submits of their answers, at most the grace period."""
         for side in sides:
             side.cancel()
         under_way = {*self._advancing, *self._dispatcher.working}

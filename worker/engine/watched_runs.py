@@ -1,4 +1,4 @@
-"""The runs this process watches, and what it remembers of each between two looks."""
+"""The runs that this process watches, and what it remembers of each between two polls."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
@@ -8,122 +8,134 @@ from worker.model import Run, ToolCall
 from worker.ports import Clock
 
 CallId = tuple[str | None, str]
-"""A call of one run: its turn, where the platform has turns, and the platform's id."""
+"""Identifies a call within its run: the turn, where the platform has turns, and the platform's id."""
 
 
 @dataclass(slots=True)
-class Handed:
-    """An answer that was submitted: accepted at that time (monotonic clock), or without a clear answer."""
+class SubmittedAnswer:
+    """An answer that was submitted, and whether the platform accepted it."""
 
     call_id: str
+    #: When the platform accepted it, monotonic seconds; None without a clear response.
     accepted_at: float | None = None
 
 
 @dataclass(slots=True)
-class Watch:
-    """A claimed run. `handed`: what was submitted and the run may still ask for.
-
-    `told`: somebody has spoken of it since the last look began. `heard`: how often, since the last heartbeat.
-    `heard_of`: how often by the time the last look began, as the database counts.
-    `answered`: a round of it was answered since it was announced, or announced anew.
-    """
+class WatchedRun:
+    """A run that this process holds a lease on, and what it remembers of it between two polls."""
 
     run: Run
-    since: float
-    woken: int
+    #: When this process learned of the run or of its latest announcement (monotonic seconds).
+    announced_at: float
+    #: Wake-ups that the database had counted when the run was claimed or last renewed.
+    wake_count: int
+    #: The wait for the run's next call, as pacing measures it.
     wait: Wait
-    heard: int = 0
-    told: bool = False
-    heard_of: int = 0
-    answered: bool = False
-    looks: int = 0
+    #: Wake-ups received in this process since then; the database counts them as well.
+    local_wakes: int = 0
+    #: A wake-up arrived during the current poll: poll again at once.
+    wake_pending: bool = False
+    #: All wake-ups known when the current poll began. A run is closed only if none came after it.
+    wakes_seen: int = 0
+    #: At least one round was answered since the latest announcement.
+    answered_since_announced: bool = False
+    #: Polls since the last answered round, and failed polls in a row.
+    polls: int = 0
     failures: int = 0
+    #: First of the refusals (401, 403) in a row, monotonic seconds.
     refused_since: float | None = None
+    #: When the calls of the current round must be answered, monotonic seconds.
     deadline: float | None = None
-    handed: dict[CallId, Handed] = field(default_factory=dict)
+    #: Answers that were submitted and that the platform may still ask for.
+    submitted: dict[CallId, SubmittedAnswer] = field(default_factory=dict)
 
     @property
     def run_id(self) -> str:
         return self.run.ref.run_id
 
-    def count_round(self, now: float, *, taught: bool = True) -> None:
-        """One more round of this run was answered: just now, or (not `taught`) nobody knows quite when."""
+    def count_round(self, now: float, *, time_known: bool = True) -> None:
+        """Count one more answered round. `time_known`: it was answered just now, not at some earlier poll."""
         self.run = replace(self.run, rounds=self.run.rounds + 1)
-        self.looks, self.deadline, self.answered = 0, None, True
-        self.wait = Wait(now, first=False, assistant=self.wait.assistant, over=not taught)
+        self.polls, self.deadline, self.answered_since_announced = 0, None, True
+        self.wait = Wait(now, first=False, assistant=self.wait.assistant, over=not time_known)
 
 
 def call_id(call: ToolCall) -> CallId:
-    """What tells a call from the others of its run."""
+    """What distinguishes a call from the others of its run."""
     return call.turn_id, call.platform_call_id
 
 
-class Watches:
-    """All watched runs, and when each is looked at next."""
+class WatchedRuns:
+    """All watched runs, and when each is polled next."""
 
     def __init__(self, clock: Clock, pace: Pace) -> None:
         self._clock = clock
         self._pace = pace
-        self._by_id: dict[str, Watch] = {}
+        self._by_id: dict[str, WatchedRun] = {}
         self.agenda = Agenda(clock)
 
     def __len__(self) -> int:
         return len(self._by_id)
 
-    def __contains__(self, watch: Watch) -> bool:
-        return self._by_id.get(watch.run_id) is watch
+    def __contains__(self, watched: WatchedRun) -> bool:
+        return self._by_id.get(watched.run_id) is watched
 
     @property
-    def all(self) -> Collection[Watch]:
+    def all(self) -> Collection[WatchedRun]:
         return tuple(self._by_id.values())
 
     def begin(self, run: Run) -> None:
-        """Watch a run from now on, looking when it is likely to want something."""
+        """Watch a claimed run; its first poll comes when it is likely to have a call."""
         now = self._clock.monotonic()
         wait = wait_for(run, now)
-        answered = not just_announced(run)
-        self._by_id[run.ref.run_id] = Watch(run, since=now, woken=run.woken, wait=wait, answered=answered)
+        self._by_id[run.ref.run_id] = WatchedRun(
+            run,
+            announced_at=now,
+            wake_count=run.woken,
+            wait=wait,
+            answered_since_announced=not just_announced(run),
+        )
         self.agenda.put(run.ref.run_id, self._pace.first_delay(wait, now))
 
     def end(self, run_id: str) -> None:
-        """Look at this run no more."""
+        """Stop polling this run."""
         if self._by_id.pop(run_id, None):
             self.agenda.drop(run_id)
 
-    def next_due(self) -> Watch | None:
-        """The run due the longest; None when it has been let go meanwhile."""
+    def next_due(self) -> WatchedRun | None:
+        """The run that has been due the longest; None if it is no longer watched."""
         run_id = self.agenda.pop()
         return self._by_id.get(run_id) if run_id else None
 
-    def later(self, watch: Watch, delay_s: float) -> None:
-        """Look at this run again, unless it has been let go; at once when it was spoken of meanwhile."""
-        if watch in self:
-            self.agenda.put(watch.run_id, 0.0 if watch.told else delay_s)
+    def poll_later(self, watched: WatchedRun, delay_s: float) -> None:
+        """Poll this run after a delay, or at once if a wake-up is pending. Does nothing once it has ended."""
+        if watched in self:
+            self.agenda.put(watched.run_id, 0.0 if watched.wake_pending else delay_s)
 
-    def known_s(self, watch: Watch) -> float:
-        """Seconds since the bot announced the run, or announced it anew."""
-        return watch.run.known_s + self._clock.monotonic() - watch.since
+    def known_s(self, watched: WatchedRun) -> float:
+        """Seconds since the bot's latest announcement of the run."""
+        return watched.run.known_s + self._clock.monotonic() - watched.announced_at
 
-    def announced(self, run_id: str) -> None:
-        """The bot, or a webhook, spoke of this run: if we watch it, look now."""
-        watch = self._by_id.get(run_id)
-        if watch is not None:
-            watch.run = replace(watch.run, known_s=0.0)
-            watch.since = self._clock.monotonic()
-            watch.heard += 1
-            watch.told, watch.answered = True, False
+    def wake(self, run_id: str) -> None:
+        """An announcement or a webhook named this run: if it is watched here, poll it now."""
+        watched = self._by_id.get(run_id)
+        if watched is not None:
+            watched.run = replace(watched.run, known_s=0.0)
+            watched.announced_at = self._clock.monotonic()
+            watched.local_wakes += 1
+            watched.wake_pending, watched.answered_since_announced = True, False
             self.agenda.hurry(run_id)
 
-    def renewed(self, watch: Watch, woken: int | None) -> None:
-        """What the heartbeat heard: how often the run was woken by now; None: it is another's.
+    def renewed(self, watched: WatchedRun, wake_count: int | None) -> None:
+        """Take over what a heartbeat read: the run's wake-ups, or None if another process has the run.
 
-        One that was let go meanwhile may have been claimed anew: that is not what was asked about.
+        A run that ended and was claimed again during the heartbeat is another `WatchedRun`: it is left alone.
         """
-        if watch not in self:
+        if watched not in self:
             return
-        if woken is None:
-            self.end(watch.run_id)
+        if wake_count is None:
+            self.end(watched.run_id)
         else:
-            if woken > watch.woken + watch.heard:
-                self.announced(watch.run_id)
-            watch.woken, watch.heard = woken, 0
+            if wake_count > watched.wake_count + watched.local_wakes:
+                self.wake(watched.run_id)
+            watched.wake_count, watched.local_wakes = wake_count, 0

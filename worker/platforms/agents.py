@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx2
 
 from worker.errors import PlatformError, PlatformUnavailable, RunGone
-from worker.model import Answer, Look, RunRef, Sight, ThreadRule, ToolCall, Traits
+from worker.model import Answer, RunRef, RunSnapshot, RunStatus, ThreadRule, ToolCall, Traits
 from worker.platforms import wire
 from worker.platforms.entra import EntraToken
 
@@ -73,17 +73,17 @@ class AgentsPlatform:
         paths = [f"/agents/{quote(each, safe='')}" for each in self._agent_ids]
         return self._connection.warnings(await self._connection.probe(paths or ["/agents/sessions?limit=1"]))
 
-    async def inspect(self, ref: RunRef) -> Look:
+    async def inspect(self, ref: RunRef) -> RunSnapshot:
         """See `worker.ports.Platform.inspect`. Decides on the status, never on `required_actions` alone."""
         session = await self._session(ref.run_id)
         status = session["status"]
         if session["id"] != ref.run_id or ref.thread_id not in {None, ref.run_id}:
-            return Look(Sight.LOST, status, reason="isolamento")
+            return RunSnapshot(RunStatus.LOST, status, reason="isolamento")
         if status in _ENDINGS:
-            return Look(Sight.ENDED, status, reason=_ENDINGS[status])
+            return RunSnapshot(RunStatus.ENDED, status, reason=_ENDINGS[status])
         calls = _calls(session.get("required_actions")) if status == "requires_action" else ()
-        sight = Sight.REQUIRES_ACTION if calls else Sight.WORKING
-        return Look(sight, status, calls, assistant=_agent_id(session))
+        run_status = RunStatus.REQUIRES_ACTION if calls else RunStatus.WORKING
+        return RunSnapshot(run_status, status, calls, assistant=_agent_id(session))
 
     async def submit(self, ref: RunRef, answers: Sequence[Answer], *, again: bool = False) -> None:
         """See `worker.ports.Platform.submit`: one request an answer, so that none is refused with another.

@@ -7,16 +7,16 @@ from urllib.parse import quote
 import httpx2
 
 from worker.errors import PlatformGone, PlatformRefused, PlatformUnavailable, RunGone
-from worker.model import Answer, Look, RunRef, Sight, ThreadRule, ToolCall, Traits
+from worker.model import Answer, RunRef, RunSnapshot, RunStatus, ThreadRule, ToolCall, Traits
 from worker.platforms import wire
 from worker.platforms.entra import EntraToken
 
 _ENDINGS = {
-    "completed": (Sight.ENDED, "concluida"),
-    "failed": (Sight.ENDED, "falhou"),
-    "incomplete": (Sight.ENDED, "incompleta"),
-    "cancelled": (Sight.LOST, "cancelada"),
-    "expired": (Sight.LOST, "expirada"),
+    "completed": (RunStatus.ENDED, "concluida"),
+    "failed": (RunStatus.ENDED, "falhou"),
+    "incomplete": (RunStatus.ENDED, "incompleta"),
+    "cancelled": (RunStatus.LOST, "cancelada"),
+    "expired": (RunStatus.LOST, "expirada"),
 }
 _MOVED_ON = re.compile("do not accept tool outputs|Expected tool outputs", re.IGNORECASE)
 
@@ -64,7 +64,7 @@ class AssistantsPlatform:
             raise PlatformGone(404)
         return self._connection.warnings(failures)
 
-    async def inspect(self, ref: RunRef) -> Look:
+    async def inspect(self, ref: RunRef) -> RunSnapshot:
         """See `worker.ports.Platform.inspect`. Decides on the status, never on `required_action` alone."""
         return _look(await self._connection.look(_path(ref)), ref.thread_id)
 
@@ -131,20 +131,20 @@ def _runs(thread_id: str | None) -> str:
 # ---------------------------------------------------------------------------------------- what a look saw
 
 
-def _look(reply: wire.Reply, thread_id: str | None) -> Look:
+def _look(reply: wire.Reply, thread_id: str | None) -> RunSnapshot:
     run = reply.body
     status, owner = run.get("status"), run.get("thread_id")
     if not (wire.is_word(status) and isinstance(owner, str)):
         raise PlatformUnavailable(200)
     if owner != thread_id:
-        return Look(Sight.LOST, status, reason="isolamento")
+        return RunSnapshot(RunStatus.LOST, status, reason="isolamento")
     if status in _ENDINGS:
-        sight, reason = _ENDINGS[status]
-        return Look(sight, status, reason=reason)
+        run_status, reason = _ENDINGS[status]
+        return RunSnapshot(run_status, status, reason=reason)
     calls = _calls(run.get("required_action")) if status == "requires_action" else ()
     expires_at, assistant = wire.number(run.get("expires_at")), run.get("assistant_id")
-    return Look(
-        Sight.REQUIRES_ACTION if calls else Sight.WORKING,
+    return RunSnapshot(
+        RunStatus.REQUIRES_ACTION if calls else RunStatus.WORKING,
         status,
         calls,
         expires_in_s=None if expires_at is None else expires_at - wire.now(reply.headers),

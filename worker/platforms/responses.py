@@ -9,16 +9,16 @@ from urllib.parse import quote
 
 from worker import logs, metrics
 from worker.errors import PlatformRefused, PlatformUnavailable, RunGone
-from worker.model import Answer, Look, RunRef, Sight, ThreadRule, ToolCall, Traits
+from worker.model import Answer, RunRef, RunSnapshot, RunStatus, ThreadRule, ToolCall, Traits
 from worker.platforms import continuation, wire
 from worker.platforms.entra import EntraToken
 
 Json = dict[str, Any]
 
 _ENDINGS = {
-    "failed": (Sight.ENDED, "falhou"),
-    "incomplete": (Sight.ENDED, "incompleta"),
-    "cancelled": (Sight.LOST, "cancelada"),
+    "failed": (RunStatus.ENDED, "falhou"),
+    "incomplete": (RunStatus.ENDED, "incompleta"),
+    "cancelled": (RunStatus.LOST, "cancelada"),
 }
 _LOCKED = re.compile("conversation_locked|currently operating on this conversation")
 _UNLOCKED_AFTER_S = 2.0
@@ -62,7 +62,7 @@ class ResponsesPlatform:
         """Ask for the models, which proves key and base URL and makes nothing; warnings in Portuguese."""
         return self._connection.warnings(await self._connection.probe(["/models"]))
 
-    async def inspect(self, ref: RunRef) -> Look:
+    async def inspect(self, ref: RunRef) -> RunSnapshot:
         """See `worker.ports.Platform.inspect`. What cannot be answered is LOST before any call is shown.
 
         Where answers may have been taken, the items of the conversation tell, and what they show to be asked
@@ -70,9 +70,9 @@ class ResponsesPlatform:
         """
         reply = await self._retrieve(ref)
         look = _look(reply, ref)
-        if look.sight is Sight.REQUIRES_ACTION and ref.run_id in self._unsure:
+        if look.status is RunStatus.REQUIRES_ACTION and ref.run_id in self._unsure:
             look = replace(await self._in_conversation(reply.body, look), thread_id=look.thread_id)
-        if look.sight is not Sight.REQUIRES_ACTION:
+        if look.status is not RunStatus.REQUIRES_ACTION:
             self._unsure.discard(ref.run_id)
         return look
 
@@ -84,7 +84,7 @@ class ResponsesPlatform:
         again, and the first may live on as an orphan.
         """
         reply = await self._retrieve(ref)
-        if _look(reply, ref).sight is not Sight.REQUIRES_ACTION:
+        if _look(reply, ref).status is not RunStatus.REQUIRES_ACTION:
             raise PlatformUnavailable(200)  # the next look tells
         conversation_id = _conversation_id(reply.body)
         if again and conversation_id is None:
@@ -121,7 +121,7 @@ class ResponsesPlatform:
             raise RunGone
         return await self._connection.look(f"/responses/{quote(ref.run_id, safe='')}")
 
-    async def _in_conversation(self, response: Json, look: Look) -> Look:
+    async def _in_conversation(self, response: Json, look: RunSnapshot) -> RunSnapshot:
         """A look at a response whose answers may have been taken; on a chain nobody can know."""
         conversation_id = _conversation_id(response)
         if conversation_id is None:
@@ -168,33 +168,33 @@ def _not_of_the_run() -> Iterator[None]:
 # ---------------------------------------------------------------------------------------- what a look saw
 
 
-def _look(reply: wire.Reply, ref: RunRef) -> Look:
+def _look(reply: wire.Reply, ref: RunRef) -> RunSnapshot:
     response = reply.body
     status = response.get("status")
     if not (isinstance(status, str) and wire.is_word(status)):
         raise PlatformUnavailable(200)
     owner = _conversation_id(response)
     if owner and ref.thread_id and owner != ref.thread_id:
-        return Look(Sight.LOST, status, reason="isolamento")
+        return RunSnapshot(RunStatus.LOST, status, reason="isolamento")
     if status in _ENDINGS:
-        sight, reason = _ENDINGS[status]
-        return Look(sight, status, reason=reason)
+        run_status, reason = _ENDINGS[status]
+        return RunSnapshot(run_status, status, reason=reason)
     if status == "completed":
         return replace(_completed(response), thread_id=owner if ref.thread_id is None else None)
-    return Look(Sight.WORKING, status, poll_after_s=wire.poll_after_s(reply.headers))
+    return RunSnapshot(RunStatus.WORKING, status, poll_after_s=wire.poll_after_s(reply.headers))
 
 
-def _completed(response: Json) -> Look:
+def _completed(response: Json) -> RunSnapshot:
     """A completed response wants answers, or nothing more. A call that was cut off is not executed."""
     items = _dicts(response.get("output"))
     calls = continuation.waiting(items)
     if not calls:
-        return Look(Sight.ENDED, "completed", reason="concluida")
+        return RunSnapshot(RunStatus.ENDED, "completed", reason="concluida")
     if any(call.get("status") not in (None, "completed") for call in calls):
-        return Look(Sight.ENDED, "completed", reason="incompleta")
+        return RunSnapshot(RunStatus.ENDED, "completed", reason="incompleta")
     if reason := continuation.obstacle(response, items):
-        return Look(Sight.LOST, "completed", reason=reason)
-    return Look(Sight.REQUIRES_ACTION, "completed", wire.each_once(map(_call, calls)))
+        return RunSnapshot(RunStatus.LOST, "completed", reason=reason)
+    return RunSnapshot(RunStatus.REQUIRES_ACTION, "completed", wire.each_once(map(_call, calls)))
 
 
 def _call(item: Json) -> ToolCall:
@@ -228,16 +228,16 @@ def _since_answers(listing: Json, call_ids: Sequence[str]) -> list[Json] | None:
     return newest[::-1] if listing.get("has_more") is True else None
 
 
-def _unnamed(response: Json, items: list[Json]) -> Look:
+def _unnamed(response: Json, items: list[Json]) -> RunSnapshot:
     """What the response after this one wants, by the items it left: it had the same settings.
 
     Whatever comes after the customer's next message is another's: whoever sent that knows its response.
     """
-    ended = Look(Sight.ENDED, "completed", reason="continuacao_desconhecida")
+    ended = RunSnapshot(RunStatus.ENDED, "completed", reason="continuacao_desconhecida")
     if any(item.get("role") == "user" for item in items):
         return ended
     look = _completed({**response, "output": items})
-    return ended if look.sight is Sight.ENDED else look
+    return ended if look.status is RunStatus.ENDED else look
 
 
 def _dicts(items: object) -> list[Json]:

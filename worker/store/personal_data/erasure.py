@@ -108,7 +108,7 @@ class Erasures:
             written = report.scalar_one()
         return None if written is None else Erasure(**json.loads(written))
 
-    async def carry_out(self) -> bool:
+    async def process_next(self) -> bool:
         """Carry the oldest request out, if there is one; whether there was. For the daemon."""
         e = self._t.erasures
         oldest = select(e).where(e.c.done_at.is_(None)).order_by(e.c.requested_at).limit(1)

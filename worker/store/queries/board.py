@@ -25,7 +25,16 @@ from worker.model import CallState
 from worker.store.queries.kpis import calls
 from worker.store.sql.database import Database
 from worker.store.sql.tables import ACCEPTED, DEAD, PENDING, REQUESTED, STUCK, now
-from worker.views import COUNTED_UP_TO, Backlog, DeadLetter, HandoffState, Hour, OpenHandoff, Some, StuckEvent
+from worker.views import (
+    COUNTED_UP_TO,
+    Backlog,
+    DeadLetter,
+    HandoffState,
+    Hour,
+    OpenHandoff,
+    Preview,
+    StuckEvent,
+)
 
 _HOUR_S = 3600.0
 _UNSURE = (CallState.UNKNOWN, CallState.NO_PROTOCOL)
@@ -92,10 +101,10 @@ class Board:
             stuck_rows, kept = await _some(connection, stuck, limit)
             events = await _count(connection, select(outbox.c.seq).where(outbox.c.state == PENDING))
         return Backlog(
-            Some([self._dead_letter(row) for row in dead_rows], dead),
-            Some([_handoff(row) for row in requested_rows], asked),
-            Some([_handoff(row) for row in accepted_rows], taken),
-            Some([_stuck(row) for row in stuck_rows], kept),
+            Preview([self._dead_letter(row) for row in dead_rows], dead),
+            Preview([_handoff(row) for row in requested_rows], asked),
+            Preview([_handoff(row) for row in accepted_rows], taken),
+            Preview([_stuck(row) for row in stuck_rows], kept),
             events,
         )
 

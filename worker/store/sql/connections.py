@@ -128,15 +128,15 @@ class InPlace(aiosqlite.Connection):
             return bool(arguments[0].startswith(("BEGIN IMMEDIATE", "COMMIT", "PRAGMA")))
         return function == self._conn.close
 
-    def at_once(self, statement: str) -> None:
+    def run_now(self, statement: str) -> None:
         """Run a statement that waits for nothing."""
         self._conn.execute(statement)
 
     def begin(self) -> asyncio.Task[None] | None:
         """Begin to write: now, which is None, or once another process has let go of the file."""
         try:
-            self.at_once("PRAGMA busy_timeout = 0")
-            self.at_once("BEGIN IMMEDIATE")
+            self.run_now("PRAGMA busy_timeout = 0")
+            self.run_now("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
                 return asyncio.create_task(self._begin_later())
@@ -144,7 +144,7 @@ class InPlace(aiosqlite.Connection):
         return None
 
     async def _begin_later(self) -> None:
-        self.at_once(f"PRAGMA busy_timeout = {round(1000 * _BUSY_S)}")
+        self.run_now(f"PRAGMA busy_timeout = {round(1000 * _BUSY_S)}")
         await self.execute("BEGIN IMMEDIATE")
 
 

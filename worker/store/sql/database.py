@@ -20,7 +20,7 @@ from worker.privacy import Hasher, Vault, new_index_key
 from worker.store import migrations
 from worker.store.sql.backup import keep_copy
 from worker.store.sql.connections import CONNECTIONS, driver_of, in_place, parse, pooled, reading
-from worker.store.sql.group_commit import Groups
+from worker.store.sql.group_commit import GroupCommit
 from worker.store.sql.tables import Tables
 
 _CHECKPOINTS = 10
@@ -45,7 +45,7 @@ class Database:
         self._engine = pooled(self.url)
         # SQLite has one writer: take turns here rather than spin on SQLITE_BUSY.
         self._in_place = in_place(self.url) if self.sqlite else self._engine
-        self._groups = Groups(self._in_place) if self.sqlite else None
+        self._group_commit = GroupCommit(self._in_place) if self.sqlite else None
         # Wait here, in order and without a limit, not in the pool, which gives up after 30 s: a burst of
         # calls is no failure of the database.
         self._room = asyncio.Semaphore(CONNECTIONS - 1)
@@ -83,8 +83,8 @@ class Database:
     async def close(self) -> None:
         """Close the connections and give the lock back."""
         try:
-            if self._groups is not None:
-                await self._groups.aclose()
+            if self._group_commit is not None:
+                await self._group_commit.aclose()
             await self._in_place.dispose()
             await self._engine.dispose()
         finally:
@@ -112,8 +112,8 @@ class Database:
         `urgent` (heartbeats) does not queue for a connection: one is kept free for it.
         """
         with _driver_errors(self._engine.dialect.loaded_dbapi.Error):
-            if self._groups is not None:
-                async with self._groups.write() as connection:
+            if self._group_commit is not None:
+                async with self._group_commit.write() as connection:
                     yield connection
                 return
             async with contextlib.nullcontext() if urgent else self._room, self._engine.begin() as connection:
@@ -164,9 +164,9 @@ class Database:
 
         Readers of an older view keep it there: it is tried again for a few seconds, then left to the next.
         """
-        if self._groups is not None:
+        if self._group_commit is not None:
             for _ in range(_CHECKPOINTS):
-                async with self._groups.alone():
+                async with self._group_commit.exclusive():
                     if await asyncio.to_thread(_truncate_log, _file(self.url)):
                         return True
                 await asyncio.sleep(_CHECKPOINT_AGAIN_S)

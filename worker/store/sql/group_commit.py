@@ -26,20 +26,20 @@ class _Group:
         self.committed = asyncio.create_task(commit(self))
 
     @contextlib.asynccontextmanager
-    async def part(self) -> AsyncIterator[None]:
+    async def transaction(self) -> AsyncIterator[None]:
         """One transaction of the group."""
         if self._beginning is not None:
             await asyncio.shield(self._beginning)
         self._check()
-        self._driver.at_once("SAVEPOINT part")
+        self._driver.run_now("SAVEPOINT part")
         try:
             yield
         except BaseException:
             if self._driver.in_transaction:
-                self._driver.at_once("ROLLBACK TO part")
-                self._driver.at_once("RELEASE part")
+                self._driver.run_now("ROLLBACK TO part")
+                self._driver.run_now("RELEASE part")
             raise
-        self._driver.at_once("RELEASE part")
+        self._driver.run_now("RELEASE part")
 
     async def commit(self) -> None:
         """Commit what there is; nothing where the group could not begin, which its parts were told."""
@@ -52,7 +52,7 @@ class _Group:
             await self._driver.execute("COMMIT")
         finally:
             if self._driver.in_transaction:
-                self._driver.at_once("ROLLBACK")
+                self._driver.run_now("ROLLBACK")
 
     def _check(self) -> None:
         """SQLite rolls all of it back by itself when, say, the disk is full: then no part of it is left."""
@@ -60,7 +60,7 @@ class _Group:
             raise StoreError("the transaction was rolled back")
 
 
-class Groups:
+class GroupCommit:
     """Gives each transaction its turn on one connection of `engine`, which is `InPlace`."""
 
     def __init__(self, engine: AsyncEngine) -> None:
@@ -77,7 +77,7 @@ class Groups:
             async with self._turn:
                 connection = self._connection = self._connection or await self._connected()
                 group = self._group = self._group or _Group(driver_of(connection), self._commit)
-                async with group.part():
+                async with group.transaction():
                     yield connection
         except BaseException:
             if group is not None:  # nothing of it is left open behind whoever failed
@@ -86,7 +86,7 @@ class Groups:
         await asyncio.shield(group.committed)
 
     @contextlib.asynccontextmanager
-    async def alone(self) -> AsyncIterator[None]:
+    async def exclusive(self) -> AsyncIterator[None]:
         """While nobody writes."""
         while True:
             await self._finished()

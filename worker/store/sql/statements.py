@@ -51,18 +51,18 @@ def prepared(build: Callable[..., _Built]) -> Statement:
         key = run, connection.dialect.name, variant
         ready = tables.prepared.get(key)
         if ready is None:
-            ready = tables.prepared[key] = _Ready(build(tables, *variant), connection.dialect)
+            ready = tables.prepared[key] = CompiledStatement(build(tables, *variant), connection.dialect)
         return await ready.run(connection, values)
 
     return run
 
 
-class _Ready:
+class CompiledStatement:
     """One statement for one kind of database: its text, and what becomes of values on their way."""
 
     def __init__(self, statement: _Built, dialect: Dialect) -> None:
-        compiled = _written_out(statement).compile(dialect=dialect)
-        inward = {name: _inward(bind.type, dialect) for name, bind in compiled.binds.items()}
+        compiled = with_inlined_constants(statement).compile(dialect=dialect)
+        inward = {name: bind_processors(bind.type, dialect) for name, bind in compiled.binds.items()}
         self._given = {name: inward[name] for name, bind in compiled.binds.items() if bind.required}
         written = compiled.construct_expanded_state(dict.fromkeys(self._given))
         self._sql, self._order = written.statement, written.positiontup
@@ -72,7 +72,7 @@ class _Ready:
         names = [column.name for column in self._columns]
         self._row: Callable[..., Any] = namedtuple("Row", names)  # type: ignore[misc]  # not known to it
         self._dialect = dialect
-        self._outward: Sequence[tuple[int, Callable[[Any], Any]]] | None = None
+        self.result_processors: Sequence[tuple[int, Callable[[Any], Any]]] | None = None
 
     async def run(self, connection: AsyncConnection, values: dict[str, Any]) -> Found:
         told = self._constant | {name: change(values[name]) for name, change in self._given.items()}
@@ -80,8 +80,8 @@ class _Ready:
         cursor = await driver_of(connection).execute(self._sql, parameters)
         if not self._columns:
             return Found((), cursor.rowcount)
-        if self._outward is None:
-            self._outward = self._changes([column[1] for column in cursor.description])
+        if self.result_processors is None:
+            self.result_processors = self._changes([column[1] for column in cursor.description])
         return Found([self._read(row) for row in await cursor.fetchall()], cursor.rowcount)
 
     def _changes(self, types: Sequence[Any]) -> Sequence[tuple[int, Callable[[Any], Any]]]:
@@ -92,12 +92,12 @@ class _Ready:
 
     def _read(self, row: Sequence[Any]) -> Any:
         values = list(row)
-        for place, change in self._outward or ():
+        for place, change in self.result_processors or ():
             values[place] = change(values[place])
         return self._row(*values)
 
 
-def _written_out(statement: _Built) -> Any:
+def with_inlined_constants(statement: _Built) -> Any:
     """With its constants in the text: SQLite plans anew for each value that decides about a partial index."""
 
     def constant(element: Any, **_: Any) -> BindParameter[Any] | None:
@@ -108,7 +108,7 @@ def _written_out(statement: _Built) -> Any:
     return replacement_traverse(statement, {}, constant)
 
 
-def _inward(kind: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any]:
+def bind_processors(kind: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any]:
     return kind.dialect_impl(dialect).bind_processor(dialect) or _as_it_is
 
 

@@ -22,7 +22,7 @@ class Figures:
 Count = Callable[[], Awaitable[Figures]]
 
 
-class Sparing:
+class ThrottledKpiCache:
     """Counts one period at a time, and for at most a twentieth of the time.
 
     Who asks waits `patience_s` for new figures, then is given those before, or none: what waits for a person

@@ -19,7 +19,7 @@ from worker.kpis import KPIS, Kpis, Unit
 from worker.metrics import Vitals
 from worker.views import COUNTED_UP_TO, Backlog, Board, Records
 from worker.web.dashboard import chart, timeline, words
-from worker.web.dashboard.kpi_cache import Figures, Sparing
+from worker.web.dashboard.kpi_cache import Figures, ThrottledKpiCache
 
 Since = Literal["24h", "7d", "30d"]
 
@@ -72,7 +72,7 @@ class Dashboard:
         self._vitals = vitals
         self._zone = zone
         self._now = now
-        self._figures = Sparing()
+        self._figures = ThrottledKpiCache()
         self._template = _environment().get_template("dashboard.html")
 
     async def show(self, since: Since = "24h") -> Response:
