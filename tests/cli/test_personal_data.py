@@ -85,7 +85,7 @@ async def test_the_daemons_report_says_what_went_and_what_stayed_and_why(
     await rig.conversation("c1", contact=CONTACT)
     await rig.attempted(await rig.admit(await rig.run()))
     screen, settings = io.StringIO(), make_settings(DATABASE_URL=database_url)
-    console, clock = Console(file=screen, width=200), Patience(rig.store.erasures.run_command)
+    console, clock = Console(file=screen, width=200), Patience(rig.store.erasures.process_next)
     assert await verbs.erase(settings, console, "c1", clock, as_json=False) is Exit.DONE
     assert screen.getvalue().splitlines() == [
         "✓ Apagado: documentos 1, contatos 1",

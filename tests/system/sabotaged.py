@@ -14,7 +14,7 @@ from typing import Any
 from worker.catalog import Catalog
 from worker.cli import main
 from worker.engine.advance import RunDriver
-from worker.engine.watched_runs import Watch
+from worker.engine.watched_runs import WatchedRun
 from worker.model import CallRecord
 from worker.personal import Personal
 from worker.store.queries.records import Records
@@ -41,7 +41,7 @@ def sabotage(put_in: Callable[[object, str, object], None] = setattr) -> None:  
             raise RuntimeError(said)
         return await open_(self, call, attempts)
 
-    async def steps(self: RunDriver, watch: Watch, looked: Any) -> None:
+    async def steps(self: RunDriver, watch: WatchedRun, looked: Any) -> None:
         if watch.run_id == FATAL_RUN:
             raise KeyError(_known(_kept))
         await advance(self, watch, looked)
