@@ -1,25 +1,29 @@
-"""The HTTP API over a real store, as the composition root builds it."""
+"""The HTTP API over a real store, as `wiring` builds it."""
 
+import re
+from collections.abc import Mapping
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from fastapi import FastAPI
 
 from worker.store.store import Store
 from worker.web.app import create_api
+from worker.web.dependencies import Services
 
 
-def api_over(store: Store, **changes: Any) -> FastAPI:
-    """Without a token and without webhooks, unless told otherwise."""
-    settings: dict[str, Any] = {
-        "operators": store.operators,
-        "handoffs": store.handoffs,
-        "board": store.board,
-        "erasures": store.erasures,
-        "webhooks": None,
-        "token": None,
-        "protocol_pattern": r"^\d{8,20}$",
+def api_over(store: Store, *, token: str | None = None, **changes: Any) -> FastAPI:
+    """Without a token and without webhooks unless named; `changes` are fields of `Services`."""
+    return create_api(services(store, changes), token=token)
+
+
+def services(store: Any, changes: Mapping[str, Any]) -> Services:
+    """On the platform `assistants`, in São Paulo; `changes` are fields of `Services`."""
+    fields: dict[str, Any] = {
+        "platform": "assistants",
+        "zone": ZoneInfo("America/Sao_Paulo"),
+        "protocolo": re.compile(r"^\d{8,20}$"),
         "wake": lambda run_id: None,
         "alive": lambda: True,
-        "timezone": "America/Sao_Paulo",
     }
-    return create_api(store.records, **{**settings, **changes})
+    return Services(store=store, **{**fields, **changes})

@@ -4,7 +4,8 @@ import asyncio
 
 from worker import http, logs
 from worker.model import Event
-from worker.ports import Clock, Outbox
+from worker.ports import Clock
+from worker.store.ledger.outbox import Outbox
 
 _LEASE_S = 30.0
 _TIMEOUT_S = 10.0

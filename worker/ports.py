@@ -7,7 +7,6 @@ from worker.model import (
     Answer,
     CallRecord,
     Conversation,
-    Event,
     Intent,
     Outcome,
     Rejection,
@@ -16,7 +15,6 @@ from worker.model import (
     RunSnapshot,
     RunState,
     Sent,
-    Swept,
     ToolCall,
     Traits,
 )
@@ -151,17 +149,26 @@ class RunStore(Protocol):
     ) -> Run | None:
         """Answers taken, old run ended, the new one watched by us: one transaction. None: no longer ours."""
 
-    async def discoverable(
+
+class Arrivals(Protocol):
+    """How discovery finds runs that were not announced. All times are the database's."""
+
+    async def claim_conversations(
         self, limit: int, interval_s: float, window_s: float
-    ) -> Sequence[tuple[str, str]]: ...
+    ) -> Sequence[tuple[str, str]]:
+        """Take conversations to look for unannounced runs in: (conversation, thread), each for an interval.
 
-    async def found(self, conversation_id: str, ref: RunRef) -> bool: ...
+        Only those active within the window, and none whose run is watched.
+        """
 
-    async def threadless(self, window_s: float) -> bool:
+    async def watch_discovered(self, conversation_id: str, ref: RunRef) -> bool:
+        """Watch a discovered run unless it is known already; whether it is watched now."""
+
+    async def any_without_thread(self, window_s: float) -> bool:
         """Whether a conversation active within the window has no thread."""
 
-    async def adopt(self, named: Sequence[tuple[str, str]]) -> None:
-        """Give known conversations that have none the first thread that names them and is nobody else's."""
+    async def adopt_threads(self, named: Sequence[tuple[str, str]]) -> None:
+        """Give known conversations that have none the first thread that names them and has no owner."""
 
 
 class Ledger(Protocol):
@@ -223,38 +230,3 @@ class Ledger(Protocol):
     async def held_by_another(self, call: CallRecord, protocolo: str) -> bool: ...
 
     async def first_try(self, call: CallRecord) -> CallRecord: ...
-
-
-class Outbox(Protocol):
-    """Events on their way to the bot, in order per conversation."""
-
-    async def claim(self, owner: str, limit: int, lease_s: float) -> Sequence[Event]: ...
-
-    async def delivered(self, event: Event, result: str) -> None: ...
-
-    async def retry(self, event: Event, result: str, wait_s: float) -> None: ...
-
-    async def give_up(self, event: Event, result: str) -> None: ...
-
-
-class Webhooks(Protocol):
-    """What the platform's webhooks tell of runs."""
-
-    async def told(self, webhook_id: str, run_id: str) -> bool | None:
-        """Wake the run a webhook names. True: it is ours; False: not known; None: told before.
-
-        A webhook is remembered with what it brought about, in one transaction.
-        """
-
-    async def found(self, run_id: str, thread_id: str) -> bool:
-        """Watch a run that was not known, if its thread is a known conversation's."""
-
-
-class Retention(Protocol):
-    """What goes by itself when its time is over. One process at a time. Seconds."""
-
-    async def claim(self, lease_s: float) -> bool: ...
-
-    async def plan(self, wait_s: float, *, first: bool = False) -> None: ...
-
-    async def sweep(self) -> Swept: ...

@@ -3,13 +3,12 @@
 Times are seconds since the epoch unless they are called `…_s`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
-from worker.kpis import Kpis
-from worker.model import CallRecord, CallState, RunState
+from worker.model import CallState, RunState
 from worker.personal import Personal
 
 _Item = TypeVar("_Item")
@@ -136,101 +135,6 @@ Cursor = tuple[float, str]
 """Where a newest-first list goes on: the last row's time and id."""
 
 
-class Records(Protocol):
-    """What the HTTP API and the commands ask of the store. Raises `RequestRefused` (contract §3)."""
-
-    async def put_conversation(
-        self, conversation_id: str, changes: Mapping[str, object]
-    ) -> tuple[ConversationView, bool]:
-        """Create or change; only the keys given change, None clears. Returns it and whether it is new.
-
-        Keys: thread_id, assistant (str), client_document, contact, attachment_url (Personal), attachment_at
-        (seconds since the epoch; ignored without attachment_url, now when absent). Raises `thread_em_uso`.
-        """
-
-    async def conversation(self, conversation_id: str, *, reader: str) -> ConversationView:
-        """Contact and receipt are payload: who read them (`reader`) enters the access log.
-
-        Raises `conversa_desconhecida`.
-        """
-
-    async def register_run(
-        self, conversation_id: str, run_id: str, thread_id: str | None
-    ) -> tuple[RunView, bool]:
-        """Watch a run. Returns it, and True when it was not watched before (202), False when it was (200).
-
-        Where it goes on under another id by now, the newest of these is watched.
-
-        Raises `conversa_desconhecida`, `execucao_de_outra_conversa`, `thread_diferente`, `thread_ausente`.
-        """
-
-    async def run(self, run_id: str) -> RunView:
-        """Raises `nao_encontrado`."""
-
-    async def calls(
-        self,
-        *,
-        state: CallState | None = None,
-        since: float | None = None,
-        conversation_id: str | None = None,
-        limit: int = 50,
-        cursor: Cursor | None = None,
-    ) -> tuple[Sequence[CallView], Cursor | None]:
-        """Newest first, with the cursor of the next page."""
-
-    async def call(self, call_id: str) -> CallView:
-        """Raises `nao_encontrado`."""
-
-    async def handoffs(
-        self, *, state: HandoffState | None = None, limit: int = 50, cursor: Cursor | None = None
-    ) -> tuple[Sequence[HandoffView], Cursor | None]:
-        """Newest first, with the cursor of the next page; without `motivo`."""
-
-    async def handoff(self, handoff_id: str, *, reader: str) -> HandoffView:
-        """One hand-off with its `motivo`; who read it (`reader`) enters the access log."""
-
-    async def kpis(self, since: float, until: float | None) -> Kpis:
-        """Of what came in from `since` to before `until` (None: to now), in seconds since the epoch."""
-
-    async def waiting(self) -> Waiting:
-        """What waits for the bot and for people."""
-
-    async def ready(self) -> bool:
-        """The database can be written, and its schema is this version's."""
-
-
-class Operators(Protocol):
-    """What a person may change of a call. Raises `RequestRefused` with codes of contract §3."""
-
-    async def retryable(self, call_id: str) -> CallRecord: ...
-
-    async def retry(self, call_id: str) -> None: ...
-
-    async def resolve(self, call_id: str, protocolo: str) -> None: ...
-
-
-class Handoffs(Protocol):
-    """What people do with a hand-off, told to the bot. Raises `RequestRefused`: `nao_encontrado`."""
-
-    async def accept(self, handoff_id: str) -> HandoffView:
-        """Take it: the customer waits no longer. Raises `estado_incompativel`: somebody was quicker."""
-
-    async def close(self, handoff_id: str) -> HandoffView:
-        """Nothing is left to do, accepted or not; closing what is closed changes nothing."""
-
-
-class Erasures(Protocol):
-    """Payload that goes on request: at once over HTTP, by the daemon for the commands (contract §1, §3)."""
-
-    async def erase_conversation(self, conversation_id: str, *, by: str) -> Erasure:
-        """Raises `conversa_desconhecida`."""
-
-    async def process_next(self) -> bool:
-        """Carry out the oldest request of a command; False when there is none."""
-
-    async def outcome(self, erasure_id: str) -> Erasure | None: ...
-
-
 # ----------------------------------------------------------------------------------------------- dashboard
 
 COUNTED_UP_TO = 1000
@@ -307,13 +211,3 @@ class Backlog:
     accepted: Preview[OpenHandoff] = Preview()
     stuck: Preview[StuckEvent] = Preview()
     events: int = 0
-
-
-class Board(Protocol):
-    """Implemented by the store."""
-
-    async def hours(self, since: float) -> Sequence[Hour]:
-        """The hours from `since` to now in which calls came in, in order; whole hours from `since` on."""
-
-    async def backlog(self, limit: int) -> Backlog:
-        """At most `limit` of each kind: dead letters newest first, hand-offs the one that waits longest."""

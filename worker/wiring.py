@@ -1,9 +1,11 @@
 """Builds the parts from the settings and connects them: the only module that knows all of them."""
 
 import contextlib
+import re
 from collections.abc import Sequence
+from zoneinfo import ZoneInfo
 
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from worker import metrics
 from worker.catalog import Catalog
@@ -22,6 +24,7 @@ from worker.tools.forward import Forward, ForwardSettings
 from worker.tools.lookup import Lookup, LookupSettings
 from worker.tools.transferir_para_humano import TransferirParaHumano
 from worker.web.app import create_api
+from worker.web.dependencies import Services
 from worker.web.webhooks import WebhookReceiver
 
 
@@ -102,6 +105,7 @@ def build_worker(
     return Worker(
         platform=platform,
         runs=store.runs,
+        arrivals=store.arrivals,
         dispatcher=Dispatcher(tools, store.calls, lease, send_window_s=send_window_s, clock=clock),
         lease=lease,
         pace=Pace(settings.POLL_MIN_S, settings.POLL_MAX_S, told=settings.OPENAI_WEBHOOK_SECRET is not None),
@@ -118,22 +122,18 @@ def build_worker(
     )
 
 
-def build_api(settings: Settings, store: Store, worker: Worker, webhooks: WebhookReceiver | None) -> FastAPI:
+def build_api(settings: Settings, store: Store, worker: Worker, webhooks: WebhookReceiver | None) -> ASGIApp:
     """The HTTP API and the dashboard."""
-    return create_api(
-        store.records,
-        operators=store.operators,
-        handoffs=store.handoffs,
-        board=store.board,
-        erasures=store.erasures,
-        webhooks=webhooks,
-        token=settings.API_TOKEN.get_secret_value() if settings.API_TOKEN else None,
+    services = Services(
+        store=store,
         platform=settings.PLATFORM or "",
-        protocol_pattern=settings.CRM_PROTOCOL_PATTERN,
+        zone=ZoneInfo(settings.TIMEZONE),
+        protocolo=re.compile(settings.CRM_PROTOCOL_PATTERN),
         wake=worker.wake,
         alive=worker.alive,
-        timezone=settings.TIMEZONE,
+        webhooks=webhooks,
     )
+    return create_api(services, token=settings.API_TOKEN.get_secret_value() if settings.API_TOKEN else None)
 
 
 def build_webhooks(settings: Settings, store: Store, worker: Worker) -> WebhookReceiver | None:

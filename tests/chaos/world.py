@@ -21,7 +21,7 @@ from worker.simulator.crm import CrmSimulator, Ticket
 from worker.simulator.faults import Fault
 from worker.simulator.pairs import PAIRS
 from worker.simulator.script import Ask, Call, Move, Rounds, Said, Say
-from worker.views import Records
+from worker.store.queries.records import Records
 
 CRM_TIMEOUT_S, CRM_SETTLE_S = 1.0, 3.0
 LATENCY_S = 0.1

@@ -40,6 +40,7 @@ class Harness:
         return Worker(
             platform=self.platform,
             runs=self.store.runs,
+            arrivals=self.store.arrivals,
             dispatcher=self.dispatcher,
             lease=self.lease,
             pace=Pace(0.001, 0.01, random.Random(1)),

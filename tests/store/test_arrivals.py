@@ -43,7 +43,7 @@ async def test_an_announcement_is_answered_with_the_run_and_its_calls_as_they_th
 
 async def test_a_conversation_without_a_thread_takes_the_first_free_one_that_names_it(rig: Rig) -> None:
     await rig.conversation("bare", thread_id=None)
-    assert await rig.store.runs.threadless(900.0)
+    assert await rig.store.arrivals.any_without_thread(900.0)
     named = [
         ("c1", "thread_other"),
         ("nobody", "thread_nobody"),
@@ -51,17 +51,17 @@ async def test_a_conversation_without_a_thread_takes_the_first_free_one_that_nam
         ("bare", "thread_new"),
         ("bare", "thread_old"),
     ]
-    await rig.store.runs.adopt(named)
+    await rig.store.arrivals.adopt_threads(named)
     threads = {row.conversation_id: row.thread_id for row in await rig.rows("conversations")}
     assert threads == {"c1": "thread_c1", "bare": "thread_new"}
-    assert ("bare", "thread_new") in await rig.store.runs.discoverable(10, 10.0, 900.0)
-    assert not await rig.store.runs.threadless(900.0)
+    assert ("bare", "thread_new") in await rig.store.arrivals.claim_conversations(10, 10.0, 900.0)
+    assert not await rig.store.arrivals.any_without_thread(900.0)
 
 
 async def test_a_conversation_silent_for_long_waits_for_no_thread(rig: Rig) -> None:
     await rig.conversation("bare", thread_id=None)
     await rig.ago(901.0, "conversations", "active_at", conversation_id="bare")
-    assert not await rig.store.runs.threadless(900.0)
+    assert not await rig.store.arrivals.any_without_thread(900.0)
 
 
 # ------------------------------------------------------------------------------------- a thread is optional
@@ -168,7 +168,7 @@ async def test_a_run_found_in_a_thread_that_has_moved_on_is_left_to_its_new_conv
 ) -> None:
     await rig.conversation("c1", thread_id="thread_new")
     await rig.conversation("c2", thread_id="thread_c1")
-    assert not await rig.store.runs.found("c1", RunRef("run_1", "thread_c1"))
+    assert not await rig.store.arrivals.watch_discovered("c1", RunRef("run_1", "thread_c1"))
     assert await rig.announce("c2", "run_1", None)
 
 
@@ -209,23 +209,23 @@ async def test_a_session_that_does_not_fit_is_refused(
 @pytest.mark.parametrize("state", [RunState.ENDED, RunState.LOST])
 async def test_a_session_found_at_work_again_is_watched_again(in_sessions: Rig, state: RunState) -> None:
     ref = RunRef("sess_1", "sess_1")
-    assert await in_sessions.store.runs.found("c1", ref) is True
+    assert await in_sessions.store.arrivals.watch_discovered("c1", ref) is True
     run = await in_sessions.claimed("sess_1")
     await in_sessions.store.runs.close(run, state, "ociosa", "idle")
-    assert await in_sessions.store.runs.found("c1", ref) is True
+    assert await in_sessions.store.arrivals.watch_discovered("c1", ref) is True
     again = await in_sessions.claimed("sess_1")
     assert (again.epoch, again.rounds) == (run.epoch + 1, 0)
 
 
 async def test_a_session_found_while_it_is_watched_is_only_woken(in_sessions: Rig) -> None:
     run = await in_sessions.run("sess_1")
-    assert await in_sessions.store.runs.found("c1", run.ref) is False
+    assert await in_sessions.store.arrivals.watch_discovered("c1", run.ref) is False
     assert await in_sessions.store.runs.renew("me", ["sess_1"], 10.0) == {"sess_1": run.woken + 1}
 
 
 async def test_a_session_of_another_conversation_is_not_found_for_this_one(in_sessions: Rig) -> None:
     run = await in_sessions.run("sess_1")
     await in_sessions.lost(run)
-    assert await in_sessions.store.runs.found("bare", run.ref) is False
+    assert await in_sessions.store.arrivals.watch_discovered("bare", run.ref) is False
     row = await in_sessions.row("runs")
     assert (row.state, row.conversation_id) == ("lost", "c1")

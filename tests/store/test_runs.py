@@ -265,7 +265,7 @@ async def test_a_run_announced_again_after_its_end_is_watched_as_if_new(rig: Rig
 async def test_an_announcement_makes_its_conversation_active(rig: Rig) -> None:
     await rig.ago(5000.0, "conversations", "active_at")
     await rig.lost(await rig.run())
-    assert await rig.store.runs.discoverable(10, 10.0, 900.0) == [("c1", "thread_c1")]
+    assert await rig.store.arrivals.claim_conversations(10, 10.0, 900.0) == [("c1", "thread_c1")]
 
 
 async def test_a_run_announced_side_by_side_is_new_once(rig: Rig, neighbour: Rig) -> None:
@@ -303,31 +303,31 @@ def _told(outcome: object) -> str:
 
 
 async def test_an_active_conversation_is_looked_into_once_an_interval(rig: Rig) -> None:
-    assert await rig.store.runs.discoverable(10, 10.0, 900.0) == [("c1", "thread_c1")]
-    assert await rig.store.runs.discoverable(10, 10.0, 900.0) == []
+    assert await rig.store.arrivals.claim_conversations(10, 10.0, 900.0) == [("c1", "thread_c1")]
+    assert await rig.store.arrivals.claim_conversations(10, 10.0, 900.0) == []
     await rig.ago(1.0, "conversations", "discover_due")
-    assert await rig.store.runs.discoverable(10, 10.0, 900.0) == [("c1", "thread_c1")]
+    assert await rig.store.arrivals.claim_conversations(10, 10.0, 900.0) == [("c1", "thread_c1")]
 
 
 async def test_a_conversation_is_looked_into_only_while_active_and_on_a_thread(rig: Rig) -> None:
     await rig.conversation("bare", thread_id=None)
     await rig.ago(901.0, "conversations", "active_at", conversation_id="c1")
-    assert await rig.store.runs.discoverable(10, 10.0, 900.0) == []
+    assert await rig.store.arrivals.claim_conversations(10, 10.0, 900.0) == []
 
 
 async def test_a_conversation_whose_run_is_watched_is_not_looked_into(rig: Rig) -> None:
     run = await rig.run()
-    assert await rig.store.runs.discoverable(10, 10.0, 900.0) == []
+    assert await rig.store.arrivals.claim_conversations(10, 10.0, 900.0) == []
     await rig.lost(run)
-    assert await rig.store.runs.discoverable(10, 10.0, 900.0) == [("c1", "thread_c1")]
+    assert await rig.store.arrivals.claim_conversations(10, 10.0, 900.0) == [("c1", "thread_c1")]
 
 
 async def test_no_more_conversations_are_looked_into_than_asked_for_longest_due_first(rig: Rig) -> None:
     for name in ("c2", "c3"):
         await rig.conversation(name)
     await rig.ago(50.0, "conversations", "discover_due", conversation_id="c3")
-    assert await rig.store.runs.discoverable(1, 10.0, 900.0) == [("c3", "thread_c3")]
-    assert len(await rig.store.runs.discoverable(10, 10.0, 900.0)) == 2
+    assert await rig.store.arrivals.claim_conversations(1, 10.0, 900.0) == [("c3", "thread_c3")]
+    assert len(await rig.store.arrivals.claim_conversations(10, 10.0, 900.0)) == 2
 
 
 async def test_a_conversation_is_looked_into_by_one_process(rig: Rig, neighbour: Rig) -> None:
@@ -336,7 +336,7 @@ async def test_a_conversation_is_looked_into_by_one_process(rig: Rig, neighbour:
 
     async def look_into_all(worker: Rig) -> list[str]:
         mine: list[str] = []
-        while some := await worker.store.runs.discoverable(3, 600.0, 900.0):
+        while some := await worker.store.arrivals.claim_conversations(3, 600.0, 900.0):
             mine += [conversation for conversation, _ in some]
         return mine
 
@@ -347,17 +347,17 @@ async def test_a_conversation_is_looked_into_by_one_process(rig: Rig, neighbour:
 
 async def test_a_found_run_is_watched_unless_it_is_known_already(rig: Rig) -> None:
     ref = RunRef("run_1", "thread_c1")
-    assert await rig.store.runs.found("c1", ref) is True
-    assert await rig.store.runs.found("c1", ref) is False
+    assert await rig.store.arrivals.watch_discovered("c1", ref) is True
+    assert await rig.store.arrivals.watch_discovered("c1", ref) is False
     await rig.lost(await rig.claimed())
-    assert await rig.store.runs.found("c1", ref) is False
+    assert await rig.store.arrivals.watch_discovered("c1", ref) is False
     assert (await rig.row("runs")).state == "lost"
 
 
 async def test_a_run_found_side_by_side_is_new_once(rig: Rig, neighbour: Rig) -> None:
     for number in range(10):
         ref = RunRef(f"run_{number}", "thread_c1")
-        finds = [worker.store.runs.found("c1", ref) for worker in (rig, neighbour)]
+        finds = [worker.store.arrivals.watch_discovered("c1", ref) for worker in (rig, neighbour)]
         assert sorted(await asyncio.gather(*finds)) == [False, True]
 
 
@@ -450,7 +450,7 @@ async def test_a_new_id_that_somebody_else_told_of_sooner_is_gone_on_with(rig: R
     if told_by == "announcement":
         await rig.announce("c1", "resp_2", None)
     else:
-        await rig.store.runs.found("c1", GOES_ON)
+        await rig.store.arrivals.watch_discovered("c1", GOES_ON)
     new = await _continued(rig, replace(run, rounds=3))
     assert new is not None
     assert (new.ref, new.rounds, new.epoch) == (GOES_ON, 4, 1)

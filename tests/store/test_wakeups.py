@@ -81,7 +81,7 @@ async def test_a_process_hears_at_once_what_another_was_told(rig: Rig, heard: _H
     heard.ids.clear()
     await rig.store.webhooks.told("wh_1", "run_1")
     await heard.until("run_1")
-    await rig.store.runs.found("c1", RunRef("run_2", "thread_c1"))
+    await rig.store.arrivals.watch_discovered("c1", RunRef("run_2", "thread_c1"))
     await heard.until("run_2")
     record = await rig.settled(await rig.admit(await rig.run("run_3")), REFUSED)
     heard.ids.clear()

@@ -19,8 +19,8 @@ from worker import logs
 from worker.errors import StoreError
 from worker.events import Courier
 from worker.model import Event, EventState
-from worker.ports import Outbox
 from worker.settings import Settings
+from worker.store.ledger.outbox import Outbox
 from worker.store.store import Store
 
 SECRET = "whsec_c2VncmVkbyBkbyBib3Q="

@@ -2,12 +2,14 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import httpx
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
+from tests.asgi import services
 from worker.errors import RequestRefused
 from worker.kpis import Kpis
 from worker.model import CallRecord, CallState, RunState
@@ -287,23 +289,20 @@ def _page(
     return left[:limit], place(left[limit - 1]) if len(left) > limit else None
 
 
-def an_api(records: FakeRecords, **changes: Any) -> FastAPI:
+_PARTS = ("operators", "handoffs", "board", "erasures")
+
+
+def an_api(records: FakeRecords, *, token: str | None = None, **changes: Any) -> FastAPI:
     """The API over `records`: without a token, on the platform `assistants`, its clock at `EPOCH`."""
-    settings: dict[str, Any] = {
+    parts: dict[str, Any] = {
         "operators": FakeOperators(records),
         "handoffs": FakeHandoffs(records),
         "board": FakeBoard(),
         "erasures": FakeErasures(records),
-        "webhooks": None,
-        "protocol_pattern": r"^\d{8,20}$",
-        "token": None,
-        "platform": "assistants",
-        "wake": lambda run_id: None,
-        "alive": lambda: True,
-        "timezone": "America/Sao_Paulo",
-        "now": lambda: EPOCH,
     }
-    return create_api(records, **{**settings, **changes})
+    parts |= {name: changes.pop(name) for name in _PARTS if name in changes}
+    store = SimpleNamespace(records=records, **parts)
+    return create_api(services(store, {"now": lambda: EPOCH, **changes}), token=token)
 
 
 def calling(app: ASGIApp, **options: Any) -> httpx.AsyncClient:

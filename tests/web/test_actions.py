@@ -1,5 +1,6 @@
 """What a person may change of a call over HTTP (contract §3), over a fake store and over real ones."""
 
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -98,7 +99,7 @@ async def test_a_protocolo_of_another_form_is_refused_and_not_repeated(
 
 
 async def test_what_this_crm_gives_as_a_protocolo_is_a_matter_of_configuration(counter: Counter) -> None:
-    app = an_api(counter.records, operators=counter.operators, protocol_pattern="^[A-Z]{2}-")
+    app = an_api(counter.records, operators=counter.operators, protocolo=re.compile("^[A-Z]{2}-"))
     async with calling(app) as api:
         answer = await api.post("/v1/calls/tc_1/resolve", json={"protocolo": "TR-7 ç"})
     assert answer.json()["protocolo"] == "TR-7 ç"

@@ -16,7 +16,7 @@ from worker.web.webhooks import WebhookReceiver
 
 
 class Notes:
-    """`ports.Webhooks` in memory: some runs are known, and some threads a conversation's."""
+    """The store's webhooks in memory: some runs are known, and some threads a conversation's."""
 
     def __init__(self) -> None:
         self.known = {"resp_known"}

@@ -5,7 +5,7 @@ import time
 
 from worker import kpis, metrics
 from worker.ports import Clock
-from worker.views import Records
+from worker.store.queries.records import Records
 
 REFRESH_S = 60.0
 _WINDOW_S = 24 * 3600.0

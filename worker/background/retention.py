@@ -7,8 +7,9 @@ from zoneinfo import ZoneInfo
 
 from worker import logs
 from worker.model import Swept
-from worker.ports import Clock, Retention
-from worker.views import Erasures
+from worker.ports import Clock
+from worker.store.personal_data.erasure import Erasures
+from worker.store.personal_data.retention import Retention
 
 _REQUESTS_EVERY_S = 1.0
 _RETENTION_EVERY_S = 60.0

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from worker.engine.pacing import LoopLimits, TokenBucket
 from worker.errors import PlatformError
-from worker.ports import Clock, Platform, RunStore
+from worker.ports import Arrivals, Clock, Platform
 
 _AT_ONCE = 20
 _SHARE = 5
@@ -20,10 +20,10 @@ class Discovery:
     """Looks for unannounced runs, each conversation in one process at a time, none whose run is watched."""
 
     def __init__(
-        self, platform: Platform, runs: RunStore, reads: TokenBucket, limits: LoopLimits, clock: Clock
+        self, platform: Platform, arrivals: Arrivals, reads: TokenBucket, limits: LoopLimits, clock: Clock
     ) -> None:
         self._platform = platform
-        self._runs = runs
+        self._arrivals = arrivals
         self._reads = reads
         self._share = TokenBucket(reads.rate / _SHARE, clock)
         self._limits = limits
@@ -35,7 +35,9 @@ class Discovery:
         every, window = self._limits.discover_interval_s, self._limits.discover_window_s
         while every:
             await self._adopt(every, window)
-            for conversation_id, thread_id in await self._runs.discoverable(_AT_ONCE, every, window):
+            for conversation_id, thread_id in await self._arrivals.claim_conversations(
+                _AT_ONCE, every, window
+            ):
                 await self._share.take()
                 await self._reads.take()
                 if await self._look(conversation_id, thread_id):
@@ -48,16 +50,16 @@ class Discovery:
         if now < self._list_due:
             return
         self._list_due = now + every_s
-        if not await self._runs.threadless(window_s):
+        if not await self._arrivals.any_without_thread(window_s):
             return
         await self._share.take()
         await self._reads.take()
         with contextlib.suppress(PlatformError):
-            await self._runs.adopt(await self._platform.listed())
+            await self._arrivals.adopt_threads(await self._platform.listed())
 
     async def _look(self, conversation_id: str, thread_id: str) -> bool:
         try:
             ref = await self._platform.discover(thread_id)
         except PlatformError:
             return False
-        return ref is not None and await self._runs.found(conversation_id, ref)
+        return ref is not None and await self._arrivals.watch_discovered(conversation_id, ref)

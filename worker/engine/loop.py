@@ -15,7 +15,7 @@ from worker.engine.lease import HEARTBEAT_S, Lease, boottime
 from worker.engine.pacing import LoopLimits, Pace, TokenBucket
 from worker.engine.watched_runs import WatchedRun, WatchedRuns
 from worker.errors import StoreError
-from worker.ports import LEASE_S, Clock, Platform, RunStore
+from worker.ports import LEASE_S, Arrivals, Clock, Platform, RunStore
 
 CLAIM_S = 1.0
 """Longest between two claims; a registration wakes the loop sooner."""
@@ -35,6 +35,7 @@ class Worker:
         *,
         platform: Platform,
         runs: RunStore,
+        arrivals: Arrivals,
         dispatcher: Dispatcher,
         lease: Lease,
         pace: Pace,
@@ -60,7 +61,7 @@ class Worker:
             limits=limits,
             clock=clock,
         )
-        self._discovery = Discovery(platform, runs, reads, limits, clock)
+        self._discovery = Discovery(platform, arrivals, reads, limits, clock)
         self._advancing: set[asyncio.Task[None]] = set()
         self._slots = asyncio.Semaphore(READS_IN_FLIGHT)
         self._woken = asyncio.Event()

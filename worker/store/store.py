@@ -36,6 +36,7 @@ class Store:
 
     database: Database
     runs: Runs
+    arrivals: Arrivals
     calls: Calls
     outbox: Outbox
     records: Records
@@ -68,7 +69,8 @@ class Store:
         arrivals = Arrivals(database, platform, thread)
         return cls(
             database=database,
-            runs=Runs(database, platform, arrivals, outbox),
+            runs=Runs(database, platform, outbox),
+            arrivals=arrivals,
             calls=Calls(
                 database, platform, Admission(database, outbox, settings.ATTACHMENT_FRESH_S), outcomes
             ),

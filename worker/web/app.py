@@ -1,11 +1,7 @@
 """The HTTP API put together: calls, problems, layers of defence, and its own description (contract §3)."""
 
-import re
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse
@@ -15,8 +11,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Match
 from starlette.staticfiles import StaticFiles
 
-from worker import __version__, metrics
-from worker.views import Board, Erasures, Handoffs, Operators, Records
+from worker import __version__
 from worker.web.dashboard.page import Dashboard
 from worker.web.dependencies import Services
 from worker.web.middleware import (
@@ -29,7 +24,6 @@ from worker.web.middleware import (
 )
 from worker.web.problems import HANDLERS, Problem, problem
 from worker.web.routes import ROUTERS
-from worker.web.webhooks import WebhookReceiver
 
 _STATIC = Path(__file__).parent / "static"
 _DOCS_CSP = (
@@ -97,29 +91,8 @@ def _describe_token(description: dict[str, Any]) -> None:
         description["paths"][probe]["get"]["security"] = []
 
 
-def create_api(
-    records: Records,
-    *,
-    operators: Operators,
-    handoffs: Handoffs,
-    board: Board,
-    erasures: Erasures,
-    webhooks: WebhookReceiver | None,
-    token: str | None,
-    platform: str = "assistants",
-    protocol_pattern: str,
-    wake: Callable[[str], None],
-    alive: Callable[[], bool],
-    timezone: str,
-    vitals: Callable[[], metrics.Vitals] = metrics.vitals,
-    now: Callable[[], float] = time.time,
-) -> FastAPI:
-    """The whole API. `wake(run_id)`: look at this run now; `alive()`: the loop ticked lately.
-
-    `board` and `vitals` are the dashboard's; `platform` is PLATFORM, `timezone` TIMEZONE, `protocol_pattern`
-    CRM_PROTOCOL_PATTERN; `webhooks` is None without OPENAI_WEBHOOK_SECRET, else its `run()` is the caller's;
-    `now` gives seconds since the epoch.
-    """
+def create_api(services: Services, *, token: str | None) -> FastAPI:
+    """The whole API, with the dashboard. `token`: API_TOKEN, None where none is set."""
     layers = [
         Middleware(SafeResponses),
         Middleware(Authentication, token=token, failures=LoginThrottle()),
@@ -127,24 +100,10 @@ def create_api(
         Middleware(ConcurrencyLimit),
     ]
     api = _Api(token=token, middleware=layers)
-    api.state.services = Services(
-        records=records,
-        operators=operators,
-        handoffs=handoffs,
-        erasures=erasures,
-        webhooks=webhooks,
-        platform=platform,
-        wake=wake,
-        alive=alive,
-        zone=ZoneInfo(timezone),
-        now=now,
-        protocolo=re.compile(protocol_pattern),
-    )
+    api.state.services = services
     for router in ROUTERS:
         api.include_router(router)
-    zone = api.state.services.zone
-    dashboard = Dashboard(records, board, alive=alive, vitals=vitals, zone=zone, now=now)
-    api.add_api_route("/", dashboard.show, include_in_schema=False)
+    api.add_api_route("/", Dashboard(services).show, include_in_schema=False)
     api.add_api_route("/docs", _docs, include_in_schema=False)
     api.mount("/static", StaticFiles(directory=_STATIC))
     return api

@@ -1,6 +1,7 @@
 """What every call of the API works with, and the refusals that calls have in common."""
 
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import tzinfo
@@ -9,7 +10,9 @@ from typing import Annotated, Any
 from fastapi import Depends, Path, Query, Request
 from starlette.convertors import StringConvertor, register_url_convertor
 
-from worker.views import Erasures, Handoffs, Operators, Records
+from worker import metrics
+from worker.metrics import Vitals
+from worker.store.store import Store
 from worker.web.problems import refusals
 from worker.web.requests import OwnId
 from worker.web.webhooks import WebhookReceiver
@@ -17,22 +20,25 @@ from worker.web.webhooks import WebhookReceiver
 
 @dataclass(frozen=True)
 class Services:
-    """What the calls work with. `wake` says that a run is due now; `alive` that the loop ticked lately.
+    """What the calls of the API work with."""
 
-    `webhooks` is None without OPENAI_WEBHOOK_SECRET; `protocolo` is CRM_PROTOCOL_PATTERN.
-    """
-
-    records: Records
-    operators: Operators
-    handoffs: Handoffs
-    erasures: Erasures
-    webhooks: WebhookReceiver | None
+    store: Store
+    #: PLATFORM.
     platform: str
-    wake: Callable[[str], None]
-    alive: Callable[[], bool]
+    #: TIMEZONE.
     zone: tzinfo
-    now: Callable[[], float]
+    #: CRM_PROTOCOL_PATTERN.
     protocolo: re.Pattern[str]
+    #: Claims or polls a run now.
+    wake: Callable[[str], None]
+    #: The loop ticked lately.
+    alive: Callable[[], bool]
+    #: None without OPENAI_WEBHOOK_SECRET; its `run()` belongs to the caller.
+    webhooks: WebhookReceiver | None = None
+    #: This process's gauges.
+    vitals: Callable[[], Vitals] = metrics.vitals
+    #: Seconds since the epoch.
+    now: Callable[[], float] = time.time
 
 
 async def _services(request: Request) -> Services:

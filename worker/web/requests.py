@@ -185,7 +185,7 @@ class ConversationChange(_Body):
     )
 
     def changes(self, now: float) -> dict[str, object]:
-        """What was sent, as `worker.views.Records.put_conversation` takes it. Raises `InvalidField`."""
+        """What was sent, as `Records.put_conversation` takes it. Raises `InvalidField`."""
         changes: dict[str, object] = {name: getattr(self, name) for name in self.model_fields_set}
         if self.attachment_at is not None:
             if self.attachment_at > now + AHEAD_S:

@@ -13,7 +13,8 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from worker import logs, metrics
 from worker.errors import PlatformError, PlatformUnavailable, RequestRefused
-from worker.ports import Clock, Webhooks
+from worker.ports import Clock
+from worker.store.runs.webhooks import Webhooks
 
 _WAKES = {"agents": "agent.session.action_required", "responses": "response.completed"}
 """The one type each platform has for "this run may want something"; Assistants servers send none."""

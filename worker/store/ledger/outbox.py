@@ -18,7 +18,7 @@ from worker.store.sql.tables import PENDING, Tables, now
 
 
 class Outbox:
-    """Implements `ports.Outbox`. `enabled`: the bot wants events; else none are written."""
+    """Events on their way to the bot, in order per conversation. `enabled`: BOT_WEBHOOK_URL is set."""
 
     def __init__(self, database: Database, *, enabled: bool) -> None:
         self._db = database

@@ -67,7 +67,7 @@ def _wiping(tables: Tables, *which: ColumnElement[bool]) -> Update:
 
 
 class Erasures:
-    """Implements `worker.views.Erasures`: each is one transaction, and stays on record with its figures."""
+    """Erases payload on request: one transaction each, kept on record with its figures (contract §1, §3)."""
 
     def __init__(self, database: Database) -> None:
         self._db = database

@@ -46,7 +46,7 @@ _Step = Callable[[AsyncConnection], Awaitable[int]]
 
 
 class Retention:
-    """Implements `ports.Retention`."""
+    """Deletes what is older than its time. One process at a time. Seconds."""
 
     def __init__(self, database: Database, *, payload_days: int, record_days: int) -> None:
         self._db = database

@@ -58,7 +58,7 @@ def _whole_postgresql(element: Any, compiler: Any, **how: Any) -> str:
 
 
 class Board:
-    """Implements `worker.views.Board`. `may_repeat`: sending once more cannot duplicate a ticket."""
+    """The dashboard's reads. `may_repeat`: sending a call again cannot open a second ticket."""
 
     def __init__(self, database: Database, *, may_repeat: bool) -> None:
         self._db = database

@@ -15,7 +15,7 @@ from worker.views import HandoffState, HandoffView
 
 
 class Handoffs:
-    """Implements `worker.views.Handoffs`: each change with the event that tells the bot of it."""
+    """Changes hand-offs for people; each change writes the bot's event in the same transaction."""
 
     def __init__(self, database: Database, outbox: Outbox) -> None:
         self._db = database
@@ -23,7 +23,7 @@ class Handoffs:
         self._outbox = outbox
 
     async def accept(self, handoff_id: str) -> HandoffView:
-        """See `worker.views.Handoffs.accept`."""
+        """Take it: the customer waits no longer. Raises `estado_incompativel`: another person was quicker."""
         async with self._db.write() as connection:
             accepted = {"state": HandoffState.ACCEPTED, "accepted_at": now()}
             row = await self._change(connection, handoff_id, {HandoffState.REQUESTED}, accepted)
@@ -34,7 +34,7 @@ class Handoffs:
             return handoff_view(row)
 
     async def close(self, handoff_id: str) -> HandoffView:
-        """See `worker.views.Handoffs.close`."""
+        """Close it, accepted or not; closing a closed hand-off changes nothing."""
         async with self._db.write() as connection:
             closed = {"state": HandoffState.CLOSED, "closed_at": now()}
             row = await self._change(

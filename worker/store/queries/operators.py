@@ -5,8 +5,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.errors import RequestRefused
 from worker.model import CallRecord, CallState, Outcome
+from worker.store.ledger.calls import held_by_another
 from worker.store.ledger.outcomes import Outcomes
-from worker.store.ledger.recovery import held_by_another
 from worker.store.ledger.rows import find
 from worker.store.sql import leases
 from worker.store.sql.database import Database

@@ -34,7 +34,7 @@ _View = TypeVar("_View", CallView, HandoffView)
 
 
 class Records:
-    """Implements `worker.views.Records`."""
+    """What the HTTP API and the commands ask of the store. Raises `RequestRefused` (contract §3)."""
 
     def __init__(self, database: Database, arrivals: Arrivals) -> None:
         self._db = database
@@ -46,7 +46,11 @@ class Records:
     async def put_conversation(
         self, conversation_id: str, changes: Mapping[str, object]
     ) -> tuple[ConversationView, bool]:
-        """Create or change a conversation; see `worker.views.Records.put_conversation`."""
+        """Create or change; only the keys given change, None clears. Returns it and whether it is new.
+
+        Keys: thread_id, assistant (str), client_document, contact, attachment_url (Personal), attachment_at
+        (seconds since the epoch; ignored without attachment_url, now when absent). Raises `thread_em_uso`.
+        """
         c = self._t.conversations
         async with self._db.write() as connection:
             thread_id = cast("str | None", changes.get("thread_id"))
@@ -118,7 +122,12 @@ class Records:
     async def register_run(
         self, conversation_id: str, run_id: str, thread_id: str | None
     ) -> tuple[RunView, bool]:
-        """See `worker.views.Records.register_run`."""
+        """Watch a run. Returns it, and True when it was not watched before (202), False when it was (200).
+
+        If the run continues under another id, the newest run of the line is watched.
+
+        Raises `conversa_desconhecida`, `execucao_de_outra_conversa`, `thread_diferente`, `thread_ausente`.
+        """
         async with self._db.write() as connection:
             new = await self._arrivals.register(connection, conversation_id, run_id, thread_id)
             return await self._run(connection, run_id), new
@@ -217,7 +226,7 @@ class Records:
     # ------------------------------------------------------------------------------- figures and readiness
 
     async def kpis(self, since: float, until: float | None) -> Kpis:
-        """See `worker.views.Records.kpis`."""
+        """Of calls received from `since` to before `until` (None: to now), in seconds since the epoch."""
         async with self._db.read() as connection:
             return await measure(connection, self._t, since, until)
 

@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Insert, Select, Update, bindparam, select, update
+from sqlalchemy import Float, Insert, Select, Update, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from worker.errors import RequestRefused
 from worker.model import RunRef, RunState, ThreadRule
+from worker.store.sql import leases
 from worker.store.sql.database import Database
 from worker.store.sql.statements import prepared
-from worker.store.sql.tables import Tables, now
+from worker.store.sql.tables import WATCHING, Tables, now
 
 
 class Arrivals:
@@ -28,7 +30,7 @@ class Arrivals:
     ) -> bool:
         """Watch a run that the bot announces; whether it was not watched before.
 
-        As the first of a transaction; see `worker.views.Records.register_run`.
+        As the first of a transaction; see `Records.register_run`.
         """
         if self._rule is ThreadRule.IS_THE_RUN:
             if thread_id not in (None, run_id):
@@ -38,7 +40,7 @@ class Arrivals:
         thread = await self._thread_of(connection, conversation_id, thread_id)
         return await self._watch(connection, conversation_id, RunRef(run_id, thread))
 
-    async def found(self, conversation_id: str, ref: RunRef) -> bool:
+    async def watch_discovered(self, conversation_id: str, ref: RunRef) -> bool:
         """Watch a run that discovery found, unless it is known already; whether it is watched anew.
 
         Where the run is the thread, a known one that has ended is found at work again. Not if the thread is
@@ -57,8 +59,8 @@ class Arrivals:
                 return False
             return await self._watch(connection, conversation_id, ref)
 
-    async def adopt(self, named: Sequence[tuple[str, str]]) -> None:
-        """Give conversations that have no thread the first that names them; see `ports.RunStore.adopt`."""
+    async def adopt_threads(self, named: Sequence[tuple[str, str]]) -> None:
+        """Give conversations without a thread the first one that names them."""
         c = self._conversations
         bare = select(c.c.conversation_id).where(c.c.conversation_id.in_({each for each, _ in named}))
         async with self._db.read() as connection:
@@ -67,6 +69,23 @@ class Arrivals:
         for conversation_id, thread_id in named:
             if conversation_id in waiting and await self._bind(conversation_id, thread_id):
                 waiting.remove(conversation_id)
+
+    async def claim_conversations(
+        self, limit: int, interval_s: float, window_s: float
+    ) -> Sequence[tuple[str, str]]:
+        """Take conversations to look for unannounced runs in: (conversation, thread), each for an interval.
+
+        Only those active within the window, and none whose run is watched.
+        """
+        rows = await leases.take(self._db, _any_quiet, _discovered, window_s, room=limit, again_s=interval_s)
+        return [(row.conversation_id, row.thread_id) for row in rows]
+
+    async def any_without_thread(self, window_s: float) -> bool:
+        """Whether a conversation active within the window has no thread."""
+        c = self._conversations
+        bare = select(c.c.conversation_id).where(c.c.active_at > now() - window_s, c.c.thread_id.is_(None))
+        async with self._db.read() as connection:
+            return (await connection.execute(bare.limit(1))).first() is not None
 
     async def _bind(self, conversation_id: str, thread_id: str) -> bool:
         async with self._db.write() as connection:
@@ -216,3 +235,21 @@ def _announced(tables: Tables) -> Update:
     t = tables.runs
     this = update(t).where(t.c.run_id == bindparam("run"))
     return this.values(wake=t.c.wake + 1, registered_at=now(), due=now())
+
+
+def _quiet(tables: Tables, window_s: float) -> Select[Any]:
+    c, t = tables.conversations, tables.runs
+    watched = select(t.c.run_id).where(t.c.conversation_id == c.c.conversation_id, t.c.state == WATCHING)
+    active = select(c.c.conversation_id).where(c.c.active_at > now() - window_s, c.c.thread_id.is_not(None))
+    return active.where(c.c.discover_due <= now(), ~watched.exists()).order_by(c.c.discover_due)
+
+
+_any_quiet = leases.any_of(_quiet)
+
+
+@prepared
+def _discovered(tables: Tables, window_s: float) -> ReturningUpdate[Any]:
+    c = tables.conversations
+    taken = leases.taking(c.c.conversation_id, _quiet(tables, window_s))
+    next_time = now() + bindparam("again_s", type_=Float)
+    return taken.values(discover_due=next_time).returning(c.c.conversation_id, c.c.thread_id)

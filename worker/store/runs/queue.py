@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Float, Select, Update, bindparam, select, update
+from sqlalchemy import ColumnElement, Select, Update, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningUpdate
 
@@ -12,7 +12,7 @@ from worker.errors import Withdrawn
 from worker.model import Run, RunRef, RunState
 from worker.store.ledger.outbox import Outbox
 from worker.store.personal_data.erasure import wipe_run
-from worker.store.runs.arrivals import Arrivals, watch_anew
+from worker.store.runs.arrivals import watch_anew
 from worker.store.sql import leases
 from worker.store.sql.database import Database
 from worker.store.sql.statements import Statement, prepared
@@ -22,15 +22,13 @@ from worker.store.sql.tables import WATCHING, Tables, now
 class Runs:
     """Implements `ports.RunStore` for one platform: another platform's rows are left alone."""
 
-    def __init__(self, database: Database, platform: str, arrivals: Arrivals, outbox: Outbox) -> None:
+    def __init__(self, database: Database, platform: str, outbox: Outbox) -> None:
         self._db = database
         self._platform = platform
         self._outbox = outbox
         self._tables = database.tables
         self._t = database.tables.runs
         self._conversations = database.tables.conversations
-        self.found = arrivals.found
-        self.adopt = arrivals.adopt
 
     async def claim(self, owner: str, limit: int, lease_s: float) -> Sequence[Run]:
         """Take due runs that nobody holds, earliest due first; each claim raises the run's epoch."""
@@ -112,21 +110,6 @@ class Runs:
             if known.first() is None:
                 await watch_anew(connection, self._tables, self._platform, run.conversation_id, ref)
             return await self._go_on(connection, run, ref, {"by": owner, "lease_s": lease_s})
-
-    async def discoverable(self, limit: int, interval_s: float, window_s: float) -> Sequence[tuple[str, str]]:
-        """Take conversations to look for unannounced runs in: (conversation, thread), each for an interval.
-
-        Only those active within the window, and none whose run is watched.
-        """
-        rows = await leases.take(self._db, _any_quiet, _discovered, window_s, room=limit, again_s=interval_s)
-        return [(row.conversation_id, row.thread_id) for row in rows]
-
-    async def threadless(self, window_s: float) -> bool:
-        """Whether a conversation active within the window has no thread."""
-        c = self._conversations
-        bare = select(c.c.conversation_id).where(c.c.active_at > now() - window_s, c.c.thread_id.is_(None))
-        async with self._db.read() as connection:
-            return (await connection.execute(bare.limit(1))).first() is not None
 
     # --------------------------------------------------------------------------------------------- within
 
@@ -213,24 +196,6 @@ def _held(tables: Tables) -> ReturningUpdate[Any]:
 def _taken(tables: Tables, which: Update) -> ReturningUpdate[Any]:
     taken = which.values(**leases.HELD, lease_epoch=tables.runs.c.lease_epoch + 1)
     return taken.returning(*_run_columns(tables))
-
-
-def _quiet(tables: Tables, window_s: float) -> Select[Any]:
-    c, t = tables.conversations, tables.runs
-    watched = select(t.c.run_id).where(t.c.conversation_id == c.c.conversation_id, t.c.state == WATCHING)
-    active = select(c.c.conversation_id).where(c.c.active_at > now() - window_s, c.c.thread_id.is_not(None))
-    return active.where(c.c.discover_due <= now(), ~watched.exists()).order_by(c.c.discover_due)
-
-
-_any_quiet = leases.any_of(_quiet)
-
-
-@prepared
-def _discovered(tables: Tables, window_s: float) -> ReturningUpdate[Any]:
-    c = tables.conversations
-    taken = leases.taking(c.c.conversation_id, _quiet(tables, window_s))
-    next_time = now() + bindparam("again_s", type_=Float)
-    return taken.values(discover_due=next_time).returning(c.c.conversation_id, c.c.thread_id)
 
 
 @prepared

@@ -9,7 +9,7 @@ from worker.store.sql.tables import now
 
 
 class Webhooks:
-    """Implements `ports.Webhooks`."""
+    """Records webhooks and wakes the runs they name."""
 
     def __init__(self, database: Database, arrivals: Arrivals) -> None:
         self._db = database

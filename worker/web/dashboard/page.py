@@ -4,9 +4,8 @@ One page, written by the server; its script asks for the same page again and put
 """
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import tzinfo
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,9 +16,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from worker import __version__
 from worker.kpis import KPIS, Kpis, Unit
 from worker.metrics import Vitals
-from worker.views import COUNTED_UP_TO, Backlog, Board, Records
+from worker.views import COUNTED_UP_TO, Backlog
 from worker.web.dashboard import chart, timeline, words
 from worker.web.dashboard.kpi_cache import Figures, ThrottledKpiCache
+from worker.web.dependencies import Services
 
 Since = Literal["24h", "7d", "30d"]
 
@@ -54,24 +54,12 @@ _QUEUE = words.Look("Fila", "○", "quiet")
 
 
 class Dashboard:
-    """The page. `alive()`: the loop ticked lately; `vitals()`: this process's gauges; `now()`: since 1970."""
+    """The page for operators."""
 
-    def __init__(
-        self,
-        records: Records,
-        board: Board,
-        *,
-        alive: Callable[[], bool],
-        vitals: Callable[[], Vitals],
-        zone: tzinfo,
-        now: Callable[[], float],
-    ) -> None:
-        self._records = records
-        self._board = board
-        self._alive = alive
-        self._vitals = vitals
-        self._zone = zone
-        self._now = now
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._store = services.store
+        self._zone = services.zone
         self._figures = ThrottledKpiCache()
         self._template = _environment().get_template("dashboard.html")
 
@@ -79,10 +67,10 @@ class Dashboard:
         """The whole page. `since`: 24h, 7d or 30d."""
         period = chart.PERIODS[since]
         figures = await self._figures.get(since, lambda: self._count(period))
-        backlog = await self._board.backlog(LISTED)
-        calls, _ = await self._records.calls(limit=LISTED)
+        backlog = await self._store.board.backlog(LISTED)
+        calls, _ = await self._store.records.calls(limit=LISTED)
         page = self._template.render(
-            **self._of_now(self._now(), backlog, figures),
+            **self._of_now(self._services.now(), backlog, figures),
             **({} if figures is None else self._counted(figures, period)),
             calls=calls,
             figures=figures,
@@ -98,14 +86,14 @@ class Dashboard:
         return {"kpis": figures.kpis, "slots": slots, "charts": charts}
 
     async def _count(self, period: chart.Period) -> Figures:
-        now = self._now()
+        now = self._services.now()
         starts = chart.begins(period, now, self._zone)
-        kpis = await self._records.kpis(now - period.seconds, None)
-        return Figures(kpis, await self._board.hours(starts[0]), starts, now)
+        kpis = await self._store.records.kpis(now - period.seconds, None)
+        return Figures(kpis, await self._store.board.hours(starts[0]), starts, now)
 
     def _of_now(self, now: float, backlog: Backlog, figures: Figures | None) -> dict[str, Any]:
         """How things stand as this is written."""
-        vitals, alive = self._vitals(), self._alive()
+        vitals, alive = self._services.vitals(), self._services.alive()
         return {
             "now": now,
             "alive": alive,

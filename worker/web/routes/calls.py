@@ -48,7 +48,7 @@ async def list_calls(
     cursor: After = None,
 ) -> CallPage:
     """Da mais nova à mais antiga."""
-    found, following = await services.records.calls(
+    found, following = await services.store.records.calls(
         state=state,
         since=None if since is None else parse_since(since, services.zone, services.now()),
         conversation_id=conversation,
@@ -63,7 +63,7 @@ async def list_calls(
 @router.get("/v1/calls/{call_id}", tags=["chamadas"], summary="Ler uma chamada", responses=FINDING)
 async def get_call(call_id: CallId, services: ServicesDep) -> Call:
     """O `call_id` é do worker, não da plataforma."""
-    return Call.of(await services.records.call(call_id), services.zone)
+    return Call.of(await services.store.records.call(call_id), services.zone)
 
 
 @router.post(
@@ -79,7 +79,7 @@ async def retry_call(call_id: CallId, services: ServicesDep) -> Call:
 
     Só a partir de `failed`; a partir de `unknown`, só com CRM_LOOKUP_URL ou CRM_IDEMPOTENT=true.
     """
-    await services.operators.retry(call_id)
+    await services.store.operators.retry(call_id)
     return await _changed(services, call_id)
 
 
@@ -96,7 +96,7 @@ async def resolve_call(call_id: CallId, resolution: Resolution, services: Servic
     if not services.protocolo.search(protocolo):
         raise InvalidField("protocolo", "não tem a forma dos protocolos deste CRM (CRM_PROTOCOL_PATTERN)")
     try:
-        await services.operators.resolve(call_id, protocolo)
+        await services.store.operators.resolve(call_id, protocolo)
     except RequestRefused as refusal:
         if refusal.code != "dados_invalidos":
             raise
@@ -105,6 +105,6 @@ async def resolve_call(call_id: CallId, resolution: Resolution, services: Servic
 
 
 async def _changed(services: Services, call_id: str) -> Call:
-    view = await services.records.call(call_id)
+    view = await services.store.records.call(call_id)
     services.wake(view.run_id)
     return Call.of(view, services.zone)

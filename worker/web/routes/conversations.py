@@ -38,7 +38,7 @@ async def put_conversation(
     conversation_id: _ConversationPath, change: ConversationChange, services: ServicesDep, response: Response
 ) -> Conversation:
     """O que falta no corpo fica como está; null apaga."""
-    view, new = await services.records.put_conversation(conversation_id, change.changes(services.now()))
+    view, new = await services.store.records.put_conversation(conversation_id, change.changes(services.now()))
     response.status_code = 201 if new else 200
     return Conversation.of(view, services.zone)
 
@@ -53,7 +53,7 @@ async def get_conversation(
     conversation_id: _ConversationPath, services: ServicesDep, request: Request
 ) -> Conversation:
     """O documento vem mascarado; a leitura do contato e do comprovante fica registrada."""
-    view = await services.records.conversation(conversation_id, reader=request.state.reader)
+    view = await services.store.records.conversation(conversation_id, reader=request.state.reader)
     return Conversation.of(view, services.zone)
 
 
@@ -72,5 +72,5 @@ async def delete_conversation(
     Um pedido ainda não enviado é respondido com `conversa_desconhecida`; um em andamento termina, e o
     conteúdo dele é apagado com o resultado.
     """
-    erasure = await services.erasures.erase_conversation(conversation_id, by=request.state.reader)
+    erasure = await services.store.erasures.erase_conversation(conversation_id, by=request.state.reader)
     return ErasureReport.of(erasure)

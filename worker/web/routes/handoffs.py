@@ -41,7 +41,7 @@ async def list_handoffs(
     cursor: After = None,
 ) -> HandoffPage:
     """Do mais novo ao mais antigo, sem o motivo."""
-    found, following = await services.records.handoffs(
+    found, following = await services.store.records.handoffs(
         state=state, limit=limit, cursor=None if cursor is None else parse_cursor(cursor)
     )
     items = [Handoff.of(view, services.zone) for view in found]
@@ -53,7 +53,7 @@ async def list_handoffs(
 )
 async def get_handoff(handoff_id: HandoffId, services: ServicesDep, request: Request) -> HandoffDetail:
     """Traz o motivo; por isso a leitura fica registrada."""
-    view = await services.records.handoff(handoff_id, reader=request.state.reader)
+    view = await services.store.records.handoff(handoff_id, reader=request.state.reader)
     return HandoffDetail.of(view, services.zone)
 
 
@@ -66,7 +66,7 @@ async def get_handoff(handoff_id: HandoffId, services: ServicesDep, request: Req
 )
 async def accept_handoff(handoff_id: HandoffId, services: ServicesDep) -> Handoff:
     """A espera do cliente acaba aqui. Só a partir de `requested`: um pedido é de um só atendente."""
-    return Handoff.of(await services.handoffs.accept(handoff_id), services.zone)
+    return Handoff.of(await services.store.handoffs.accept(handoff_id), services.zone)
 
 
 @router.post(
@@ -78,4 +78,4 @@ async def accept_handoff(handoff_id: HandoffId, services: ServicesDep) -> Handof
 )
 async def close_handoff(handoff_id: HandoffId, services: ServicesDep) -> Handoff:
     """Assumido ou não, por exemplo quando o cliente desistiu. Repetir não muda nada."""
-    return Handoff.of(await services.handoffs.close(handoff_id), services.zone)
+    return Handoff.of(await services.store.handoffs.close(handoff_id), services.zone)

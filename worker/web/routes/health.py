@@ -29,7 +29,7 @@ async def livez() -> Health:
 )
 async def readyz(services: ServicesDep) -> Health | Response:
     """Banco gravável e atualizado, e laço em andamento; CRM e plataforma não contam. Sem token."""
-    ready = services.alive() and await services.records.ready()
+    ready = services.alive() and await services.store.records.ready()
     return Health() if ready else problem("indisponivel")
 
 

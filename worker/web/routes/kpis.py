@@ -79,5 +79,5 @@ async def get_kpis(
     end = None if until is None else parse_since(until, services.zone, now, field="until")
     if begin > (now if end is None else end):
         raise InvalidField("since", "precisa ser antes de until")
-    figures = await services.records.kpis(begin, end)
+    figures = await services.store.records.kpis(begin, end)
     return Kpis.of(figures, begin, now if end is None else end, services.zone)

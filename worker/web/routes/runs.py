@@ -49,7 +49,7 @@ async def post_run(run: RunAnnouncement, services: ServicesDep, response: Respon
     """
     if _ONLY_ON.get(run.run_id[:5], services.platform) != services.platform:
         raise RequestRefused("id_de_outra_plataforma")
-    view, new = await services.records.register_run(run.conversation_id, run.run_id, run.thread_id)
+    view, new = await services.store.records.register_run(run.conversation_id, run.run_id, run.thread_id)
     services.wake(view.continues_as or view.run_id)
     response.status_code = 202 if new else 200
     return Run.of(view, services.zone)
@@ -63,4 +63,4 @@ async def post_run(run: RunAnnouncement, services: ServicesDep, response: Respon
 )
 async def get_run(run_id: _RunPath, services: ServicesDep) -> Run:
     """`state`: `watching` até a plataforma ou uma regra encerrá-la; `lost` sempre com `reason`."""
-    return Run.of(await services.records.run(run_id), services.zone)
+    return Run.of(await services.store.records.run(run_id), services.zone)
