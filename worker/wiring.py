@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from starlette.types import ASGIApp
 
-from worker import metrics
+from worker import metrics, platforms
 from worker.catalog import Catalog
 from worker.engine.dispatch import Dispatcher
 from worker.engine.lease import Lease
@@ -142,7 +142,7 @@ def build_webhooks(settings: Settings, store: Store, worker: Worker) -> WebhookR
     return WebhookReceiver(
         settings.OPENAI_WEBHOOK_SECRET.get_secret_value(),
         store.webhooks,
-        platform=settings.PLATFORM or "",
+        wake_event=platforms.spec(settings).wake_event,
         thread_of=worker.thread_of,
         wake=worker.wake,
         clock=SystemClock(),

@@ -12,9 +12,9 @@ from dotenv import dotenv_values
 from typer.testing import CliRunner, Result
 
 from tests.databases import KEY
-from worker import schema_sync
+from worker import platforms, schema_sync
 from worker.cli.main import cli
-from worker.platforms import definitions
+from worker.platforms.definitions import Stored
 from worker.settings import Settings
 from worker.simulator.agents.app import AgentsSimulator
 from worker.simulator.agents.saved_agents import AGENTS
@@ -185,15 +185,15 @@ async def test_an_assistant_that_cannot_be_served_does_not_keep_the_others_from_
 async def test_openai_itself_no_longer_serves_assistants(
     shell: Shell, platform: AssistantsSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connect = definitions.connect
+    connect = platforms.stored_assistants
 
-    def connect_to_openai(settings: Settings) -> definitions.Stored | None:
+    def connect_to_openai(settings: Settings) -> Stored | None:
         stored = connect(settings)
         assert stored is not None
         stored._connection.at_openai = True
         return stored
 
-    monkeypatch.setattr(definitions, "connect", connect_to_openai)
+    monkeypatch.setattr(platforms, "stored_assistants", connect_to_openai)
     platform.faults.preset("gone")
     done = await shell.sync()
     assert done.exit_code == 2
@@ -209,7 +209,7 @@ async def test_openai_itself_no_longer_serves_assistants(
         ([], {"PLATFORM": ""}, "PLATFORM não está definida"),
         ([], {"OPENAI_API_KEY": ""}, "OPENAI_API_KEY não está definida"),
         (["--sessions"], {}, "--sessions é só da plataforma agents"),
-        (["--out", "f.json"], {}, "--out é só da plataforma responses"),
+        (["--out", "f.json"], {}, "--out é só de plataformas que não guardam assistentes"),
         ([], {"PLATFORM": "responses"}, "--out ARQUIVO"),
         (["--out", "f.json", "--instructions"], {"PLATFORM": "responses"}, "não existem na plataforma"),
     ],

@@ -29,7 +29,7 @@ class Ringing:
         self.bell = WebhookReceiver(
             SECRET,
             store.webhooks,
-            platform="responses",
+            wake_event="response.completed",
             thread_of=self.worker.thread_of,
             wake=self._wake,
             clock=SystemClock(),

@@ -14,9 +14,9 @@ from pydantic import TypeAdapter
 
 from tests.platforms.openai_spec import request_problems, response_description
 from tests.raw_server import Exchange, Wire, listening
-from worker import schema_sync
+from worker import platforms, schema_sync
 from worker.errors import PlatformError, PlatformGone, PlatformRefused, PlatformUnavailable, RunGone
-from worker.platforms import definitions
+from worker.platforms.agents import StoredAgents
 from worker.platforms.definitions import Stored
 from worker.platforms.time_offset import time_offset_s
 from worker.schema_sync import RULES, Wanted
@@ -39,7 +39,7 @@ FUNCTION = {"type": "function", "name": "consultar_fatura", "description": "", "
 
 @asynccontextmanager
 async def stored(settings: Settings) -> AsyncIterator[Stored]:
-    found = definitions.connect(settings)
+    found = platforms.stored_assistants(settings)
     assert found is not None
     async with aclosing(found):
         yield found
@@ -257,7 +257,7 @@ async def test_a_live_session_is_brought_in_step_in_the_sdks_shape(
     agents: AgentsSimulator, openai: Settings, tmp_path: Path
 ) -> None:
     async with stored(openai) as at:
-        assert isinstance(at, definitions.Agents)
+        assert isinstance(at, StoredAgents)
         session_id = await _session(openai, AGENTS["FINANCEIRO"])
         wanted = Wanted(schema_sync.load())
         found = await schema_sync.compare(at.sessions, session_id, wanted)
@@ -274,7 +274,7 @@ async def test_the_requests_are_the_sdks_own(wire: Wire, make_settings: Make, li
     agent = {"id": "agent_1", "tools": [], "instructions": None}
     wire.says({"id": "sess_1", "agent": agent} if live else agent)
     async with stored(make_settings(PLATFORM="agents", OPENAI_BASE_URL=wire.url)) as at:
-        assert isinstance(at, definitions.Agents)
+        assert isinstance(at, StoredAgents)
         chosen: Stored = at.sessions if live else at
         found = await schema_sync.compare(chosen, "id/1", WANTED)
         await chosen.write("id/1", found.changes)
@@ -304,7 +304,7 @@ async def test_a_session_with_an_mcp_server_would_lose_its_credentials(
 ) -> None:
     wire.says({"id": "sess_1", "agent": {"id": "agent_1", "tools": [{"type": "mcp", "server_label": "x"}]}})
     async with stored(make_settings(PLATFORM="agents", OPENAI_BASE_URL=wire.url)) as at:
-        assert isinstance(at, definitions.Agents)
+        assert isinstance(at, StoredAgents)
         with pytest.raises(schema_sync.NotComplete):
             await synced(at.sessions, "sess_1", tmp_path)
         assert at.complete({"tools": [{"type": "mcp"}]})
@@ -314,13 +314,13 @@ async def test_a_session_with_an_mcp_server_would_lose_its_credentials(
 async def test_a_session_that_shows_no_agent_cannot_be_read(wire: Wire, make_settings: Make) -> None:
     wire.says({"id": "sess_1", "agent": None})
     async with stored(make_settings(PLATFORM="agents", OPENAI_BASE_URL=wire.url)) as at:
-        assert isinstance(at, definitions.Agents)
+        assert isinstance(at, StoredAgents)
         with pytest.raises(PlatformError):
             await at.sessions.read("sess_1")
 
 
 def test_responses_stores_nothing(make_settings: Make) -> None:
-    assert definitions.connect(make_settings(PLATFORM="responses")) is None
+    assert platforms.stored_assistants(make_settings(PLATFORM="responses")) is None
 
 
 # -------------------------------------------------------------------------------------------------- clock

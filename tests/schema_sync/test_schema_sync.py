@@ -12,13 +12,14 @@ import pytest
 from worker import schema_sync
 from worker.catalog import schemas_dir
 from worker.errors import ConfigError, PlatformRefused, PlatformUnavailable, RunGone, WorkerError
-from worker.platforms.definitions import ENVELOPES, Envelope
+from worker.platforms import agents, assistants, responses
+from worker.platforms.definitions import Envelope
 from worker.schema_sync import RULES, Plan, Wanted
 from worker.schema_sync.instructions import BEGIN, END, with_rules
 
 Json = dict[str, Any]
 
-NESTED, FLAT, PLAIN = ENVELOPES["assistants"], ENVELOPES["responses"], ENVELOPES["agents"]
+NESTED, FLAT, PLAIN = (module.SPEC.envelope for module in (assistants, responses, agents))
 FUNCTIONS = schema_sync.load()
 TICKET, HANDOFF = FUNCTIONS
 WANTED = Wanted(FUNCTIONS)

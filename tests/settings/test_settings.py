@@ -93,7 +93,7 @@ def test_every_problem_is_told_at_once() -> None:
     )
     assert sorted(found) == sorted(
         [
-            "PLATFORM precisa ser um destes: 'assistants', 'agents' ou 'responses'",
+            "PLATFORM precisa ser assistants, agents ou responses",
             "OPENAI_API_KEY não está definida: a chave da plataforma",
             "CRM_WEBHOOK_URL não está definida: o endereço do webhook que abre tickets",
             "CRM_TIMEOUT_S precisa ser maior que 0",

@@ -168,7 +168,7 @@ async def ground(folder: Path, settings: Settings) -> AsyncIterator[Ground]:
         bell = WebhookReceiver(
             SECRET,
             store.webhooks,
-            platform="responses",
+            wake_event="response.completed",
             thread_of=nowhere,
             wake=woken.append,
             clock=SystemClock(),

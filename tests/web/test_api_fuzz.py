@@ -76,7 +76,7 @@ def _api(store: Store, settings: Settings) -> ASGIApp:
     bell = WebhookReceiver(
         "whsec_c2VncmVkbw==",
         store.webhooks,
-        platform="assistants",
+        wake_event=None,
         thread_of=nobodys,
         wake=lambda run_id: None,
         clock=SystemClock(),

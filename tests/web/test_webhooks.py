@@ -9,8 +9,9 @@ import pytest
 from tests.fakes import until
 from tests.web.fake_records import FakeRecords, an_api, calling
 from tests.web.webhook_sender import ACTION_REQUIRED, COMPLETED, PATH, SECRET, event, send, signed
-from worker import metrics
+from worker import metrics, platforms
 from worker.errors import PlatformError, PlatformRefused, PlatformUnavailable, RunGone, StoreError
+from worker.settings import Settings
 from worker.web import webhooks
 from worker.web.webhooks import WebhookReceiver
 
@@ -60,7 +61,7 @@ class House:
         self.bell = WebhookReceiver(
             SECRET,
             self.notes,
-            platform=platform,
+            wake_event=platforms.spec(Settings(PLATFORM=platform)).wake_event,
             thread_of=self._thread_of,
             wake=self.woken.append,
             clock=self.clock,

@@ -1,7 +1,6 @@
 """Compares the functions of the assistants with this version's, and reports what differs (contract §8)."""
 
-from worker import logs, metrics, schema_sync
-from worker.platforms import definitions
+from worker import logs, metrics, platforms, schema_sync
 from worker.ports import Clock
 from worker.settings import Settings
 
@@ -10,7 +9,7 @@ _COMPARE_S = 6 * 3600.0
 
 async def keep_compared(settings: Settings, clock: Clock) -> None:
     """Compare at start and every 6 h; a metric and a log line say which assistant's functions differ."""
-    while (stored := definitions.connect(settings)) is not None:
+    while (stored := platforms.stored_assistants(settings)) is not None:
         try:
             drift = await schema_sync.drift(stored, settings.assistant_ids)
         finally:

@@ -8,13 +8,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from worker import schema_sync
+from worker import platforms, schema_sync
 from worker.catalog import fold
 from worker.cli.exit_codes import Exit
 from worker.errors import ConfigError, PlatformError, PlatformGone, RunGone
-from worker.platforms import definitions
+from worker.platforms.definitions import Envelope, Stored
 from worker.schema_sync import BrokenMarkers, Json, NotApplied, NotComplete, NotSaved, Plan, Wanted
 from worker.settings import Settings
+from worker.settings.platforms import platform_names
 from worker.store.queries.inspection import Inspection
 
 _ID = "_ASSISTANT_ID"
@@ -37,16 +38,16 @@ async def sync_schema(settings: Settings, options: Options, console: Console) ->
     """Carry the command out; returns the exit code. Raises `ConfigError` and `PlatformGone`."""
     functions = schema_sync.load()
     _check_options(settings, options)
-    stored = definitions.connect(settings)
+    stored = platforms.stored_assistants(settings)
     if stored is None:
-        return _export(functions, options.out or Path(), options, console)
+        return _export(functions, options.out or Path(), options, console, platforms.spec(settings).envelope)
     chosen = _chosen(settings, options.assistants)
     sessions = await _known_sessions(settings) if options.sessions else []
     async with aclosing(stored):
         job = _Job(stored, functions, options, console)
         rules = schema_sync.RULES if options.instructions else {}
         ends = [await job.settle(name, each, rules.get(name)) for name, each in chosen.items()]
-        if isinstance(stored, definitions.Agents):
+        if stored.sessions is not None:
             job = _Job(stored.sessions, functions, options, console, agents=chosen.values())
             ends += [await job.settle("sessão", each) for each in sessions]
         if options.sessions:
@@ -57,15 +58,17 @@ async def sync_schema(settings: Settings, options: Options, console: Console) ->
 def _check_options(settings: Settings, options: Options) -> None:
     problems = []
     if settings.PLATFORM is None:
-        problems.append("PLATFORM não está definida: use assistants, agents ou responses")
-    elif settings.PLATFORM == "responses":
+        problems.append(f"PLATFORM não está definida: use {platform_names()}")
+    elif platforms.spec(settings).stored is None:
         if options.out is None:
             problems.append(
-                "A plataforma responses não guarda assistentes: use --out ARQUIVO para gravar as ferramentas "
-                "que o bot envia em cada resposta"
+                f"A plataforma {settings.PLATFORM} não guarda assistentes: use --out ARQUIVO para gravar as "
+                "ferramentas que o bot envia em cada resposta"
             )
         if options.assistants or options.sessions or options.instructions:
-            problems.append("--assistant, --sessions e --instructions não existem na plataforma responses")
+            problems.append(
+                f"--assistant, --sessions e --instructions não existem na plataforma {settings.PLATFORM}"
+            )
     else:
         problems += _check_stored(settings, options)
     if problems:
@@ -77,8 +80,10 @@ def _check_stored(settings: Settings, options: Options) -> list[str]:
     if settings.OPENAI_API_KEY is None and settings.OPENAI_AUTH == "key":
         problems.append("OPENAI_API_KEY não está definida: a chave da plataforma")
     if options.out is not None:
-        problems.append("--out é só da plataforma responses: aqui as ferramentas ficam no assistente")
-    if options.sessions and settings.PLATFORM != "agents":
+        problems.append(
+            "--out é só de plataformas que não guardam assistentes: aqui as ferramentas ficam no assistente"
+        )
+    if options.sessions and not platforms.spec(settings).has_sessions:
         problems.append("--sessions é só da plataforma agents")
     return problems
 
@@ -120,7 +125,7 @@ class _Job:
 
     def __init__(
         self,
-        stored: definitions.Stored,
+        stored: Stored,
         functions: Sequence[Json],
         options: Options,
         console: Console,
@@ -158,9 +163,10 @@ class _Job:
         return Exit.DONE
 
 
-def _export(functions: Sequence[Json], path: Path, options: Options, console: Console) -> Exit:
+def _export(
+    functions: Sequence[Json], path: Path, options: Options, console: Console, envelope: Envelope
+) -> Exit:
     """The tools a bot sends with each response: ours among whatever else the file has."""
-    envelope = definitions.ENVELOPES["responses"]
     found = schema_sync.plan({"tools": _tools_in(path)}, Wanted(functions), envelope)
     title = schema_sync.printable(str(path))
     end = _show(title, found, options, console)

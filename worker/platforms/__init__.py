@@ -1,34 +1,31 @@
-"""The platforms a worker can serve; a new one is a file and a line here. The only home of `openai`."""
+"""The platforms a worker can serve. The only home of `openai`.
 
-from worker.platforms.entra import EntraToken
+A new platform is a module here with a `SPEC`, and a line in `worker.settings.platforms`.
+"""
+
+from importlib import import_module
+
+from worker.platforms.definitions import Stored
+from worker.platforms.spec import PlatformSpec
 from worker.ports import Platform
 from worker.settings import Settings
+from worker.settings.platforms import PLATFORMS
+
+__all__ = ["PlatformSpec", "connect", "spec", "stored_assistants"]
+
+
+def spec(settings: Settings) -> PlatformSpec:
+    """The platform that PLATFORM names. Only its module is imported: each costs start-up time."""
+    found: PlatformSpec = import_module(PLATFORMS[settings.PLATFORM or "assistants"].module).SPEC
+    return found
 
 
 def connect(settings: Settings) -> Platform:
-    """The platform that `PLATFORM` names. Only its module is imported: each costs start-up time.
-
-    Raises `ConfigError` when Entra tokens are asked for and cannot be had.
-    """
-    key, base_url, version = api_key(settings), settings.OPENAI_BASE_URL, settings.OPENAI_API_VERSION
-    ours = list(settings.assistant_ids.values())
-    match settings.PLATFORM:
-        case "agents":
-            from worker.platforms.agents import AgentsPlatform  # noqa: PLC0415  # as said above
-
-            return AgentsPlatform(api_key=key, base_url=base_url, api_version=version, assistant_ids=ours)
-        case "responses":
-            from worker.platforms.responses import ResponsesPlatform  # noqa: PLC0415  # as said above
-
-            return ResponsesPlatform(api_key=key, base_url=base_url, api_version=version)
-        case _:
-            from worker.platforms.assistants import AssistantsPlatform  # noqa: PLC0415  # as said above
-
-            return AssistantsPlatform(api_key=key, base_url=base_url, api_version=version, assistant_ids=ours)
+    """The adapter of the configured platform. Raises `ConfigError`: see `PlatformSpec.connect`."""
+    return spec(settings).connect(settings)
 
 
-def api_key(settings: Settings) -> str | EntraToken:
-    """What authenticates us: the configured key, or a token that renews itself."""
-    if settings.OPENAI_AUTH == "entra":
-        return EntraToken()
-    return settings.OPENAI_API_KEY.get_secret_value() if settings.OPENAI_API_KEY else ""
+def stored_assistants(settings: Settings) -> Stored | None:
+    """Where the configured platform stores assistants; None where it stores none."""
+    open_stored = spec(settings).stored
+    return None if open_stored is None else open_stored(settings)

@@ -13,7 +13,10 @@ import httpx2
 from worker.errors import PlatformError, PlatformUnavailable, RunGone
 from worker.model import Answer, RunRef, RunSnapshot, RunStatus, ThreadRule, ToolCall, Traits
 from worker.platforms import wire
+from worker.platforms.credentials import credentials
+from worker.platforms.definitions import Envelope, Json, Stored, connection
 from worker.platforms.entra import EntraToken
+from worker.platforms.spec import PlatformSpec
 
 _ENDINGS = {"idle": "ociosa", "failed": "falhou", "budget_reached": "limite_de_gasto"}
 """A session at its spending limit is paused until somebody raises that: then it is found at work again."""
@@ -24,6 +27,11 @@ _REGISTERED_WITHIN_S = (0.1, 0.3, 0.6)
 """How long a call that is already shown may be unknown to the events endpoint: the SDK's own waits."""
 
 _LONGEST_KEY = 256
+
+_ENVELOPE = Envelope(nested=False, strict=False)
+
+_BETA = "agents=v1"
+"""`OpenAI-Beta` of this protocol."""
 
 
 class AgentsPlatform:
@@ -59,7 +67,7 @@ class AgentsPlatform:
             api_key=api_key,
             base_url=base_url,
             api_version=api_version,
-            beta="agents=v1",
+            beta=_BETA,
             passing=_NOT_PENDING,
             timeout_s=timeout_s,
         )
@@ -210,3 +218,50 @@ def _text(arguments: object) -> str:
     if isinstance(arguments, str):
         return arguments
     return json.dumps({} if arguments is None else arguments, ensure_ascii=False)
+
+
+# ------------------------------------------------------------------------------------- stored definitions
+
+
+class StoredAgents(Stored):
+    """The Agents API's saved agents. A change reaches the sessions created after it."""
+
+    path = "/agents"
+    envelope = _ENVELOPE
+
+    def __init__(self, connection: wire.Connection) -> None:
+        super().__init__(connection)
+        self.sessions = StoredSessions(connection)
+
+
+class StoredSessions(Stored):
+    """The Agents API's sessions: the definition is the session's own copy of its agent."""
+
+    path = "/agents/sessions"
+    envelope = _ENVELOPE
+
+    async def write(self, identifier: str, changes: Json) -> None:
+        """Functions change with the next call of the model."""
+        await super().write(identifier, {"agent": changes})
+
+    def complete(self, definition: Json) -> bool:
+        """False with an MCP server: its credentials are never shown, and would be gone."""
+        return all(tool.get("type") != "mcp" for tool in definition["tools"])
+
+    def _definition(self, body: Json) -> Json:
+        agent = body.get("agent")
+        if not isinstance(agent, dict):
+            raise PlatformUnavailable(200)
+        return super()._definition(agent)
+
+
+SPEC = PlatformSpec(
+    connect=lambda settings: AgentsPlatform(
+        **credentials(settings), assistant_ids=settings.assistant_ids.values()
+    ),
+    envelope=_ENVELOPE,
+    clock_path="/agents?limit=1",
+    stored=lambda settings: StoredAgents(connection(settings, beta=_BETA)),
+    has_sessions=True,
+    wake_event="agent.session.action_required",
+)

@@ -9,7 +9,10 @@ import httpx2
 from worker.errors import PlatformGone, PlatformRefused, PlatformUnavailable, RunGone
 from worker.model import Answer, RunRef, RunSnapshot, RunStatus, ThreadRule, ToolCall, Traits
 from worker.platforms import wire
+from worker.platforms.credentials import credentials
+from worker.platforms.definitions import Envelope, Stored, connection
 from worker.platforms.entra import EntraToken
+from worker.platforms.spec import PlatformSpec
 
 _ENDINGS = {
     "completed": (RunStatus.ENDED, "concluida"),
@@ -19,6 +22,11 @@ _ENDINGS = {
     "expired": (RunStatus.LOST, "expirada"),
 }
 _MOVED_ON = re.compile("do not accept tool outputs|Expected tool outputs", re.IGNORECASE)
+
+_ENVELOPE = Envelope(nested=True, strict=True)
+
+_BETA = "assistants=v2"
+"""`OpenAI-Beta` of this protocol."""
 
 
 class AssistantsPlatform:
@@ -45,7 +53,7 @@ class AssistantsPlatform:
             api_key=api_key,
             base_url=base_url,
             api_version=api_version,
-            beta="assistants=v2",
+            beta=_BETA,
             passing=_MOVED_ON,
             timeout_s=timeout_s,
         )
@@ -175,3 +183,32 @@ def _call(entry: object) -> ToolCall:
         case {"id": call_id, "function": {"name": name, "arguments": str(arguments)}}:
             return wire.tool_call(call_id, name, arguments)
     raise PlatformUnavailable(200)
+
+
+# ------------------------------------------------------------------------------------- stored definitions
+
+
+class StoredAssistants(Stored):
+    """The Assistants protocol's assistants."""
+
+    path = "/assistants"
+    envelope = _ENVELOPE
+
+    async def _get(self, path: str) -> wire.Reply:
+        """Raises `PlatformGone` where OpenAI answers 404: it does so for the whole protocol."""
+        try:
+            return await super()._get(path)
+        except RunGone:
+            if self._connection.at_openai:
+                raise PlatformGone(404) from None
+            raise
+
+
+SPEC = PlatformSpec(
+    connect=lambda settings: AssistantsPlatform(
+        **credentials(settings), assistant_ids=settings.assistant_ids.values()
+    ),
+    envelope=_ENVELOPE,
+    clock_path="/assistants?limit=1",
+    stored=lambda settings: StoredAssistants(connection(settings, beta=_BETA)),
+)

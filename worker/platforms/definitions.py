@@ -4,14 +4,14 @@ The SDK's generic calls, because its models would drop or invent fields of tools
 """
 
 import json
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import httpx2
 
-from worker.errors import PlatformGone, PlatformRefused, PlatformUnavailable, RunGone
-from worker.platforms import api_key, wire
+from worker.errors import PlatformRefused, PlatformUnavailable, RunGone
+from worker.platforms import wire
+from worker.platforms.credentials import api_key
 from worker.settings import Settings
 
 Json = dict[str, Any]
@@ -40,24 +40,6 @@ class Envelope(NamedTuple):
         return function if isinstance(function, dict) else None
 
 
-ENVELOPES: Mapping[str, Envelope] = {
-    "assistants": Envelope(nested=True, strict=True),
-    "agents": Envelope(nested=False, strict=False),
-    "responses": Envelope(nested=False, strict=True),
-}
-"""By `PLATFORM`."""
-
-
-def connect(settings: Settings) -> "Stored | None":
-    """Where the configured platform stores assistants; None where it stores none."""
-    match settings.PLATFORM:
-        case "assistants":
-            return Assistants(connection(settings, beta="assistants=v2"))
-        case "agents":
-            return Agents(connection(settings, beta="agents=v1"))
-    return None
-
-
 def connection(settings: Settings, *, beta: str | None = None) -> wire.Connection:
     """A connection to the configured platform; `beta` is the `OpenAI-Beta` of its protocol."""
     return wire.Connection(
@@ -74,6 +56,8 @@ class Stored:
 
     path: str
     envelope: Envelope
+    #: The session copies of its definitions, over the same connection; None where there are none.
+    sessions: "Stored | None" = None
 
     def __init__(self, connection: wire.Connection) -> None:
         self._connection = connection
@@ -128,52 +112,3 @@ class Stored:
         # Escaped, so that a lone surrogate in a tool that is not ours travels as it came.
         content = json.dumps(body, allow_nan=False).encode()
         return await self._connection.client.post(path, cast_to=httpx2.Response, content=content)
-
-
-class Assistants(Stored):
-    """The Assistants protocol's assistants."""
-
-    path = "/assistants"
-    envelope = ENVELOPES["assistants"]
-
-    async def _get(self, path: str) -> wire.Reply:
-        """Raises `PlatformGone` where OpenAI answers 404: it does so for the whole protocol."""
-        try:
-            return await super()._get(path)
-        except RunGone:
-            if self._connection.at_openai:
-                raise PlatformGone(404) from None
-            raise
-
-
-class Agents(Stored):
-    """The Agents API's saved agents. A change reaches the sessions created after it."""
-
-    path = "/agents"
-    envelope = ENVELOPES["agents"]
-
-    @property
-    def sessions(self) -> "Sessions":
-        """The live ones, over the same connection."""
-        return Sessions(self._connection)
-
-
-class Sessions(Stored):
-    """The Agents API's sessions: the definition is the session's own copy of its agent."""
-
-    path = "/agents/sessions"
-    envelope = ENVELOPES["agents"]
-
-    async def write(self, identifier: str, changes: Json) -> None:
-        """Functions change with the next call of the model."""
-        await super().write(identifier, {"agent": changes})
-
-    def complete(self, definition: Json) -> bool:
-        """False with an MCP server: its credentials are never shown, and would be gone."""
-        return all(tool.get("type") != "mcp" for tool in definition["tools"])
-
-    def _definition(self, body: Json) -> Json:
-        agent = body.get("agent")
-        if not isinstance(agent, dict):
-            raise PlatformUnavailable(200)
-        return super()._definition(agent)

@@ -11,7 +11,10 @@ from worker import logs, metrics
 from worker.errors import PlatformRefused, PlatformUnavailable, RunGone
 from worker.model import Answer, RunRef, RunSnapshot, RunStatus, ThreadRule, ToolCall, Traits
 from worker.platforms import continuation, wire
+from worker.platforms.credentials import credentials
+from worker.platforms.definitions import Envelope
 from worker.platforms.entra import EntraToken
+from worker.platforms.spec import PlatformSpec
 
 Json = dict[str, Any]
 
@@ -25,6 +28,8 @@ _UNLOCKED_AFTER_S = 2.0
 """The platform asks for "a few seconds" and sends no number."""
 
 _NEWEST_ITEMS = 100
+
+_ENVELOPE = Envelope(nested=False, strict=True)
 
 
 class ResponsesPlatform:
@@ -253,3 +258,12 @@ def _tell_of_orphan(ref: RunRef) -> None:
         level="WARNING",
         run_id=ref.run_id,
     )
+
+
+SPEC = PlatformSpec(
+    connect=lambda settings: ResponsesPlatform(**credentials(settings)),
+    envelope=_ENVELOPE,
+    clock_path="/models",
+    wake_event="response.completed",
+    discovers=False,
+)

@@ -5,10 +5,8 @@ import time
 import httpx2
 from openai import APIStatusError
 
-from worker.platforms import definitions, wire
+from worker.platforms import definitions, spec, wire
 from worker.settings import Settings
-
-_PATHS = {"assistants": "/assistants?limit=1", "agents": "/agents?limit=1", "responses": "/models"}
 
 
 async def time_offset_s(settings: Settings) -> float | None:
@@ -16,8 +14,7 @@ async def time_offset_s(settings: Settings) -> float | None:
     connection = definitions.connection(settings)
     before = time.time()
     try:
-        path = _PATHS[settings.PLATFORM or "assistants"]
-        headers = (await connection.client.get(path, cast_to=httpx2.Response)).headers
+        headers = (await connection.client.get(spec(settings).clock_path, cast_to=httpx2.Response)).headers
     except APIStatusError as error:  # a refusal has a date as well
         headers = error.response.headers
     except Exception:  # noqa: BLE001  # whatever it was, the probe tells of it; here there is no date

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cryptography.fernet import Fernet
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -18,6 +19,8 @@ from pydantic import (
     field_validator,
 )
 from pydantic_core import PydanticCustomError
+
+from worker.settings.platforms import PLATFORMS, platform_names
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
@@ -48,6 +51,12 @@ def _is_http_url(text: str) -> bool:
 HttpUrl = Annotated[str, BeforeValidator(_url)]
 
 
+def _platform(text: str) -> str:
+    if text not in PLATFORMS:
+        raise _bad(f"precisa ser {platform_names()}")
+    return text
+
+
 class Settings(BaseModel):
     """One field a setting, by its own name. Empty means unset. Units are in the names (`_S` = seconds).
 
@@ -56,7 +65,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, validate_default=True)
 
-    PLATFORM: Literal["assistants", "agents", "responses"] | None = None
+    PLATFORM: Annotated[str, AfterValidator(_platform)] | None = None
     OPENAI_API_KEY: SecretStr | None = None
     OPENAI_BASE_URL: HttpUrl | None = Field(default=None, repr=False)
     OPENAI_API_VERSION: str | None = None

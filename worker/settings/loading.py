@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from worker.errors import ConfigError
 from worker.settings.fields import Settings, is_loopback
+from worker.settings.platforms import platform_names
 
 _SDK_NAMES = frozenset(
     {
@@ -26,7 +27,7 @@ _PREFIXES = tuple({name.split("_")[0] + "_" for name in Settings.model_fields})
 _TYPO_EDITS = 2
 
 _NEEDED_BY_RUN = {
-    "PLATFORM": "use assistants, agents ou responses",
+    "PLATFORM": f"use {platform_names()}",
     "OPENAI_API_KEY": "a chave da plataforma",
     "CRM_WEBHOOK_URL": "o endereço do webhook que abre tickets",
     "DATA_KEYS": "crie uma chave com: ticket-worker keygen",

@@ -43,7 +43,7 @@ class AbrirTicketCrm:
         return await self._crm.open(call, attempts)
 
     async def recheck(self, call: CallRecord, attempts: Attempts) -> Outcome | None:
-        """RunSnapshot the ticket up: see `Crm.recheck`."""
+        """Look the ticket up: see `Crm.recheck`."""
         return await self._crm.recheck(call, attempts)
 
     def success(self, call: CallRecord) -> Personal:

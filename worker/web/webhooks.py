@@ -16,9 +16,6 @@ from worker.errors import PlatformError, PlatformUnavailable, RequestRefused
 from worker.ports import Clock
 from worker.store.runs.webhooks import Webhooks
 
-_WAKES = {"agents": "agent.session.action_required", "responses": "response.completed"}
-"""The one type each platform has for "this run may want something"; Assistants servers send none."""
-
 _ID = re.compile(r"[!-~]{1,256}")  # contract §3: visible ASCII
 _AT_ONCE = 4
 _WAITING = 1000
@@ -29,7 +26,8 @@ _WAITS_S = (1.0, 5.0, 25.0)
 class WebhookReceiver:
     """Takes webhooks signed with `secret`; `run()` looks into those about runs nobody announced.
 
-    `thread_of` asks the platform (see `ports.Platform.thread_of`); `wake(run_id)`: look at this run now.
+    `wake_event`: the type that names a run which may need an answer (see `PlatformSpec`). `thread_of` asks
+    the platform (see `ports.Platform.thread_of`); `wake(run_id)`: poll this run now.
     """
 
     def __init__(
@@ -37,14 +35,14 @@ class WebhookReceiver:
         secret: str,
         store: Webhooks,
         *,
-        platform: str,
+        wake_event: str | None,
         thread_of: Callable[[str], Awaitable[str | None]],
         wake: Callable[[str], None],
         clock: Clock,
     ) -> None:
         self._signature = Webhook(secret)
         self._store = store
-        self._wakes = _WAKES.get(platform)
+        self._wake_event = wake_event
         self._thread_of = thread_of
         self._wake = wake
         self._clock = clock
@@ -80,7 +78,9 @@ class WebhookReceiver:
     def _run_named(self, event: object) -> str | None:
         """The run an event is about; None for an event that is not for us."""
         match event:
-            case {"type": kind, "data": {"id": str(run_id)}} if kind == self._wakes and _ID.fullmatch(run_id):
+            case {"type": kind, "data": {"id": str(run_id)}} if kind == self._wake_event and _ID.fullmatch(
+                run_id
+            ):
                 return run_id
         return None
 

@@ -12,7 +12,7 @@ import httpx
 from worker import http, platforms, schema_sync
 from worker.cli.doctor.finding import Finding, bad, note, ok
 from worker.errors import PlatformError, PlatformGone
-from worker.platforms import definitions
+from worker.platforms.definitions import Stored
 from worker.platforms.time_offset import time_offset_s
 from worker.settings import Settings
 
@@ -35,7 +35,7 @@ async def platform(settings: Settings) -> Sequence[Finding]:
 
 async def _unserved(settings: Settings) -> str | None:
     """A sentence, if not even the list of assistants is there: then it is the address, and no wrong id."""
-    stored = definitions.connect(settings)
+    stored = platforms.stored_assistants(settings)
     if stored is None:
         return None
     async with aclosing(stored):
@@ -60,8 +60,8 @@ async def clock(settings: Settings) -> Sequence[Finding]:
 
 async def discovery(settings: Settings) -> Sequence[Finding]:
     announced = "só as execuções anunciadas em POST /v1/runs são acompanhadas"
-    if settings.PLATFORM == "responses":
-        return [note("discovery", f"descoberta: não existe na plataforma responses; {announced}")]
+    if not platforms.spec(settings).discovers:
+        return [note("discovery", f"descoberta: não existe na plataforma {settings.PLATFORM}; {announced}")]
     if settings.DISCOVER_INTERVAL_S == 0:
         return [note("discovery", f"descoberta: desligada (DISCOVER_INTERVAL_S=0); {announced}")]
     return [ok("discovery", f"descoberta: a cada {settings.DISCOVER_INTERVAL_S:g} s, em conversas ativas")]
@@ -72,7 +72,7 @@ async def discovery(settings: Settings) -> Sequence[Finding]:
 
 async def schemas(settings: Settings) -> Sequence[Finding]:
     wanted = schema_sync.Wanted(schema_sync.load())
-    stored = definitions.connect(settings)
+    stored = platforms.stored_assistants(settings)
     if stored is None:
         return [
             note(
@@ -92,9 +92,7 @@ async def schemas(settings: Settings) -> Sequence[Finding]:
         return [await _schema(stored, name, each, wanted) for name, each in settings.assistant_ids.items()]
 
 
-async def _schema(
-    stored: definitions.Stored, name: str, identifier: str, wanted: schema_sync.Wanted
-) -> Finding:
+async def _schema(stored: Stored, name: str, identifier: str, wanted: schema_sync.Wanted) -> Finding:
     try:
         found = await schema_sync.compare(stored, identifier, wanted)
     except PlatformError as failure:

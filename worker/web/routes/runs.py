@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Response
 
 from worker.errors import RequestRefused
+from worker.settings.platforms import PLATFORMS
 from worker.web.dependencies import (
     FINDING,
     WRITING,
@@ -21,7 +22,6 @@ router = APIRouter()
 
 
 _RunPath = Annotated[PlatformId, in_path("O id anunciado.", "run_abc123")]
-_ONLY_ON = {"sess_": "agents", "resp_": "responses"}
 
 
 @router.post(
@@ -47,7 +47,7 @@ async def post_run(run: RunAnnouncement, services: ServicesDep, response: Respon
 
     Se ela já segue com outro id (`continues_as`), é essa que é acompanhada.
     """
-    if _ONLY_ON.get(run.run_id[:5], services.platform) != services.platform:
+    if _of_another_platform(run.run_id, services.platform):
         raise RequestRefused("id_de_outra_plataforma")
     view, new = await services.store.records.register_run(run.conversation_id, run.run_id, run.thread_id)
     services.wake(view.continues_as or view.run_id)
@@ -64,3 +64,11 @@ async def post_run(run: RunAnnouncement, services: ServicesDep, response: Respon
 async def get_run(run_id: _RunPath, services: ServicesDep) -> Run:
     """`state`: `watching` até a plataforma ou uma regra encerrá-la; `lost` sempre com `reason`."""
     return Run.of(await services.store.records.run(run_id), services.zone)
+
+
+def _of_another_platform(run_id: str, platform: str) -> bool:
+    """Whether only another platform has ids that begin like this one."""
+    prefixes = {
+        name: each.id_prefix for name, each in PLATFORMS.items() if each.id_prefix and name != platform
+    }
+    return run_id.startswith(tuple(prefixes.values()))
