@@ -19,6 +19,7 @@ from worker.model import (
     RunStatus,
     ThreadRule,
     ToolCall,
+    ToolKind,
     Traits,
 )
 from worker.personal import Personal
@@ -116,6 +117,8 @@ class FakeTool:
     """A tool whose performance the test writes; equal arguments are equal calls."""
 
     name = "echo"
+    kind = ToolKind.TICKET
+    schema: str | None = None
 
     def __init__(self, perform: Performance = opens_at_once) -> None:
         self.performance = perform

@@ -4,9 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-TICKET = "abrir_ticket_crm"
-"""The tool whose calls the KPIs speak of; hand-offs are counted by departamento besides."""
-
 DEFAULT_SINCE = "24h"
 
 

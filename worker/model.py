@@ -33,6 +33,16 @@ class CallState(StrEnum):
         return self in {CallState.RECEIVED, CallState.RUNNING}
 
 
+class ToolKind(StrEnum):
+    """What a tool does for the customer; stored with each call."""
+
+    #: Opens a ticket at the CRM: has a protocolo, counts in the KPIs, gives `ticket.*` events.
+    TICKET = "ticket"
+    #: Hands the conversation over to a person.
+    HANDOFF = "handoff"
+    OTHER = "other"
+
+
 @dataclass(frozen=True, slots=True)
 class RunRef:
     """Where the platform finds one execution."""
@@ -224,6 +234,7 @@ class CallRecord:
     conversation_id: str
     tool: str
     state: CallState
+    kind: ToolKind = ToolKind.OTHER
     attempts: int = 0
     maybe_sent: bool = False
     idempotency_key: str | None = None

@@ -16,6 +16,7 @@ from worker.model import (
     RunState,
     Sent,
     ToolCall,
+    ToolKind,
     Traits,
 )
 from worker.personal import Personal
@@ -108,7 +109,11 @@ class Attempts(Protocol):
 class Tool(Protocol):
     """One function the model may call."""
 
+    #: The function's name; `*` for the tool that answers all other names.
     name: str
+    kind: ToolKind
+    #: The file in `schemas/`, without `.json`; None if the bot owns the function's definition.
+    schema: str | None
 
     def plan(self, arguments: Personal, conversation: Conversation | None) -> Intent | Rejection:
         """Judge the arguments (contract §6, in its order) and say what is to be done. Pure."""
@@ -178,7 +183,7 @@ class Ledger(Protocol):
     """
 
     async def admit(
-        self, run: Run, call: ToolCall, decide: Decide, *, owner: str, lease_s: float
+        self, run: Run, call: ToolCall, decide: Decide, *, kind: ToolKind, owner: str, lease_s: float
     ) -> CallRecord:
         """Record a call, or find it recorded. One transaction, committed before anything is sent.
 

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from starlette.types import ASGIApp
 
-from worker import metrics, platforms
+from worker import metrics, platforms, tools
 from worker.catalog import Catalog
 from worker.engine.dispatch import Dispatcher
 from worker.engine.lease import Lease
@@ -18,11 +18,10 @@ from worker.ports import Clock, Platform, Tool
 from worker.settings import Settings
 from worker.store.store import Store
 from worker.times import SystemClock
-from worker.tools.abrir_ticket_crm import AbrirTicketCrm
 from worker.tools.crm import Crm, CrmSettings
 from worker.tools.forward import Forward, ForwardSettings
 from worker.tools.lookup import Lookup, LookupSettings
-from worker.tools.transferir_para_humano import TransferirParaHumano
+from worker.tools.parts import ToolParts
 from worker.web.app import create_api
 from worker.web.dependencies import Services
 from worker.web.webhooks import WebhookReceiver
@@ -31,21 +30,19 @@ from worker.web.webhooks import WebhookReceiver
 def build_tools(
     settings: Settings, catalog: Catalog, clock: Clock, stack: contextlib.AsyncExitStack
 ) -> list[Tool]:
-    """The functions the model may call: a new one is a file, a schema and a line here.
-
-    What they hold open is closed with the stack.
-    """
+    """The functions the model may call. What they hold open is closed with the stack."""
     guard = Guard(_policy(settings), clock)
     stack.push_async_callback(guard.aclose)
     metrics.breaker_open.set_function(lambda: guard.breaker_state != "closed")
     crm = Crm(guard, _crm(settings), _lookup(settings, stack))
-    tools: list[Tool] = [AbrirTicketCrm(catalog, crm), TransferirParaHumano(catalog)]
+    parts = ToolParts(settings, catalog, crm)
+    built: list[Tool] = [tool.build(parts) for tool in tools.TOOLS]
     if settings.TOOL_FORWARD_URL and settings.BOT_WEBHOOK_SECRET:
         secret = settings.BOT_WEBHOOK_SECRET.get_secret_value()
         to_bot = Guard(_policy(settings, timeout_s=settings.TOOL_TIMEOUT_S, resend_ambiguous=True), clock)
         stack.push_async_callback(to_bot.aclose)
-        tools.append(Forward(to_bot, ForwardSettings(settings.TOOL_FORWARD_URL, secret)))
-    return tools
+        built.append(Forward(to_bot, ForwardSettings(settings.TOOL_FORWARD_URL, secret)))
+    return built
 
 
 def _policy(

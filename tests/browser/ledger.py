@@ -9,10 +9,12 @@ from random import Random
 from typing import Any
 
 from tests.system import personal_values as marked
-from worker.kpis import TICKET
 from worker.model import CallState
 from worker.personal import Personal
 from worker.store.store import Store
+from worker.tools.abrir_ticket_crm import AbrirTicketCrm
+
+TICKET = AbrirTicketCrm.name
 
 HOUR_S = 3600.0
 _PAIRS = (

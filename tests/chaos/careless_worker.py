@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import delete
 
 from worker.cli import main
-from worker.model import CallRecord, CallState, Outcome, Run, Sent, ToolCall
+from worker.model import CallRecord, CallState, Outcome, Run, Sent, ToolCall, ToolKind
 from worker.personal import Personal
 from worker.ports import Decide
 from worker.store import store
@@ -24,9 +24,9 @@ class CarelessCalls(Calls):
         self._unwritten: dict[str, dict[str, Any]] = {}
 
     async def admit(
-        self, run: Run, call: ToolCall, decide: Decide, *, owner: str, lease_s: float
+        self, run: Run, call: ToolCall, decide: Decide, *, kind: ToolKind, owner: str, lease_s: float
     ) -> CallRecord:
-        record = await super().admit(run, call, decide, owner=owner, lease_s=lease_s)
+        record = await super().admit(run, call, decide, kind=kind, owner=owner, lease_s=lease_s)
         if record.state is CallState.RECEIVED:
             forget = delete(self._t).where(self._t.c.call_id == record.call_id).returning(self._t)
             async with self._db.write() as connection:

@@ -23,10 +23,11 @@ from worker.simulator.assistants.registry import ASSISTANTS
 from worker.simulator.faults import Fault
 from worker.simulator.server import serve
 from worker.store.store import Store
+from worker.tools import schema_names
 
 Json = dict[str, Any]
 
-FUNCTIONS = schema_sync.load()
+FUNCTIONS = schema_sync.load(schema_names())
 FOREIGN: list[Json] = [
     {"type": "file_search"},
     {"type": "function", "function": {"name": "consultar_fatura"}},

@@ -28,11 +28,12 @@ from worker.simulator.assistants.registry import ASSISTANTS
 from worker.simulator.clock import Clock
 from worker.simulator.responses.app import ResponsesSimulator
 from worker.simulator.server import serve
+from worker.tools import schema_names
 
 Json = dict[str, Any]
 Make = Callable[..., Settings]
 
-WANTED = Wanted(schema_sync.load(), RULES["FINANCEIRO"])
+WANTED = Wanted(schema_sync.load(schema_names()), RULES["FINANCEIRO"])
 FINANCEIRO = ASSISTANTS["FINANCEIRO"]
 FUNCTION = {"type": "function", "name": "consultar_fatura", "description": "", "parameters": {}}
 
@@ -259,7 +260,7 @@ async def test_a_live_session_is_brought_in_step_in_the_sdks_shape(
     async with stored(openai) as at:
         assert isinstance(at, StoredAgents)
         session_id = await _session(openai, AGENTS["FINANCEIRO"])
-        wanted = Wanted(schema_sync.load())
+        wanted = Wanted(schema_sync.load(schema_names()))
         found = await schema_sync.compare(at.sessions, session_id, wanted)
         await schema_sync.apply(at.sessions, session_id, found, wanted, backups=tmp_path)
     assert found.before["id"] == AGENTS["FINANCEIRO"]

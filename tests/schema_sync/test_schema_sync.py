@@ -16,11 +16,12 @@ from worker.platforms import agents, assistants, responses
 from worker.platforms.definitions import Envelope
 from worker.schema_sync import RULES, Plan, Wanted
 from worker.schema_sync.instructions import BEGIN, END, with_rules
+from worker.tools import schema_names
 
 Json = dict[str, Any]
 
 NESTED, FLAT, PLAIN = (module.SPEC.envelope for module in (assistants, responses, agents))
-FUNCTIONS = schema_sync.load()
+FUNCTIONS = schema_sync.load(schema_names())
 TICKET, HANDOFF = FUNCTIONS
 WANTED = Wanted(FUNCTIONS)
 FOREIGN: list[Json] = [
@@ -91,7 +92,7 @@ def test_a_schema_file_that_cannot_be_used_is_named(tmp_path: Path, content: str
     if content is not None:
         (tmp_path / "abrir_ticket_crm.json").write_text(content)
     with pytest.raises(ConfigError, match=r"abrir_ticket_crm\.json"):
-        schema_sync.load(tmp_path)
+        schema_sync.load(schema_names(), tmp_path)
 
 
 def test_each_platform_has_its_envelope() -> None:
@@ -334,8 +335,8 @@ async def test_what_a_platform_adds_to_the_tools_of_others_is_its_own_affair(tmp
 async def test_drift_is_told_by_name_and_what_cannot_be_read_is_left_out() -> None:
     equal, other = Shelf({"tools": wrapped(TICKET, HANDOFF)}), Shelf({"tools": FOREIGN})
     names = {"FINANCEIRO": "asst_1", "SUPORTE": "asst_gone"}
-    assert await schema_sync.drift(equal, names) == {"FINANCEIRO": False}
-    assert await schema_sync.drift(other, names) == {"FINANCEIRO": True}
+    assert await schema_sync.drift(equal, names, FUNCTIONS) == {"FINANCEIRO": False}
+    assert await schema_sync.drift(other, names, FUNCTIONS) == {"FINANCEIRO": True}
     assert other.written == []
 
 

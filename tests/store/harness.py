@@ -19,6 +19,7 @@ from worker.model import (
     Run,
     RunState,
     ToolCall,
+    ToolKind,
 )
 from worker.personal import Personal
 from worker.ports import Decide
@@ -88,10 +89,14 @@ class Rig:
 
     async def admit(self, run: Run, number: int = 1, decision: Decision = TICKET) -> CallRecord:
         """Call number `number` of a run, decided as said whatever the conversation."""
-        return await self.decided(run, call(number), lambda _: decision)
+        return await self.decided(run, call(number), lambda _: decision, kind_of(decision))
 
-    async def decided(self, run: Run, tool_call: ToolCall, decide: Decide) -> CallRecord:
-        return await self.store.calls.admit(run, tool_call, decide, owner=self.name, lease_s=LEASE_S)
+    async def decided(
+        self, run: Run, tool_call: ToolCall, decide: Decide, kind: ToolKind = ToolKind.TICKET
+    ) -> CallRecord:
+        return await self.store.calls.admit(
+            run, tool_call, decide, kind=kind, owner=self.name, lease_s=LEASE_S
+        )
 
     async def attempted(self, record: CallRecord, *, certain: bool | None = None) -> CallRecord:
         """One more attempt: left open, or ended surely or not."""
@@ -186,3 +191,10 @@ async def until_one_waits(rig: Rig, *, how_many: int = 1) -> None:
                 if (await connection.execute(waiting)).scalar_one() >= how_many:
                     return
             await asyncio.sleep(0.005)
+
+
+def kind_of(decision: Decision) -> ToolKind:
+    """The kind of tool that decides so: an intent without setor and departamento is another tool's."""
+    if isinstance(decision, Rejection) or decision.setor is not None:
+        return ToolKind.TICKET
+    return ToolKind.OTHER if decision.departamento is None else ToolKind.HANDOFF

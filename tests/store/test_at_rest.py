@@ -29,7 +29,7 @@ RECORD = {
     "created_at updated_at active_at discover_due",
     "runs": "run_id platform conversation_id thread_id state reason platform_status continues_as "
     "registered_at closed_at due owner lease_until lease_epoch wake submit_begun_at rounds",
-    "calls": "call_key call_id platform_call_id run_id conversation_id tool state error protocolo "
+    "calls": "call_key call_id platform_call_id run_id conversation_id tool kind state error protocolo "
     "extra_protocolo setor motivo departamento exact document_hash equal_key equal_to idempotency_key owner "
     "lease_until due checks retry_from retrying answered_success attempts maybe_sent erased received_at "
     "answered_at finished_at submitted_at",

@@ -20,7 +20,7 @@ NEXT = """
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision = "0002", "0001"
+revision, down_revision = "9999", "HEAD"
 
 
 def upgrade() -> None:
@@ -32,7 +32,7 @@ def upgrade() -> None:
 def newer_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
     """Call it, and this is the version after this one: its schema has a column more."""
     (tmp_path / "versions").mkdir()
-    (tmp_path / "versions" / "0002.py").write_text(NEXT)
+    (tmp_path / "versions" / "next.py").write_text(NEXT.replace("HEAD", migrations._history()[0]))
     ours, config = Path(migrations.__file__).parent / "versions", migrations._config()
     config.set_main_option("version_locations", f"{ours}\n{tmp_path}/versions")
     config.set_main_option("path_separator", "newline")

@@ -19,10 +19,12 @@ from tests.store.harness import (
     OpenRig,
     Rig,
 )
-from worker.kpis import TICKET as TOOL
 from worker.model import CallRecord, CallState, Intent, Outcome, Run
 from worker.store.queries import board
+from worker.tools.abrir_ticket_crm import AbrirTicketCrm
 from worker.views import Backlog, DeadLetter, Hour, OpenHandoff, Preview
+
+TOOL = AbrirTicketCrm.name
 
 BOT = {"BOT_WEBHOOK_URL": "http://127.0.0.1:9/eventos"}
 HOUR_S = 3600.0

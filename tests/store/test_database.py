@@ -20,6 +20,7 @@ from worker.errors import ConfigError, StoreError
 from worker.personal import Personal
 from worker.privacy import Vault
 from worker.settings import Settings
+from worker.store import migrations
 from worker.store.sql import database as database_module
 from worker.store.sql.database import Database
 from worker.store.store import Store
@@ -272,7 +273,7 @@ async def test_a_database_of_a_newer_version_is_refused_with_both_revisions(
     await store.close()
     sentence = await _refusal(settings)
     assert "0999" in sentence
-    assert "0001" in sentence
+    assert migrations._history()[0] in sentence
 
 
 async def test_an_opening_that_fails_halfway_leaves_an_empty_database(

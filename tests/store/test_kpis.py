@@ -21,7 +21,7 @@ from tests.store.harness import (
     Rig,
 )
 from worker.kpis import Durations, Kpis
-from worker.model import CallRecord, Intent, Outcome, Rejection, Run
+from worker.model import CallRecord, Intent, Outcome, Rejection, Run, ToolKind
 from worker.personal import Personal
 
 DAY_S = 86_400.0
@@ -43,7 +43,8 @@ class Shift:
 
     async def asks(self, decision: Decision, tool: str = "abrir_ticket_crm") -> CallRecord:
         self.number += 1
-        return await self.rig.decided(self.run, call(self.number, tool), lambda _: decision)
+        kind = ToolKind.TICKET if tool == "abrir_ticket_crm" else ToolKind.OTHER
+        return await self.rig.decided(self.run, call(self.number, tool), lambda _: decision, kind)
 
     async def ticket(self, intent: Intent, outcome: Outcome, failed: Sequence[bool] = ()) -> CallRecord:
         """Sent once more than it `failed` (surely or not), and decided."""

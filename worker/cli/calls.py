@@ -17,7 +17,7 @@ from worker.cli.database import NOT_TAKEN_UP, beside, since_option, wait_for_dae
 from worker.cli.exit_codes import Exit
 from worker.cli.output import cells, facts, listing, print_json, print_page, table
 from worker.errors import ConfigError
-from worker.model import CallRecord, CallState
+from worker.model import CallRecord, CallState, ToolKind
 from worker.personal import Personal
 from worker.ports import Clock
 from worker.privacy import mask_document
@@ -122,7 +122,7 @@ def _became(call: CallRecord) -> tuple[Exit, str]:
 def _masked(call: CallRecord, settings: Settings) -> dict[str, object]:
     """A ticket's request (contract §4), or that of a forwarded tool (§5), fit to be seen."""
     body = json.loads(call.body.reveal()) if call.body else {}
-    ticket = call.setor is not None
+    ticket = call.kind is ToolKind.TICKET
     url = settings.CRM_WEBHOOK_URL if ticket else settings.TOOL_FORWARD_URL
     sent: dict[str, object] = {
         "destino": urlsplit(url).hostname if url else "não configurado",

@@ -17,6 +17,7 @@ from worker.schema_sync import BrokenMarkers, Json, NotApplied, NotComplete, Not
 from worker.settings import Settings
 from worker.settings.platforms import platform_names
 from worker.store.queries.inspection import Inspection
+from worker.tools import schema_names
 
 _ID = "_ASSISTANT_ID"
 _ASSISTANTS = [name.removesuffix(_ID) for name in Settings.model_fields if name.endswith(_ID)]
@@ -36,7 +37,7 @@ class Options:
 
 async def sync_schema(settings: Settings, options: Options, console: Console) -> int:
     """Carry the command out; returns the exit code. Raises `ConfigError` and `PlatformGone`."""
-    functions = schema_sync.load()
+    functions = schema_sync.load(schema_names())
     _check_options(settings, options)
     stored = platforms.stored_assistants(settings)
     if stored is None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from worker.engine import instrumentation
+from worker.engine.instrumentation import Instrumentation
 from worker.engine.lease import Lease
 from worker.errors import Withdrawn
 from worker.model import CallRecord, Sent
@@ -17,6 +17,7 @@ class Sending:
     lease: Lease
     clock: Clock
     window_s: float
+    instrumentation: Instrumentation
     stopping: bool = False
 
     async def pause(self, seconds: float) -> None:
@@ -59,10 +60,10 @@ class CallAttempts:
             raise Withdrawn("the call went on without us")
         self._last += 1
         if self._last == 1:
-            instrumentation.sending(self._call)
+            self._sending.instrumentation.sending(self._call)
 
     async def end(self, *, certain: bool, detail: str) -> None:
-        instrumentation.attempt_failed(self._call, self._last, detail, certain=certain)
+        self._sending.instrumentation.attempt_failed(self._call, self._last, detail, certain=certain)
         await self._sending.ledger.end_attempt(self._call.call_id, self._last, certain=certain, detail=detail)
 
     async def sent(self) -> Sent:

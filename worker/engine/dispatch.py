@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterable
 
 from worker import logs
-from worker.engine import instrumentation
 from worker.engine.attempts import CallAttempts, Sending
+from worker.engine.instrumentation import Instrumentation
 from worker.engine.lease import Lease
 from worker.errors import (
     OUTCOME_ERRORS,
@@ -26,7 +26,17 @@ from worker.errors import (
     UnknownTool,
     Withdrawn,
 )
-from worker.model import CallRecord, CallState, Conversation, Intent, Outcome, Rejection, Run, ToolCall
+from worker.model import (
+    CallRecord,
+    CallState,
+    Conversation,
+    Intent,
+    Outcome,
+    Rejection,
+    Run,
+    ToolCall,
+    ToolKind,
+)
 from worker.personal import Personal
 from worker.ports import LEASE_S, Clock, Ledger, Tool
 
@@ -54,7 +64,8 @@ class Dispatcher:
         self._ledger = ledger
         self._lease = lease
         self._clock = clock
-        self._sending = Sending(ledger, lease, clock, send_window_s)
+        self._instrumentation = Instrumentation(self._tools.keys() - {"*"})
+        self._sending = Sending(ledger, lease, clock, send_window_s, self._instrumentation)
         self._work: dict[str, asyncio.Task[CallRecord | None]] = {}
         self._writes: set[asyncio.Task[CallRecord]] = set()
         self._tasks: asyncio.TaskGroup | None = None
@@ -85,7 +96,7 @@ class Dispatcher:
         """
         record = await self._admitted(run, call, deadline)
         if record.answered:
-            instrumentation.replayed(record)
+            self._instrumentation.replayed(record)
             return self._remembered(record)
         if record.owner != self._lease.owner:
             return await self._answer_at_deadline(record)
@@ -113,11 +124,13 @@ class Dispatcher:
     async def _admitted(self, run: Run, call: ToolCall, deadline: float) -> CallRecord:
         """The call, answered or ours to work on; at the deadline it may still be another process's."""
         call = self._named(call)
+        tool = self._tool_named(call.tool)
         while True:
             record = await self._ledger.admit(
                 run,
                 call,
                 lambda conversation: self._decide(run, call, conversation),
+                kind=ToolKind.OTHER if tool is None else tool.kind,
                 owner=self._lease.owner,
                 lease_s=LEASE_S,
             )
@@ -131,7 +144,7 @@ class Dispatcher:
             record.call_id, sent=_told(BeingConfirmed()), unsent=_told(CrmUnavailable())
         )
         code = BeingConfirmed.code if record.state.open else record.error
-        instrumentation.refused(record.tool, code, record.setor, record.conversation_id)
+        self._instrumentation.refused(record.tool, record.kind, code, record.setor, record.conversation_id)
         return self._remembered(record)
 
     async def _answered_elsewhere(self, record: CallRecord) -> CallRecord:
@@ -156,17 +169,21 @@ class Dispatcher:
         known = call.tool in self._tools or (self._other is not None and _TOOL_NAME.fullmatch(call.tool))
         return call if known else dataclasses.replace(call, tool=_NO_TOOL)
 
+    def _tool_named(self, name: str) -> Tool | None:
+        return None if name == _NO_TOOL else self._tools.get(name, self._other)
+
     def _decide(self, run: Run, call: ToolCall, conversation: Conversation | None) -> Intent | Rejection:
         """What is to be done, judged by the tool; a defect of the tool is answered, not raised."""
-        instrumentation.received(call.tool, conversation)
-        tool = None if call.tool == _NO_TOOL else self._tools.get(call.tool, self._other)
+        tool = self._tool_named(call.tool)
+        kind = ToolKind.OTHER if tool is None else tool.kind
+        self._instrumentation.received(call.tool, kind, conversation)
         try:
             decision = tool.plan(call.arguments, conversation) if tool else Rejection.of(UnknownTool())
         except Exception as error:  # noqa: BLE001  # whatever a tool does, the model gets an answer
             logs.failure("defeito ao avaliar uma chamada", error)
             decision = Rejection.of(InternalError(), state=CallState.FAILED)
         if isinstance(decision, Rejection):
-            instrumentation.refused(call.tool, decision.code, decision.setor, run.conversation_id)
+            self._instrumentation.refused(call.tool, kind, decision.code, decision.setor, run.conversation_id)
         return decision
 
     # ----------------------------------------------------------------------------------------- the work
@@ -192,7 +209,9 @@ class Dispatcher:
             settled, outcome = await self._recorded(record, source, outcome)
         except Withdrawn:
             return None
-        instrumentation.settled(settled, outcome, duration_ms=round(1000 * (self._clock.monotonic() - began)))
+        self._instrumentation.settled(
+            settled, outcome, duration_ms=round(1000 * (self._clock.monotonic() - began))
+        )
         return settled
 
     async def _outcome(self, record: CallRecord) -> tuple[CallRecord, Outcome | None]:

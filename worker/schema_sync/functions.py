@@ -1,7 +1,7 @@
 """The functions the model is shown: read by name, never globbed (the catalogue lies beside them)."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,10 @@ from worker.errors import ConfigError
 Json = dict[str, Any]
 """A JSON object; here mostly a function: `name`, `description`, `parameters`."""
 
-NAMES = ("abrir_ticket_crm", "transferir_para_humano")
 
-
-def load(folder: Path | None = None) -> Sequence[Json]:
-    """Our functions, the shipped ones by default. Raises `ConfigError` when a file cannot be used."""
-    return [_read((folder or schemas_dir()) / f"{name}.json") for name in NAMES]
+def load(names: Iterable[str], folder: Path | None = None) -> Sequence[Json]:
+    """The functions of these names, the shipped ones by default. Raises `ConfigError`: a file is unusable."""
+    return [_read((folder or schemas_dir()) / f"{name}.json") for name in names]
 
 
 def _read(path: Path) -> Json:

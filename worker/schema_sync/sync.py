@@ -1,14 +1,14 @@
 """One definition made what it should be: read, compare, save what was, write, read back (contract §8)."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
 
 from worker.errors import PlatformError, PlatformRefused, WorkerError
-from worker.schema_sync.functions import Json, holds, load
+from worker.schema_sync.functions import Json, holds
 from worker.schema_sync.instructions import BrokenMarkers
 from worker.schema_sync.plan import Envelope, Plan, Wanted, plan
 
@@ -55,12 +55,11 @@ async def compare(definitions: Definitions, identifier: str, wanted: Wanted) -> 
     return plan(await definitions.read(identifier), wanted, definitions.envelope)
 
 
-async def drift(definitions: Definitions, identifiers: Mapping[str, str]) -> dict[str, bool]:
-    """Whether each definition differs from our functions, by name; what could not be read is left out.
-
-    Raises `ConfigError` when our own schemas cannot be read.
-    """
-    wanted = Wanted(load())
+async def drift(
+    definitions: Definitions, identifiers: Mapping[str, str], functions: Sequence[Json]
+) -> dict[str, bool]:
+    """Whether each definition differs from our functions, by name; what could not be read is left out."""
+    wanted = Wanted(functions)
     found: dict[str, bool] = {}
     for name, identifier in identifiers.items():
         try:

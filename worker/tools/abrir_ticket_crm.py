@@ -1,5 +1,7 @@
 """`abrir_ticket_crm`: what makes a ticket, and what the model is told of it (contract §4, §6)."""
 
+from typing import Self
+
 from worker.catalog import Catalog, fold
 from worker.errors import (
     IncompatibleMotivo,
@@ -9,12 +11,13 @@ from worker.errors import (
     ToolError,
     UnknownConversation,
 )
-from worker.model import CallRecord, Conversation, Intent, Outcome, Rejection
+from worker.model import CallRecord, Conversation, Intent, Outcome, Rejection, ToolKind
 from worker.personal import Personal
 from worker.ports import Attempts
 from worker.privacy import echo
 from worker.tools.arguments import read, require
 from worker.tools.crm import Crm
+from worker.tools.parts import ToolParts
 
 _PARAMETERS = ("resumo", "setor", "motivo")
 _RESUMO_MAX = 10_000
@@ -24,10 +27,16 @@ class AbrirTicketCrm:
     """Implements `ports.Tool`."""
 
     name = "abrir_ticket_crm"
+    schema: str | None = "abrir_ticket_crm"
+    kind = ToolKind.TICKET
 
     def __init__(self, catalog: Catalog, crm: Crm) -> None:
         self._catalog = catalog
         self._crm = crm
+
+    @classmethod
+    def build(cls, parts: ToolParts) -> Self:
+        return cls(parts.catalog, parts.crm)
 
     def plan(self, arguments: Personal, conversation: Conversation | None) -> Intent | Rejection:
         """A ticket with the very body every attempt will send, or what the model must correct."""

@@ -9,7 +9,7 @@ from worker import http
 from worker.catalog import fold
 from worker.errors import InternalError, InvalidArguments, ToolError, ToolFailed, UnknownConversation
 from worker.guard import Delivered, Guard
-from worker.model import CallRecord, CallState, Conversation, Intent, Outcome, Rejection
+from worker.model import CallRecord, CallState, Conversation, Intent, Outcome, Rejection, ToolKind
 from worker.personal import Personal
 from worker.ports import Attempts
 from worker.tools.arguments import UNRECORDABLE, parse
@@ -33,6 +33,8 @@ class Forward:
     """
 
     name = "*"
+    kind = ToolKind.OTHER
+    schema: str | None = None
 
     def __init__(self, guard: Guard, settings: ForwardSettings) -> None:
         self._guard = guard

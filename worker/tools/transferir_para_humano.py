@@ -1,12 +1,15 @@
 """`transferir_para_humano`: hands the conversation to a person. Recording it is the whole effect."""
 
+from typing import Self
+
 from worker.catalog import Catalog
 from worker.errors import InvalidDepartamento, ToolError, UnknownConversation
-from worker.model import CallRecord, CallState, Conversation, Intent, Outcome, Rejection
+from worker.model import CallRecord, CallState, Conversation, Intent, Outcome, Rejection, ToolKind
 from worker.personal import Personal
 from worker.ports import Attempts
 from worker.privacy import echo
 from worker.tools.arguments import read, require
+from worker.tools.parts import ToolParts
 
 _PARAMETERS = ("departamento", "motivo")
 
@@ -15,9 +18,15 @@ class TransferirParaHumano:
     """Implements `ports.Tool`. Needs a known conversation, but no document (contract §6)."""
 
     name = "transferir_para_humano"
+    schema: str | None = "transferir_para_humano"
+    kind = ToolKind.HANDOFF
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
+
+    @classmethod
+    def build(cls, parts: ToolParts) -> Self:
+        return cls(parts.catalog)
 
     def plan(self, arguments: Personal, conversation: Conversation | None) -> Intent | Rejection:
         """A hand-off that is done once it is recorded, or what the model must correct."""

@@ -15,6 +15,7 @@ from worker.errors import PlatformError, PlatformGone
 from worker.platforms.definitions import Stored
 from worker.platforms.time_offset import time_offset_s
 from worker.settings import Settings
+from worker.tools import schema_names
 
 _OFFSET_NOTED_S, _OFFSET_BAD_S = 5.0, 240.0
 """A clock that is 5 minutes off gets every signed webhook refused."""
@@ -71,7 +72,7 @@ async def discovery(settings: Settings) -> Sequence[Finding]:
 
 
 async def schemas(settings: Settings) -> Sequence[Finding]:
-    wanted = schema_sync.Wanted(schema_sync.load())
+    wanted = schema_sync.Wanted(schema_sync.load(schema_names()))
     stored = platforms.stored_assistants(settings)
     if stored is None:
         return [

@@ -8,7 +8,7 @@ from sqlalchemy import Float, Insert, Select, Update, and_, bindparam, exists, f
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.errors import Isolated, Withdrawn
-from worker.model import CallState, Conversation, Intent, Rejection, Run, ToolCall
+from worker.model import CallState, Conversation, Intent, Rejection, Run, ToolCall, ToolKind
 from worker.personal import Personal
 from worker.store.ledger.equal_calls import earlier_equal
 from worker.store.ledger.outbox import Outbox
@@ -169,7 +169,17 @@ _FLAGS = ("answered_success", "maybe_sent", "erased")
 _NOTHING = dict.fromkeys((*_WORDS, *_BYTES)) | dict.fromkeys(_FLAGS, False)
 """The columns of a call about which nothing is decided."""
 
-_ALWAYS = ("call_key", "call_id", "platform_call_id", "run_id", "conversation_id", "tool", "state", "owner")
+_ALWAYS = (
+    "call_key",
+    "call_id",
+    "platform_call_id",
+    "run_id",
+    "conversation_id",
+    "tool",
+    "kind",
+    "state",
+    "owner",
+)
 
 
 @prepared
@@ -186,7 +196,7 @@ def _recorded(tables: Tables) -> Insert:
     )
 
 
-def arrival(key: str, run: Run, call: ToolCall, *, owner: str, lease_s: float) -> _Columns:
+def arrival(key: str, run: Run, call: ToolCall, *, kind: ToolKind, owner: str, lease_s: float) -> _Columns:
     """The columns every new call has, whatever is decided about it: held and due, until it is answered."""
     return _NOTHING | {
         "due_s": 0.0,
@@ -199,6 +209,7 @@ def arrival(key: str, run: Run, call: ToolCall, *, owner: str, lease_s: float) -
         "run_id": run.ref.run_id,
         "conversation_id": run.conversation_id,
         "tool": call.tool,
+        "kind": kind,
         "state": CallState.RECEIVED,
     }
 

@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from worker.errors import CrmUnavailable, Erased, Withdrawn
-from worker.model import CallRecord, CallState, Outcome, Run, RunState, Sent, ToolCall
+from worker.model import CallRecord, CallState, Outcome, Run, RunState, Sent, ToolCall, ToolKind
 from worker.personal import Personal
 from worker.ports import Decide
 from worker.store.ledger.admission import Admission, arrival, call_key
@@ -53,7 +53,7 @@ class Calls:
         self._outcomes = outcomes
 
     async def admit(
-        self, run: Run, call: ToolCall, decide: Decide, *, owner: str, lease_s: float
+        self, run: Run, call: ToolCall, decide: Decide, *, kind: ToolKind, owner: str, lease_s: float
     ) -> CallRecord:
         """Record a call, or find it recorded; see `ports.Ledger.admit`.
 
@@ -66,7 +66,7 @@ class Calls:
             if known is not None:
                 return await self._taken_over(connection, known, owner, lease_s)
             conversation = await self._admission.conversation(connection, run)
-            arrived = arrival(key, run, call, owner=owner, lease_s=lease_s)
+            arrived = arrival(key, run, call, kind=kind, owner=owner, lease_s=lease_s)
             await self._admission.record(connection, arrived, decide(conversation), conversation)
             return await get(connection, self._db.tables, arrived["call_id"])
 

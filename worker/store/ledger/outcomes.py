@@ -6,7 +6,7 @@ from sqlalchemy import Boolean, Float, String, Update, bindparam, case, func, no
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from worker.model import CallRecord, CallState, Outcome
+from worker.model import CallRecord, CallState, Outcome, ToolKind
 from worker.personal import Personal
 from worker.store.ledger.outbox import Outbox
 from worker.store.ledger.rows import get, keeps_beside
@@ -173,4 +173,4 @@ def _attempts_ended(tables: Tables) -> Update:
 
 def _is_ticket(call: CallRecord) -> bool:
     """Not another tool's call, and not one that only waited for an equal one's ticket."""
-    return call.setor is not None and not call.waits
+    return call.kind is ToolKind.TICKET and not call.waits

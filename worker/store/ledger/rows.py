@@ -6,7 +6,7 @@ from sqlalchemy import ColumnElement, Select, Table, and_, bindparam, exists, no
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.errors import StoreError
-from worker.model import CallRecord, CallState
+from worker.model import CallRecord, CallState, ToolKind
 from worker.store.sql.statements import prepared
 from worker.store.sql.tables import WATCHING, Tables
 
@@ -73,6 +73,7 @@ def record(row: Any) -> CallRecord:
         run_id=row.run_id,
         conversation_id=row.conversation_id,
         tool=row.tool,
+        kind=ToolKind(row.kind),
         state=CallState(row.state),
         attempts=row.attempts,
         maybe_sent=bool(row.maybe_sent or row.uncertain),

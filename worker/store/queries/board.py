@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
 
-from worker.model import CallState
+from worker.model import CallState, ToolKind
 from worker.store.queries.kpis import calls
 from worker.store.sql.database import Database
 from worker.store.sql.tables import ACCEPTED, DEAD, PENDING, REQUESTED, STUCK, now
@@ -117,7 +117,16 @@ class Board:
             or_(later.c.state != CallState.FAILED, later.c.received_at > t.c.received_at),
         )
         states: Any = bindparam("dead", DEAD, expanding=True, literal_execute=True)
-        shown = (t.c.call_id, t.c.conversation_id, t.c.tool, t.c.state, t.c.error, t.c.setor, t.c.motivo)
+        shown = (
+            t.c.call_id,
+            t.c.conversation_id,
+            t.c.tool,
+            t.c.kind,
+            t.c.state,
+            t.c.error,
+            t.c.setor,
+            t.c.motivo,
+        )
         return (
             select(*shown, t.c.received_at, t.c.body.is_not(None).label("sendable"))
             .where(t.c.state.in_(states), t.c.idempotency_key.is_not(None), not_(carried_on))
@@ -137,7 +146,7 @@ class Board:
             motivo=row.motivo,
             received_at=row.received_at,
             retriable=state in repeatable and row.sendable,
-            resolvable=row.setor is not None,
+            resolvable=row.kind == ToolKind.TICKET,
         )
 
     def _handoffs(self, state: ColumnElement[str]) -> Select[Any]:

@@ -8,8 +8,8 @@ from sqlalchemy import BigInteger, Column, ColumnElement, Row, Select, and_, cas
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.errors import IncompatibleMotivo, InvalidSetor
-from worker.kpis import TICKET, Durations, Kpis
-from worker.model import CallState
+from worker.kpis import Durations, Kpis
+from worker.model import CallState, ToolKind
 from worker.store.sql.tables import OPEN, Tables
 
 _UNDECIDED = [*OPEN, CallState.REJECTED]
@@ -63,7 +63,7 @@ def _within(at: Column[float], since: float, until: float | None) -> ColumnEleme
 def _valid(tables: Tables) -> ColumnElement[bool]:
     """A ticket that passed every check, is no equal call and is decided; only a planned one has a motivo."""
     t = tables.calls
-    planned = and_(t.c.tool == TICKET, t.c.motivo.is_not(None))
+    planned = and_(t.c.kind == ToolKind.TICKET, t.c.motivo.is_not(None))
     return and_(planned, t.c.equal_to.is_(None), t.c.state.not_in(_UNDECIDED))
 
 
@@ -83,7 +83,7 @@ def _fate(tables: Tables) -> ColumnElement[str]:
 def calls(tables: Tables, since: float, until: float | None) -> Select[Any]:
     """The calls of a period, each with what it counts as."""
     t = tables.calls
-    ticket = t.c.tool == TICKET
+    ticket = t.c.kind == ToolKind.TICKET
     return select(
         t.c.setor,
         t.c.motivo,
@@ -133,7 +133,7 @@ def attempt_spans(tables: Tables, since: float, until: float | None) -> Select[A
     t, a = tables.calls, tables.attempts
     took = select(a.c.ended_at - a.c.begun_at).where(a.c.call_id == t.c.call_id, a.c.result == "ok").limit(1)
     within = _within(t.c.received_at, since, until)
-    return select(took.scalar_subquery().label("seconds")).where(within, t.c.tool == TICKET)
+    return select(took.scalar_subquery().label("seconds")).where(within, t.c.kind == ToolKind.TICKET)
 
 
 def request_spans(tables: Tables, since: float, until: float | None) -> Select[Any]:

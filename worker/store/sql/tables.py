@@ -156,6 +156,7 @@ class Tables:
             Column("run_id", String, nullable=False, index=True),
             Column("conversation_id", String, nullable=False),
             Column("tool", String, nullable=False),
+            Column("kind", String, nullable=False, server_default=text("'other'")),
             Column("state", String, nullable=False),
             Column("error", String),
             Column("protocolo", String, index=True),
