@@ -9,6 +9,7 @@ from dotenv.parser import Binding, parse_stream
 from pydantic import ValidationError
 
 from worker.errors import ConfigError
+from worker.settings import network
 from worker.settings.fields import Settings, is_loopback
 from worker.settings.platforms import platform_names
 
@@ -42,8 +43,10 @@ def load(
     What the environment says of a setting, be it "empty", comes before the file. `for_run` also demands what
     the daemon cannot do without (contract §2).
     """
-    environ = os.environ if environ is None else environ
     problems: list[str] = []
+    if environ is None:
+        environ = os.environ
+        problems += network.problems()
     from_file = _read_env_file(env_file, problems)
     warnings = _check_names(environ, from_file, problems)
     raw = _collect((environ, from_file), problems)
