@@ -11,11 +11,11 @@ from zoneinfo import ZoneInfo
 
 from worker import __version__, logs, wiring
 from worker.background import gauges, schema_drift, systemd
+from worker.background.event_delivery import EventDelivery
 from worker.background.retention import Upkeep
 from worker.catalog import Catalog
 from worker.engine.lease import Lease
 from worker.engine.loop import Worker
-from worker.events import Courier
 from worker.platforms import connect
 from worker.ports import Clock
 from worker.settings import Settings
@@ -73,8 +73,8 @@ async def _work_and_serve(
                 systemd.tell(systemd.READY)
             if settings.BOT_WEBHOOK_URL and settings.BOT_WEBHOOK_SECRET:
                 secret = settings.BOT_WEBHOOK_SECRET.get_secret_value()
-                courier = Courier(store.outbox, lease.owner, settings.BOT_WEBHOOK_URL, secret, clock)
-                sides.append(courier.run())
+                delivery = EventDelivery(store.outbox, lease.owner, settings.BOT_WEBHOOK_URL, secret, clock)
+                sides.append(delivery.run())
             beside = [tasks.create_task(side) for side in sides]
             await worker.run()
             for task in beside:

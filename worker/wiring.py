@@ -13,7 +13,7 @@ from worker.engine.dispatch import Dispatcher
 from worker.engine.lease import Lease
 from worker.engine.loop import Worker
 from worker.engine.pacing import LoopLimits, Pace, TokenBucket
-from worker.guard import Guard, GuardPolicy
+from worker.outbound.guard import Guard, GuardPolicy
 from worker.ports import Clock, Platform, Tool
 from worker.settings import Settings
 from worker.store.store import Store

@@ -125,6 +125,20 @@ async def test_when_all_is_well_every_line_says_so_and_nothing_was_changed_anywh
         assert database.execute("select count(*) from conversations").fetchone() == (0,)
 
 
+@pytest.mark.parametrize("command", ["run", "check"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("SSL_CERT_FILE", "/nonexistent/segredo.pem"), ("HTTPS_PROXY", "http://segredo@proxy:porta")],
+)
+async def test_an_environment_that_no_request_can_be_sent_in_is_a_wrong_configuration(
+    shell: Shell, command: str, name: str, value: str
+) -> None:
+    refused = await shell.run(command, **{name: value})
+    assert refused.exit_code == 2
+    assert name in refused.output
+    assert "segredo" not in refused.output
+
+
 async def test_it_works_beside_a_daemon_that_holds_the_database(shell: Shell, make_settings: Make) -> None:
     daemon = await Store.open(make_settings(), "assistants", owner=True)
     checked = await shell.run("check")

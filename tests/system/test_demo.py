@@ -64,6 +64,8 @@ async def test_what_a_platform_does_in_its_own_way_comes_out_as_told(
 ) -> None:
     played = LINEUP[platform]
     chosen = tuple(each for each in played.scenarios if each.name in names)
+    for proxied in ("HTTP_PROXY", "ALL_PROXY"):  # nothing on this machine goes by it
+        monkeypatch.setenv(proxied, "http://127.0.0.1:1")
     monkeypatch.setitem(LINEUP, platform, replace(played, scenarios=chosen))  # type: ignore[arg-type]  # a dict
     shown = StringIO()
     assert await demo(console=Console(file=shown, width=160), platform=platform), shown.getvalue()

@@ -10,8 +10,8 @@ import pytest
 
 from tests.tools.fake_attempts import FakeAttempts
 from worker.errors import StoreError, Withdrawn
-from worker.guard import Guard, GuardPolicy
 from worker.model import CallRecord, CallState, Outcome, Sent
+from worker.outbound.guard import Guard, GuardPolicy
 from worker.personal import Personal
 from worker.simulator.crm import PRESETS, CrmSimulator, Ticket
 from worker.simulator.faults import Fault

@@ -13,8 +13,8 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from tests.raw_server import Act, Gate, RawServer, reply, reset, say
 from tests.tools.fake_attempts import FakeAttempts
 from worker.errors import InternalError, Withdrawn
-from worker.guard import Guard, GuardPolicy
 from worker.model import CallRecord, CallState, Conversation, Intent, Outcome, Rejection
+from worker.outbound.guard import Guard, GuardPolicy
 from worker.personal import Personal
 from worker.times import SystemClock
 from worker.tools.forward import Forward, ForwardSettings

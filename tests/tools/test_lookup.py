@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.raw_server import Act, Gate, RawServer, reply, reset, say, trickle
-from worker import http, logs
+from worker import logs
+from worker.outbound import client
 from worker.personal import Personal
 from worker.simulator.crm import CrmSimulator, Ticket, brazilian_date, iso_date
 from worker.simulator.server import serve
@@ -343,7 +344,7 @@ GOOD = json.dumps([ROW]).encode()
         pytest.param(reply(body=b'["\xff"]'), id="not UTF-8"),
         pytest.param(reply(body=b"[" * 200_000), id="deep JSON"),
         pytest.param(reply(body=b"[" + b"1" * 5_000 + b"]"), id="an endless number"),
-        pytest.param(reply(body=b" " * http.BODY_LIMIT + b"[]"), id="a body without end"),
+        pytest.param(reply(body=b" " * client.BODY_LIMIT + b"[]"), id="a body without end"),
         pytest.param(reply(body=b"[]", Content_Encoding="gzip"), id="not gzip"),
         *(
             pytest.param(reply(body=json.dumps(found).encode()), id=repr(found)[:20])

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from worker.catalog import Catalog, schemas_dir
 from worker.errors import InternalError
-from worker.guard import Delivered, Undelivered
 from worker.model import CallRecord, CallState, Conversation, Intent, Outcome, Rejection
+from worker.outbound.guard import Undelivered
+from worker.outbound.post import Delivered
 from worker.personal import Personal
 from worker.ports import Attempts, Tool
 from worker.tools.abrir_ticket_crm import AbrirTicketCrm

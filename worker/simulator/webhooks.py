@@ -72,7 +72,7 @@ class Webhooks:
 
     async def _deliver(self, url: str, body: bytes) -> None:
         webhook_id = new_id("wh")
-        async with httpx.AsyncClient(timeout=5.0) as http:
+        async with httpx.AsyncClient(timeout=5.0, trust_env=False) as http:
             for wait_s in _WAITS_S:
                 await self._sleep(wait_s)
                 with contextlib.suppress(httpx.HTTPError):

@@ -28,7 +28,7 @@ from worker.store.sql.database import Database
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """`runs` and `calls` are the loop's, `outbox` the courier's, `webhooks` is for what the platform tells.
+    """`runs` and `calls` are the loop's, `outbox` is for the events, `webhooks` for what the platform tells.
 
     `records`, `operators` and `handoffs` are people's, `board` is their dashboard's. The last five are about
     what is personal: its end, its keys, and who has read it.

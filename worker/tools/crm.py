@@ -5,8 +5,9 @@ import re
 from dataclasses import dataclass, field, replace
 
 from worker.errors import BeingConfirmed, CrmRefused, CrmUnavailable, InternalError, MissingProtocolo
-from worker.guard import Delivered, Guard, Undelivered
 from worker.model import CallRecord, CallState, Outcome
+from worker.outbound.guard import Guard, Undelivered
+from worker.outbound.post import Delivered
 from worker.personal import Personal
 from worker.ports import Attempts
 from worker.tools.lookup import Absent, Lookup, Sought

@@ -5,11 +5,12 @@ import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from worker import http
 from worker.catalog import fold
 from worker.errors import InternalError, InvalidArguments, ToolError, ToolFailed, UnknownConversation
-from worker.guard import Delivered, Guard
 from worker.model import CallRecord, CallState, Conversation, Intent, Outcome, Rejection, ToolKind
+from worker.outbound import client
+from worker.outbound.guard import Guard
+from worker.outbound.post import Delivered
 from worker.personal import Personal
 from worker.ports import Attempts
 from worker.tools.arguments import UNRECORDABLE, parse
@@ -57,7 +58,7 @@ class Forward:
             raise InternalError
         first = await attempts.first_try() if call.equal_to else call
         key, body = call.idempotency_key, _message(first, call.body.reveal()).encode()
-        headers = http.signed(self._settings.secret, key, body) | {"Idempotency-Key": key}
+        headers = client.signed(self._settings.secret, key, body) | {"Idempotency-Key": key}
         delivery = await self._guard.post(self._settings.url, body, headers, attempts)
         output = _output(delivery.body) if isinstance(delivery, Delivered) else None
         if output is None:

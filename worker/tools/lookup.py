@@ -9,8 +9,9 @@ from datetime import UTC, date, datetime
 from enum import Enum
 from zoneinfo import ZoneInfo
 
-from worker import http, logs
+from worker import logs
 from worker.catalog import fold
+from worker.outbound import client
 from worker.personal import Personal
 
 _SLACK_S = 120.0
@@ -74,7 +75,7 @@ class Lookup:
         self._zone = ZoneInfo(settings.timezone)
         self._pattern = re.compile(settings.protocol_pattern)
         self._headers = dict([settings.auth_header]) if settings.auth_header else {}
-        self._client = http.client(settings.timeout_s)
+        self._client = client.client(settings.url, settings.timeout_s)
 
     async def find(self, sought: Sought, held: Callable[[str], Awaitable[bool]]) -> str | Absent:
         """The protocolo of the only ticket that can be ours, or why there is none.
@@ -107,13 +108,13 @@ class Lookup:
         try:
             async with asyncio.timeout(self._settings.timeout_s), asking as answer:
                 if answer.is_success:
-                    found = json.loads(await http.read(answer) or b"")
+                    found = json.loads(await client.read(answer) or b"")
                 else:
                     code = f"http_{answer.status_code}"
         except (ValueError, RecursionError):
             pass
         except Exception as error:  # noqa: BLE001  # httpx lets some pass (ssl.SSLError)
-            code = http.code(error)
+            code = client.code(error)
         if isinstance(found, list) and all(isinstance(row, dict) for row in found):
             return [self._row(row) for row in found]
         logs.event("! a consulta ao CRM não deu resposta útil | code={code}", level="WARNING", code=code)

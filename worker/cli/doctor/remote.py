@@ -7,11 +7,10 @@ from contextlib import aclosing
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
-
-from worker import http, platforms, schema_sync
+from worker import platforms, schema_sync
 from worker.cli.doctor.finding import Finding, bad, note, ok
 from worker.errors import PlatformError, PlatformGone
+from worker.outbound import client
 from worker.platforms.definitions import Stored
 from worker.platforms.time_offset import time_offset_s
 from worker.settings import Settings
@@ -128,11 +127,11 @@ async def _reach(name: str, url: str, timeout_s: float) -> Finding:
     """Connect, TLS included, by the way a ticket would go, and hang up before a byte of HTTP is sent."""
     host = urlsplit(url).hostname
     try:
-        async with asyncio.timeout(timeout_s), http.client(timeout_s) as client:
+        async with asyncio.timeout(timeout_s), client.client(url, timeout_s) as http:
             with contextlib.suppress(_Reached):
-                await client.head(url, extensions={"trace": _hang_up})
-    except (httpx.HTTPError, TimeoutError) as error:
-        code = http.code(error)
+                await http.head(url, extensions={"trace": _hang_up})
+    except Exception as error:  # noqa: BLE001  # some are the transport's, some the standard library's
+        code = client.code(error)
         return bad("crm", f"{name}: não foi possível conectar a {host}: {_WHY.get(code, code)}")
     return ok("crm", f"{name}: {host} aceita conexões (nenhum ticket foi aberto)")
 

@@ -109,7 +109,7 @@ async def _house(folder: Path, platform: str) -> AsyncIterator[_House]:
                 "PLATFORM": platform,
             },
         ) as worker,
-        httpx.AsyncClient(timeout=10) as http,
+        httpx.AsyncClient(timeout=10, trust_env=False) as http,
     ):
         peer = Peer(http, f"{platform_url}/v1")
         urls = {

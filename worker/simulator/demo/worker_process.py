@@ -46,7 +46,7 @@ class WorkerProcess:
     async def ready(self) -> None:
         """Wait until it serves. Raises `WorkerDied`."""
         try:
-            async with asyncio.timeout(_START_S), httpx.AsyncClient() as client:
+            async with asyncio.timeout(_START_S), httpx.AsyncClient(trust_env=False) as client:
                 while not await self._is_ready(client):
                     self.check()
                     await asyncio.sleep(0.05)

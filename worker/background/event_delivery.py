@@ -2,8 +2,9 @@
 
 import asyncio
 
-from worker import http, logs
+from worker import logs
 from worker.model import Event
+from worker.outbound import client
 from worker.ports import Clock
 from worker.store.ledger.outbox import Outbox
 
@@ -16,10 +17,10 @@ _GIVE_UP_S = 72 * 3600.0
 _GONE = "http_410"
 
 
-class Courier:
-    """Delivers what the outbox holds. A slow or dead bot never delays the run loop.
+class EventDelivery:
+    """Delivers the events of the outbox. A slow or dead bot never delays the run loop.
 
-    `timeout_s`: how long one try may take, and thus the longest that one event holds up those of others.
+    `timeout_s`: how long one try may take, and thus the longest that one event delays the others.
     """
 
     def __init__(
@@ -38,12 +39,13 @@ class Courier:
         self._secret = secret
         self._clock = clock
         self._timeout_s = timeout_s
-        self._client = http.client(timeout_s)
+        self._http = client.client(url, timeout_s)
+        #: The bot answered 410: nothing is sent until a restart.
         self._off = False
 
     async def run(self) -> None:
         """Deliver until cancelled, or until the bot answers 410: then not before a restart."""
-        async with self._client:
+        async with self._http:
             while not self._off:
                 due = await self._outbox.claim(self._owner, _AT_ONCE, _LEASE_S)
                 async with asyncio.TaskGroup() as tries:
@@ -72,8 +74,8 @@ class Courier:
     async def _post(self, event: Event) -> str:
         """One try; a short code of what came back. A redirect is a failure: it may lead anywhere."""
         body = event.body.encode()
-        headers = http.signed(self._secret, event.event_id, body)
-        trying = self._client.stream("POST", self._url, content=body, headers=headers)
+        headers = client.signed(self._secret, event.event_id, body)
+        trying = self._http.stream("POST", self._url, content=body, headers=headers)
         result = None
         try:
             async with asyncio.timeout(self._timeout_s), trying as answer:
@@ -81,7 +83,7 @@ class Courier:
                 async for _ in answer.aiter_raw():
                     pass  # to its end, so that the connection can be used again
         except Exception as error:  # noqa: BLE001  # httpx lets some pass (ssl.SSLError); the next try may do
-            return result or http.code(error)
+            return result or client.code(error)
         return result
 
 

@@ -2,9 +2,7 @@
 
 import asyncio
 import contextlib
-import datetime
 import gzip
-import ipaddress
 import logging
 import re
 import socket
@@ -16,17 +14,16 @@ from pathlib import Path
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.raw_server import Act, Gate, RawServer, answer, reply, reset, say, trickle
-from worker import guard as guard_module
-from worker import http
 from worker.errors import StoreError, Withdrawn
-from worker.guard import Delivered, Guard, GuardPolicy, Undelivered
+from worker.outbound import client
+from worker.outbound import guard as guard_module
+from worker.outbound import post as posting
+from worker.outbound.guard import Guard, GuardPolicy, Undelivered
+from worker.outbound.post import Delivered, Failed
 
 BODY = '{"documento": "52998224725", "resumo": "Ação: Ç"}'.encode()
 HEADERS = {"Content-Type": "application/json; charset=utf-8", "Idempotency-Key": "tw-1"}
@@ -242,48 +239,16 @@ async def test_a_handshake_that_never_ends_is_a_certain_timeout_and_leaves_no_co
     assert permits.ends == [(True, "timeout")]
 
 
-@pytest.fixture
-def certificate(tmp_path: Path) -> Path:
-    """A self-signed certificate of 127.0.0.1 with its key, in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "crm")])
-    now = datetime.datetime.now(datetime.UTC)
-    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    signed = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(address, critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path = tmp_path / "crm.pem"
-    path.write_bytes(private + signed.public_bytes(serialization.Encoding.PEM))
-    return path
-
-
-def tls(certificate: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    return context
-
-
-async def test_a_certificate_nobody_vouches_for_is_certain_and_gets_no_byte(certificate: Path) -> None:
+async def test_a_certificate_nobody_vouches_for_is_certain_and_gets_no_byte(tls: ssl.SSLContext) -> None:
     permits = Permits()
-    async with RawServer().running(tls(certificate)) as server, guarding() as guard:
+    async with RawServer().running(tls) as server, guarding() as guard:
         assert await post(guard, server.url, permits) == CERTAIN
         assert server.requests == []
     assert permits.ends == [(True, "tls")]
 
 
-async def test_the_operators_own_authority_is_trusted(
-    certificate: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    async with RawServer().running(tls(certificate)) as server, guarding() as guard:
+async def test_the_operators_own_authority_is_trusted(trusted_tls: ssl.SSLContext) -> None:
+    async with RawServer().running(trusted_tls) as server, guarding() as guard:
         assert await post(guard, server.url) == Delivered(200, b"[]")
 
 
@@ -403,7 +368,7 @@ async def test_the_time_the_ledger_takes_to_begin_is_part_of_the_limit() -> None
 async def test_a_body_without_end_is_ambiguous_and_no_fault_of_the_crms_health() -> None:
     permits = Permits()
     async with (
-        crm(reply(200, b"x" * (http.BODY_LIMIT + 1))) as server,
+        crm(reply(200, b"x" * (client.BODY_LIMIT + 1))) as server,
         guarding(replace(ONCE, breaker_failures=1)) as guard,
     ):
         assert await post(guard, server.url, permits) == AMBIGUOUS
@@ -412,7 +377,7 @@ async def test_a_body_without_end_is_ambiguous_and_no_fault_of_the_crms_health()
 
 
 async def test_a_body_of_exactly_the_limit_is_delivered() -> None:
-    body = b"x" * http.BODY_LIMIT
+    body = b"x" * client.BODY_LIMIT
     async with crm(reply(200, body)) as server, guarding() as guard:
         assert await post(guard, server.url) == Delivered(200, body)
 
@@ -541,7 +506,7 @@ async def test_a_crm_that_asks_for_more_than_a_minute_is_not_asked_again() -> No
     ],
 )
 def test_retry_after_is_read_as_seconds_or_as_a_date(headers: dict[str, str], seconds: float | None) -> None:
-    assert guard_module._retry_after(httpx.Headers(headers)) == seconds
+    assert posting.retry_after_s(httpx.Headers(headers)) == seconds
 
 
 _DATES = st.from_regex(rb"([A-Z][a-z]{2}, )?\d+ (Jan|Dec) \d+ \d+:\d+:\d+ (GMT|[+-]\d{4,})", fullmatch=True)
@@ -550,12 +515,12 @@ _DATES = st.from_regex(rb"([A-Z][a-z]{2}, )?\d+ (Jan|Dec) \d+ \d+:\d+:\d+ (GMT|[
 @given(st.binary() | _DATES, st.binary() | _DATES)
 @example("²".encode("latin-1"), b"")
 def test_no_retry_after_can_break_the_guard(asked: bytes, date: bytes) -> None:
-    seconds = guard_module._retry_after(httpx.Headers([(b"Retry-After", asked), (b"Date", date)]))
+    seconds = posting.retry_after_s(httpx.Headers([(b"Retry-After", asked), (b"Date", date)]))
     assert seconds is None or seconds >= 0
 
 
-def failed(retry_after_s: float | None = None) -> guard_module._Failed:
-    return guard_module._Failed("http_503", certain=False, retry_after_s=retry_after_s)
+def failed(retry_after_s: float | None = None) -> Failed:
+    return Failed("http_503", certain=False, retry_after_s=retry_after_s)
 
 
 def test_the_waits_are_jittered_within_a_growing_and_bounded_range() -> None:
@@ -815,6 +780,22 @@ async def test_ten_at_once_are_all_let_in_while_the_breaker_is_closed_and_open_i
     assert [each.ends for each in permits] == [[(False, "http_500")]] * 10
 
 
+async def test_an_attempt_that_waited_for_its_slot_asks_the_breaker_when_it_has_it() -> None:
+    gate = Gate(reply(500))
+    policy = replace(ONCE, concurrency=1, breaker_failures=1)
+    waiting = Permits()
+    async with crm(gate, default=reply()) as server, guarding(policy) as guard:
+        first = asyncio.create_task(post(guard, server.url))
+        await gate.arrived.acquire()
+        second = asyncio.create_task(post(guard, server.url, waiting))
+        await asyncio.sleep(0)
+        gate.opened.set()
+        assert await asyncio.gather(first, second) == [AMBIGUOUS, CERTAIN]
+        assert guard.breaker_state == "open"
+        assert len(server.requests) == 1
+    assert (waiting.begun, waiting.ends) == (0, [])
+
+
 async def test_who_was_let_in_is_sent_even_when_others_open_the_breaker_meanwhile() -> None:
     slow = Permits()
     slow.wait = asyncio.Event()
@@ -881,10 +862,10 @@ async def test_a_straggler_that_reopens_the_breaker_admits_no_second_trial() -> 
 
 
 def test_only_the_guard_knows_backoff_and_aiobreaker() -> None:
-    package = Path(guard_module.__file__).parent
+    package = Path(guard_module.__file__).parent.parent
     users = {
         path.relative_to(package).as_posix()
         for path in package.rglob("*.py")
         if re.search(r"^\s*(import|from) (backoff|aiobreaker)\b", path.read_text("utf-8"), re.MULTILINE)
     }
-    assert users == {"guard.py"}
+    assert users == {"outbound/guard.py"}

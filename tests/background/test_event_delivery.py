@@ -1,4 +1,4 @@
-"""The courier between a real outbox and a bot on a real socket: delivered once, in order, or tried again."""
+"""Event delivery between a real outbox and a real socket: delivered once, in order, or tried again."""
 
 import asyncio
 import contextlib
@@ -16,8 +16,8 @@ from tests.fakes import until
 from tests.raw_server import Act, Exchange, Gate, RawServer, reply, reset, say
 from tests.store.harness import Rig
 from worker import logs
+from worker.background.event_delivery import EventDelivery
 from worker.errors import StoreError
-from worker.events import Courier
 from worker.model import Event, EventState
 from worker.settings import Settings
 from worker.store.ledger.outbox import Outbox
@@ -33,10 +33,10 @@ class Idle(Exception):
 
 
 class UntilIdle:
-    """A clock that ends the courier's work instead of waiting."""
+    """A clock that ends the delivery's work instead of waiting."""
 
     def monotonic(self) -> float:
-        raise AssertionError("the courier goes by the database's clock")
+        raise AssertionError("event delivery goes by the database's clock")
 
     async def sleep(self, seconds: float) -> None:
         raise Idle
@@ -46,7 +46,7 @@ class Idles:
     """A clock that waits for nothing, and lets the others run."""
 
     def monotonic(self) -> float:
-        raise AssertionError("the courier goes by the database's clock")
+        raise AssertionError("event delivery goes by the database's clock")
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(0)
@@ -84,19 +84,19 @@ async def due_again(rig: Rig) -> None:
 
 
 async def burst(rig: Rig, url: str, *, timeout_s: float = 5.0, owner: str = "me") -> bool:
-    """Deliver until nothing is due; False when the courier has stopped by itself."""
-    courier = Courier(rig.store.outbox, owner, url, SECRET, UntilIdle(), timeout_s=timeout_s)
+    """Deliver until nothing is due; False when event delivery has stopped by itself."""
+    delivery = EventDelivery(rig.store.outbox, owner, url, SECRET, UntilIdle(), timeout_s=timeout_s)
     try:
-        await courier.run()
+        await delivery.run()
     except Idle:
         return True
     return False
 
 
 @contextlib.asynccontextmanager
-async def delivering(courier: Courier) -> AsyncIterator[asyncio.Task[None]]:
-    """A courier at work beside the test."""
-    task = asyncio.create_task(courier.run())
+async def delivering(delivery: EventDelivery) -> AsyncIterator[asyncio.Task[None]]:
+    """A delivery at work beside the test."""
+    task = asyncio.create_task(delivery.run())
     try:
         yield task
     finally:
@@ -281,7 +281,7 @@ class Paper:
 async def on_paper(outbox: Outbox, act: Act) -> None:
     async with a_bot(act) as bot:
         with contextlib.suppress(Idle):
-            await Courier(outbox, "me", bot.url, SECRET, UntilIdle(), timeout_s=5.0).run()
+            await EventDelivery(outbox, "me", bot.url, SECRET, UntilIdle(), timeout_s=5.0).run()
 
 
 @pytest.mark.parametrize(
@@ -320,7 +320,7 @@ async def test_time_in_which_no_daemon_ran_does_not_count(rig: Rig) -> None:
     assert await states(rig) == [DELIVERED]
 
 
-async def test_a_database_that_cannot_record_ends_the_courier() -> None:
+async def test_a_database_that_cannot_record_ends_the_delivery() -> None:
     with pytest.RaisesGroup(StoreError):
         await on_paper(Paper(fails=True), reply())
 
@@ -410,8 +410,8 @@ async def test_a_bot_that_is_slow_about_one_event_is_told_the_others_meanwhile(r
         return await (slow if first else reply())(exchange)
 
     async with a_bot(default=slow_about_one) as bot:
-        courier = Courier(rig.store.outbox, "me", bot.url, SECRET, Idles(), timeout_s=20.0)
-        async with delivering(courier):
+        delivery = EventDelivery(rig.store.outbox, "me", bot.url, SECRET, Idles(), timeout_s=20.0)
+        async with delivering(delivery):
             await reached(rig, PENDING, DELIVERED)
             slow.opened.set()
             await reached(rig, DELIVERED, DELIVERED)
@@ -421,8 +421,8 @@ async def test_events_that_come_later_wait_for_a_slow_one_no_longer_than_its_lim
     await put(rig, 1, conversation="c1")
     hangs = Gate(reply())
     async with a_bot(hangs) as bot:
-        courier = Courier(rig.store.outbox, "me", bot.url, SECRET, Idles(), timeout_s=0.2)
-        async with delivering(courier):
+        delivery = EventDelivery(rig.store.outbox, "me", bot.url, SECRET, Idles(), timeout_s=0.2)
+        async with delivering(delivery):
             await hangs.arrived.acquire()
             await put(rig, 11, conversation="c2")
             await until(lambda: len(bot.requests) == 2)
@@ -447,27 +447,28 @@ async def test_two_processes_share_the_events_and_keep_each_conversations_order(
     for conversation in range(10):
         await put(rig, conversation, 100 + conversation, conversation=f"c{conversation}")
     async with a_bot() as bot:
-        couriers = [
-            Courier(rig.store.outbox, name, bot.url, SECRET, Idles(), timeout_s=5.0) for name in ("a", "b")
+        deliveries = [
+            EventDelivery(rig.store.outbox, name, bot.url, SECRET, Idles(), timeout_s=5.0)
+            for name in ("a", "b")
         ]
-        async with delivering(couriers[0]), delivering(couriers[1]):
+        async with delivering(deliveries[0]), delivering(deliveries[1]):
             await reached(rig, *[DELIVERED] * 20)
         told = numbers(bot)
     assert sorted(told) == [*range(10), *range(100, 110)]
     assert all(told.index(number) < told.index(100 + number) for number in range(10))
 
 
-async def test_a_courier_that_is_cancelled_hangs_up_and_leaves_its_event_pending(rig: Rig) -> None:
+async def test_a_delivery_that_is_cancelled_hangs_up_and_leaves_its_event_pending(rig: Rig) -> None:
     await put(rig, 1)
     hangs = Gate(reply())
     async with a_bot(hangs) as bot:
-        courier = Courier(rig.store.outbox, "me", bot.url, SECRET, Idles(), timeout_s=20.0)
-        task = asyncio.create_task(courier.run())
+        delivery = EventDelivery(rig.store.outbox, "me", bot.url, SECRET, Idles(), timeout_s=20.0)
+        task = asyncio.create_task(delivery.run())
         await hangs.arrived.acquire()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert courier._client.is_closed
+        assert delivery._http.is_closed
         assert await states(rig) == [PENDING]
         await rig.ago(1.0, "outbox", "lease_until")
         assert await burst(rig, bot.url)
@@ -475,7 +476,7 @@ async def test_a_courier_that_is_cancelled_hangs_up_and_leaves_its_event_pending
     assert await states(rig) == [DELIVERED]
 
 
-async def test_an_idle_courier_asks_again_every_second(rig: Rig) -> None:
+async def test_an_idle_delivery_asks_again_every_second(rig: Rig) -> None:
     slept: list[float] = []
 
     class Counts(Idles):
@@ -487,5 +488,5 @@ async def test_an_idle_courier_asks_again_every_second(rig: Rig) -> None:
 
     async with a_bot() as bot:
         with pytest.raises(Idle):
-            await Courier(rig.store.outbox, "me", bot.url, SECRET, Counts(), timeout_s=5.0).run()
+            await EventDelivery(rig.store.outbox, "me", bot.url, SECRET, Counts(), timeout_s=5.0).run()
         assert (slept, len(bot.requests)) == ([1.0, 1.0], 1)

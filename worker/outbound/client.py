@@ -1,0 +1,131 @@
+"""What requests to the CRM and to the bot share: the client, limits, the signature, failure codes."""
+
+import re
+import socket
+import ssl
+import zlib
+from datetime import UTC, datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+
+import httpcore
+import httpx
+from standardwebhooks import Webhook
+
+from worker import __version__
+from worker.outbound.transport import Transport
+from worker.settings import network
+
+BODY_LIMIT = 1 << 20
+"""Bytes of an answer that are read, as sent and unpacked."""
+
+HEADERS = {
+    "Accept": "*/*",
+    "Accept-Encoding": "gzip, deflate",
+    "User-Agent": f"ticket-worker/{__version__}",
+}
+"""What every request says beside its own headers."""
+
+
+def client(url: str, timeout_s: float) -> httpx.AsyncClient:
+    """A client for requests to `url`: HTTP/1.1, no redirects, no cookie of one answer in the next request.
+
+    The environment's proxies and authorities are used; this machine is reached without a proxy. The caller
+    limits the whole of a request: httpx's own limits are per socket operation. Raises `ConfigError`.
+    """
+    return httpx.AsyncClient(
+        transport=Transport(network.proxy_for(url), trust()),
+        timeout=timeouts(timeout_s),
+        headers=HEADERS,
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        trust_env=False,
+    )
+
+
+def timeouts(timeout_s: float) -> httpx.Timeout:
+    """Connecting gets half: what takes longer fails while it is still certain that nothing was sent."""
+    return httpx.Timeout(None, connect=timeout_s / 2)
+
+
+def trust() -> ssl.SSLContext:
+    """The operator's certificate authorities, else the usual ones. Raises `ConfigError`."""
+    return network.trusted_authorities() or httpx.create_ssl_context(trust_env=False)
+
+
+# ------------------------------------------------------------------------------------------------- the answer
+
+
+async def read(response: httpx.Response) -> bytes | None:
+    """The unpacked body of a streamed answer; None when it is longer than `BODY_LIMIT`, packed or unpacked.
+
+    Raises `httpx.DecodingError` when it cannot be unpacked.
+    """
+    packed = bytearray()
+    async for chunk in response.aiter_raw():
+        packed += chunk
+        if len(packed) > BODY_LIMIT:
+            return None
+    body = bytes(packed)
+    for encoding in reversed(_encodings(response)):
+        body = _unpacked(body, encoding)
+        if len(body) > BODY_LIMIT:
+            return None
+    return body
+
+
+def _encodings(response: httpx.Response) -> list[str]:
+    names = re.split(r"\s*,\s*", response.headers.get("Content-Encoding", "").strip().lower())
+    return [name for name in names if name not in {"", "identity"}]
+
+
+def _unpacked(packed: bytes, encoding: str) -> bytes:
+    """At most `BODY_LIMIT` + 1 bytes, however much there is in it."""
+    bits = {"gzip": 31, "x-gzip": 31, "deflate": 15}.get(encoding)
+    if bits == 15 and packed and packed[0] & 0xF != 8:
+        bits = -15  # many servers leave the header of zlib out
+    if bits is None:
+        raise httpx.DecodingError("encoding")
+    try:
+        return zlib.decompressobj(bits).decompress(packed, BODY_LIMIT + 1)
+    except zlib.error:
+        raise httpx.DecodingError(encoding) from None
+
+
+# --------------------------------------------------------------------------------------- what goes to the bot
+
+
+def signed(secret: str, message_id: str, body: bytes) -> dict[str, str]:
+    """The headers of one try to deliver a message to the bot (Standard Webhooks): its time is the try's."""
+    now = datetime.now(UTC)
+    return {
+        "Content-Type": "application/json; charset=utf-8",
+        "webhook-id": message_id,
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": Webhook(secret).sign(message_id, now, body.decode()),
+    }
+
+
+# ------------------------------------------------------------------------------------------------ what failed
+
+_CODES: tuple[tuple[str, tuple[type[BaseException], ...]], ...] = (
+    ("timeout", (TimeoutError, httpcore.TimeoutException)),
+    ("dns", (socket.gaierror,)),
+    ("tls", (ssl.SSLError,)),
+    ("connect", (httpcore.ConnectError,)),
+    ("proxy", (httpcore.ProxyError,)),
+    ("DecodingError", (httpx.DecodingError,)),
+    ("reset", (httpcore.NetworkError,)),
+    ("eof", (httpcore.RemoteProtocolError,)),
+)
+
+
+def code(error: BaseException) -> str:
+    """A short word for what a request failed of: the first that fits the error or one of its causes.
+
+    The name of the error's class where none fits.
+    """
+    causes = [error]
+    # httpcore drops the first on its way; a cause may be its own, by mistake.
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) and cause not in causes:
+        causes.append(cause)
+    codes = (short for short, kinds in _CODES if any(isinstance(each, kinds) for each in causes))
+    return next(codes, type(error).__name__)
