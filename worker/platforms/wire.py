@@ -1,7 +1,8 @@
 """What the adapters have in common: one connection, answers read as plain JSON, and what becomes of the rest.
 
-The official SDK on aiohttp, its quickest transport; looks and submits go straight on aiohttp. Answers are
-read as plain JSON: the SDK's models would only add time, and do not check what they build.
+The official SDK builds all requests but looks and submits; all are sent over the same connections
+(`worker/platforms/direct.py`). Answers are read as plain JSON: the SDK's models would only add time, and do
+not check what they build.
 """
 
 import asyncio
@@ -17,17 +18,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 from urllib.parse import urlsplit
 
 import httpx2
-from openai import APIStatusError, AsyncOpenAI, DefaultAioHttpClient
+from openai import APIStatusError, AsyncOpenAI
 
 from worker.errors import PlatformError, PlatformRefused, PlatformUnavailable, RunGone
 from worker.model import ToolCall
 from worker.personal import Personal
+from worker.platforms.direct import Connections, DirectClient, RawResponse, SdkTransport
 from worker.platforms.entra import EntraToken
-from worker.platforms.straight import Answered, Straight
 
 if TYPE_CHECKING:
     from openai._legacy_response import LegacyAPIResponse  # what with_raw_response gives; exported nowhere
-    from openai._types import RequestOptions
 
 _OPENAI = "https://api.openai.com/v1"
 _ID = re.compile(r"[!-~]{1,256}")  # contract §3: visible ASCII, no prefix assumed
@@ -62,6 +62,7 @@ class Connection:
         self.at_openai = f".{self.host}".endswith(".api.openai.com")
         self._passing = passing
         self._timeout_s = timeout_s
+        connections = Connections(url)
         self.client = AsyncOpenAI(
             api_key=api_key,
             base_url=url,
@@ -70,30 +71,31 @@ class Connection:
             default_headers={"OpenAI-Beta": beta} if beta else None,
             default_query={"api-version": api_version} if api_version else None,
             # A redirected submit would hand the customer's data to a host nobody configured.
-            http_client=DefaultAioHttpClient(follow_redirects=False),
+            http_client=httpx2.AsyncClient(
+                transport=SdkTransport(connections, timeout_s), follow_redirects=False, trust_env=False
+            ),
         )
         if not self.at_openai:  # the SDK takes both from the environment
             self.client.organization = self.client.project = None
-        self._straight = Straight(self.client, api_key)
+        self._connections = connections
+        self._direct = DirectClient(connections, self.client, api_key)
 
     async def look(self, path: str) -> Reply:
         """One read of a run, as `ask` would do it, at a fifth of the cost. Raises only `PlatformError`s."""
-        return read(await self._hot(path))
+        return read(await self._send(path))
 
     async def submit(
         self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
-    ) -> Answered:
-        """Hand answers over, once, likewise. Raises only `PlatformError`s."""
-        return await self._hot(path, json.dumps(body).encode(), headers)
+    ) -> RawResponse:
+        """Hand answers over, once, as quick. Raises only `PlatformError`s."""
+        return await self._send(path, json.dumps(body).encode(), headers)
 
-    async def _hot(
+    async def _send(
         self, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
-    ) -> Answered:
-        if not self._straight.possible:
-            return await self._by_sdk(path, body, headers)
+    ) -> RawResponse:
         try:
             async with asyncio.timeout(self._timeout_s):
-                answer = await self._straight.send(path, body, headers)
+                answer = await self._direct.send(path, body, headers)
         except Exception as error:  # noqa: BLE001 - what it is does not matter: there was no answer
             failure: PlatformError = _translated(error, self._passing)
         else:
@@ -102,19 +104,10 @@ class Connection:
             failure = _refusal(answer, _code(answer.content), self._passing)
         raise failure  # out here, as in `send`
 
-    async def _by_sdk(self, path: str, body: bytes | None, headers: Mapping[str, str] | None) -> Answered:
-        if body is None:
-            request = self.client.get(path, cast_to=httpx2.Response)
-        else:
-            options: RequestOptions = {"headers": headers or {}}
-            request = self.client.post(path, cast_to=httpx2.Response, content=body, options=options)
-        answer = await self.send(request)
-        return Answered(answer.status_code, answer.headers, answer.content)
-
     async def ask(self, request: "Awaitable[LegacyAPIResponse[Any] | httpx2.Response]") -> Reply:
         """One request, read as a JSON object within the time limit. Raises only `PlatformError`s."""
         answer = await self.send(request)
-        return read(Answered(answer.status_code, answer.headers, answer.content))
+        return read(RawResponse(answer.status_code, answer.headers, answer.content))
 
     async def send(
         self, request: "Awaitable[LegacyAPIResponse[Any] | httpx2.Response]"
@@ -152,7 +145,7 @@ class Connection:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._straight.aclose()
+        await self._connections.aclose()
         await self.client.close()
         if isinstance(self._api_key, EntraToken):
             await self._api_key.aclose()
@@ -161,7 +154,7 @@ class Connection:
 # --------------------------------------------------------------------------------------- reading an answer
 
 
-def read(answer: Answered) -> Reply:
+def read(answer: RawResponse) -> Reply:
     """An answer as a JSON object. Raises `PlatformUnavailable` when it is none."""
     body = _json(answer.content)
     if not isinstance(body, dict):
@@ -230,11 +223,11 @@ def _translated(error: Exception, passing: re.Pattern[str]) -> PlatformError:
     if not isinstance(error, APIStatusError):
         return PlatformUnavailable()
     answer = error.response
-    told = Answered(answer.status_code, answer.headers, answer.content, answer.text)
+    told = RawResponse(answer.status_code, answer.headers, answer.content, answer.text)
     return _refusal(told, error.code, passing)
 
 
-def _refusal(answer: Answered, code: object, passing: re.Pattern[str]) -> PlatformError:
+def _refusal(answer: RawResponse, code: object, passing: re.Pattern[str]) -> PlatformError:
     word = code if is_word(code) else None
     if answer.status == 404:
         return RunGone(answer.status, word)

@@ -1,0 +1,157 @@
+"""The connections to the platform, on aiohttp: one way for every request, whatever the environment.
+
+Looks and submits, all that a run asks of its platform, are sent right here (`DirectClient`). Everything else
+comes from the official SDK, which sends it over the same connections (`SdkTransport`): through the SDK a
+request costs several times the CPU (docs/performance.md).
+"""
+
+import asyncio
+import base64
+from collections.abc import Mapping
+from typing import NamedTuple
+from urllib.parse import urlencode
+
+import aiohttp
+import httpx2
+from openai import AsyncOpenAI
+from yarl import URL
+
+from worker.platforms.entra import EntraToken
+from worker.settings import network
+
+BODY_LIMIT = 4 << 20
+"""Bytes of an answer that are read, unpacked."""
+
+_IDLE_S = 5.0
+"""How long an unused connection is kept: as the SDK does."""
+
+_AIOHTTPS_OWN = frozenset({"accept-encoding", "connection", "content-length", "host", "transfer-encoding"})
+_OF_THE_WIRE = frozenset({"content-encoding", "content-length", "transfer-encoding"})
+
+
+class RawResponse(NamedTuple):
+    """An answer that was read to its end and unpacked."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+    #: `content` in its own encoding, of an answer that is no 2xx.
+    text: str = ""
+
+
+class Connections:
+    """Connections to one server: by the environment's proxy and authorities, without cookies and redirects.
+
+    Raises `ConfigError` for a proxy or authorities that cannot be used.
+    """
+
+    def __init__(self, base_url: str) -> None:
+        self._proxy = network.proxy_for(base_url)
+        self._secure = any(url.lower().startswith("https:") for url in (base_url, self._proxy or ""))
+        self._trust = network.trusted_authorities()
+        self._session: aiohttp.ClientSession | None = None
+
+    async def request(
+        self, method: str, url: URL, headers: Mapping[str, str], body: bytes | None = None
+    ) -> RawResponse:
+        """The answer. The caller limits the time.
+
+        Raises what aiohttp raises, and `ValueError` for an answer longer than `BODY_LIMIT`.
+        """
+        session = self._session = self._session or self._open()
+        sending = session.request(
+            method, url, data=body, headers=headers, allow_redirects=False, proxy=self._proxy
+        )
+        async with sending as answer:
+            content = await _read(answer)
+            if 200 <= answer.status < 300:
+                return RawResponse(answer.status, answer.headers, content)
+            text = content.decode(answer.charset or "utf-8", "replace")
+            return RawResponse(answer.status, answer.headers, content, text)
+
+    async def aclose(self) -> None:
+        """Close them."""
+        if self._session is not None:
+            await self._session.close()
+
+    def _open(self) -> aiohttp.ClientSession:
+        """The session, which needs a running loop to be made in."""
+        trust = (self._trust or httpx2.create_ssl_context(trust_env=False)) if self._secure else True
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=trust, keepalive_timeout=_IDLE_S),
+            cookie_jar=aiohttp.DummyCookieJar(),  # no cookie of one answer goes with the next request
+            timeout=aiohttp.ClientTimeout(total=None),
+        )
+
+
+class DirectClient:
+    """Sends what the SDK would: its headers, its query, with the token of the moment."""
+
+    def __init__(self, connections: Connections, sdk: AsyncOpenAI, api_key: str | EntraToken) -> None:
+        self._connections = connections
+        self._api_key = api_key
+        url = sdk.base_url
+        self._base = str(url.copy_with(userinfo=b"")).rstrip("/")
+        query = urlencode(sdk.default_query)
+        self._query = f"?{query}" if query else ""
+        self._headers = {
+            name: value
+            for name, value in sdk.default_headers.items()
+            if isinstance(value, str) and name not in {"Authorization", "Content-Type"}
+        }
+        #: The credentials of the URL, which come before the key.
+        self._basic = ""
+        if url.username or url.password:
+            credentials = base64.b64encode(f"{url.username}:{url.password}".encode()).decode()
+            self._basic = f"Basic {credentials}"
+
+    async def send(
+        self, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> RawResponse:
+        """The answer to a GET, or to a POST of `body`, which is JSON; `path` is quoted.
+
+        Raises what `Connections.request` raises; the caller limits the time.
+        """
+        url = URL(self._base + path + self._query, encoded=True)
+        own = {**self._headers, "Authorization": await self._authorization(), **(headers or {})}
+        if body is None:
+            return await self._connections.request("GET", url, own)
+        own["Content-Type"] = "application/json"
+        return await self._connections.request("POST", url, own, body)
+
+    async def _authorization(self) -> str:
+        if self._basic:
+            return self._basic
+        key = self._api_key if isinstance(self._api_key, str) else await self._api_key()
+        return f"Bearer {key}"
+
+
+class SdkTransport(httpx2.AsyncBaseTransport):
+    """Lets the SDK send over the same connections, with the same limit. The limit on time is in seconds."""
+
+    def __init__(self, connections: Connections, timeout_s: float) -> None:
+        self._connections = connections
+        self._timeout_s = timeout_s
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """One request of the SDK's."""
+        url = URL(str(request.url.copy_with(userinfo=b"")), encoded=True)
+        headers = {
+            name: value for name, value in request.headers.items() if name.lower() not in _AIOHTTPS_OWN
+        }
+        async with asyncio.timeout(self._timeout_s):
+            body = await request.aread()
+            answer = await self._connections.request(request.method, url, headers, body or None)
+        left = [(name, value) for name, value in answer.headers.items() if name.lower() not in _OF_THE_WIRE]
+        return httpx2.Response(answer.status, headers=left, content=answer.content)
+
+
+async def _read(answer: aiohttp.ClientResponse) -> bytes:
+    """The unpacked body: aiohttp unpacks only as much as is read."""
+    body = bytearray()
+    async for chunk in answer.content.iter_any():
+        body += chunk
+        if len(body) > BODY_LIMIT:
+            answer.close()
+            raise ValueError("the answer is too long")
+    return bytes(body)
