@@ -11,7 +11,7 @@ from worker.errors import StoreError
 from worker.privacy import Vault
 from worker.store.sql import leases
 from worker.store.sql.database import Database
-from worker.store.sql.tables import Sealed
+from worker.store.sql.tables import payload_columns
 
 _BATCH = 200
 
@@ -35,7 +35,7 @@ class Rekey:
     def __init__(self, database: Database, vault: Vault) -> None:
         self._db = database
         self._vault = vault
-        self._tables = [table for table in database.tables.metadata.sorted_tables if _payload(table)]
+        self._tables = [table for table in database.tables.metadata.sorted_tables if payload_columns(table)]
 
     async def rows(self) -> int:
         """How many rows a pass walks over."""
@@ -69,7 +69,9 @@ class Rekey:
 
     async def _batch(self, table: Table, after: tuple[Any, ...] | None) -> Sequence[Row[Any]]:
         key = list(table.primary_key)
-        query = select(*key, *(_raw(column) for column in _payload(table))).order_by(*key).limit(_BATCH)
+        query = (
+            select(*key, *(_raw(column) for column in payload_columns(table))).order_by(*key).limit(_BATCH)
+        )
         if after is not None:
             query = query.where(tuple_(*key) > tuple_(*(literal(value) for value in after)))
         async with self._db.read() as connection:
@@ -80,7 +82,7 @@ class Rekey:
         stale = [
             (row, column, bytes(sealed), anew)
             for row in rows
-            for column, sealed in zip(_payload(table), tuple(row)[len(key) :], strict=True)
+            for column, sealed in zip(payload_columns(table), tuple(row)[len(key) :], strict=True)
             if sealed is not None and (anew := self._resealed(bytes(sealed), done)) is not None
         ]
         if not stale:
@@ -113,10 +115,6 @@ async def _swap(
     swapping = update(column.table).where(leases.locked(key, same, wait=False))
     swapping = swapping.values({column.name: literal(anew, LargeBinary)})
     return (await connection.execute(swapping.returning(key))).first() is not None
-
-
-def _payload(table: Table) -> list[Column[Any]]:
-    return [column for column in table.c if isinstance(column.type, Sealed)]
 
 
 def _raw(column: Column[Any]) -> Any:

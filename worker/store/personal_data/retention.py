@@ -30,7 +30,7 @@ from worker.store.personal_data.erasure import wipe
 from worker.store.sql import leases
 from worker.store.sql.database import Database
 from worker.store.sql.statements import prepared
-from worker.store.sql.tables import OPEN, WATCHING, Tables, now
+from worker.store.sql.tables import OPEN, WATCHING, Tables, now, payload_columns
 
 _TASK = "retention"
 _BATCH = 500
@@ -113,19 +113,21 @@ class Retention:
         ids = await self._some(
             connection, t.c.call_id, self._holds_payload(), old, self._unwatched(t.c.run_id)
         )
-        emptied = {"body": None, "answer": None, "equal_key": None, "due": None}
+        emptied = {column.name: None for column in payload_columns(t)} | {"equal_key": None, "due": None}
         await connection.execute(update(t).where(t.c.call_id.in_(ids)).values(**emptied))
-        await connection.execute(update(h).where(h.c.call_id.in_(ids)).values(motivo=None))
+        await connection.execute(
+            update(h).where(h.c.call_id.in_(ids)).values(dict.fromkeys(payload_columns(h)))
+        )
         return len(ids)
 
     async def _contacts(self, connection: AsyncConnection) -> int:
         """What the bot told of a customer who has not been heard of since."""
         c = self._t.conversations
-        told = [c.c.document, c.c.contact, c.c.attachment_url]
-        holds = or_(*(column.is_not(None) for column in told))
+        payload = payload_columns(c)
+        holds = or_(*(column.is_not(None) for column in payload))
         old = and_(c.c.active_at < now() - self._payload_s, self._idle(c.c.conversation_id))
         ids = await self._some(connection, c.c.conversation_id, holds, old)
-        emptied = {column.name: None for column in told} | {
+        emptied = {column.name: None for column in payload} | {
             "attachment_at": None,
             "attachment_taken_by": None,
         }

@@ -85,6 +85,11 @@ class Sealed(TypeDecorator[Personal]):
         return None if value is None else self.vault.open(bytes(value))
 
 
+def payload_columns(table: Table) -> list[Column[Any]]:
+    """The encrypted columns of a table, which are its payload."""
+    return [column for column in table.c if isinstance(column.type, Sealed)]
+
+
 class Tables:
     """The schema of this version, its payload columns bound to the keys of one database."""
 
