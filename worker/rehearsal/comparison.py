@@ -1,0 +1,104 @@
+"""Two result files side by side: what a change of the instructions made better or worse."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from worker.rehearsal.report import rate
+from worker.rehearsal.results import Rate, Results
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One scenario, or one rate, before and after."""
+
+    name: str
+    before: Rate
+    after: Rate
+    #: More hits are worse: suspect replies, interrupted runs.
+    inverted: bool = False
+
+    @property
+    def difference(self) -> float:
+        """Above 0: better. 0 where one of the two was not tried."""
+        if self.before.share is None or self.after.share is None:
+            return 0.0
+        gained = self.after.share - self.before.share
+        return -gained if self.inverted else gained
+
+    @property
+    def clear(self) -> bool:
+        """The two 95 % intervals do not overlap: more than chance."""
+        before, after = self.before.interval, self.after.interval
+        return before is not None and after is not None and (before[1] < after[0] or after[1] < before[0])
+
+
+_INVERTED = {"conversas com resposta suspeita", "conversas que terminaram de outro modo"}
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What changed between two rehearsals."""
+
+    scenarios: tuple[Change, ...]
+    rates: tuple[Change, ...]
+    #: Scenarios that only one of the two has.
+    new: tuple[str, ...]
+    gone: tuple[str, ...]
+
+
+def compare(before: Results, after: Results) -> Comparison:
+    """Scenarios are the same when their names are; the largest losses come first."""
+    earlier = {each.name: each for each in before.scenarios}
+    later = {each.name: each for each in after.scenarios}
+    scenarios = [Change(name, earlier[name].passed, later[name].passed) for name in later if name in earlier]
+    rates, rates_before = after.rates(), before.rates()
+    return Comparison(
+        scenarios=tuple(sorted(scenarios, key=lambda change: change.difference)),
+        rates=tuple(
+            Change(name, rates_before[name], rates[name], inverted=name in _INVERTED) for name in rates
+        ),
+        new=tuple(name for name in later if name not in earlier),
+        gone=tuple(name for name in earlier if name not in later),
+    )
+
+
+def print_comparison(comparison: Comparison, console: Console) -> None:
+    """What got worse, what got better, and the rates."""
+    console.print("\nComparação com o resultado anterior:")
+    console.print(_table(comparison))
+    for line in _lines(comparison):
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def _table(comparison: Comparison) -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in ("", "Cenário ou indicador", "Antes", "Agora", ""):
+        table.add_column(name, overflow="fold")
+    changed = [change for change in comparison.scenarios if change.difference]
+    for change in (*changed, *comparison.rates):
+        mark, style = _mark(change)
+        chance = "além do acaso" if change.clear and change.difference else ""
+        table.add_row(
+            Text(mark, style), change.name, rate(change.before), rate(change.after), Text(chance, style)
+        )
+    return table
+
+
+def _mark(change: Change) -> tuple[str, str]:
+    if change.difference > 0:
+        return "▲ melhor", "green"
+    return ("▼ pior", "red") if change.difference < 0 else ("=", "")
+
+
+def _lines(comparison: Comparison) -> Iterator[str]:
+    same = sum(change.difference == 0 for change in comparison.scenarios)
+    yield f"{same} de {len(comparison.scenarios)} cenários sem diferença"
+    if comparison.new:
+        yield f"só agora: {', '.join(comparison.new)}"
+    if comparison.gone:
+        yield f"só antes: {', '.join(comparison.gone)}"

@@ -1,0 +1,184 @@
+"""Compares one played conversation with what its scenario expects. Pure: no I/O, no clock."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from worker.catalog import fold
+from worker.model import CallState
+from worker.rehearsal.results import Checks, Code, MadeCall, Mistake
+from worker.rehearsal.scenarios import FUNCTIONS, Expectation, ExpectedCall
+
+_TICKET = "abrir_ticket_crm"
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """What one conversation came to."""
+
+    calls: Sequence[MadeCall] = ()
+    #: The last reply; None: the assistant said nothing.
+    reply: str | None = None
+    #: Codes of the reply check, over all replies (contract §10).
+    findings: Sequence[str] = ()
+    #: The protocolos of the tickets that were opened.
+    protocolos: Sequence[str] = ()
+    #: Why a run did not end as it should; None: all did.
+    end: str | None = None
+
+
+def judge(expected: Expectation, happened: Happened) -> tuple[tuple[Mistake, ...], Checks]:
+    """Every difference, and the numbers that the report adds up."""
+    matched = _match(expected, happened.calls)
+    mistakes = [
+        *_of_the_end(happened),
+        *_of_calls(expected, happened, matched),
+        *_of_reply(expected, happened),
+    ]
+    return tuple(mistakes), _checks(expected, happened, matched)
+
+
+# ---------------------------------------------------------------------------------------------- the calls
+
+
+@dataclass(frozen=True, slots=True)
+class _Matched:
+    """Which call answers which expectation.
+
+    `wrong`: the function was called, with other values. `missing`: it was not. `extra`: nobody expected it.
+    """
+
+    right: Sequence[tuple[ExpectedCall, MadeCall]]
+    wrong: Sequence[tuple[ExpectedCall, MadeCall]]
+    missing: Sequence[ExpectedCall]
+    extra: Sequence[MadeCall]
+
+
+def _match(expected: Expectation, calls: Sequence[MadeCall]) -> _Matched:
+    """Pair calls with expectations, required ones first. A rejected call is no call: it did nothing."""
+    wanted = sorted(expected.calls or (), key=lambda each: each.optional)
+    made = [call for call in calls if call.state is not CallState.REJECTED]
+    owners = _assign(wanted, made)
+    right = [(want, made[owners[number]]) for number, want in enumerate(wanted) if number in owners]
+    left = [call for position, call in enumerate(made) if position not in owners.values()]
+    wrong, missing = [], []
+    for number, want in enumerate(wanted):
+        if number in owners or want.optional:
+            continue
+        near = next((call for call in left if call.function in want.function), None)
+        if near is None:
+            missing.append(want)
+        else:
+            left.remove(near)
+            wrong.append((want, near))
+    extra = left if expected.calls is not None else []
+    return _Matched(right, wrong, missing, extra)
+
+
+def _assign(wanted: Sequence[ExpectedCall], made: Sequence[MadeCall]) -> dict[int, int]:
+    """The position of a call for as many expectations as possible (augmenting paths)."""
+    taken: dict[int, int] = {}  # position of the call → number of the expectation
+
+    def place(number: int, tried: set[int]) -> bool:
+        for position, call in enumerate(made):
+            if position in tried or not _accepts(wanted[number], call):
+                continue
+            tried.add(position)
+            if position not in taken or place(taken[position], tried):
+                taken[position] = number
+                return True
+        return False
+
+    for number in range(len(wanted)):
+        place(number, set())
+    return {number: position for position, number in taken.items()}
+
+
+def _accepts(wanted: ExpectedCall, call: MadeCall) -> bool:
+    values = (
+        (wanted.setor, call.setor),
+        (wanted.motivo, call.motivo),
+        (wanted.departamento, call.departamento),
+    )
+    return call.function in wanted.function and all(not names or value in names for names, value in values)
+
+
+def _of_calls(expected: Expectation, happened: Happened, matched: _Matched) -> Iterator[Mistake]:
+    for want, call in matched.wrong:
+        code = Code.WRONG_PAIR if call.function == _TICKET else Code.WRONG_DEPARTAMENTO
+        yield Mistake(code=code, function=call.function, expected=str(want), detail=str(call))
+    for want in matched.missing:
+        yield _missing(want, happened.calls)
+    never = [call for call in happened.calls if call.function in expected.never]
+    for call in [*never, *(call for call in matched.extra if call not in never)]:
+        yield Mistake(code=Code.CALLED, function=call.function, detail=str(call))
+
+
+def _missing(want: ExpectedCall, calls: Sequence[MadeCall]) -> Mistake:
+    """A call that was not made, or that the worker rejected and the assistant did not correct."""
+    rejected = [call for call in calls if call.state is CallState.REJECTED and call.function in want.function]
+    code = Code.REJECTED if rejected else Code.NOT_CALLED
+    detail = rejected[-1].error if rejected else None
+    return Mistake(code=code, function=want.function[0], expected=str(want), detail=detail)
+
+
+# ------------------------------------------------------------------------------------- the reply, the end
+
+
+def _of_the_end(happened: Happened) -> Iterator[Mistake]:
+    if happened.end is not None:
+        yield Mistake(code=Code.ENDED_OTHERWISE, detail=happened.end)
+    elif not (happened.reply or "").strip():
+        yield Mistake(code=Code.NO_REPLY)
+
+
+def _of_reply(expected: Expectation, happened: Happened) -> Iterator[Mistake]:
+    for finding in dict.fromkeys(happened.findings):
+        yield Mistake(code=Code.SUSPECT_REPLY, detail=finding)
+    if happened.reply is None:
+        return
+    tells = any(protocolo in happened.reply for protocolo in happened.protocolos)
+    if expected.protocolo is True and not tells:
+        yield Mistake(code=Code.PROTOCOLO_MISSING)
+    if expected.protocolo is False and tells:
+        yield Mistake(code=Code.PROTOCOLO_TOLD)
+    yield from _of_text(expected, fold(happened.reply))
+
+
+def _of_text(expected: Expectation, folded: str) -> Iterator[Mistake]:
+    for spellings in expected.contains:
+        if not any(fold(each) in folded for each in spellings):
+            yield Mistake(code=Code.TEXT_MISSING, expected=" ou ".join(spellings))
+    for text in expected.lacks:
+        if fold(text) in folded:
+            yield Mistake(code=Code.TEXT_PRESENT, expected=text)
+
+
+# -------------------------------------------------------------------------------------------- the numbers
+
+
+def _checks(expected: Expectation, happened: Happened, matched: _Matched) -> Checks:
+    due = [want for want in expected.calls or () if not want.optional]
+    right = [want for want, _ in matched.right if not want.optional]
+    wrong = [want for want, _ in matched.wrong]
+    forbidden = [function for function in FUNCTIONS if expected.forbids(function)]
+    return Checks(
+        due=len(due),
+        called=len(right) + len(wrong),
+        forbidden=len(forbidden),
+        kept=sum(not _was_called(function, expected, happened) for function in forbidden),
+        pairs=_tickets(right) + _tickets(wrong),
+        right=_tickets(right),
+        rejected=sum(call.state is CallState.REJECTED for call in happened.calls),
+    )
+
+
+def _was_called(function: str, expected: Expectation, happened: Happened) -> bool:
+    in_vain = function in expected.never
+    return any(
+        call.function == function and (in_vain or call.state is not CallState.REJECTED)
+        for call in happened.calls
+    )
+
+
+def _tickets(wanted: Sequence[ExpectedCall]) -> int:
+    return sum(_TICKET in want.function for want in wanted)

@@ -1,0 +1,225 @@
+"""What a rehearsal found, as it is stored, compared and shown: `--json` writes it, `--compare` reads it.
+
+Nothing of the model's free text is in it, unless the operator asked for that with `--show`.
+"""
+
+import json
+import math
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+
+from worker.errors import ConfigError
+from worker.model import CallState
+
+_Z = 1.959964
+"""Of the normal distribution: 95 % lie within."""
+
+
+class Rate(NamedTuple):
+    """So many of so many."""
+
+    hits: int
+    of: int
+
+    @property
+    def share(self) -> float | None:
+        """0 to 1; None of nothing."""
+        return self.hits / self.of if self.of else None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % Wilson interval of the share: where the true one lies, if the repeats are alike."""
+        if not self.of:
+            return None
+        share, square = self.hits / self.of, _Z * _Z
+        centre = share + square / (2 * self.of)
+        spread = _Z * math.sqrt(share * (1 - share) / self.of + square / (4 * self.of * self.of))
+        scale = 1 + square / self.of
+        return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+
+
+class _Stored(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Code(StrEnum):
+    """How a conversation differs from what was expected."""
+
+    NOT_CALLED = "nao_chamou"
+    CALLED = "chamada_indevida"
+    WRONG_PAIR = "par_errado"
+    WRONG_DEPARTAMENTO = "departamento_errado"
+    REJECTED = "chamada_recusada"
+    SUSPECT_REPLY = "resposta_suspeita"
+    PROTOCOLO_MISSING = "protocolo_nao_informado"
+    PROTOCOLO_TOLD = "protocolo_informado"
+    TEXT_MISSING = "texto_ausente"
+    TEXT_PRESENT = "texto_indevido"
+    NO_REPLY = "sem_resposta"
+    ENDED_OTHERWISE = "execucao_interrompida"
+
+
+class Mistake(_Stored):
+    """One difference. `detail`: what happened instead, in catalogue words or a code."""
+
+    code: Code
+    function: str | None = None
+    expected: str | None = None
+    detail: str | None = None
+
+
+class MadeCall(_Stored):
+    """A call that the assistant made, without its arguments; `function` is `-` for one we do not have."""
+
+    function: str
+    state: CallState
+    setor: str | None = None
+    motivo: str | None = None
+    departamento: str | None = None
+    error: str | None = None
+
+    def __str__(self) -> str:
+        """In words: `abrir_ticket_crm FINANCEIRO / PAGAMENTO`."""
+        values = " / ".join(filter(None, (self.setor, self.motivo, self.departamento)))
+        refused = f"recusada: {self.error}" if self.state is CallState.REJECTED else ""
+        return " ".join(filter(None, (self.function, values, refused and f"({refused})")))
+
+
+class Checks(_Stored):
+    """One conversation in numbers that can be added up."""
+
+    #: Calls that were due, and how many of these functions were called.
+    due: int = 0
+    called: int = 0
+    #: Functions that were not to be called, and how many of them were not.
+    forbidden: int = 0
+    kept: int = 0
+    #: Tickets that were due and asked for, and how many with an accepted setor and motivo.
+    pairs: int = 0
+    right: int = 0
+    #: Calls that the worker rejected: the assistant had to correct them.
+    rejected: int = 0
+
+
+class Attempt(_Stored):
+    """One time that a scenario was played."""
+
+    mistakes: tuple[Mistake, ...]
+    calls: tuple[MadeCall, ...]
+    checks: Checks
+    #: Findings of the reply check over all replies (contract §10), and how many replies were read.
+    findings: tuple[str, ...] = ()
+    replies: int = 0
+    #: Why a run did not end as it should; None: all did.
+    end: str | None = None
+    seconds: float = 0.0
+    #: None where the platform does not tell.
+    tokens: int | None = None
+    #: Runs that were started, and how often the platform was asked for their state.
+    runs: int = 0
+    reads: int = 0
+    #: The last reply, only with `--show`.
+    reply: str | None = None
+
+    @property
+    def passed(self) -> bool:
+        return not self.mistakes
+
+
+class ScenarioResult(_Stored):
+    """A scenario with every time it was played."""
+
+    name: str
+    assistant: str
+    source: str
+    #: The expectation, in words.
+    expected: str
+    attempts: tuple[Attempt, ...]
+
+    @property
+    def passed(self) -> Rate:
+        return Rate(sum(attempt.passed for attempt in self.attempts), len(self.attempts))
+
+
+class Results(_Stored):
+    """A whole rehearsal."""
+
+    version: Literal[1] = 1
+    platform: str
+    #: RFC 3339.
+    started_at: str
+    repeat: int
+    #: The share of its repeats that a scenario must pass.
+    minimum: float
+    scenarios: tuple[ScenarioResult, ...]
+    #: What was made on the platform and could not be deleted.
+    not_deleted: tuple[str, ...] = ()
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        return tuple(attempt for scenario in self.scenarios for attempt in scenario.attempts)
+
+    @property
+    def failed(self) -> tuple[ScenarioResult, ...]:
+        """The scenarios that passed less than the minimum."""
+        return tuple(each for each in self.scenarios if (each.passed.share or 0.0) < self.minimum)
+
+    def rates(self) -> dict[str, Rate]:
+        """What the report counts, over all conversations, by its Portuguese name."""
+        attempts = self.attempts
+
+        def total(read: Callable[[Checks], int]) -> int:
+            return sum(read(attempt.checks) for attempt in attempts)
+
+        suspect = sum(bool(attempt.findings) for attempt in attempts)
+        with_reply = sum(attempt.replies > 0 for attempt in attempts)
+        return {
+            "chamou quando devia": Rate(total(lambda c: c.called), total(lambda c: c.due)),
+            "não chamou quando não devia": Rate(total(lambda c: c.kept), total(lambda c: c.forbidden)),
+            "setor e motivo certos": Rate(total(lambda c: c.right), total(lambda c: c.pairs)),
+            "conversas com resposta suspeita": Rate(suspect, with_reply),
+            "conversas que terminaram de outro modo": Rate(
+                sum(attempt.end is not None for attempt in attempts), len(attempts)
+            ),
+        }
+
+    def stored(self) -> str:
+        """As `--json` prints it: everything, and what the report derives from it."""
+        document = self.model_dump(mode="json")
+        for shown, scenario in zip(document["scenarios"], self.scenarios, strict=True):
+            shown["passed"], shown["of"] = scenario.passed
+            shown["interval"] = scenario.passed.interval
+        document["summary"] = {
+            name: {"hits": rate.hits, "of": rate.of, "interval": rate.interval}
+            for name, rate in self.rates().items()
+        }
+        document["passed"] = not self.failed
+        return json.dumps(document, ensure_ascii=False, indent=2)
+
+
+_DERIVED = ("summary", "passed")
+_DERIVED_OF_A_SCENARIO = ("passed", "of", "interval")
+
+
+def read(path: Path) -> Results:
+    """A file that `--json` wrote. Raises `ConfigError`."""
+    try:
+        document = json.loads(path.read_bytes())
+        return Results.model_validate(_without_derived(document))
+    except OSError as error:
+        raise ConfigError(f"{path} não pôde ser lido ({type(error).__name__})") from None
+    except (ValueError, TypeError, AttributeError):  # a `ValidationError` is a `ValueError`
+        raise ConfigError(f"{path} não é um resultado de rehearse --json") from None
+
+
+def _without_derived(document: dict[str, Any]) -> dict[str, Any]:
+    scenarios = [_without(each, _DERIVED_OF_A_SCENARIO) for each in document.get("scenarios", ())]
+    return {**_without(document, _DERIVED), "scenarios": scenarios}
+
+
+def _without(document: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: value for name, value in document.items() if name not in names}

@@ -1,0 +1,153 @@
+"""What people read of a rehearsal: mistakes in one sentence each, and what to change about them."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from worker.rehearsal.results import Code, Mistake, Results, ScenarioResult
+from worker.rehearsal.scenarios import Expectation
+
+_SHORT = {
+    Code.NOT_CALLED: "não chamou {function}",
+    Code.CALLED: "chamou {detail} sem que devesse",
+    Code.WRONG_PAIR: "chamou {detail}",
+    Code.WRONG_DEPARTAMENTO: "chamou {detail}",
+    Code.REJECTED: "{function} recusada ({detail}) e não corrigida",
+    Code.SUSPECT_REPLY: "resposta suspeita: {detail}",
+    Code.PROTOCOLO_MISSING: "não informou o protocolo",
+    Code.PROTOCOLO_TOLD: "informou um protocolo sem que devesse",
+    Code.TEXT_MISSING: 'a resposta não contém "{expected}"',
+    Code.TEXT_PRESENT: 'a resposta contém "{expected}"',
+    Code.NO_REPLY: "não respondeu",
+    Code.ENDED_OTHERWISE: "a execução terminou: {detail}",
+}
+"""A mistake in the report's table."""
+
+_SENTENCES = {
+    Code.NOT_CALLED: "o assistente não chamou {function} quando devia",
+    Code.CALLED: "o assistente chamou {function} quando não devia",
+    Code.WRONG_PAIR: "o assistente abriu o ticket com outro setor ou motivo ({detail})",
+    Code.WRONG_DEPARTAMENTO: "o assistente transferiu para outro departamento ({detail})",
+    Code.REJECTED: "a chamada de {function} foi recusada ({detail}), e o assistente não a corrigiu",
+    Code.SUSPECT_REPLY: "o assistente disse ao cliente algo que não aconteceu ({detail})",
+    Code.PROTOCOLO_MISSING: "o ticket foi aberto, e o cliente não soube o protocolo",
+    Code.PROTOCOLO_TOLD: "o cliente recebeu um protocolo quando não devia",
+    Code.TEXT_MISSING: 'a resposta não disse "{expected}"',
+    Code.TEXT_PRESENT: 'a resposta disse "{expected}"',
+    Code.NO_REPLY: "o assistente não respondeu ao cliente",
+    Code.ENDED_OTHERWISE: "a execução não chegou ao fim ({detail})",
+}
+"""A kind of mistake, for people who read nothing else."""
+
+_RULES = (
+    "Instruções de {assistants}: diga quando chamar e quando não chamar cada função. As regras prontas "
+    "entram com: ticket-worker sync-schema --instructions"
+)
+_PAIRS = (
+    "Instruções de {assistants}: liste os motivos de cada setor. As descrições das funções e dos parâmetros "
+    "voltam às do documento com: ticket-worker sync-schema"
+)
+_REPLIES = (
+    "Instruções de {assistants}: só diga que abriu ticket ou transferiu depois do sucesso da função, e só "
+    "informe o protocolo que ela devolveu, sem alterá-lo"
+)
+_TEXT = "Instruções de {assistants}: diga o que a resposta ao cliente precisa, ou não pode, conter"
+_PLATFORM = (
+    "Plataforma de {assistants}: veja a cota, os limites de tokens e o modelo; nenhuma regra foi testada ali"
+)
+
+_ADVICE = {
+    Code.NOT_CALLED: _RULES,
+    Code.CALLED: _RULES,
+    Code.WRONG_PAIR: _PAIRS,
+    Code.WRONG_DEPARTAMENTO: _PAIRS,
+    Code.REJECTED: _PAIRS,
+    Code.SUSPECT_REPLY: _REPLIES,
+    Code.PROTOCOLO_MISSING: _REPLIES,
+    Code.PROTOCOLO_TOLD: _REPLIES,
+    Code.TEXT_MISSING: _TEXT,
+    Code.TEXT_PRESENT: _TEXT,
+    Code.NO_REPLY: _PLATFORM,
+    Code.ENDED_OTHERWISE: _PLATFORM,
+}
+_BY_DETAIL = {
+    Code.WRONG_PAIR,
+    Code.WRONG_DEPARTAMENTO,
+    Code.REJECTED,
+    Code.SUSPECT_REPLY,
+    Code.ENDED_OTHERWISE,
+}
+"""Mistakes that are one kind only with the same detail."""
+
+_SCENARIOS_NAMED = 3
+
+
+def expectation(expected: Expectation) -> str:
+    """What a scenario expects, in words."""
+    parts = []
+    if expected.calls is not None:
+        parts.append(" + ".join(map(str, expected.calls)) or "nenhuma chamada")
+    if expected.never:
+        parts.append(f"nunca {', '.join(expected.never)}")
+    if expected.protocolo is not None:
+        parts.append("informa o protocolo" if expected.protocolo else "não informa protocolo")
+    parts += [f'diz "{" ou ".join(spellings)}"' for spellings in expected.contains]
+    parts += [f'não diz "{text}"' for text in expected.lacks]
+    return "; ".join(parts)
+
+
+def short(mistake: Mistake) -> str:
+    """A mistake in the table."""
+    return _SHORT[mistake.code].format(**mistake.model_dump())
+
+
+def mistakes_of(scenario: ScenarioResult) -> list[str]:
+    """The mistakes of a scenario, the most frequent first; how often, where it was played repeatedly."""
+    counted = Counter(short(each) for attempt in scenario.attempts for each in attempt.mistakes)
+    if len(scenario.attempts) == 1:
+        return list(counted)
+    return [f"{text} ({times}×)" for text, times in counted.most_common()]
+
+
+def most_frequent(results: Results, limit: int = 3) -> list[str]:
+    """The most frequent kinds of mistake, in one sentence each."""
+    conversations: Counter[Mistake] = Counter()
+    scenarios: dict[Mistake, dict[str, None]] = {}
+    for scenario in results.scenarios:
+        for attempt in scenario.attempts:
+            for kind in {_kind(mistake) for mistake in attempt.mistakes}:
+                conversations[kind] += 1
+                scenarios.setdefault(kind, {})[scenario.name] = None
+    total = len(results.attempts)
+    ranked = sorted(conversations, key=lambda kind: (-conversations[kind], kind.code, kind.detail or ""))
+    return [
+        f"Em {conversations[kind]} de {total} conversas {_SENTENCES[kind.code].format(**kind.model_dump())}: "
+        f"{_named(list(scenarios[kind]))}."
+        for kind in ranked[:limit]
+    ]
+
+
+def advice(results: Results) -> list[str]:
+    """What to change, each piece of advice once, with the assistants that it is for."""
+    meant: dict[str, dict[str, None]] = {}
+    for scenario in results.scenarios:
+        for attempt in scenario.attempts:
+            for mistake in attempt.mistakes:
+                meant.setdefault(_ADVICE[mistake.code], {})[scenario.assistant] = None
+    return [f"{text.format(assistants=', '.join(names))}." for text, names in meant.items()]
+
+
+def _kind(mistake: Mistake) -> Mistake:
+    """What makes two mistakes one kind: not the values that differ from scenario to scenario."""
+    text = mistake.code in {Code.TEXT_MISSING, Code.TEXT_PRESENT}
+    return Mistake(
+        code=mistake.code,
+        function=mistake.function,
+        expected=mistake.expected if text else None,
+        detail=mistake.detail if mistake.code in _BY_DETAIL else None,
+    )
+
+
+def _named(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_SCENARIOS_NAMED])
+    more = len(names) - _SCENARIOS_NAMED
+    return f"{shown} e mais {more}" if more > 0 else shown
