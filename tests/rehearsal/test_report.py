@@ -32,7 +32,9 @@ def report(found: Results) -> str:
 
 def test_a_row_says_how_often_it_passed_and_what_happened_otherwise() -> None:
     text = report(
-        results(scenario("pagou", attempt(), attempt(MISSED), attempt(MISSED)), scenario("certinho", attempt()))
+        results(
+            scenario("pagou", attempt(), attempt(MISSED), attempt(MISSED)), scenario("certinho", attempt())
+        )
     )
     row = next(line for line in text.splitlines() if "pagou" in line)
     assert "✗" in row
