@@ -1,0 +1,250 @@
+"""The documents' examples run as printed: with a worker process and the simulators, on loopback."""
+
+import asyncio
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from tests.docs.pages import ROOT, block
+from tests.system.daemon import free_port, launched
+from worker.simulator.crm import CrmSimulator
+from worker.simulator.lineup import LINEUP
+from worker.simulator.server import serve
+
+README, GUIDE = "README.md", "docs/bot-guide.md"
+WORKER, PLATFORM, CRM, BOT = 8080, 8100, 8101, 9000
+"""The ports that the documents print."""
+
+SOLVED = "Minha internet voltou! Obrigado"
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+MODELS = {"ASSISTANT_ID": "assistants", "AGENT_ID": "agents"}
+
+
+async def output_of(script: str, folder: Path, ports: Mapping[int, int], **environ: str) -> str:
+    """What a script prints when it is run with the ports of this test; every command must succeed."""
+    script = with_ports(script, ports)
+    process = await asyncio.create_subprocess_exec(
+        *("bash", "-ec", script),
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "HOME": str(folder), "TMPDIR": str(folder), **environ},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    output, complaints = await process.communicate()
+    assert process.returncode == 0, complaints.decode()
+    return output.decode()
+
+
+def with_ports(script: str, ports: Mapping[int, int]) -> str:
+    """The script with each port that a document prints replaced by this test's."""
+    return re.sub(r"127\.0\.0\.1:(\d+)", lambda printed: f"127.0.0.1:{ports[int(printed[1])]}", script)
+
+
+async def settings_exported(folder: Path, ports: Mapping[int, int]) -> dict[str, str]:
+    """The settings that the README exports before `make run`; this interpreter stands in for `.venv`."""
+    command = folder / ".venv/bin/ticket-worker"
+    command.parent.mkdir(parents=True)
+    command.write_text(f"#!/bin/sh\nPYTHONPATH='{ROOT}' exec '{sys.executable}' -m worker \"$@\"\n")
+    command.chmod(0o700)
+    exports = block(README, "bash", "export PLATFORM=")
+    environ = await output_of(exports.replace("make run", "env -0"), folder, ports)
+    values = dict(entry.split("=", 1) for entry in environ.split("\0") if entry)
+    return {name: values[name] for name in re.findall(r"\b([A-Z_]+)=", exports)}
+
+
+@dataclass(frozen=True)
+class Rig:
+    """A worker between a simulated platform and a simulated CRM, and terminals beside them."""
+
+    crm: CrmSimulator
+    folder: Path
+    ports: Mapping[int, int]
+    environ: Mapping[str, str]
+
+    async def terminal(self, script: str) -> str:
+        """What a script prints in this folder."""
+        return await output_of(script, self.folder, self.ports, **self.environ)
+
+    async def answered_call(self, conversation: str) -> dict[str, Any]:
+        """The conversation's newest call, once its answer was submitted."""
+        url = f"http://127.0.0.1:{self.ports[WORKER]}/v1/calls"
+        async with asyncio.timeout(30), httpx.AsyncClient() as http:
+            while True:
+                calls = (await http.get(url, params={"conversation": conversation})).json()["items"]
+                if calls and calls[0]["submitted_at"]:
+                    return dict(calls[0])
+                await asyncio.sleep(0.05)
+
+
+@contextlib.asynccontextmanager
+async def rig(
+    folder: Path, platform: str = "assistants", *, token: str = "", **settings: str
+) -> AsyncIterator[Rig]:
+    """Everything that the README starts in terminals 1 and 2; with a token, the API asks for it."""
+    crm = CrmSimulator()
+    async with serve(LINEUP[platform].quick().app) as platform_url, serve(crm.app) as crm_url:
+        ports = {PLATFORM: port_of(platform_url), CRM: port_of(crm_url), BOT: free_port()}
+        exported = await settings_exported(folder, ports)
+        ours = {"PLATFORM": platform, "API_TOKEN": token, "POLL_MIN_S": "0.05", "POLL_MAX_S": "0.2"}
+        placed = {name: with_ports(value, ports) for name, value in settings.items()}
+        async with launched(folder, exported | ours | placed) as worker:
+            await worker.ready()
+            environ = {"API_TOKEN": token} if token else {}
+            yield Rig(crm, folder, {**ports, WORKER: port_of(worker.url)}, environ)
+
+
+def port_of(url: str) -> int:
+    return urlsplit(url).port or 0
+
+
+def needs(program: str) -> None:
+    """Skips on a machine that has only Python and make."""
+    if not shutil.which(program):
+        pytest.skip(f"{program} is not installed: this example was NOT run")
+
+
+# ------------------------------------------------------------------------------------------------- requests
+
+
+@pytest.mark.parametrize("page", [README, GUIDE])
+async def test_curl_hands_a_run_over_and_the_log_greps_count_its_ticket(tmp_path: Path, page: str) -> None:
+    needs("curl")
+    async with rig(tmp_path) as home:
+        await home.terminal(
+            block(README, "bash", "/threads/runs") + block(page, "bash", "/v1/conversations/")
+        )
+        call = await home.answered_call("whatsapp-1")
+        for greps_on in ("docs/commands.md", "docs/operating.pt-BR.md"):
+            greps = block(greps_on, "bash", 'grep "🎫').replace("grep ", "grep -c ")
+            counts = await home.terminal(f"set +e\n{greps}true")  # grep exits with 1 when it counts 0
+            assert counts.split() == ["1", "0", "1", "0"]
+    assert [ticket.protocolo for ticket in home.crm.tickets] == [call["protocolo"]]
+
+
+async def test_the_simulated_crm_is_down_as_often_as_it_was_asked_to_be(tmp_path: Path) -> None:
+    needs("curl")
+    async with rig(tmp_path) as home:
+        await home.terminal(block("docs/quickstart.md", "bash", "/_sim/faults"))
+        await home.terminal(
+            block(README, "bash", "/threads/runs") + block(README, "bash", "/v1/conversations/")
+        )
+        call = await home.answered_call("whatsapp-1")
+    assert call["attempts"] == 3
+
+
+async def test_what_an_operator_asks_the_api_is_answered(tmp_path: Path) -> None:
+    needs("curl")
+    async with rig(tmp_path) as home:
+        answers = await home.terminal(block("docs/operating.pt-BR.md", "bash", "/v1/calls?state="))
+    assert answers == 5 * '{"items":[],"next_cursor":null}'
+
+
+# ----------------------------------------------------------------------------------------------------- bots
+
+
+@dataclass(frozen=True)
+class Language:
+    """How the guide's bot is saved and run in one language."""
+
+    name: str
+    suffix: str
+    command: str
+
+    def saved(self, folder: Path, *holding: str) -> None:
+        """Save the guide's blocks that begin with these names, as their first lines say."""
+        for each in holding:
+            code = block(GUIDE, self.name, f" {each}\n")
+            name = each.partition(",")[0]
+            (folder / name.replace(".mts", self.suffix)).write_text(self.runnable(code), encoding="utf-8")
+
+    def runnable(self, code: str) -> str:
+        """The block as it stands; for a Node that reads no types, without them."""
+        return without_types(code) if self.suffix == ".mjs" else code
+
+
+def without_types(code: str) -> str:
+    """TypeScript of this guide as JavaScript: annotations, `as` and `!` left out."""
+    types = r"(?:string \| null|string|object|any|Promise<any>)"
+    code = re.sub(rf"\??: {types}(?=[,)=; {{])", "", code)
+    code = re.sub(rf" as {types}(?=[; }}),])", "", code)
+    return code.replace("_SECRET!.", "_SECRET.").replace(".mts", ".mjs")
+
+
+def language(name: str) -> Language:
+    if name == "python":
+        return Language(name, ".py", f"'{sys.executable}'")
+    needs("node")
+    reads_types = subprocess.run(
+        ("node", "-p", "process.features.typescript ?? ''"), capture_output=True, check=True, text=True
+    ).stdout.strip()
+    return Language(name, ".mts" if reads_types not in {"", "false"} else ".mjs", "node")
+
+
+def exports_of(platform: str) -> str:
+    """The line of terminal 3, and what names the assistant on this platform."""
+    line = block(README, "bash", "/threads/runs").splitlines()[1]
+    ids = {name: LINEUP[each].assistants["SUPORTE"] for name, each in MODELS.items() if each == platform}
+    model = {"MODEL": "gpt-6-astra"} if platform == "responses" else ids
+    return f"{line}\nexport " + " ".join(f"{name}={value}" for name, value in model.items())
+
+
+@pytest.mark.parametrize("platform", sorted(LINEUP))
+@pytest.mark.parametrize("name", ["python", "ts"])
+async def test_the_guides_bot_tells_the_customer_the_protocolo_on_every_platform(
+    tmp_path: Path, name: str, platform: str
+) -> None:
+    written = language(name)
+    suffix = ".py" if name == "python" else ".mts"
+    written.saved(tmp_path, f"bot{suffix}", f"my_platform{suffix}, on {platform}")
+    async with rig(tmp_path, platform, token="s3gr3do") as home:
+        tools = f"PLATFORM={platform} .venv/bin/ticket-worker sync-schema --out tools.json >/dev/null\n"
+        said = f"printf '%s\\n' '{SOLVED}' '{SOLVED}' | {written.command} bot{written.suffix}"
+        script = exports_of(platform) + "\n" + (tools if platform == "responses" else "") + said
+        first, second = (await home.terminal(script)).splitlines()
+    (ticket,) = home.crm.tickets
+    assert ticket.protocolo in first
+    assert ticket.protocolo in second
+
+
+@pytest.mark.parametrize("name", ["python", "ts"])
+async def test_the_guides_receiver_verifies_an_event_and_refuses_a_forged_one(
+    tmp_path: Path, name: str
+) -> None:
+    needs("curl")
+    written = language(name)
+    suffix = ".py" if name == "python" else ".mts"
+    written.saved(tmp_path, f"events{suffix}")
+    events = f"http://127.0.0.1:{BOT}/events"
+    async with rig(tmp_path, BOT_WEBHOOK_URL=events, BOT_WEBHOOK_SECRET=SECRET) as home:
+        receiver = tmp_path / f"events{written.suffix}"
+        port = str(home.ports[BOT])
+        receiver.write_text(receiver.read_text(encoding="utf-8").replace(str(BOT), port), encoding="utf-8")
+        hand_over = block(README, "bash", "/threads/runs") + block(README, "bash", "/v1/conversations/")
+        printed = await home.terminal(
+            f"export BOT_WEBHOOK_SECRET={SECRET}\n"
+            f"{written.command} events{written.suffix} > events.txt & receiver=$!\n"
+            "trap 'kill $receiver' EXIT\n"
+            f"until curl -s -o /dev/null {events}; do sleep 0.05; done\n"
+            f"({hand_over}) > /dev/null\n"
+            "until [ $(wc -l < events.txt) -ge 2 ]; do sleep 0.05; done\n"
+            f"curl -s -o /dev/null -w '%{{http_code}}\\n' {events} -H 'webhook-id: msg_1' "
+            "-H \"webhook-timestamp: $(date +%s)\" -H 'webhook-signature: v1,AAAA' -d '{}'\n"
+            "cat events.txt\n"
+        )
+    (ticket,) = home.crm.tickets
+    refused, opened, ended = printed.splitlines()
+    assert refused == "400"
+    assert opened == f"ticket.opened whatsapp-1 {ticket.protocolo}"
+    assert ended.startswith("run.ended whatsapp-1")
