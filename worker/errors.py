@@ -126,7 +126,7 @@ class ToolError(WorkerError):
             "success": False,
             "error": self.code,
             "mensagem": self.mensagem.format(**self.hints),
-            "instrucao": self.instrucao,
+            "instrucao": self.instrucao.format(**self.hints),
             **shown,
         }
 
@@ -226,6 +226,18 @@ class UnknownTool(ToolError):
     code = "ferramenta_desconhecida"
     mensagem = "Função desconhecida: este atendimento não a oferece."
     instrucao = f"Não chame esta função de novo; continue o atendimento sem ela. {_NO_PROTOCOLO}"
+
+
+class WrappedTool(UnknownTool):
+    """A call of one of our functions, written into the arguments of a function that nobody offers."""
+
+    instrucao = (
+        "Chame a função {_funcao} diretamente, uma vez para cada pedido, e não dentro de outra função. "
+        + _NO_PROTOCOLO
+    )
+
+    def __init__(self, funcao: str) -> None:
+        super().__init__(_funcao=funcao)
 
 
 class ToolFailed(ToolError):

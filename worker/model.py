@@ -1,5 +1,7 @@
 """What the worker talks about: plain frozen values, no I/O. Times are seconds."""
 
+import hashlib
+import json
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Self
@@ -99,12 +101,53 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """One function call as the platform shows it; `arguments` is the model's JSON text, unread."""
+    """One function call as the platform shows it.
+
+    Some servers restart call ids in every round, so an id alone does not identify a call: its content does
+    as well.
+    """
 
     platform_call_id: str
+    #: The function's name as the ledger records it.
     tool: str
+    #: The model's JSON text, unread.
     arguments: Personal
     turn_id: str | None = None
+    #: The name as the model wrote it, where the ledger records another one. Never stored.
+    written_name: str | None = field(default=None, repr=False)
+    #: Hash of the name as written and the canonical arguments. Not keyed: it stays in memory, or goes to the
+    #: platform that the arguments came from.
+    content: str = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        written = json.dumps([self.written_name or self.tool, _canonical(self.arguments.reveal())])
+        object.__setattr__(self, "content", hashlib.sha256(written.encode()).hexdigest())
+
+    @property
+    def identity(self) -> "CallIdentity":
+        """What distinguishes this call from the others of its run."""
+        return self.turn_id, self.platform_call_id, self.content
+
+
+CallIdentity = tuple[str | None, str, str]
+"""A call within its run: the turn, where the platform has turns, the platform's id, and its content."""
+
+
+def _canonical(arguments: str) -> str:
+    """Arguments in one spelling whatever their white space and the order of their names.
+
+    Numbers keep their digits. What is no JSON stays as it is.
+    """
+    try:
+        read = json.loads(arguments.strip() or "{}", parse_int=_digits, parse_float=_digits)
+        return json.dumps(read, sort_keys=True)
+    except (ValueError, RecursionError):
+        return arguments
+
+
+def _digits(written: str) -> list[str]:
+    """A number as a value that no other JSON has: Python refuses some of them, and rounds others."""
+    return ["number", written]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +158,8 @@ class Answer:
     output: Personal
     success: bool
     turn_id: str | None = None
+    #: `ToolCall.content` of the call: tells two calls of one id apart.
+    content: str = field(default="", repr=False)
 
 
 class RunStatus(Enum):
@@ -135,6 +180,8 @@ class RunSnapshot:
     platform_status: str
     #: Calls that wait for an answer.
     calls: tuple[ToolCall, ...] = ()
+    #: Calls that wait for an answer and have no id to send it under.
+    unanswerable: int = 0
     #: Why the run ended or was lost.
     reason: str | None = None
     #: Seconds until the platform gives the run up, judged by the platform's clock.

@@ -54,6 +54,67 @@ async def test_an_unknown_tool_is_answered_and_its_name_is_not_kept(harness: Har
     assert (kept.tool, kept.state) == ("-", CallState.REJECTED)
 
 
+async def test_a_call_that_repeats_an_earlier_id_with_other_arguments_is_a_new_call(harness: Harness) -> None:
+    wrong, right = call(0, arguments={"motivo": "PAGAMENTO"}), call(0, arguments={"motivo": "PIX"})
+    harness.platform.script("run_1", asks(wrong), asks(right), COMPLETED)
+    await harness.announce()
+    await harness.worker().run_until_idle()
+    assert [record.body for record in harness.tool.performed] == [wrong.arguments, right.arguments]
+    assert len(harness.platform.outputs("run_1")) == 2
+
+
+async def test_two_calls_of_one_round_with_one_id_are_both_answered(harness: Harness) -> None:
+    both = (call(0, arguments={"motivo": "PAGAMENTO"}), call(0, arguments={"motivo": "PIX"}))
+    harness.platform.script("run_1", asks(*both), COMPLETED)
+    await harness.announce()
+    await harness.worker().run_until_idle()
+    ((_, answers),) = harness.platform.submitted
+    assert [answer.platform_call_id for answer in answers] == ["call_0", "call_0"]
+    assert len(harness.tool.performed) == 2
+
+
+@pytest.mark.parametrize("prefix", ["functions.", "default_api.", "a.b."])
+async def test_a_name_with_a_prefix_that_models_write_is_that_function(harness: Harness, prefix: str) -> None:
+    harness.platform.script("run_1", asks(call(1, tool=f"{prefix}echo")), COMPLETED)
+    await harness.announce()
+    await harness.worker().run_until_idle()
+    assert harness.platform.outputs("run_1") == [{"success": True, "protocolo": PROTOCOLO}]
+    (kept,) = (await harness.store.records.run("run_1")).calls
+    assert kept.tool == "echo"
+
+
+@pytest.mark.parametrize("name", ["functions.", "functions.echo2", "functions.echo.", "xecho", "echo\n", ""])
+async def test_a_name_that_only_resembles_a_function_is_none(harness: Harness, name: str) -> None:
+    harness.platform.script("run_1", asks(call(1, tool=name)), COMPLETED)
+    await harness.announce()
+    await harness.worker().run_until_idle()
+    (told,) = harness.platform.outputs("run_1")
+    assert told["error"] == "ferramenta_desconhecida"
+    assert "Não chame esta função de novo" in str(told["instrucao"])
+
+
+async def test_a_call_wrapped_into_another_function_is_to_be_made_directly(harness: Harness) -> None:
+    uses = [{"recipient_name": "functions.echo", "parameters": {"text": "oi"}}]
+    wrapped = call(1, tool="multi_tool_use.parallel", arguments={"tool_uses": uses})
+    harness.platform.script("run_1", asks(wrapped), COMPLETED)
+    await harness.announce()
+    await harness.worker().run_until_idle()
+    (told,) = harness.platform.outputs("run_1")
+    assert told["error"] == "ferramenta_desconhecida"
+    assert "Chame a função echo diretamente" in str(told["instrucao"])
+
+
+async def test_calls_that_cannot_be_answered_are_logged_once(
+    harness: Harness, capfd: pytest.CaptureFixture[str]
+) -> None:
+    nameless = replace(WORKING, unanswerable=2)
+    harness.platform.script("run_1", nameless, nameless, replace(asks(call(1)), unanswerable=2), COMPLETED)
+    await harness.announce()
+    await harness.worker().run_until_idle()
+    assert len(harness.platform.outputs("run_1")) == 1
+    assert capfd.readouterr().err.count("sem id utilizável") == 1
+
+
 async def test_an_expired_run_is_lost_with_its_reason(harness: Harness) -> None:
     harness.platform.script("run_1", WORKING, EXPIRED)
     await harness.announce()

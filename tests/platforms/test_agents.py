@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -210,13 +211,6 @@ async def test_a_session_announced_without_a_thread_is_its_own(platform: AgentsP
         {"status": "idle"},
         session("requires_action", required_actions=None),
         session("requires_action", required_actions={"type": "function_call"}),
-        session("requires_action", call(call_id=None)),
-        session("requires_action", call(call_id="")),
-        session("requires_action", call(call_id="a\x00b")),
-        session("requires_action", call(turn_id=None)),
-        session("requires_action", call(turn_id="t\r\nx: y")),
-        session("requires_action", call(name=None)),
-        session("requires_action", call(name="abrir\x00")),
     ],
 )
 async def test_an_answer_that_cannot_be_read_is_looked_at_later(
@@ -226,6 +220,27 @@ async def test_an_answer_that_cannot_be_read_is_looked_at_later(
     with pytest.raises(PlatformUnavailable) as caught:
         await platform.inspect(REF)
     assert caught.value.status == 200
+
+
+@pytest.mark.parametrize("fields", [{"call_id": None}, {"call_id": "a\x00b"}, {"turn_id": None}])
+async def test_a_call_without_ids_to_send_back_keeps_no_other_from_being_answered(
+    platform: AgentsPlatform, wire: Wire, fields: dict[str, object]
+) -> None:
+    look = await look_at(
+        platform, wire, session("requires_action", call(**fields), call(call_id="c" * 300, name=None))
+    )
+    assert [(each.platform_call_id, each.tool) for each in look.calls] == [("c" * 300, "")]
+    assert (look.status, look.unanswerable) == (RunStatus.REQUIRES_ACTION, 1)
+
+
+async def test_arguments_nested_too_deep_to_be_written_are_no_object_and_harm_no_other_call(
+    platform: AgentsPlatform, wire: Wire
+) -> None:
+    deep: object = {}
+    for _ in range(600):
+        deep = {"a": deep}
+    look = await look_at(platform, wire, session("requires_action", call(arguments=deep), call(call_id="b")))
+    assert [each.platform_call_id for each in look.calls][-1] == "b"
 
 
 async def test_an_id_no_server_can_have_is_gone_without_asking(platform: AgentsPlatform, wire: Wire) -> None:
@@ -266,8 +281,25 @@ async def test_the_same_answer_is_the_same_bytes_under_the_same_key(
 ) -> None:
     asked = await given(platform, wire, DONE, FAILED, DONE)
     keys = [request.headers["idempotency-key"] for request in asked]
-    assert keys == [f"tool-result:sess_1:turn_1:{call_id}" for call_id in ("call_1", "call_2", "call_1")]
+    assert keys == [f"tool-result:sess_1:turn_1:{call_id}:" for call_id in ("call_1", "call_2", "call_1")]
     assert asked[0].body == asked[2].body
+
+
+async def test_answers_to_two_calls_of_one_id_in_one_turn_have_keys_of_their_own(
+    platform: AgentsPlatform, wire: Wire
+) -> None:
+    both = [replace(DONE, content=content) for content in ("a" * 64, "b" * 64)]
+    asked = await given(platform, wire, *both)
+    assert len({request.headers["idempotency-key"] for request in asked}) == 2
+
+
+@pytest.mark.parametrize("call_id", ["a b", "a\r\nX-Forged: 1", "ção"])
+async def test_an_id_that_no_header_can_hold_is_hashed_in_the_key(
+    platform: AgentsPlatform, wire: Wire, call_id: str
+) -> None:
+    (request,) = await given(platform, wire, replace(DONE, platform_call_id=call_id))
+    assert request.headers["idempotency-key"].startswith("tool-result:")
+    assert "x-forged" not in request.headers
 
 
 async def test_a_key_longer_than_the_platform_takes_is_hashed_and_still_its_own(

@@ -162,19 +162,6 @@ async def test_a_run_of_another_thread_is_lost_before_anything_is_answered(
         run("requires_action", required_action={"type": "submit_tool_outputs"}),
         run("requires_action", required_action={"type": 7}),
         run("requires_action", required_action={"submit_tool_outputs": {"tool_calls": [function()]}}),
-        waiting("call_1"),
-        waiting({"type": "function"}),
-        waiting({"id": "call_1", "type": "function", "function": None}),
-        waiting(function(call_id=None)),
-        waiting(function(call_id="")),
-        waiting(function(call_id="a\x00b")),
-        waiting(function(call_id="a\ud800")),
-        waiting(function(name=None)),
-        waiting(function(name="")),
-        waiting(function(name="abrir\x00")),
-        waiting(function(name="abrir\ud800")),
-        waiting(function(arguments={"setor": "SUPORTE"})),
-        waiting(function(arguments=None)),
     ],
 )
 async def test_an_answer_that_cannot_be_read_is_looked_at_later(
@@ -184,6 +171,63 @@ async def test_an_answer_that_cannot_be_read_is_looked_at_later(
     with pytest.raises(PlatformUnavailable) as caught:
         await platform.inspect(REF)
     assert caught.value.status == 200
+
+
+@pytest.mark.parametrize(
+    ("odd", "expected"),
+    [
+        (function(arguments={"setor": "SUPORTE"}), ("call_1", "abrir_ticket_crm", '{"setor": "SUPORTE"}')),
+        (function(arguments=None), ("call_1", "abrir_ticket_crm", "null")),
+        ({"id": "call_1", "function": {"name": "abrir_ticket_crm"}}, ("call_1", "abrir_ticket_crm", "null")),
+        ({"id": "call_1", "type": None, "function": {"name": "a", "arguments": "{}"}}, ("call_1", "a", "{}")),
+        ({"id": "call_1", "type": "function", "function": None}, ("call_1", "", "null")),
+        (function(name=None), ("call_1", "", "{}")),
+        (function(name=""), ("call_1", "", "{}")),
+        (function(name="abrir\nticket"), ("call_1", "abrir\nticket", "{}")),
+        (function(name="abrir\u200b"), ("call_1", "abrir\u200b", "{}")),
+        (function(call_id=""), ("", "abrir_ticket_crm", "{}")),
+        (function(call_id="call 1"), ("call 1", "abrir_ticket_crm", "{}")),
+        (function(call_id="c" * 300), ("c" * 300, "abrir_ticket_crm", "{}")),
+    ],
+)
+async def test_an_odd_call_is_answered_beside_a_good_one(
+    platform: AssistantsPlatform, wire: Wire, odd: dict[str, object], expected: tuple[str, str, str]
+) -> None:
+    look = await look_at(platform, wire, waiting(odd, function("call_2")))
+    assert (look.status, look.unanswerable) == (RunStatus.REQUIRES_ACTION, 0)
+    read = [(call.platform_call_id, call.tool, call.arguments.reveal()) for call in look.calls]
+    assert read == [expected, ("call_2", "abrir_ticket_crm", "{}")]
+
+
+@pytest.mark.parametrize(
+    "nameless",
+    [
+        "call_1",
+        {"type": "function"},
+        function(call_id=None),
+        function(call_id=7),
+        function(call_id="a\x00b"),
+        function(call_id="a\ud800"),
+    ],
+)
+async def test_a_call_without_an_id_to_send_back_keeps_no_other_from_being_answered(
+    platform: AssistantsPlatform, wire: Wire, nameless: object
+) -> None:
+    look = await look_at(platform, wire, waiting(nameless, function("call_2")))
+    assert ([call.platform_call_id for call in look.calls], look.unanswerable) == (["call_2"], 1)
+    wire.forget()
+    alone = await look_at(platform, wire, waiting(nameless))
+    assert (alone.status, alone.calls, alone.unanswerable) == (RunStatus.WORKING, (), 1)
+
+
+async def test_two_calls_of_one_id_are_one_only_if_their_content_is_the_same(
+    platform: AssistantsPlatform, wire: Wire
+) -> None:
+    first, same = function(arguments='{"a": 1, "b": 2}'), function(arguments='{"b":2,"a":1}')
+    other, third = function(arguments='{"a": 2}'), function(name="outra", arguments='{"a": 1, "b": 2}')
+    look = await look_at(platform, wire, waiting(first, same, other, third))
+    assert len(look.calls) == 3
+    assert len({call.identity for call in look.calls}) == 3
 
 
 # ---------------------------------------------------------------------------------------------- the clocks

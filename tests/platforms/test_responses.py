@@ -158,8 +158,9 @@ async def test_the_calls_come_in_order_with_their_arguments_unread(
     look = await look_at(platform, wire, body)
     assert look.status is RunStatus.REQUIRES_ACTION
     assert look.calls == (
-        ToolCall("a", "abrir_ticket_crm", Personal("{}")),
+        ToolCall("a", "abrir_ticket_crm", Personal('{"resumo": ')),
         ToolCall("b", "abrir_ticket_crm", Personal("")),
+        ToolCall("a", "abrir_ticket_crm", Personal("{}")),
     )
 
 
@@ -297,14 +298,6 @@ async def test_what_the_platform_did_itself_is_no_matter(
         response("completed", output=None),
         response("completed", output={"type": "function_call"}),
         response("completed", "function_call"),
-        response("completed", function(None)),
-        response("completed", function("")),
-        response("completed", function(["call_1"])),
-        response("completed", function("a\x00b")),
-        response("completed", function(name=None)),
-        response("completed", function(name="abrir\x00")),
-        response("completed", function(arguments={"setor": "SUPORTE"})),
-        response("completed", function(arguments=None)),
     ],
 )
 async def test_an_answer_that_cannot_be_read_is_looked_at_later(
@@ -314,6 +307,37 @@ async def test_an_answer_that_cannot_be_read_is_looked_at_later(
     with pytest.raises(PlatformUnavailable) as caught:
         await platform.inspect(REF)
     assert caught.value.status == 200
+
+
+@pytest.mark.parametrize(
+    ("odd", "expected"),
+    [
+        (function("a b"), ("a b", "abrir_ticket_crm", "{}")),
+        (function("a", name=None), ("a", "", "{}")),
+        (function("a", name="abrir\n"), ("a", "abrir\n", "{}")),
+        (function("a", {"setor": "SUPORTE"}), ("a", "abrir_ticket_crm", '{"setor": "SUPORTE"}')),
+        (function("a", None), ("a", "abrir_ticket_crm", "null")),
+    ],
+)
+async def test_an_odd_call_is_answered_beside_a_good_one(
+    platform: ResponsesPlatform, wire: Wire, odd: Json, expected: tuple[str, str, str]
+) -> None:
+    look = await look_at(platform, wire, response("completed", odd, function("call_2")))
+    read = [(call.platform_call_id, call.tool, call.arguments.reveal()) for call in look.calls]
+    assert (look.status, read) == (
+        RunStatus.REQUIRES_ACTION,
+        [expected, ("call_2", "abrir_ticket_crm", "{}")],
+    )
+
+
+@pytest.mark.parametrize("call_id", [None, ["call_1"], "a\x00b"])
+async def test_a_call_without_an_id_to_send_back_keeps_no_other_from_being_answered(
+    platform: ResponsesPlatform, wire: Wire, call_id: object
+) -> None:
+    look = await look_at(platform, wire, response("completed", function(call_id), function("call_2")))
+    assert ([call.platform_call_id for call in look.calls], look.unanswerable) == (["call_2"], 1)
+    alone = await look_at(platform, wire, response("completed", function(call_id)))
+    assert (alone.status, alone.calls, alone.unanswerable) == (RunStatus.WORKING, (), 1)
 
 
 async def test_nothing_expires_and_the_poll_hint_is_in_seconds(

@@ -1,6 +1,7 @@
 """The ledger on both databases: intents before sending, outcomes before showing, equal calls once."""
 
 import asyncio
+import json
 from dataclasses import replace
 
 import pytest
@@ -23,12 +24,13 @@ from tests.store.harness import (
     TICKET,
     UNKNOWN,
     UNSENT,
+    OpenRig,
     Rig,
     seeing,
     until_one_waits,
 )
 from worker.errors import Isolated, StoreError, Withdrawn
-from worker.model import CallState, Conversation, Outcome, RunState
+from worker.model import CallState, Conversation, Outcome, RunState, ToolCall
 from worker.personal import Personal
 from worker.store.sql.tables import now
 
@@ -73,6 +75,71 @@ async def test_two_calls_are_one_only_if_run_turn_and_platform_id_agree(rig: Rig
         await rig.decided(one, turn, lambda _: REJECTION),
     ]
     assert len({record.call_id for record in records}) == 4
+
+
+async def test_one_id_with_other_content_is_another_call(rig: Rig) -> None:
+    run = await rig.run()
+    first = ToolCall("call_0", "echo", Personal('{"motivo": "PAGAMENTO", "resumo": "a"}'))
+    calls = [
+        first,
+        replace(first, arguments=Personal('{"motivo": "PIX", "resumo": "a"}')),
+        replace(first, tool="other"),
+    ]
+    records = [await rig.decided(run, each, lambda _: REJECTION) for each in calls]
+    assert len({record.call_id for record in records}) == 3
+    same = replace(first, arguments=Personal('{"resumo":"a",  "motivo":"PAGAMENTO"}'))
+    assert await rig.decided(run, same, lambda _: REJECTION) == records[0]
+
+
+async def test_calls_of_two_platforms_with_the_same_ids_are_two(rig: Rig, open_rig: OpenRig) -> None:
+    run = await rig.run()
+    first = await rig.admit(run, 1, REJECTION)
+    elsewhere = await open_rig("other", platform="agents")
+    assert (await elsewhere.admit(run, 1, REJECTION)).call_id != first.call_id
+
+
+@pytest.mark.parametrize("platform_id", ["c" * 5000, "ç" * 400, "", "a b\n"])
+async def test_ids_of_any_length_are_recorded_and_recognised(rig: Rig, platform_id: str) -> None:
+    run = await rig.run()
+    odd = replace(call(1), platform_call_id=platform_id, turn_id=platform_id)
+    record = await rig.decided(run, odd, lambda _: REJECTION)
+    assert await rig.decided(run, odd, lambda _: REJECTION) == record
+    other = replace(odd, platform_call_id=platform_id + "x")
+    assert (await rig.decided(run, other, lambda _: REJECTION)).call_id != record.call_id
+
+
+async def _recorded_by_an_older_version(rig: Rig, call_id: str, platform: str = "assistants") -> None:
+    key = json.dumps([platform, "run_1", None, "call_1"])
+    await rig.change("calls", {"call_key": key}, call_id=call_id)
+
+
+async def test_a_call_that_an_older_version_recorded_is_the_same_until_its_answer_was_accepted(
+    rig: Rig,
+) -> None:
+    run = await rig.run()
+    first = await rig.settled(await rig.attempted(await rig.admit(run)), DONE)
+    await _recorded_by_an_older_version(rig, first.call_id)
+    assert (await rig.admit(run)).call_id == first.call_id
+    await rig.store.runs.submitted(run, [first.call_id], "requires_action")
+    assert (await rig.admit(run, decision=OTHER_RESUMO)).call_id != first.call_id
+
+
+async def test_a_call_that_an_older_version_recorded_is_not_another_functions(rig: Rig) -> None:
+    run = await rig.run()
+    first = await rig.admit(run, decision=REJECTION)
+    await _recorded_by_an_older_version(rig, first.call_id)
+    other = await rig.decided(run, replace(call(1), tool="other"), lambda _: REJECTION)
+    assert other.call_id != first.call_id
+
+
+async def test_a_call_admitted_again_after_a_restored_backup_has_the_same_key(rig: Rig) -> None:
+    run = await rig.run()
+    first = await rig.admit(run)
+    async with rig.store.database.write() as connection:
+        await connection.execute(rig.store.database.tables.calls.delete())
+    again = await rig.admit(run)
+    assert again.call_id != first.call_id
+    assert again.idempotency_key == first.idempotency_key
 
 
 async def test_keys_differ_between_calls_and_do_not_tell_which(rig: Rig) -> None:

@@ -11,7 +11,7 @@ from worker import logs, metrics
 from worker.engine.dispatch import Dispatcher
 from worker.engine.lease import Lease
 from worker.engine.pacing import LoopLimits, Pace
-from worker.engine.watched_runs import SubmittedAnswer, WatchedRun, WatchedRuns, call_id
+from worker.engine.watched_runs import SubmittedAnswer, WatchedRun, WatchedRuns
 from worker.errors import Isolated, PlatformError, PlatformRefused, RunGone, StoreError, Withdrawn
 from worker.model import Answer, CallRecord, Run, RunSnapshot, RunState, RunStatus, ToolCall
 from worker.ports import LEASE_S, Clock, Platform, RunStore
@@ -86,7 +86,21 @@ class RunDriver:
         if woken:
             watched.polls = 0
 
+    def _log_unanswerable(self, watched: WatchedRun, snapshot: RunSnapshot) -> None:
+        """Once a run: calls that no answer can be sent to keep the run waiting until it expires."""
+        if snapshot.unanswerable and not watched.unanswerable_logged:
+            watched.unanswerable_logged = True
+            logs.event(
+                "! chamada de função sem id utilizável: não há como responder a ela | count={count} "
+                "run_id={run_id} conversationId={conversation_id}",
+                level="WARNING",
+                count=snapshot.unanswerable,
+                run_id=watched.run_id,
+                conversation_id=watched.run.conversation_id,
+            )
+
     async def _follow(self, watched: WatchedRun, snapshot: RunSnapshot, polled_at: float) -> None:
+        self._log_unanswerable(watched, snapshot)
         await self._confirm_submitted(watched, snapshot)
         known_s = self._watched.known_s(watched)
         settling = not watched.answered_since_announced and known_s < self._traits.settling_s
@@ -112,7 +126,7 @@ class RunDriver:
         wait = watched.wait
         wait.assistant = snapshot.assistant or wait.assistant
         over = snapshot.status is RunStatus.LOST or (snapshot.status is RunStatus.ENDED and not settling)
-        if over or any(call_id(call) not in watched.submitted for call in snapshot.calls):
+        if over or any(call.identity not in watched.submitted for call in snapshot.calls):
             self._pace.found(wait, self._clock.monotonic())
         else:
             wait.looked = max(0.0, polled_at - wait.since)
@@ -153,7 +167,7 @@ class RunDriver:
 
     def _just_accepted(self, watched: WatchedRun, call: ToolCall) -> bool:
         """The platform accepted the answer a moment ago, and has not applied it yet."""
-        answer = watched.submitted.get(call_id(call))
+        answer = watched.submitted.get(call.identity)
         accepted_at = answer.accepted_at if answer else None
         return accepted_at is not None and self._clock.monotonic() - accepted_at < APPLY_S
 
@@ -171,14 +185,14 @@ class RunDriver:
         if not self._lease.holds():
             raise Withdrawn("the lease has lapsed")
         for call, record in zip(calls, records, strict=True):
-            watched.submitted[call_id(call)] = SubmittedAnswer(record.call_id)
+            watched.submitted[call.identity] = SubmittedAnswer(record.call_id)
         answers = [_answer(call, record) for call, record in zip(calls, records, strict=True)]
         try:
             await self._submit(watched, snapshot, answers, [record.call_id for record in records])
         except PlatformError as error:
             return error
         for call in calls:
-            watched.submitted[call_id(call)].accepted_at = self._clock.monotonic()
+            watched.submitted[call.identity].accepted_at = self._clock.monotonic()
         return None
 
     async def _submit(
@@ -200,7 +214,7 @@ class RunDriver:
 
     async def _confirm_submitted(self, watched: WatchedRun, snapshot: RunSnapshot) -> None:
         """A submit without a clear response was accepted if the run no longer asks for those calls."""
-        pending = {call_id(call) for call in snapshot.calls}
+        pending = {call.identity for call in snapshot.calls}
         gone = [watched.submitted.pop(each) for each in list(watched.submitted) if each not in pending]
         unsure = [answer.call_id for answer in gone if answer.accepted_at is None]
         if unsure and snapshot.status is not RunStatus.LOST:
@@ -263,4 +277,5 @@ def _answer(call: ToolCall, record: CallRecord) -> Answer:
         output=record.answer,
         success=record.answered_success,
         turn_id=call.turn_id,
+        content=call.content,
     )

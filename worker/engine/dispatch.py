@@ -25,6 +25,7 @@ from worker.errors import (
     UnknownConversation,
     UnknownTool,
     Withdrawn,
+    WrappedTool,
 )
 from worker.model import (
     CallRecord,
@@ -60,7 +61,7 @@ class Dispatcher:
         self, tools: Iterable[Tool], ledger: Ledger, lease: Lease, *, send_window_s: float, clock: Clock
     ) -> None:
         self._tools = {tool.name: tool for tool in tools}
-        self._other = self._tools.get("*")
+        self._other = self._tools.pop("*", None)
         self._ledger = ledger
         self._lease = lease
         self._clock = clock
@@ -165,9 +166,16 @@ class Dispatcher:
     # ---------------------------------------------------------------------------------------- admission
 
     def _named(self, call: ToolCall) -> ToolCall:
-        """A name that no tool answers to is the model's own text, and is not kept."""
-        known = call.tool in self._tools or (self._other is not None and _TOOL_NAME.fullmatch(call.tool))
-        return call if known else dataclasses.replace(call, tool=_NO_TOOL)
+        """The call under the name of its tool. Models write `functions.` and the like before our names.
+
+        A name that no tool answers to is the model's own text, and is not kept.
+        """
+        name, own = _NO_TOOL, call.tool.rpartition(".")[2]
+        if own in self._tools:
+            name = own
+        elif self._other is not None and _TOOL_NAME.fullmatch(call.tool):
+            name = call.tool
+        return call if name == call.tool else dataclasses.replace(call, tool=name, written_name=call.tool)
 
     def _tool_named(self, name: str) -> Tool | None:
         return None if name == _NO_TOOL else self._tools.get(name, self._other)
@@ -178,13 +186,19 @@ class Dispatcher:
         kind = ToolKind.OTHER if tool is None else tool.kind
         self._instrumentation.received(call.tool, kind, conversation)
         try:
-            decision = tool.plan(call.arguments, conversation) if tool else Rejection.of(UnknownTool())
+            decision = tool.plan(call.arguments, conversation) if tool else self._unknown(call)
         except Exception as error:  # noqa: BLE001  # whatever a tool does, the model gets an answer
             logs.failure("defeito ao avaliar uma chamada", error)
             decision = Rejection.of(InternalError(), state=CallState.FAILED)
         if isinstance(decision, Rejection):
             self._instrumentation.refused(call.tool, kind, decision.code, decision.setor, run.conversation_id)
         return decision
+
+    def _unknown(self, call: ToolCall) -> Rejection:
+        """A function that is not ours; some put a call of ours into the arguments of another."""
+        arguments = call.arguments.reveal()
+        wrapped = [name for name in self._tools if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", arguments)]
+        return Rejection.of(WrappedTool(wrapped[0]) if wrapped else UnknownTool())
 
     # ----------------------------------------------------------------------------------------- the work
 

@@ -4,11 +4,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 from worker.engine.pacing import Agenda, Pace, Wait, just_announced, wait_for
-from worker.model import Run, ToolCall
+from worker.model import CallIdentity, Run
 from worker.ports import Clock
-
-CallId = tuple[str | None, str]
-"""Identifies a call within its run: the turn, where the platform has turns, and the platform's id."""
 
 
 @dataclass(slots=True)
@@ -46,8 +43,10 @@ class WatchedRun:
     refused_since: float | None = None
     #: When the calls of the current round must be answered, monotonic seconds.
     deadline: float | None = None
+    #: A call without a usable id was logged.
+    unanswerable_logged: bool = False
     #: Answers that were submitted and that the platform may still ask for.
-    submitted: dict[CallId, SubmittedAnswer] = field(default_factory=dict)
+    submitted: dict[CallIdentity, SubmittedAnswer] = field(default_factory=dict)
 
     @property
     def run_id(self) -> str:
@@ -58,11 +57,6 @@ class WatchedRun:
         self.run = replace(self.run, rounds=self.run.rounds + 1)
         self.polls, self.deadline, self.answered_since_announced = 0, None, True
         self.wait = Wait(now, first=False, assistant=self.wait.assistant, over=not time_known)
-
-
-def call_id(call: ToolCall) -> CallId:
-    """What distinguishes a call from the others of its run."""
-    return call.turn_id, call.platform_call_id
 
 
 class WatchedRuns:

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import json
 import re
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any
@@ -25,8 +24,6 @@ _AT_WORK = {"in_progress", "requires_action"}
 _NOT_PENDING = re.compile("Unknown pending tool call", re.IGNORECASE)
 _REGISTERED_WITHIN_S = (0.1, 0.3, 0.6)
 """How long a call that is already shown may be unknown to the events endpoint: the SDK's own waits."""
-
-_LONGEST_KEY = 256
 
 _ENVELOPE = Envelope(nested=False, strict=False)
 
@@ -89,9 +86,11 @@ class AgentsPlatform:
             return RunSnapshot(RunStatus.LOST, status, reason="isolamento")
         if status in _ENDINGS:
             return RunSnapshot(RunStatus.ENDED, status, reason=_ENDINGS[status])
-        calls = _calls(session.get("required_actions")) if status == "requires_action" else ()
+        if status != "requires_action":
+            return RunSnapshot(RunStatus.WORKING, status, assistant=_agent_id(session))
+        calls, unanswerable = _calls(session.get("required_actions"))
         run_status = RunStatus.REQUIRES_ACTION if calls else RunStatus.WORKING
-        return RunSnapshot(run_status, status, calls, assistant=_agent_id(session))
+        return RunSnapshot(run_status, status, calls, unanswerable, assistant=_agent_id(session))
 
     async def submit(self, ref: RunRef, answers: Sequence[Answer], *, again: bool = False) -> None:
         """See `worker.ports.Platform.submit`: one request an answer, so that none is refused with another.
@@ -183,9 +182,9 @@ def _event(answer: Answer) -> dict[str, Any]:
 
 
 def _idempotency_key(session_id: str, answer: Answer) -> str:
-    """The same for the same call, over restarts too; at most as long as the platform takes it."""
-    key = f"tool-result:{session_id}:{answer.turn_id}:{answer.platform_call_id}"
-    return key if len(key) <= _LONGEST_KEY else f"tool-result:{hashlib.sha256(key.encode()).hexdigest()}"
+    """The same for the same call, over restarts too; a header's characters, as many as the platform takes."""
+    key = f"tool-result:{session_id}:{answer.turn_id}:{answer.platform_call_id}:{answer.content[:16]}"
+    return key if wire.is_id(key) else f"tool-result:{hashlib.sha256(key.encode()).hexdigest()}"
 
 
 # ---------------------------------------------------------------------------------------- what a look saw
@@ -198,7 +197,7 @@ def _agent_id(session: dict[str, Any]) -> str | None:
     return None
 
 
-def _calls(actions: object) -> tuple[ToolCall, ...]:
+def _calls(actions: object) -> wire.Calls:
     """The function calls; approvals and environments a session may wait for besides are others' business."""
     if not isinstance(actions, list):
         raise PlatformUnavailable(200)
@@ -206,18 +205,13 @@ def _calls(actions: object) -> tuple[ToolCall, ...]:
     return wire.each_once(map(_call, calls))
 
 
-def _call(action: dict[str, Any]) -> ToolCall:
-    turn_id = action.get("turn_id")
-    if not wire.is_id(turn_id):
-        raise PlatformUnavailable(200)
-    return wire.tool_call(action.get("call_id"), action.get("name"), _text(action.get("arguments")), turn_id)
-
-
-def _text(arguments: object) -> str:
-    """The model's JSON text, which this platform shows parsed; a text where it could not be (or was not)."""
-    if isinstance(arguments, str):
-        return arguments
-    return json.dumps({} if arguments is None else arguments, ensure_ascii=False)
+def _call(action: dict[str, Any]) -> ToolCall | None:
+    """Arguments are shown parsed, so a function without any has none; as text where they are no object."""
+    turn_id, arguments = action.get("turn_id"), action.get("arguments")
+    if not wire.is_returnable(turn_id):
+        return None
+    arguments = {} if arguments is None else arguments
+    return wire.tool_call(action.get("call_id"), action.get("name"), arguments, turn_id)
 
 
 # ------------------------------------------------------------------------------------- stored definitions

@@ -149,40 +149,47 @@ def _look(reply: wire.Reply, thread_id: str | None) -> RunSnapshot:
     if status in _ENDINGS:
         run_status, reason = _ENDINGS[status]
         return RunSnapshot(run_status, status, reason=reason)
-    calls = _calls(run.get("required_action")) if status == "requires_action" else ()
+    calls, unanswerable = _calls(run.get("required_action")) if status == "requires_action" else _NO_CALLS
     expires_at, assistant = wire.number(run.get("expires_at")), run.get("assistant_id")
     return RunSnapshot(
         RunStatus.REQUIRES_ACTION if calls else RunStatus.WORKING,
         status,
         calls,
+        unanswerable,
         expires_in_s=None if expires_at is None else expires_at - wire.now(reply.headers),
         poll_after_s=wire.poll_after_s(reply.headers),
         assistant=assistant if wire.is_id(assistant) else None,
     )
 
 
-def _calls(action: object) -> tuple[ToolCall, ...]:
-    """The calls to answer, each id once; none when the run waits for anything that is not ours.
+_NO_CALLS = wire.Calls((), 0)
+
+
+def _calls(action: object) -> wire.Calls:
+    """The calls to answer; none when the run waits for anything that is not ours.
 
     All outputs travel in one request, so one call of another type makes the whole action not ours.
     """
     match action:
         case {"type": "submit_tool_outputs", "submit_tool_outputs": {"tool_calls": list(entries)}}:
-            if any(isinstance(entry, dict) and entry.get("type") != "function" for entry in entries):
-                return ()
-            return wire.each_once(map(_call, entries))
+            return _NO_CALLS if any(map(_is_foreign, entries)) else wire.each_once(map(_call, entries))
         case {"type": str(other)} if other != "submit_tool_outputs":
-            return ()
+            return _NO_CALLS
         case _ if not action:  # some servers leave it filled after the run moved on, some empty it
-            return ()
+            return _NO_CALLS
     raise PlatformUnavailable(200)
 
 
-def _call(entry: object) -> ToolCall:
-    match entry:
-        case {"id": call_id, "function": {"name": name, "arguments": str(arguments)}}:
-            return wire.tool_call(call_id, name, arguments)
-    raise PlatformUnavailable(200)
+def _is_foreign(entry: object) -> bool:
+    """A call that names another type; some servers name none."""
+    return isinstance(entry, dict) and entry.get("type") not in (None, "function")
+
+
+def _call(entry: object) -> ToolCall | None:
+    call = entry if isinstance(entry, dict) else {}
+    function = call.get("function")
+    named = function if isinstance(function, dict) else {}
+    return wire.tool_call(call.get("id"), named.get("name"), named.get("arguments"))
 
 
 # ------------------------------------------------------------------------------------- stored definitions

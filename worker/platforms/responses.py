@@ -199,14 +199,13 @@ def _completed(response: Json) -> RunSnapshot:
         return RunSnapshot(RunStatus.ENDED, "completed", reason="incompleta")
     if reason := continuation.obstacle(response, items):
         return RunSnapshot(RunStatus.LOST, "completed", reason=reason)
-    return RunSnapshot(RunStatus.REQUIRES_ACTION, "completed", wire.each_once(map(_call, calls)))
+    answerable, unanswerable = wire.each_once(map(_call, calls))
+    status = RunStatus.REQUIRES_ACTION if answerable else RunStatus.WORKING
+    return RunSnapshot(status, "completed", answerable, unanswerable)
 
 
-def _call(item: Json) -> ToolCall:
-    arguments = item.get("arguments")
-    if not isinstance(arguments, str):
-        raise PlatformUnavailable(200)
-    return wire.tool_call(item.get("call_id"), item.get("name"), arguments)
+def _call(item: Json) -> ToolCall | None:
+    return wire.tool_call(item.get("call_id"), item.get("name"), item.get("arguments"))
 
 
 def _conversation_id(response: Json) -> str | None:

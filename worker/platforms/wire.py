@@ -33,6 +33,8 @@ _OPENAI = "https://api.openai.com/v1"
 _ID = re.compile(r"[!-~]{1,256}")  # contract §3: visible ASCII, no prefix assumed
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 _NEVER = re.compile(r"(?!)")
+_UNRECORDABLE = re.compile(r"[\x00\ud800-\udfff]")
+_NO_OBJECT = "null"
 
 
 class Reply(NamedTuple):
@@ -203,16 +205,45 @@ def naming(threads: Iterable[dict[str, Any]]) -> list[tuple[str, str]]:
     return found
 
 
-def tool_call(call_id: object, name: object, arguments: str, turn_id: str | None = None) -> ToolCall:
-    """A call whose id can be sent back and whose name can be printed. Raises `PlatformUnavailable`."""
-    if is_id(call_id) and isinstance(name, str) and name and name.isprintable():
-        return ToolCall(call_id, name, Personal(arguments), turn_id)
-    raise PlatformUnavailable(200)
+def is_returnable(value: object) -> TypeGuard[str]:
+    """An id that can be sent back as it came, and recorded: any text without NUL and lone surrogates."""
+    return isinstance(value, str) and not _UNRECORDABLE.search(value)
 
 
-def each_once(calls: Iterable[ToolCall]) -> tuple[ToolCall, ...]:
-    """The calls in their order; one that is listed twice is one call."""
-    return tuple({(call.turn_id, call.platform_call_id): call for call in calls}.values())
+def tool_call(
+    call_id: object, name: object, arguments: object, turn_id: str | None = None
+) -> ToolCall | None:
+    """A call that can be answered, whatever its name and arguments; None without an id to send back.
+
+    A name that is no text is that of no function; arguments are read as `_text` says.
+    """
+    if not is_returnable(call_id):
+        return None
+    return ToolCall(call_id, name if isinstance(name, str) else "", Personal(_text(arguments)), turn_id)
+
+
+def _text(arguments: object) -> str:
+    """The model's JSON text; some servers show it parsed. What is too deep to be written is no object."""
+    if isinstance(arguments, str):
+        return arguments
+    try:
+        return json.dumps(arguments, ensure_ascii=False)
+    except RecursionError:
+        return _NO_OBJECT
+
+
+class Calls(NamedTuple):
+    """The calls of one look, in their order, and how many more have no id to be answered under."""
+
+    calls: tuple[ToolCall, ...]
+    unanswerable: int
+
+
+def each_once(calls: Iterable[ToolCall | None]) -> Calls:
+    """A call that is listed twice is one call; two with one id and other contents are two."""
+    listed = list(calls)
+    answerable = {call.identity: call for call in listed if call is not None}
+    return Calls(tuple(answerable.values()), listed.count(None))
 
 
 # ------------------------------------------------------------------------------------------- what failed

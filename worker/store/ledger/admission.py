@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from worker.errors import Isolated, Withdrawn
 from worker.model import CallState, Conversation, Intent, Rejection, Run, ToolCall, ToolKind
 from worker.personal import Personal
+from worker.privacy import Hasher
 from worker.store.ledger.equal_calls import earlier_equal
 from worker.store.ledger.outbox import Outbox
 from worker.store.sql.database import Database
@@ -20,9 +21,28 @@ from worker.views import HandoffState
 _Columns = dict[str, Any]
 
 
-def call_key(platform: str, run: Run, call: ToolCall) -> str:
-    """What makes a call of the platform one call, over restarts too."""
+_LONGEST_ID = 256
+"""An id that is longer stands in the key as its hash: an index takes no more than 2,700 bytes."""
+
+
+def call_key(hasher: Hasher, platform: str, run: Run, call: ToolCall) -> str:
+    """What makes a call of the platform one call, over restarts too.
+
+    Its ids and its content, the name and canonical arguments: several servers restart call ids in each round.
+    """
+    ids = (_short(hasher, call.turn_id), _short(hasher, call.platform_call_id))
+    return json.dumps([platform, run.ref.run_id, *ids, hasher.digest("call", call.content)])
+
+
+def former_call_key(platform: str, run: Run, call: ToolCall) -> str:
+    """The key under which versions up to 0.1 recorded the call: without its content."""
     return json.dumps([platform, run.ref.run_id, call.turn_id, call.platform_call_id])
+
+
+def _short(hasher: Hasher, platform_id: str | None) -> str | None:
+    if platform_id is None or (platform_id.isascii() and len(platform_id) <= _LONGEST_ID):
+        return platform_id
+    return "#" + hasher.digest("platform id", platform_id)
 
 
 class Admission:

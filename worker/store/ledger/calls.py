@@ -27,7 +27,7 @@ from worker.errors import CrmUnavailable, Erased, Withdrawn
 from worker.model import CallRecord, CallState, Outcome, Run, RunState, Sent, ToolCall, ToolKind
 from worker.personal import Personal
 from worker.ports import Decide
-from worker.store.ledger.admission import Admission, arrival, call_key
+from worker.store.ledger.admission import Admission, arrival, call_key, former_call_key
 from worker.store.ledger.outcomes import Outcomes
 from worker.store.ledger.rows import find_by_key, get, keeps_beside, record, select_calls
 from worker.store.personal_data.erasure import wipe
@@ -59,10 +59,11 @@ class Calls:
 
         Raises `Withdrawn` when a new call's run has another owner by now.
         """
-        key = call_key(self._platform, run, call)
+        key = call_key(self._db.hasher, self._platform, run, call)
+        former = former_call_key(self._platform, run, call)
         async with self._db.write() as connection:
             await self._db.serialise(connection, run.conversation_id)
-            known = await find_by_key(connection, self._db.tables, key)
+            known = await find_by_key(connection, self._db.tables, key, former, call.tool)
             if known is not None:
                 return await self._taken_over(connection, known, owner, lease_s)
             conversation = await self._admission.conversation(connection, run)

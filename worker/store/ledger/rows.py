@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Table, and_, bindparam, exists, not_, select
+from sqlalchemy import ColumnElement, Select, Table, and_, bindparam, exists, not_, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.errors import StoreError
@@ -35,9 +35,16 @@ async def find(
     return None if row is None else record(row)
 
 
-async def find_by_key(connection: AsyncConnection, tables: Tables, call_key: str) -> CallRecord | None:
-    """The call of this key, or None."""
-    row = (await _by_key(connection, tables, wanted=call_key)).first()
+async def find_by_key(
+    connection: AsyncConnection, tables: Tables, call_key: str, former_key: str, tool: str
+) -> CallRecord | None:
+    """The call of this key, or None.
+
+    A row that an older version has recorded under `former_key`, without the call's content, is the same call
+    if it is one of the same tool whose answer the platform has not accepted yet: where ids start over in
+    each round, the round before was accepted.
+    """
+    row = (await _by_key(connection, tables, wanted=call_key, former=former_key, named=tool)).first()
     return None if row is None else record(row)
 
 
@@ -48,7 +55,11 @@ def _by_id(tables: Tables) -> Select[Any]:
 
 @prepared
 def _by_key(tables: Tables) -> Select[Any]:
-    return select_calls(tables).where(tables.calls.c.call_key == bindparam("wanted"))
+    t = tables.calls
+    same = t.c.call_key == bindparam("wanted")
+    recorded_before = and_(t.c.submitted_at.is_(None), t.c.tool == bindparam("named"))
+    keys = t.c.call_key.in_([bindparam("wanted"), bindparam("former")])
+    return select_calls(tables).where(keys, or_(same, recorded_before)).order_by(same.desc()).limit(1)
 
 
 @prepared
