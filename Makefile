@@ -24,13 +24,13 @@ demo: $(RUNTIME)  ## The mission's scenarios, end to end, against the bundled si
 run: $(RUNTIME)  ## The daemon, configured by the environment or .env
 	@exec $(BIN)/ticket-worker run
 
-check: $(RUNTIME)  ## The doctor: settings, database, platform, CRM, functions, clock, UTF-8
+check: $(RUNTIME)  ## Check settings, database, platform, CRM, functions, clock, UTF-8
 	@$(BIN)/ticket-worker check $(ARGS)
 
-sync-schema: $(RUNTIME)  ## The assistants' functions made this version's; ARGS=--dry-run only shows
+sync-schema: $(RUNTIME)  ## Update the assistants' functions to this version; ARGS=--dry-run only shows
 	@$(BIN)/ticket-worker sync-schema $(ARGS)
 
-# Some environments forbid Python to keep what it compiled; the suite's daemons would each compile it anew.
+# Some environments forbid Python to keep what it compiled; the suite's daemons would each compile it again.
 test chaos: export PYTHONDONTWRITEBYTECODE =
 test: $(DEV)  ## The whole test suite, with coverage
 	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --cov --cov-report=term

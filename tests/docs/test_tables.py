@@ -12,6 +12,7 @@ from worker.cli.exit_codes import Exit
 from worker.cli.main import cli
 from worker.errors import ConfigError
 from worker.settings import Settings
+from worker.simulator.lineup import LINEUP
 
 SETTINGS = ("docs/settings.md", "docs/settings.pt-BR.md")
 COMMANDS = ("docs/commands.md", "docs/commands.pt-BR.md")
@@ -103,6 +104,18 @@ def test_every_exit_code_is_listed(page: str) -> None:
     rows = re.findall(r"^\| (\d[\d, ]*) \| ", read(page), re.MULTILINE)
     listed = {int(code) for row in rows for code in row.split(", ")}
     assert listed == set(Exit) | SIGNALS
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_what_the_readme_prints_of_the_demo_is_what_the_demo_prints(readme: str) -> None:
+    (printed,) = blocks(readme, "text")
+    scenarios = re.findall(r"^✓ (.+?) \| esperado: ([^…|]+)", printed, re.MULTILINE)
+    expected = {scenario.name: str(scenario.expected) for scenario in LINEUP["assistants"].scenarios}
+    assert len(scenarios) >= 4
+    assert [name for name, text in scenarios if not expected[name].startswith(text.strip("; "))] == []
+    rows = re.findall(r"^│ (.+?) +│ .+? +│ .*│$", printed, re.MULTILINE)
+    assert len(rows) >= 4
+    assert [label for label in rows if f'"{label}"' not in read("worker/simulator/demo/play.py")] == []
 
 
 # ------------------------------------------------------------------------------------------- make targets

@@ -48,7 +48,7 @@ async def submit(harness: Harness, ref: RunRef, given: list[Answer]) -> RunRef:
 # ---------------------------------------------------------------------------------------------- a run's life
 
 
-async def test_a_run_is_working_then_wants_answers_then_works_and_ends(harness: Harness) -> None:
+async def test_a_run_works_requires_answers_works_and_ends(harness: Harness) -> None:
     ref = await harness.start(Ask((TICKET,)), DONE)
     assert (await harness.platform.inspect(ref)).status is RunStatus.WORKING
     harness.pass_time()
@@ -61,7 +61,7 @@ async def test_a_run_is_working_then_wants_answers_then_works_and_ends(harness: 
     assert (end.status, end.reason) == harness.endings["completed"]
 
 
-async def test_calls_are_seen_as_the_model_made_them_and_keep_their_ids(harness: Harness) -> None:
+async def test_calls_are_read_as_the_model_made_them_and_keep_their_ids(harness: Harness) -> None:
     ref, look = await waiting(harness, TICKET, HANDOFF)
     assert [(call.tool, call.arguments.reveal()) for call in look.calls] == [
         (TICKET.name, TICKET.arguments),
@@ -81,7 +81,7 @@ async def test_each_answer_reaches_its_own_call_byte_for_byte(harness: Harness) 
     }
 
 
-async def test_a_run_may_want_answers_again_under_other_ids(harness: Harness) -> None:
+async def test_a_run_may_have_a_second_round_with_other_call_ids(harness: Harness) -> None:
     ref = await harness.start(Ask((TICKET,)), Ask((TICKET,)), DONE)
     harness.pass_time()
     first = await harness.platform.inspect(ref)
@@ -93,14 +93,14 @@ async def test_a_run_may_want_answers_again_under_other_ids(harness: Harness) ->
 
 
 @pytest.mark.parametrize("status", ["failed", "incomplete"])
-async def test_a_run_that_breaks_has_ended_and_says_how(harness: Harness, status: str) -> None:
+async def test_a_run_that_fails_has_ended_with_its_status(harness: Harness, status: str) -> None:
     ref = await harness.start(Break(status))
     harness.pass_time()
     look = await harness.platform.inspect(ref)
     assert (look.status, look.reason) == harness.endings[status]
 
 
-async def test_a_run_cancelled_at_work_comes_to_its_end(harness: Harness) -> None:
+async def test_a_run_cancelled_while_it_works_ends(harness: Harness) -> None:
     ref = await harness.start(Ask((TICKET,)), DONE)
     await harness.cancel(ref)
     harness.pass_time()
@@ -121,7 +121,7 @@ async def test_a_run_cancelled_while_it_waits_takes_no_answer(harness: Harness) 
 
 
 @does_not_apply(agents="nothing expires there", responses="nothing expires there")
-async def test_a_run_says_how_long_it_lives_and_is_lost_after_that(harness: Harness) -> None:
+async def test_a_run_has_an_expiry_and_is_lost_after_it(harness: Harness) -> None:
     assert harness.lifetime_s is not None
     ref = await harness.start(Ask((TICKET,)), DONE)
     harness.pass_time(100)
@@ -158,7 +158,7 @@ async def test_half_the_answers_are_an_error_and_the_run_still_waits(harness: Ha
     assert await harness.platform.inspect(ref) == look
 
 
-async def test_a_run_nobody_knows_is_gone(harness: Harness) -> None:
+async def test_an_unknown_run_is_gone(harness: Harness) -> None:
     known, look = await waiting(harness)
     for ref in harness.strangers(known):
         with pytest.raises(RunGone):
@@ -167,7 +167,7 @@ async def test_a_run_nobody_knows_is_gone(harness: Harness) -> None:
             await harness.platform.submit(ref, answers(look))
 
 
-async def test_a_run_is_not_to_be_had_through_the_thread_of_another(harness: Harness) -> None:
+async def test_a_run_cannot_be_read_through_another_thread(harness: Harness) -> None:
     ref, _ = await waiting(harness)
     other, _ = await waiting(harness)
     try:
@@ -181,7 +181,7 @@ async def test_a_run_is_not_to_be_had_through_the_thread_of_another(harness: Har
 
 
 @pytest.mark.parametrize("fault", ["rate_limited", "error", "dropped", "garbage"])
-async def test_bad_weather_is_told_as_such_and_passes(harness: Harness, fault: str) -> None:
+async def test_an_outage_is_reported_as_unavailable_and_passes(harness: Harness, fault: str) -> None:
     ref, look = await waiting(harness)
     with harness.weather(fault):
         with pytest.raises(PlatformUnavailable):
@@ -192,14 +192,14 @@ async def test_bad_weather_is_told_as_such_and_passes(harness: Harness, fault: s
     await harness.platform.submit(ref, answers(look))
 
 
-async def test_a_rate_limit_says_when_to_come_back(harness: Harness) -> None:
+async def test_a_rate_limit_carries_the_wait_it_demands(harness: Harness) -> None:
     ref = await harness.start(DONE)
     with harness.weather("rate_limited"), pytest.raises(PlatformUnavailable) as caught:
         await harness.platform.inspect(ref)
     assert (caught.value.status, caught.value.retry_after_s) == (429, 1.0)
 
 
-async def test_a_refused_key_is_the_operators_and_can_be_mended_meanwhile(harness: Harness) -> None:
+async def test_a_refused_key_is_reported_and_works_again_once_accepted(harness: Harness) -> None:
     ref = await harness.start(DONE)
     with harness.weather("unauthorized"), pytest.raises(PlatformRefused):
         await harness.platform.inspect(ref)
@@ -207,7 +207,7 @@ async def test_a_refused_key_is_the_operators_and_can_be_mended_meanwhile(harnes
 
 
 @pytest.mark.parametrize("fault", ["submit_dropped_after", "submit_error_after"])
-async def test_answers_taken_without_a_word_are_seen_for_what_they_are(harness: Harness, fault: str) -> None:
+async def test_answers_accepted_without_a_response_are_recognised(harness: Harness, fault: str) -> None:
     ref, look = await waiting(harness)
     with harness.weather(fault), pytest.raises(PlatformUnavailable):
         await harness.platform.submit(ref, answers(look))
@@ -216,7 +216,7 @@ async def test_answers_taken_without_a_word_are_seen_for_what_they_are(harness: 
     assert len(harness.heard(ref)) == 1
 
 
-async def test_what_is_asked_after_answers_were_taken_without_a_word_is_answered(harness: Harness) -> None:
+async def test_calls_made_after_an_unconfirmed_submit_are_answered(harness: Harness) -> None:
     ref = await harness.start(Ask((TICKET,)), Ask((HANDOFF,)), DONE)
     harness.pass_time()
     first = await harness.platform.inspect(ref)
@@ -236,7 +236,7 @@ async def test_what_is_asked_after_answers_were_taken_without_a_word_is_answered
 
 
 @does_not_apply(responses=NO_LISTS)
-async def test_a_run_nobody_announced_is_found_while_it_is_at_work(harness: Harness) -> None:
+async def test_an_unannounced_run_is_discovered_while_it_works(harness: Harness) -> None:
     ref, look = await waiting(harness)
     assert ref.thread_id is not None
     assert await harness.platform.discover(ref.thread_id) == ref
@@ -246,13 +246,13 @@ async def test_a_run_nobody_announced_is_found_while_it_is_at_work(harness: Harn
 
 
 @does_not_apply(responses=NO_LISTS)
-async def test_a_run_of_an_assistant_we_do_not_serve_is_left_alone(harness: Harness) -> None:
+async def test_a_run_of_another_assistant_is_not_discovered(harness: Harness) -> None:
     ref = await harness.start(Ask((TICKET,)), DONE, assistant_id=ASSISTANTS["SUPORTE"])
     assert ref.thread_id is not None
     assert await harness.platform.discover(ref.thread_id) is None
 
 
-async def test_there_is_nothing_to_discover_in_a_thread_nobody_knows(harness: Harness) -> None:
+async def test_nothing_is_discovered_in_an_unknown_thread(harness: Harness) -> None:
     assert await harness.platform.discover("thread_desconhecida") is None
 
 
@@ -267,7 +267,7 @@ async def test_threads_that_name_their_conversation_are_listed_newest_first(harn
 # ------------------------------------------------------------------------------------------------ the probe
 
 
-async def test_the_probe_of_a_platform_that_serves_us_is_silent(harness: Harness) -> None:
+async def test_the_probe_of_a_healthy_platform_gives_no_warning(harness: Harness) -> None:
     assert list(await harness.platform.probe()) == []
 
 
@@ -275,7 +275,7 @@ async def test_the_probe_of_a_platform_that_serves_us_is_silent(harness: Harness
     ("fault", "word"),
     [("gone", "OPENAI_BASE_URL"), ("unauthorized", "OPENAI_API_KEY"), ("dropped", "resposta")],
 )
-async def test_a_doubtful_platform_gives_one_warning_and_no_error(
+async def test_the_probe_of_a_failing_platform_gives_one_warning_and_no_error(
     harness: Harness, fault: str, word: str
 ) -> None:
     with harness.weather(fault):
@@ -287,13 +287,13 @@ async def test_a_doubtful_platform_gives_one_warning_and_no_error(
 
 
 @does_not_apply(assistants="a run is found only through its thread")
-async def test_a_run_known_by_its_id_only_has_its_thread_told(harness: Harness) -> None:
+async def test_the_thread_of_a_run_can_be_read_by_the_runs_id(harness: Harness) -> None:
     ref = await harness.start(DONE)
     assert await harness.platform.thread_of(ref.run_id) == ref.thread_id
 
 
 @does_not_apply(assistants="a run is found only through its thread", agents="the run is the thread")
-async def test_a_run_that_is_gone_has_no_thread_to_tell(harness: Harness) -> None:
+async def test_a_run_that_is_gone_has_no_thread(harness: Harness) -> None:
     with pytest.raises(RunGone):
         await harness.platform.thread_of("resp_desconhecida")
 
