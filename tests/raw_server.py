@@ -227,3 +227,36 @@ class Gate:
         self.arrived.release()
         await self.opened.wait()
         return await self._then(exchange)
+
+
+@contextlib.asynccontextmanager
+async def tunnelling(port: int) -> AsyncIterator[tuple[str, list[str]]]:
+    """A proxy whose tunnels all lead to this local port; yields its address and the heads it got."""
+    heads: list[str] = []
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(1 << 16):
+                writer.write(data)
+        except OSError:
+            pass  # one side left
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
+        there, back = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        tasks.update({asyncio.create_task(copy(reader, back)), asyncio.create_task(copy(there, writer))})
+
+    server = await asyncio.start_server(tunnel, "127.0.0.1", 0)
+    async with server:
+        try:
+            yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}", heads
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.raw_server import Act, Exchange, Gate, RawServer, answer, reply
+from tests.raw_server import Act, Exchange, Gate, RawServer, answer, reply, tunnelling
 from worker.errors import ConfigError
 from worker.outbound import client
 from worker.outbound.post import Delivered, Failed, LeaseLost, Sender
@@ -457,6 +457,25 @@ async def test_a_proxys_credentials_go_to_the_proxy(monkeypatch: pytest.MonkeyPa
     (request,) = await by_proxy(monkeypatch, {"http_proxy": "http://u:p%40@PROXY"})
     assert request.headers["proxy-authorization"] == "Basic dTpwQA=="
     assert "authorization" not in request.headers
+
+
+async def test_a_tunnel_is_used_again_and_its_connect_is_not_the_request(
+    monkeypatch: pytest.MonkeyPatch, trusted_tls: ssl.SSLContext
+) -> None:
+    checks: list[int] = []
+    async with RawServer().running(trusted_tls) as server:
+        port = int(server.url.split(":")[2].split("/")[0])
+        async with tunnelling(port) as (proxy, heads):
+            monkeypatch.setenv("HTTPS_PROXY", f"http://u:p%40@{proxy}")
+            async with sending() as sender:
+                for _ in range(2):
+                    await post(sender, "https://crm.invalid/x", before_send=lambda: checks.append(len(heads)))
+    assert checks == [1, 1, 1, 1]
+    (head,) = heads
+    assert head.startswith("CONNECT crm.invalid:443 HTTP/1.1\r\n")
+    assert "Proxy-Authorization: Basic dTpwQA==" in head
+    assert [request.target for request in server.requests] == ["/x", "/x"]
+    assert "proxy-authorization" not in server.requests[0].headers
 
 
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1080", "ftp://127.0.0.1"])

@@ -6,11 +6,13 @@ import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import httpx2
 import pytest
 
-from tests.raw_server import Exchange, RawServer, reply
+from tests.certificates import server_context, write_certificate
+from tests.raw_server import Exchange, RawServer, reply, tunnelling
 from worker.errors import ConfigError, PlatformRefused, PlatformUnavailable
 from worker.platforms.direct import BODY_LIMIT
 from worker.platforms.wire import Connection
@@ -118,6 +120,23 @@ async def test_looks_submits_and_the_sdk_go_the_same_way(way: Way, monkeypatch: 
         assert "cookie" not in request.headers
     assert submit.headers["content-type"] == "application/json"
     assert len({request.connection for request in (look, submit, sdk)}) == 1
+
+
+async def test_looks_submits_and_the_sdk_share_a_tunnel_and_trust_the_operators_authority(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    certificate = tmp_path / "platform.pem"
+    write_certificate(certificate)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    async with RawServer(default=reply(200, RUN)).running(server_context(certificate)) as server:
+        port = int(server.url.split(":")[2].split("/")[0])
+        async with tunnelling(port) as (proxy, heads):
+            monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy}")
+            async with connected("https://crm.invalid/v1") as connection:
+                await every_way(connection)
+    assert [head.split(" ", 2)[:2] for head in heads] == [["CONNECT", "crm.invalid:443"]]
+    assert {request.headers["authorization"] for request in server.requests} == {"Bearer key"}
+    assert len(server.requests) == 3
 
 
 async def test_a_redirect_is_not_followed() -> None:

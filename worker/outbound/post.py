@@ -7,6 +7,7 @@ is not written, and a failure after it is ambiguous, since the request may have 
 import asyncio
 import base64
 import re
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -142,12 +143,12 @@ class Route:
     #: The credentials of the URL, as a header.
     headers: Mapping[str, str]
     proxy: str | None
-    trust: Any
+    trust: ssl.SSLContext
     #: The last one used is the first one taken, so that the others may expire.
     idle: list[Transport] = field(default_factory=list)
 
     @classmethod
-    def to(cls, text: str, trust: Any) -> "Route":
+    def to(cls, text: str, trust: ssl.SSLContext) -> "Route":
         url = httpx.URL(text)
         headers = {}
         if url.userinfo:
