@@ -61,7 +61,7 @@ async def rig(make_settings: Callable[..., Settings], database_file: str) -> Asy
 
 
 async def put(rig: Rig, *numbers: int, conversation: str = "c1") -> None:
-    """Events of one conversation, told apart by their number."""
+    """Events of one conversation, each with its number."""
     async with rig.store.database.write() as connection:
         for number in numbers:
             await rig.store.outbox.put(connection, conversation, "ticket.opened", {"number": number})
@@ -112,7 +112,7 @@ async def a_bot(*acts: Act, default: Act | None = None) -> AsyncIterator[RawServ
 
 
 def numbers(bot: RawServer) -> list[int]:
-    """What the bot was told, in order."""
+    """The events that the bot received, in order."""
     return [json.loads(request.body)["data"]["number"] for request in bot.requests]
 
 
@@ -257,7 +257,7 @@ async def test_every_try_has_the_events_own_id_and_bytes(rig: Rig) -> None:
 
 @dataclass
 class Paper:
-    """An outbox that holds one event once, and remembers what became of it."""
+    """An outbox that holds one event once, and remembers how it ended."""
 
     tries: int = 0
     became: list[tuple[str, str, float | None]] = field(default_factory=list)
@@ -453,9 +453,9 @@ async def test_two_processes_share_the_events_and_keep_each_conversations_order(
         ]
         async with delivering(deliveries[0]), delivering(deliveries[1]):
             await reached(rig, *[DELIVERED] * 20)
-        told = numbers(bot)
-    assert sorted(told) == [*range(10), *range(100, 110)]
-    assert all(told.index(number) < told.index(100 + number) for number in range(10))
+        received = numbers(bot)
+    assert sorted(received) == [*range(10), *range(100, 110)]
+    assert all(received.index(number) < received.index(100 + number) for number in range(10))
 
 
 async def test_a_delivery_that_is_cancelled_hangs_up_and_leaves_its_event_pending(rig: Rig) -> None:

@@ -49,7 +49,7 @@ AMBIGUOUS = Undelivered(refused=False, certain=False)
 
 
 class Clock:
-    """A clock that moves when told."""
+    """A clock that a test sets."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -66,7 +66,7 @@ class Permits:
 
     def __init__(self, used: int = 0) -> None:
         self.used = used
-        self.here = True
+        self.owned = True
         self.begun = 0
         self.ends: list[tuple[bool, str]] = []
         self.refuses: Exception | None = None
@@ -74,7 +74,7 @@ class Permits:
         self.ended = asyncio.Event()
 
     def alive(self) -> bool:
-        return self.here
+        return self.owned
 
     async def begin(self) -> None:
         if self.wait:
@@ -239,7 +239,7 @@ async def test_a_handshake_that_never_ends_is_a_certain_timeout_and_leaves_no_co
     assert permits.ends == [(True, "timeout")]
 
 
-async def test_a_certificate_nobody_vouches_for_is_certain_and_gets_no_byte(tls: ssl.SSLContext) -> None:
+async def test_a_certificate_of_an_unknown_authority_is_certain_and_gets_no_byte(tls: ssl.SSLContext) -> None:
     permits = Permits()
     async with RawServer().running(tls) as server, guarding() as guard:
         assert await post(guard, server.url, permits) == CERTAIN
@@ -514,8 +514,8 @@ _DATES = st.from_regex(rb"([A-Z][a-z]{2}, )?\d+ (Jan|Dec) \d+ \d+:\d+:\d+ (GMT|[
 
 @given(st.binary() | _DATES, st.binary() | _DATES)
 @example("²".encode("latin-1"), b"")
-def test_no_retry_after_can_break_the_guard(asked: bytes, date: bytes) -> None:
-    seconds = posting.retry_after_s(httpx.Headers([(b"Retry-After", asked), (b"Date", date)]))
+def test_no_retry_after_can_break_the_guard(retry_after: bytes, date: bytes) -> None:
+    seconds = posting.retry_after_s(httpx.Headers([(b"Retry-After", retry_after), (b"Date", date)]))
     assert seconds is None or seconds >= 0
 
 
@@ -559,12 +559,36 @@ async def test_no_slot_is_held_while_waiting_to_send_again() -> None:
 
 async def test_without_the_lease_nothing_is_written_and_the_call_is_withdrawn() -> None:
     permits = Permits()
-    permits.here = False
+    permits.owned = False
     async with crm() as server, guarding(THRICE) as guard:
         with pytest.raises(Withdrawn):
             await post(guard, server.url, permits)
         assert server.requests == []
     assert (permits.begun, permits.ends) == (1, [(True, "sem_posse")])
+
+
+async def test_a_lease_lost_before_the_body_is_written_withdraws_the_call_and_is_not_certain() -> None:
+    class UntilTheHead(Permits):
+        def alive(self) -> bool:
+            self.owned, before = False, self.owned
+            return before
+
+    permits = UntilTheHead()
+    async with crm() as server, guarding(replace(RESENDING, breaker_failures=1)) as guard:
+        with pytest.raises(Withdrawn):
+            await post(guard, server.url, permits)
+        assert server.requests == []
+        assert guard.breaker_state == "closed"
+    assert (permits.begun, permits.ends) == (1, [(False, "sem_posse")])
+
+
+@pytest.mark.parametrize("end", [b"<!-- 3 ms -->", answer(200, b"outro")])
+async def test_a_complete_2xx_is_not_sent_again_whatever_follows_it(end: bytes) -> None:
+    permits = Permits()
+    async with crm(say(answer(200, b"ok") + end)) as server, guarding(RESENDING) as guard:
+        assert await post(guard, server.url, permits) == Delivered(200, b"ok")
+        assert len(server.requests) == 1
+    assert permits.ends == []
 
 
 async def test_an_attempt_whose_time_is_up_writes_nothing_and_has_surely_opened_nothing() -> None:
@@ -586,7 +610,7 @@ async def test_the_lease_is_checked_after_connecting_and_again_for_each_attempt(
     permits = Permits()
 
     async def lose_the_lease(exchange: object) -> bool:
-        permits.here = False
+        permits.owned = False
         return await reply(429)(exchange)  # type: ignore[arg-type]  # the server's own exchange
 
     async with crm(lose_the_lease) as server, guarding(THRICE) as guard:
@@ -610,7 +634,7 @@ async def test_what_the_ledger_raises_at_the_beginning_ends_it_and_nothing_is_se
 
 async def test_a_withdrawal_neither_counts_nor_clears_what_the_breaker_has_counted() -> None:
     fenced = Permits()
-    fenced.here = False
+    fenced.owned = False
     async with crm(default=reply(500)) as server, guarding(TOUCHY) as guard:
         await post(guard, server.url)
         with pytest.raises(Withdrawn):
@@ -704,7 +728,7 @@ async def test_the_breaker_does_not_count_what_a_healthy_crm_may_say(status: int
 
 
 @pytest.mark.parametrize("status", [200, 409])
-async def test_an_answer_between_two_failures_starts_the_count_anew(status: int) -> None:
+async def test_an_answer_between_two_failures_starts_the_count_again(status: int) -> None:
     async with crm(reply(500), reply(status), reply(500)) as server, guarding(TOUCHY) as guard:
         for _ in range(3):
             await post(guard, server.url)
@@ -796,7 +820,7 @@ async def test_an_attempt_that_waited_for_its_slot_asks_the_breaker_when_it_has_
     assert (waiting.begun, waiting.ends) == (0, [])
 
 
-async def test_who_was_let_in_is_sent_even_when_others_open_the_breaker_meanwhile() -> None:
+async def test_an_attempt_that_was_let_in_is_sent_even_when_others_open_the_breaker() -> None:
     slow = Permits()
     slow.wait = asyncio.Event()
     async with crm(reply(500), reply(500), reply(200, b"ok")) as server, guarding(TOUCHY) as guard:
@@ -828,7 +852,7 @@ async def test_a_cancelled_trial_leaves_its_place_to_the_next_call() -> None:
 async def test_a_withdrawn_trial_leaves_its_place_to_the_next_call(when: str) -> None:
     clock = Clock()
     permits = Permits()
-    permits.here = when != "before writing"
+    permits.owned = when != "before writing"
     permits.refuses = Withdrawn() if when == "at the beginning" else None
     async with crm(reply(500), reply(500)) as server, guarding(TOUCHY, clock) as guard:
         await broken(guard, server.url)

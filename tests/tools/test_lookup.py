@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.raw_server import Act, Gate, RawServer, reply, reset, say, trickle
+from tests.raw_server import Act, Exchange, Gate, RawServer, answer, reply, reset, say, trickle
 from worker import logs
 from worker.outbound import client
 from worker.personal import Personal
@@ -101,6 +101,17 @@ async def test_no_cookie_of_one_customers_answer_goes_with_the_next_ones_questio
         for _ in range(2):
             await lookup.find(SOUGHT, holding())
         assert "cookie" not in crm.requests[1].headers
+
+
+async def test_bytes_behind_one_customers_answer_are_no_part_of_the_next_ones() -> None:
+    async def two_answers(exchange: Exchange) -> bool:
+        anothers = json.dumps([ROW]).encode()
+        await exchange.write(answer(200, b"[]") + answer(200, anothers))
+        return True
+
+    server = RawServer(two_answers, default=reply(body=b"[]"))
+    async with server.running() as crm, looking(crm.url) as lookup:
+        assert [await lookup.find(SOUGHT, holding()) for _ in range(2)] == [Absent.ABSENT] * 2
 
 
 @pytest.mark.parametrize("format_date", [iso_date, brazilian_date])

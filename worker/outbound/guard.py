@@ -19,7 +19,8 @@ from worker.errors import Withdrawn
 from worker.outbound.post import Delivered, Failed, LeaseLost, Sender
 from worker.ports import Attempts, Clock
 
-_RETRY_AFTER_MAX_S = 60.0  # asked to wait longer, we give up: better a plain "not now" than an hour open
+_RETRY_AFTER_MAX_S = 60.0
+"""A CRM that names a longer wait gets no further attempt: better a plain "not now" than an hour open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class Guard:
 
     @property
     def breaker_state(self) -> str:
-        """`closed`, `open` or `half_open`; an open one turns half-open with the next attempt, not alone."""
+        """`closed`, `open` or `half_open`; an open breaker turns half-open with the next attempt."""
         return self._breaker.state
 
     async def aclose(self) -> None:
@@ -139,8 +140,8 @@ class Guard:
 class _Breaker:
     """aiobreaker's circuit by a monotonic clock, with exactly one trial at a time.
 
-    aiobreaker half-opens by the wall clock, in two time zones, and then lets every call through; so here it
-    only counts and keeps the state, and its own open state is never called.
+    aiobreaker half-opens by the wall clock, in two time zones, and then lets every call through. So it only
+    counts and keeps the state here; its own open state is never called.
     """
 
     def __init__(self, failures: int, reset_s: float, clock: Clock) -> None:
@@ -158,7 +159,7 @@ class _Breaker:
 
     @contextmanager
     def admission(self) -> Iterator[Callable[[_Send, float], Awaitable[Delivered]] | None]:
-        """Let one attempt in: yields what runs its POST and judges it, or None when nothing may be begun.
+        """Let one attempt in: yields what sends it and counts its result, or None when nothing may be sent.
 
         A trial that ends without a verdict (cancelled, withdrawn) leaves its place to the next attempt.
         """
@@ -170,7 +171,7 @@ class _Breaker:
             return
         self._on_trial = trial
         try:
-            # The state of now: who was let in is judged by it, even if others open the breaker meanwhile.
+            # The present state: what was let in is sent, even if others open the breaker meanwhile.
             yield partial(self._judged, self._circuit.state)
         finally:
             if trial:
@@ -179,7 +180,7 @@ class _Breaker:
     async def _judged(self, state: Any, send: _Send, deadline: float) -> Delivered:
         try:
             return cast(Delivered, await state.call_async(send, deadline))
-        except CircuitBreakerError as opened:  # by this failure, so it was sent, and has a cause
+        except CircuitBreakerError as opened:  # this failure opened it: it was sent, and is the cause
             self._reset_at = self._clock.monotonic() + self._reset_s
             raise opened.__cause__ from None
 
@@ -191,6 +192,6 @@ def _waits(policy: GuardPolicy) -> Generator[float, Any, None]:
     """
     steps = backoff.expo(factor=policy.backoff_base_s, max_value=policy.backoff_max_s)
     failure: Failed = yield next(steps)  # both generators begin with an empty step
-    while (asked := failure.retry_after_s) is None or asked <= _RETRY_AFTER_MAX_S:
+    while (named := failure.retry_after_s) is None or named <= _RETRY_AFTER_MAX_S:
         step = next(steps)
-        failure = yield backoff.full_jitter(step) if asked is None else asked
+        failure = yield backoff.full_jitter(step) if named is None else named

@@ -46,7 +46,7 @@ class Failed(Exception):
     refused: bool = False
     #: The circuit breaker counts it against the CRM.
     strike: bool = True
-    #: Seconds that the CRM asked us to wait.
+    #: Seconds to wait before the next attempt, if the CRM named them.
     retry_after_s: float | None = None
 
 

@@ -2,8 +2,8 @@
 
 httpcore keeps such bytes and would read them as the beginning of the next answer, which belongs to another
 customer. It never uses a connection again that is readable while it is idle. So a stream holds back the last
-byte of what it has read until it is asked for more: after a whole answer nothing is held back, and with bytes
-behind the answer the stream is readable.
+byte of what it has read until the next read: after a whole answer nothing is held back, and with bytes behind
+the answer the stream is readable.
 """
 
 import ssl
@@ -18,7 +18,7 @@ KEEPALIVE_S = 2.0
 
 
 class Transport(httpx.AsyncBaseTransport):
-    """HTTP/1.1 by the given proxy and authorities, on at most `connections` connections (None: any number).
+    """HTTP/1.1 through this proxy, trusting these authorities, on at most `connections` (None: any number).
 
     Raises httpcore's errors, which name their causes better than httpx's copies of them do.
     """
@@ -94,7 +94,7 @@ class _Network(httpcore.AsyncNetworkBackend):
 
 
 class _Stream(httpcore.AsyncNetworkStream):
-    """A connection that is readable as long as there are bytes that nobody has asked for."""
+    """A connection that is readable as long as there are bytes that were not read."""
 
     def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
         self._stream = stream
