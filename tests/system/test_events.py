@@ -19,6 +19,7 @@ from worker.simulator.assistants.runs import Timings
 from worker.simulator.crm import CrmSimulator
 from worker.simulator.faults import Fault
 from worker.simulator.server import serve
+from worker.web.events import EVENTS
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 PAID, SECOND_COPY, PERSON = "Acabei de pagar", "Quero a segunda via do boleto", "Quero um atendente"
@@ -70,6 +71,9 @@ class Bot:
         """The data of exactly these events of a conversation, in this order."""
         await until(lambda: len(self.of(run)) >= len(kinds))
         assert [event["type"] for event in self.of(run)] == list(kinds)
+        for event in self.of(run):
+            model, _ = EVENTS[event["type"]]
+            assert model.model_validate(event["data"], strict=True).model_dump() == event["data"]
         return [event["data"] for event in self.of(run)]
 
 

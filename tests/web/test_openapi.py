@@ -1,10 +1,13 @@
 """The API's description says what the API does."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.web.fake_records import FakeRecords, an_api, calling
+from worker.model import RunState
 from worker.web.problems import PROBLEMS
 
 CALLS = {
@@ -152,3 +155,28 @@ def test_a_resolution_is_described_as_it_is_judged(description: dict[str, Any]) 
 async def test_without_a_token_none_is_described() -> None:
     async with calling(an_api(FakeRecords())) as api:
         assert "security" not in (await api.get("/openapi.json")).json()
+
+
+# ----------------------------------------------------------------------------------------- events to the bot
+
+
+def test_every_event_that_the_store_writes_is_described_as_a_webhook(description: dict[str, Any]) -> None:
+    store = Path(__file__).parents[2] / "worker" / "store"
+    code = "\n".join(path.read_text(encoding="utf-8") for path in store.glob("**/*.py"))
+    written = set(re.findall(r"\"((?:ticket|handoff|reply)\.[a-z_]+)\"", code))
+    ends = {f"run.{state}" for state in RunState if state is not RunState.WATCHING}
+    assert set(description["webhooks"]) == written | ends
+
+
+def test_an_event_is_described_with_its_signature_and_its_data(description: dict[str, Any]) -> None:
+    for kind, webhook in description["webhooks"].items():
+        operation = webhook["post"]
+        body = operation["requestBody"]["content"]["application/json"]["schema"]
+        assert body["properties"]["type"] == {"const": kind}
+        assert body["properties"]["data"]["$ref"].startswith("#/components/schemas/")
+        assert [each["name"] for each in operation["parameters"]] == [
+            "webhook-id",
+            "webhook-timestamp",
+            "webhook-signature",
+        ]
+        assert operation["summary"]

@@ -12,6 +12,7 @@ from starlette.routing import Match
 from starlette.staticfiles import StaticFiles
 
 from worker import __version__
+from worker.web import events
 from worker.web.dashboard.page import Dashboard
 from worker.web.dependencies import Services
 from worker.web.middleware import (
@@ -53,7 +54,7 @@ _TAGS = [
 
 
 class _Api(FastAPI):
-    """FastAPI, with problems and the token in its description."""
+    """FastAPI, with problems, the token and the bot's events in its description."""
 
     def __init__(self, *, token: str | None, middleware: list[Middleware]) -> None:
         super().__init__(
@@ -75,7 +76,9 @@ class _Api(FastAPI):
         if self.openapi_schema is None:
             description = super().openapi()
             schema = Problem.model_json_schema(ref_template=_REFERENCE)
-            description["components"]["schemas"] |= {**schema.pop("$defs"), "Problem": schema}
+            schemas = description["components"]["schemas"]
+            schemas |= {**schema.pop("$defs"), "Problem": schema, **events.schemas()}
+            description["webhooks"] = events.webhooks()
             if self._asks_token:
                 _describe_token(description)
         return self.openapi_schema or {}
