@@ -192,6 +192,36 @@ class RunSnapshot:
     assistant: str | None = None
     #: The thread that the platform names for a run that was announced without one.
     thread_id: str | None = None
+    #: Tokens used so far, where the platform tells: by the run, on `agents` by the whole session.
+    tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A picture that a customer sends."""
+
+    name: str
+    #: Such as `image/png`.
+    media_type: str
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """One message to an assistant: a text, a picture, or both."""
+
+    text: str
+    image: Image | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """What an assistant said in a run."""
+
+    #: None: nothing.
+    text: str | None
+    #: Why the run failed, where its end does not tell (`agents`: a session is idle after a failed turn, too).
+    failure: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,11 @@ from worker.model import (
     RunSnapshot,
     RunState,
     Sent,
+    Spoken,
     ToolCall,
     ToolKind,
     Traits,
+    Utterance,
 )
 from worker.personal import Personal
 
@@ -71,7 +73,33 @@ class Platform(Protocol):
         Raises `RunGone` on 404.
         """
 
+    def converse(self, assistant: str | Mapping[str, object]) -> "Dialogue":
+        """Begin a conversation with an assistant, for a rehearsal.
+
+        `assistant`: its id; where the platform stores none, the request that the bot sends for each response.
+        """
+
     async def aclose(self) -> None: ...
+
+
+class Dialogue(Protocol):
+    """A conversation that the worker itself holds with an assistant, for a rehearsal, and deletes."""
+
+    async def say(self, said: Utterance) -> RunRef:
+        """Give the assistant a message, an image in the form that the platform wants.
+
+        When this returns, the run that answers it has begun. Raises `PlatformError`: the message may have
+        arrived or not.
+        """
+
+    async def reply(self, ref: RunRef) -> Spoken:
+        """What the assistant said in this run, which has ended. Raises `PlatformError`."""
+
+    async def delete(self, run_ids: Iterable[str] = ()) -> Sequence[str]:
+        """End what is at work and delete everything that was made. What is left, for people. Never raises.
+
+        `run_ids`: all runs of the conversation, those too that the worker's answers created.
+        """
 
 
 class Attempts(Protocol):

@@ -44,6 +44,18 @@ class Harness(Protocol):
         `names`: the conversation that the thread's metadata names.
         """
 
+    assistant: str | Mapping[str, object]
+    """Who a conversation of our own is held with."""
+
+    def told(self, moves: Sequence[Move]) -> str:
+        """A message of a customer that makes the model make these moves."""
+
+    def kept(self) -> int:
+        """How many threads, files, sessions, conversations and responses the platform keeps."""
+
+    def listening(self) -> Sequence[Said]:
+        """What the model was told last: the customer's messages."""
+
     async def cancel(self, ref: RunRef) -> None: ...
 
     def strangers(self, known: RunRef) -> Sequence[RunRef]:
@@ -74,6 +86,7 @@ class _Played(Generic[_Simulator]):
         self._simulator: _Simulator = simulator
         self._http = http
         self._scripts: dict[str, Sequence[Move]] = {}
+        self._said: list[Said] = []
 
     def told(self, moves: Sequence[Move]) -> str:
         """A message of a customer that makes the model make these moves."""
@@ -81,7 +94,11 @@ class _Played(Generic[_Simulator]):
         self._scripts[text] = moves
         return text
 
+    def listening(self) -> Sequence[Said]:
+        return self._said
+
     def play(self, told: Sequence[Said], rounds: Rounds) -> Move:
+        self._said = list(told)
         return self._scripts[told[-1].text][len(rounds)]
 
     def pass_time(self, seconds: float = 5.0) -> None:
@@ -112,6 +129,10 @@ class AssistantsHarness(_Played[AssistantsSimulator]):
     def __init__(self, simulator: AssistantsSimulator, http: httpx.AsyncClient, platform: Platform) -> None:
         super().__init__(simulator, http, platform)
         simulator.conversations.script = self.play
+        self.assistant: str | Mapping[str, object] = SERVED
+
+    def kept(self) -> int:
+        return len(self._simulator.conversations.threads) + len(self._simulator.files.files)
 
     async def start(self, *moves: Move, assistant_id: str = SERVED, names: str | None = None) -> RunRef:
         text = self.told(moves)
@@ -162,6 +183,10 @@ class AgentsHarness(_Played[AgentsSimulator]):
     def __init__(self, simulator: AgentsSimulator, http: httpx.AsyncClient, platform: Platform) -> None:
         super().__init__(simulator, http, platform)
         simulator.sessions.script = self.play
+        self.assistant: str | Mapping[str, object] = AGENTS["FINANCEIRO"]
+
+    def kept(self) -> int:
+        return len(self._simulator.sessions.sessions)
 
     async def start(self, *moves: Move, assistant_id: str = SERVED, names: str | None = None) -> RunRef:
         text = self.told(moves)
@@ -213,6 +238,10 @@ class ResponsesHarness(_Played[ResponsesSimulator]):
     def __init__(self, simulator: ResponsesSimulator, http: httpx.AsyncClient, platform: Platform) -> None:
         super().__init__(simulator, http, platform)
         simulator.responses.script = self.play
+        self.assistant: str | Mapping[str, object] = {"model": "gpt-4o"}
+
+    def kept(self) -> int:
+        return len(self._simulator.responses.kept) + len(self._simulator.conversations.kept)
 
     async def start(self, *moves: Move, assistant_id: str = SERVED, names: str | None = None) -> RunRef:
         text = self.told(moves)

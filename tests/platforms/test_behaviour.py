@@ -9,10 +9,11 @@ import pytest
 from tests.platforms.harness import Harness, agents, assistants, responses
 from tests.platforms.suite_table import does_not_apply, exceptions, table
 from worker.errors import PlatformError, PlatformRefused, PlatformUnavailable, RunGone
-from worker.model import Answer, RunRef, RunSnapshot, RunStatus
+from worker.model import Answer, Image, RunRef, RunSnapshot, RunStatus, Spoken, Utterance
 from worker.personal import Personal
+from worker.ports import Dialogue
 from worker.simulator.assistants.registry import ASSISTANTS
-from worker.simulator.script import Ask, Break, Call, Say
+from worker.simulator.script import Ask, Break, Call, Said, Say
 
 TICKET = Call("abrir_ticket_crm", '{"resumo": "Ação concluída", "setor": "SUPORTE"}')
 HANDOFF = Call("transferir_para_humano", "{")
@@ -296,6 +297,94 @@ async def test_the_thread_of_a_run_can_be_read_by_the_runs_id(harness: Harness) 
 async def test_a_run_that_is_gone_has_no_thread(harness: Harness) -> None:
     with pytest.raises(RunGone):
         await harness.platform.thread_of("resp_desconhecida")
+
+
+# ----------------------------------------------------------------------- a conversation of the worker's own
+
+
+IMAGE = Image("foto.png", "image/png", b"\x89PNG\r\n\x1a\n" + bytes(range(256)))
+
+
+async def replied(harness: Harness, dialogue: Dialogue, text: str, image: Image | None = None) -> RunRef:
+    """A message of our own and its run, which has ended."""
+    ref = await dialogue.say(Utterance(text, image))
+    harness.pass_time()
+    assert (await harness.platform.inspect(ref)).status is RunStatus.ENDED
+    return ref
+
+
+async def test_a_conversation_of_our_own_is_begun_read_and_deleted(harness: Harness) -> None:
+    dialogue = harness.platform.converse(harness.assistant)
+    ref = await replied(harness, dialogue, harness.told([Say("Olá!")]))
+    assert (await dialogue.reply(ref)) == Spoken("Olá!")
+    assert harness.kept() > 0
+    assert await dialogue.delete([ref.run_id]) == ()
+    assert harness.kept() == 0
+
+
+async def test_a_second_message_goes_on_where_the_first_ended(harness: Harness) -> None:
+    dialogue = harness.platform.converse(harness.assistant)
+    first, second = harness.told([Say("Um.")]), harness.told([Say("Dois.")])
+    before = await replied(harness, dialogue, first)
+    after = await replied(harness, dialogue, second)
+    assert [said.text for said in harness.listening()] == [first, second]
+    assert before.thread_id == after.thread_id
+    assert (await dialogue.reply(after)) == Spoken("Dois.")
+
+
+async def test_an_image_reaches_the_model_beside_its_text(harness: Harness) -> None:
+    dialogue = harness.platform.converse(harness.assistant)
+    text = harness.told([Say("Vi.")])
+    ref = await replied(harness, dialogue, text, IMAGE)
+    assert harness.listening() == [Said(text, image=True)]
+    assert await dialogue.delete([ref.run_id]) == ()
+    assert harness.kept() == 0
+
+
+async def test_what_is_said_after_a_call_was_answered_is_read(harness: Harness) -> None:
+    dialogue = harness.platform.converse(harness.assistant)
+    ref = await dialogue.say(Utterance(harness.told([Ask((TICKET,)), DONE])))
+    harness.pass_time()
+    look = await harness.platform.inspect(ref)
+    last = await submit(harness, ref, answers(look))
+    harness.pass_time()
+    assert (await harness.platform.inspect(last)).status is RunStatus.ENDED
+    assert (await dialogue.reply(last)) == Spoken("Pronto.")
+    assert await dialogue.delete([ref.run_id, last.run_id]) == ()
+    assert harness.kept() == 0
+
+
+async def test_a_conversation_still_at_work_is_ended_and_deleted(harness: Harness) -> None:
+    dialogue = harness.platform.converse(harness.assistant)
+    ref = await dialogue.say(Utterance(harness.told([Ask((TICKET,)), DONE])))
+    assert await dialogue.delete([ref.run_id]) == ()
+    assert harness.kept() == 0
+
+
+async def test_what_cannot_be_deleted_is_named(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.platforms.dialogue._AGAIN_AFTER_S", (0.0,))
+    dialogue = harness.platform.converse(harness.assistant)
+    ref = await replied(harness, dialogue, harness.told([Say("Olá!")]))
+    with harness.weather("error"):
+        left = await dialogue.delete([ref.run_id])
+    assert len(left) == harness.kept()
+    assert all((ref.thread_id or "") in name or ref.run_id in name for name in left)
+    assert await dialogue.delete([ref.run_id]) == ()
+    assert harness.kept() == 0
+
+
+async def test_a_message_that_cannot_be_sent_is_an_error_and_leaves_nothing(harness: Harness) -> None:
+    dialogue = harness.platform.converse(harness.assistant)
+    with harness.weather("unauthorized"), pytest.raises(PlatformRefused):
+        await dialogue.say(Utterance("oi"))
+    assert await dialogue.delete() == ()
+    assert harness.kept() == 0
+
+
+async def test_the_tokens_of_an_ended_run_are_known(harness: Harness) -> None:
+    dialogue = harness.platform.converse(harness.assistant)
+    ref = await replied(harness, dialogue, harness.told([Say("Olá!")]))
+    assert (await harness.platform.inspect(ref)).tokens == 0
 
 
 # ------------------------------------------------------------------------------------------------ the table

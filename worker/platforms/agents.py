@@ -1,21 +1,33 @@
 """The OpenAI Agents API: a run is a session, whose turns end idle and begin anew with the next message."""
 
 import asyncio
+import contextlib
 import hashlib
 import re
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
 import httpx2
 
 from worker.errors import PlatformError, PlatformUnavailable, RunGone
-from worker.model import Answer, RunRef, RunSnapshot, RunStatus, ThreadRule, ToolCall, Traits
-from worker.platforms import wire
+from worker.model import (
+    Answer,
+    RunRef,
+    RunSnapshot,
+    RunStatus,
+    Spoken,
+    ThreadRule,
+    ToolCall,
+    Traits,
+    Utterance,
+)
+from worker.platforms import dialogue, wire
 from worker.platforms.credentials import credentials
 from worker.platforms.definitions import Envelope, Json, Stored, connection
 from worker.platforms.entra import EntraToken
 from worker.platforms.spec import PlatformSpec
+from worker.ports import Dialogue
 
 _ENDINGS = {"idle": "ociosa", "failed": "falhou", "budget_reached": "limite_de_gasto"}
 """A session at its spending limit is paused until somebody raises that: then it is found at work again."""
@@ -24,6 +36,11 @@ _AT_WORK = {"in_progress", "requires_action"}
 _NOT_PENDING = re.compile("Unknown pending tool call", re.IGNORECASE)
 _REGISTERED_WITHIN_S = (0.1, 0.3, 0.6)
 """How long a call that is already shown may be unknown to the events endpoint: the SDK's own waits."""
+
+_BEGUN_WITHIN_S = (0.1, 0.2, 0.4, 0.8, 1.5, 3.0)
+"""Waits for the turn of a message that was accepted."""
+
+_TURN_ENDINGS = {"cancelled": "cancelada", "failed": "falhou"}
 
 _ENVELOPE = Envelope(nested=False, strict=False)
 
@@ -85,7 +102,9 @@ class AgentsPlatform:
         if session["id"] != ref.run_id or ref.thread_id not in {None, ref.run_id}:
             return RunSnapshot(RunStatus.LOST, status, reason="isolamento")
         if status in _ENDINGS:
-            return RunSnapshot(RunStatus.ENDED, status, reason=_ENDINGS[status])
+            return RunSnapshot(
+                RunStatus.ENDED, status, reason=_ENDINGS[status], tokens=wire.tokens(session.get("usage"))
+            )
         if status != "requires_action":
             return RunSnapshot(RunStatus.WORKING, status, assistant=_agent_id(session))
         calls, unanswerable = _calls(session.get("required_actions"))
@@ -120,6 +139,10 @@ class AgentsPlatform:
     async def thread_of(self, run_id: str) -> str | None:
         """The session is both."""
         return run_id
+
+    def converse(self, assistant: str | Mapping[str, object]) -> Dialogue:
+        """See `worker.ports.Platform.converse`."""
+        return AgentsDialogue(self._connection, str(assistant), self._sleep)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -158,6 +181,74 @@ class AgentsPlatform:
         answered = await self._connection.submit(f"{_path(session_id)}/events", given, headers)
         if answered.status != 202:
             raise PlatformUnavailable(answered.status)
+
+
+class AgentsDialogue:
+    """Implements `worker.ports.Dialogue`: a session, a turn for each message."""
+
+    def __init__(
+        self, connection: wire.Connection, agent_id: str, sleep: Callable[[float], Awaitable[None]]
+    ) -> None:
+        self._connection = connection
+        self._agent_id = agent_id
+        self._sleep = sleep
+        self._belongings = dialogue.Belongings(connection, sleep)
+        self._session = ""
+        self._turn: Json = {}
+
+    async def say(self, said: Utterance) -> RunRef:
+        """See `worker.ports.Dialogue.say`: an idle session has either not begun with a message, or ended."""
+        message = {"role": "user", "content": dialogue.input_parts(said)}
+        if self._session:
+            event = {"type": "agent.session.input.message", "input": [message]}
+            await self._connection.submit(f"{self._session}/events", {"events": [event]})
+        else:
+            await self._begin(message)
+        await self._begun()
+        session_id = self._session.removeprefix("/agents/sessions/")
+        return RunRef(session_id, session_id)
+
+    async def reply(self, ref: RunRef) -> Spoken:
+        """See `worker.ports.Dialogue.reply`: of the newest turn, which may have failed in an idle session."""
+        turn = await self._newest_turn()
+        items = await dialogue.get(self._connection, f"{self._session}/items?order=desc&limit=100")
+        of_turn = [item for item in wire.entries(items) if item.get("turn_id") == turn.get("id")]
+        status = str(turn.get("status"))
+        failure = None if status == "completed" else _TURN_ENDINGS.get(status, "falhou")
+        return Spoken(dialogue.spoken(of_turn[::-1]), failure)
+
+    async def delete(self, run_ids: Iterable[str] = ()) -> Sequence[str]:
+        """See `worker.ports.Dialogue.delete`. A session at work is cancelled first, and takes a moment."""
+        if self._session:
+            with contextlib.suppress(PlatformError):  # most often: it is idle
+                cancel = {"events": [{"type": "agent.session.input.cancel"}]}
+                await self._connection.submit(f"{self._session}/events", cancel)
+        return await self._belongings.delete()
+
+    async def _begin(self, message: Json) -> None:
+        session = {
+            "agent_id": self._agent_id,
+            "environment": {"type": "none"},
+            "input": [message],
+            "metadata": dialogue.MARK,
+        }
+        session_id = dialogue.made_id(await dialogue.post(self._connection, "/agents/sessions", session))
+        self._session = _path(session_id)
+        self._belongings.add(f"session {session_id}", self._session)
+
+    async def _begun(self) -> None:
+        """Wait for the turn of the message just sent. Raises `PlatformUnavailable` when there is none."""
+        for wait_s in (*_BEGUN_WITHIN_S, 0.0):
+            turn = await self._newest_turn()
+            if turn.get("id") != self._turn.get("id"):
+                self._turn = turn
+                return
+            await self._sleep(wait_s)
+        raise PlatformUnavailable(200)
+
+    async def _newest_turn(self) -> Json:
+        listing = await dialogue.get(self._connection, f"{self._session}/turns?order=desc&limit=1")
+        return next(iter(wire.entries(listing)), {})
 
 
 # ------------------------------------------------------------------------------------------ what is given

@@ -1,18 +1,32 @@
 """The Assistants v2 protocol: Microsoft Foundry Agent Service (classic) and compatible servers."""
 
+import contextlib
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Literal
 from urllib.parse import quote
 
 import httpx2
 
-from worker.errors import PlatformGone, PlatformRefused, PlatformUnavailable, RunGone
-from worker.model import Answer, RunRef, RunSnapshot, RunStatus, ThreadRule, ToolCall, Traits
-from worker.platforms import wire
+from worker.errors import PlatformError, PlatformGone, PlatformRefused, PlatformUnavailable, RunGone
+from worker.model import (
+    Answer,
+    Image,
+    RunRef,
+    RunSnapshot,
+    RunStatus,
+    Spoken,
+    ThreadRule,
+    ToolCall,
+    Traits,
+    Utterance,
+)
+from worker.platforms import dialogue, wire
 from worker.platforms.credentials import credentials
-from worker.platforms.definitions import Envelope, Stored, connection
+from worker.platforms.definitions import Envelope, Json, Stored, connection
 from worker.platforms.entra import EntraToken
 from worker.platforms.spec import PlatformSpec
+from worker.ports import Dialogue
 
 _ENDINGS = {
     "completed": (RunStatus.ENDED, "concluida"),
@@ -118,9 +132,85 @@ class AssistantsPlatform:
         """None: a run is found through its thread only."""
         return None
 
+    def converse(self, assistant: str | Mapping[str, object]) -> Dialogue:
+        """See `worker.ports.Platform.converse`."""
+        return AssistantsDialogue(self._connection, str(assistant))
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._connection.aclose()
+
+
+class AssistantsDialogue:
+    """Implements `worker.ports.Dialogue`: a thread, a run for each message, a file for each image."""
+
+    def __init__(self, connection: wire.Connection, assistant_id: str) -> None:
+        self._connection = connection
+        self._assistant_id = assistant_id
+        self._belongings = dialogue.Belongings(connection)
+        self._thread = ""
+        self._newest: RunRef | None = None
+
+    async def say(self, said: Utterance) -> RunRef:
+        """See `worker.ports.Dialogue.say`."""
+        thread = self._thread = self._thread or await self._begin()
+        message = {"role": "user", "content": await self._content(said)}
+        await dialogue.post(self._connection, f"{thread}/messages", message)
+        run = await dialogue.post(self._connection, f"{thread}/runs", {"assistant_id": self._assistant_id})
+        self._newest = RunRef(dialogue.made_id(run), thread.removeprefix("/threads/"))
+        return self._newest
+
+    async def reply(self, ref: RunRef) -> Spoken:
+        """See `worker.ports.Dialogue.reply`."""
+        query = f"run_id={quote(ref.run_id, safe='')}&order=asc&limit=100"
+        listing = await dialogue.get(self._connection, f"{self._thread}/messages?{query}")
+        texts = [text for message in wire.entries(listing) for text in _texts(message)]
+        return Spoken("\n".join(texts) or None)
+
+    async def delete(self, run_ids: Iterable[str] = ()) -> Sequence[str]:
+        """See `worker.ports.Dialogue.delete`."""
+        if self._newest is not None:
+            with contextlib.suppress(PlatformError):  # most often: it has ended
+                await dialogue.post(self._connection, f"{_path(self._newest)}/cancel", {})
+        return await self._belongings.delete()
+
+    async def _begin(self) -> str:
+        made = await dialogue.post(self._connection, "/threads", {"metadata": dialogue.MARK})
+        thread_id = dialogue.made_id(made)
+        self._belongings.add(f"thread {thread_id}", f"/threads/{thread_id}")
+        return f"/threads/{thread_id}"
+
+    async def _content(self, said: Utterance) -> list[Json]:
+        """Data URLs are not taken everywhere: an image is uploaded first."""
+        text = [{"type": "text", "text": said.text}] if said.text else []
+        if said.image is None:
+            return text
+        file_id = await self._upload(said.image)
+        return [{"type": "image_file", "image_file": {"file_id": file_id}}, *text]
+
+    async def _upload(self, image: Image) -> str:
+        """OpenAI's purpose for images, else the one that Foundry's own samples use."""
+        try:
+            file_id = await self._uploaded(image, "vision")
+        except PlatformRefused as refusal:
+            if refusal.status != 400:
+                raise
+            file_id = await self._uploaded(image, "assistants")
+        self._belongings.add(f"file {file_id}", f"/files/{file_id}")
+        return file_id
+
+    async def _uploaded(self, image: Image, purpose: Literal["vision", "assistants"]) -> str:
+        file = (image.name, image.content, image.media_type)
+        request = self._connection.client.files.with_raw_response.create(file=file, purpose=purpose)
+        return dialogue.made_id((await self._connection.ask(request)).body)
+
+
+def _texts(message: Json) -> list[str]:
+    """What the assistant says in a message."""
+    if message.get("role") != "assistant":
+        return []
+    parts = [part["text"] for part in message.get("content") or () if part.get("type") == "text"]
+    return [text["value"] for text in parts if isinstance(text, dict) and isinstance(text.get("value"), str)]
 
 
 def _path(ref: RunRef) -> str:
@@ -148,7 +238,7 @@ def _look(reply: wire.Reply, thread_id: str | None) -> RunSnapshot:
         return RunSnapshot(RunStatus.LOST, status, reason="isolamento")
     if status in _ENDINGS:
         run_status, reason = _ENDINGS[status]
-        return RunSnapshot(run_status, status, reason=reason)
+        return RunSnapshot(run_status, status, reason=reason, tokens=wire.tokens(run.get("usage")))
     calls, unanswerable = _calls(run.get("required_action")) if status == "requires_action" else _NO_CALLS
     expires_at, assistant = wire.number(run.get("expires_at")), run.get("assistant_id")
     return RunSnapshot(

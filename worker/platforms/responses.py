@@ -2,19 +2,30 @@
 
 import contextlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
 from worker import logs, metrics
-from worker.errors import PlatformRefused, PlatformUnavailable, RunGone
-from worker.model import Answer, RunRef, RunSnapshot, RunStatus, ThreadRule, ToolCall, Traits
-from worker.platforms import continuation, wire
+from worker.errors import PlatformError, PlatformRefused, PlatformUnavailable, RunGone
+from worker.model import (
+    Answer,
+    RunRef,
+    RunSnapshot,
+    RunStatus,
+    Spoken,
+    ThreadRule,
+    ToolCall,
+    Traits,
+    Utterance,
+)
+from worker.platforms import continuation, dialogue, wire
 from worker.platforms.credentials import credentials
 from worker.platforms.definitions import Envelope
 from worker.platforms.entra import EntraToken
 from worker.platforms.spec import PlatformSpec
+from worker.ports import Dialogue
 
 Json = dict[str, Any]
 
@@ -28,6 +39,9 @@ _UNLOCKED_AFTER_S = 2.0
 """The platform asks for "a few seconds" and sends no number."""
 
 _NEWEST_ITEMS = 100
+
+_OF_ONE_REQUEST = {"input", "conversation", "previous_response_id", "stream", "stream_options"}
+"""What a recorded request says of itself alone, or of how it was to be delivered."""
 
 _ENVELOPE = Envelope(nested=False, strict=True)
 
@@ -117,6 +131,10 @@ class ResponsesPlatform:
         """See `worker.ports.Platform.thread_of`: the conversation; None for a response of a chain."""
         return _conversation_id((await self._retrieve(RunRef(run_id, None))).body)
 
+    def converse(self, assistant: str | Mapping[str, object]) -> Dialogue:
+        """See `worker.ports.Platform.converse`: this platform stores no assistant."""
+        return ResponsesDialogue(self._connection, assistant if isinstance(assistant, Mapping) else {})
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._connection.aclose()
@@ -161,6 +179,59 @@ class ResponsesPlatform:
         return RunRef(reply.body["id"], ref.thread_id)
 
 
+class ResponsesDialogue:
+    """Implements `worker.ports.Dialogue`: a conversation, a background response for each message.
+
+    `request`: what the bot sends with each response; what is said and where it goes on is put in.
+    """
+
+    def __init__(self, connection: wire.Connection, request: Mapping[str, object]) -> None:
+        self._connection = connection
+        self._request = {name: value for name, value in request.items() if name not in _OF_ONE_REQUEST}
+        self._belongings = dialogue.Belongings(connection)
+        self._conversation_id = ""
+        self._newest: str | None = None
+
+    async def say(self, said: Utterance) -> RunRef:
+        """See `worker.ports.Dialogue.say`."""
+        self._conversation_id = self._conversation_id or await self._begin()
+        body = {
+            **self._request,
+            "input": [{"role": "user", "content": dialogue.input_parts(said)}],
+            "conversation": self._conversation_id,
+            "background": True,
+            "store": True,
+        }
+        with _not_of_the_run():
+            made = wire.read(await self._connection.submit("/responses", body)).body
+        return RunRef(self._made(dialogue.made_id(made)), self._conversation_id)
+
+    async def reply(self, ref: RunRef) -> Spoken:
+        """See `worker.ports.Dialogue.reply`."""
+        response = await dialogue.get(self._connection, f"/responses/{quote(ref.run_id, safe='')}")
+        return Spoken(dialogue.spoken(_dicts(response.get("output"))))
+
+    async def delete(self, run_ids: Iterable[str] = ()) -> Sequence[str]:
+        """See `worker.ports.Dialogue.delete`. A conversation keeps its responses: each goes by itself."""
+        for run_id in run_ids:
+            self._made(run_id)
+        if self._newest is not None:
+            with contextlib.suppress(PlatformError):  # most often: it has ended
+                await dialogue.post(self._connection, f"/responses/{self._newest}/cancel", {})
+        return await self._belongings.delete()
+
+    def _made(self, run_id: str) -> str:
+        self._newest = run_id
+        self._belongings.add(f"response {run_id}", f"/responses/{quote(run_id, safe='')}")
+        return run_id
+
+    async def _begin(self) -> str:
+        made = await dialogue.post(self._connection, "/conversations", {"metadata": dialogue.MARK})
+        conversation_id = dialogue.made_id(made)
+        self._belongings.add(f"conversation {conversation_id}", f"/conversations/{conversation_id}")
+        return conversation_id
+
+
 @contextlib.contextmanager
 def _not_of_the_run() -> Iterator[None]:
     """A request about something else than the run: a 404 means its conversation, or its model."""
@@ -178,14 +249,15 @@ def _look(reply: wire.Reply, ref: RunRef) -> RunSnapshot:
     status = response.get("status")
     if not (isinstance(status, str) and wire.is_word(status)):
         raise PlatformUnavailable(200)
-    owner = _conversation_id(response)
+    owner, tokens = _conversation_id(response), wire.tokens(response.get("usage"))
     if owner and ref.thread_id and owner != ref.thread_id:
         return RunSnapshot(RunStatus.LOST, status, reason="isolamento")
     if status in _ENDINGS:
         run_status, reason = _ENDINGS[status]
-        return RunSnapshot(run_status, status, reason=reason)
+        return RunSnapshot(run_status, status, reason=reason, tokens=tokens)
     if status == "completed":
-        return replace(_completed(response), thread_id=owner if ref.thread_id is None else None)
+        thread_id = owner if ref.thread_id is None else None
+        return replace(_completed(response), thread_id=thread_id, tokens=tokens)
     return RunSnapshot(RunStatus.WORKING, status, poll_after_s=wire.poll_after_s(reply.headers))
 
 

@@ -283,6 +283,12 @@ def _retry_after_s(headers: Mapping[str, str]) -> float | None:
     return None if seconds is None else max(0.0, seconds)
 
 
+def tokens(usage: object) -> int | None:
+    """The total of a `usage`, as all three platforms show it; None where there is none."""
+    total = number(usage.get("total_tokens")) if isinstance(usage, dict) else None
+    return None if total is None else int(total)
+
+
 def poll_after_s(headers: Mapping[str, str]) -> float | None:
     """The platform's hint for the next look."""
     milliseconds = number(headers.get("openai-poll-after-ms"))

@@ -6,6 +6,7 @@ from typing import Any, Unpack
 from starlette.requests import Request
 
 from worker.simulator.assistants.conversations import Conversations
+from worker.simulator.assistants.files import Files
 from worker.simulator.assistants.registry import Registry
 from worker.simulator.assistants.runs import Timings, refused
 from worker.simulator.platform import Common, SimulatedPlatform, presets
@@ -31,9 +32,13 @@ class AssistantsSimulator(SimulatedPlatform):
     ) -> None:
         super().__init__(PRESETS, **common)
         self.registry = Registry(self.clock)
-        self.conversations = Conversations(self.registry, self.clock, script, timings or Timings())
+        self.files = Files(self.clock)
+        self.conversations = Conversations(
+            self.registry, self.files, self.clock, script, timings or Timings()
+        )
         self._require_api_version = require_api_version
-        self._open(self.conversations, (self.registry, self.conversations), check=self._check)
+        parts = (self.registry, self.conversations, self.files)
+        self._open(self.conversations, parts, check=self._check)
 
     def _check(self, request: Request) -> None:
         if self._require_api_version and not request.query_params.get("api-version"):

@@ -27,6 +27,13 @@ class NewMessage(_Body):
             return [text_part(self.content)]
         return [text_part(part["text"]) if part.get("type") == "text" else part for part in self.content]
 
+    def images(self) -> list[str]:
+        """The uploaded files that it shows. Raises the refusal of an image inside the message itself."""
+        parts = self.content if isinstance(self.content, list) else []
+        if any(part.get("image_url", {}).get("url", "").startswith("data:") for part in parts):
+            raise refused("Invalid 'image_url': expected an external URL.")
+        return [part["image_file"]["file_id"] for part in parts if part.get("type") == "image_file"]
+
 
 class NewThread(_Body):
     messages: list[NewMessage] = []

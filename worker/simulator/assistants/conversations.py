@@ -12,6 +12,7 @@ from worker.simulator.assistants.bodies import (
     ToolOutputs,
     read,
 )
+from worker.simulator.assistants.files import Files
 from worker.simulator.assistants.registry import Registry
 from worker.simulator.assistants.runs import Message, Run, Thread, Timings, refused
 from worker.simulator.clock import Clock
@@ -22,11 +23,14 @@ from worker.simulator.script import Script
 class Conversations:
     """Threads by id. `script` and `timings` hold for the runs created from now on."""
 
-    def __init__(self, registry: Registry, clock: Clock, script: Script, timings: Timings) -> None:
+    def __init__(
+        self, registry: Registry, files: Files, clock: Clock, script: Script, timings: Timings
+    ) -> None:
         self.threads: dict[str, Thread] = {}
         self.script = script
         self.timings = timings
         self._registry = registry
+        self._files = files
         self._clock = clock
 
     def operations(self) -> tuple[tuple[str, str, str, Handler], ...]:
@@ -38,6 +42,7 @@ class Conversations:
             ("create_thread", "POST", "/threads", self._create_thread),
             ("create_thread_and_run", "POST", "/threads/runs", self._create_thread_and_run),
             ("retrieve_thread", "GET", thread, self._retrieve_thread),
+            ("delete_thread", "DELETE", thread, self._delete_thread),
             ("list_messages", "GET", f"{thread}/messages", self._list_messages),
             ("create_message", "POST", f"{thread}/messages", self._create_message),
             ("list_runs", "GET", f"{thread}/runs", self._list_runs),
@@ -75,6 +80,8 @@ class Conversations:
         return thread
 
     def _add_message(self, thread: Thread, body: NewMessage) -> Message:
+        for file_id in body.images():
+            self._files.get(file_id)
         message = Message(
             thread.id,
             body.role,
@@ -97,6 +104,11 @@ class Conversations:
 
     async def _retrieve_thread(self, request: Request) -> Response:
         return JSONResponse(wire.thread(self._thread(request)))
+
+    async def _delete_thread(self, request: Request) -> Response:
+        thread = self._thread(request)
+        del self.threads[thread.id]
+        return JSONResponse({"id": thread.id, "object": "thread.deleted", "deleted": True})
 
     async def _list_messages(self, request: Request) -> Response:
         run_id = request.query_params.get("run_id")
