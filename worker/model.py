@@ -2,12 +2,16 @@
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Self
 
 from worker.errors import ToolError
 from worker.personal import Personal
+
+PLATFORM_ID = re.compile(r"[!-~]{1,256}")
+"""An id of the platform (run, session, thread): visible ASCII, no prefix assumed (contract §3)."""
 
 
 class RunState(StrEnum):

@@ -1,9 +1,11 @@
-"""Time: the real clock behind `ports.Clock`, and times as people write them (contract §7)."""
+"""Time: the real clock behind `ports.Clock`, times as people write them (contract §7), HTTP's dates."""
 
 import asyncio
 import re
 import time
-from datetime import datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 
 class SystemClock:
@@ -42,3 +44,24 @@ def parse_since(text: str, zone: tzinfo, now: float) -> float:
 def _with_plus(text: str) -> str:
     """A `+` that was not percent-encoded arrives as a space: `T12:00:00 03:00` meant `+03:00`."""
     return re.sub(r"(T.*) (\d\d:\d\d)$", r"\1+\2", text)
+
+
+@lru_cache(maxsize=4)  # a `Date` changes once a second, and comes with every response
+def http_date(text: str | None) -> float | None:
+    """Seconds since the epoch of an HTTP date (`Date`, `Retry-After`); None for anything else."""
+    try:
+        date = parsedate_to_datetime(text or "")
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def retry_after_s(value: str | None, now: float) -> float | None:
+    """Seconds to wait by a `Retry-After`, which is a number or a date; None for anything else.
+
+    `now`: the server's clock, seconds since the epoch. Some servers send fractions.
+    """
+    if value is not None and re.fullmatch(r"\s*-?\d{1,9}(\.\d{1,9})?\s*", value, re.ASCII):
+        return max(0.0, float(value))
+    date = http_date(value)
+    return None if date is None else max(0.0, date - now)

@@ -124,7 +124,7 @@ def test_a_megabyte_of_anything_is_through_in_no_time() -> None:
 
 def test_a_message_made_of_values_loses_them(written: Callable[[], str]) -> None:
     before = counted()["cpf"]
-    logs.event(f"cliente 529.982.247-25 {'{protocolo}'}", protocolo="52998224725")  # type: ignore[arg-type]
+    logs.event(f"cliente 529.982.247-25 {'{protocolo}'}", level="WARNING", protocolo="52998224725")  # type: ignore[arg-type]
     assert "cliente [cpf] 52998224725" in written()
     assert counted()["cpf"] == before + 1
 

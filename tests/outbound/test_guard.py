@@ -499,14 +499,14 @@ async def test_a_crm_that_asks_for_more_than_a_minute_is_not_asked_again() -> No
         ({"Retry-After": "Tue, 01 Jan 2030 10:00:09 -0000", "Date": "Tue, 01 Jan 2030 07:00:00 -0300"}, 9.0),
         ({"Retry-After": "Tue, 01 Jan 2030 10:00:00 GMT", "Date": "Tue, 01 Jan 2030 10:00:09 GMT"}, 0.0),
         ({"Retry-After": "Tue, 01 Jan 2019 10:00:00 GMT", "Date": "ontem"}, 0.0),
-        ({"Retry-After": "-5"}, None),
-        ({"Retry-After": "1.5"}, None),
+        ({"Retry-After": "-5"}, 0.0),
+        ({"Retry-After": "1.5"}, 1.5),
         ({"Retry-After": "logo mais"}, None),
         ({"Retry-After": "Tue, 01 Jan 99999999999999999999 10:00:00 GMT"}, None),
     ],
 )
 def test_retry_after_is_read_as_seconds_or_as_a_date(headers: dict[str, str], seconds: float | None) -> None:
-    assert posting.retry_after_s(httpx.Headers(headers)) == seconds
+    assert posting._retry_after_s(httpx.Headers(headers)) == seconds
 
 
 _DATES = st.from_regex(rb"([A-Z][a-z]{2}, )?\d+ (Jan|Dec) \d+ \d+:\d+:\d+ (GMT|[+-]\d{4,})", fullmatch=True)
@@ -515,7 +515,7 @@ _DATES = st.from_regex(rb"([A-Z][a-z]{2}, )?\d+ (Jan|Dec) \d+ \d+:\d+:\d+ (GMT|[
 @given(st.binary() | _DATES, st.binary() | _DATES)
 @example("²".encode("latin-1"), b"")
 def test_no_retry_after_can_break_the_guard(retry_after: bytes, date: bytes) -> None:
-    seconds = posting.retry_after_s(httpx.Headers([(b"Retry-After", retry_after), (b"Date", date)]))
+    seconds = posting._retry_after_s(httpx.Headers([(b"Retry-After", retry_after), (b"Date", date)]))
     assert seconds is None or seconds >= 0
 
 

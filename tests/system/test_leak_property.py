@@ -509,7 +509,7 @@ def a_line_of_ours(patch: pytest.MonkeyPatch) -> None:
     plan = AbrirTicketCrm.plan
 
     def told(self: AbrirTicketCrm, arguments: Personal, conversation: Any) -> Any:
-        logs.event(f"pedido {arguments.reveal()}")  # type: ignore[arg-type]  # the very mistake
+        logs.event(f"pedido {arguments.reveal()}", level="WARNING")  # type: ignore[arg-type]  # the very mistake
         return plan(self, arguments, conversation)
 
     patch.setattr(AbrirTicketCrm, "plan", told)

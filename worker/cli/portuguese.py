@@ -16,22 +16,6 @@ _HELP = {
     "install_completion": "Instala neste shell o preenchimento com a tecla Tab.",
     "show_completion": "Mostra o que --install-completion instalaria.",
 }
-_SENTENCES = {
-    r"Missing command\.": "Falta o comando.",
-    r"Missing (?:argument|option) (.+)\.": r"Falta \1.",
-    r"No such command (.+?)\. .*?('[^?]+').*": r"O comando \1 não existe; talvez \2.",
-    r"No such command (.+)\.": r"O comando \1 não existe.",
-    r"No such option: (\S+) .*?(-[^)?]+).*": r"A opção \1 não existe; talvez \2.",
-    r"No such option: (\S+)": r"A opção \1 não existe.",
-    r"Got unexpected extra argument\S* \((.+)\)": r"Sobra na linha de comando: \1",
-    r"Option (.+) (?:requires an argument|does not take a value)\.": r"O valor de \1 falta, ou sobra.",
-    r"Invalid value for (.+?): (?:Value error, )?.+ is not one of (.+)": r"\1 precisa ser um destes: \2",
-    r"Invalid value for (.+?): .*greater than or equal to (\S+)": r"\1 precisa ser no mínimo \2.",
-    r"Invalid value for (.+?): .*less than or equal to (\S+)": r"\1 precisa ser no máximo \2.",
-    r"Invalid value for (.+?): .*valid integer.*": r"\1 precisa ser um número inteiro.",
-    r"Invalid value for (.+?): .*": r"\1 tem um valor inválido.",
-    r"Invalid value: (.+)": r"\1",
-}
 
 
 class Command(TyperCommand):
@@ -85,22 +69,34 @@ class App(typer.Typer):
         return super().command(name, cls=Command, options_metavar="[OPÇÕES]", epilog=epilog)
 
 
-def sentence(english: str) -> str:
-    """What Typer complains of, in Portuguese; as it is when it has no translation here."""
-    for pattern, portuguese in _SENTENCES.items():
-        if found := re.fullmatch(pattern, english, re.DOTALL):
-            return found.expand(portuguese)
-    return english
-
-
 def _complain(self: Any) -> None:
-    """In place of Typer's: one line that says what is wrong, one that says how it is meant."""
-    if type(self).__name__ == "NoArgsIsHelpError":  # the help was printed already
+    """In place of Typer's: one line that says what is wrong, one that shows how the command is used."""
+    error, kind = self, type(self).__name__
+    if kind == "NoArgsIsHelpError":  # the help was printed already
         return
     console = Console(stderr=True, highlight=False)
-    console.print(f"✗ {sentence(self.format_message())}", markup=False, soft_wrap=True)
-    if self.ctx is not None:
-        console.print(f"{self.ctx.get_usage()}   (--help explica)", markup=False, soft_wrap=True)
+    console.print(f"✗ {_sentence(kind, error)}", markup=False, soft_wrap=True)
+    if error.ctx is not None:
+        console.print(f"{error.ctx.get_usage()}   (--help explica)", markup=False, soft_wrap=True)
+
+
+def _sentence(kind: str, error: Any) -> str:
+    """What is wrong, from what Typer's exception knows of it: its own sentences are English."""
+    param = getattr(error, "param", None)
+    hint = getattr(error, "param_hint", None) or (param.get_error_hint() if param else None)
+    match kind:
+        case "MissingParameter":
+            return f"Falta {hint}."
+        case "NoSuchOption":
+            near = f"; talvez {', '.join(error.possibilities)}" if error.possibilities else ""
+            return f"A opção {error.option_name} não existe{near}."
+        case "BadOptionUsage":
+            return f"O valor de {error.option_name} falta, ou sobra."
+        case "BadParameter" if hint is None:  # raised by a command of ours, in Portuguese
+            return str(error.message)
+        case "BadParameter":
+            return f"{hint} tem um valor inválido."
+    return "Este comando não existe, ou tem palavras demais."
 
 
 rich_utils.ARGUMENTS_PANEL_TITLE = "Argumentos"

@@ -34,6 +34,8 @@ _ROTATE_BYTES = 50_000_000
 _KEPT = 14
 _REMIND_S = 60.0
 
+_REDACTED_LEVELS = frozenset({"WARNING", "ERROR", "CRITICAL"})
+
 
 class _Outage:
     """When stderr may next be told that the file cannot be written."""
@@ -50,20 +52,26 @@ def places(message: str) -> frozenset[str]:
 def emit(level: Level, message: str, fields: Mapping[str, Shown], placed: Collection[str] = ()) -> None:
     """Write one line: the `placed` fields in the message's `{places}`, the others after it. Never raises.
 
-    Free text (the message and `error`) passes the last resort first, before any other field joins it.
+    Messages are constants; what other libraries and exceptions bring arrives as WARNING or above. There free
+    text (the message and `error`) passes the last resort, before any other field joins it.
     """
     try:
-        shown = {name: _clean(name, value) for name, value in fields.items()}
+        last_resort = redacted if level in _REDACTED_LEVELS else _unchanged
+        shown = {name: _clean(name, value, last_resort) for name, value in fields.items()}
         bound = _logger.bind(fields=shown, placed=placed)
-        bound.log(level, _one_line(_filled(redacted(message), shown, placed)))
+        bound.log(level, _one_line(_filled(last_resort(message), shown, placed)))
     except Exception as error:  # noqa: BLE001 - whatever a sink suffers (full disk), the daemon goes on
         _note_outage(error)
 
 
-def _clean(name: str, value: Shown) -> Shown:
+def _clean(name: str, value: Shown, last_resort: Callable[[str], str]) -> Shown:
     if not isinstance(value, str):
         return value
-    return _one_line(redacted(value) if name == "error" else value)
+    return _one_line(last_resort(value) if name == "error" else value)
+
+
+def _unchanged(text: str) -> str:
+    return text
 
 
 def _filled(message: str, shown: Mapping[str, Shown], placed: Collection[str]) -> str:

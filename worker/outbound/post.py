@@ -11,8 +11,6 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
@@ -20,6 +18,7 @@ import httpx
 from worker.outbound import client
 from worker.outbound.transport import Transport
 from worker.settings import network
+from worker.times import http_date, retry_after_s
 
 _WRITES = frozenset({"http11.send_request_headers.started", "http11.send_request_body.started"})
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -209,25 +208,10 @@ async def _judged(response: httpx.Response) -> Delivered:
         certain=certain,
         refused=certain and status not in {425, 429},
         strike=status in {408, 429} or status >= 500,
-        retry_after_s=retry_after_s(response.headers),
+        retry_after_s=_retry_after_s(response.headers),
     )
 
 
-def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Seconds of `Retry-After`; a date counts from the answer's own `Date`, else from our clock."""
-    value = headers.get("Retry-After", "").strip()
-    if value.isascii() and value.isdigit():
-        return float(value)
-    until = _http_date(value)
-    if until is None:
-        return None
-    now = _http_date(headers.get("Date", "")) or datetime.now(UTC)
-    return max(0.0, (until - now).total_seconds())
-
-
-def _http_date(text: str) -> datetime | None:
-    try:
-        date = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):
-        return None
-    return date if date.tzinfo else date.replace(tzinfo=UTC)
+def _retry_after_s(headers: Mapping[str, str]) -> float | None:
+    now = http_date(headers.get("Date"))
+    return retry_after_s(headers.get("Retry-After"), time.time() if now is None else now)

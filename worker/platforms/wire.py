@@ -11,9 +11,6 @@ import math
 import re
 import time
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
-from datetime import UTC
-from email.utils import parsedate_to_datetime
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 from urllib.parse import urlsplit
 
@@ -21,16 +18,16 @@ import httpx2
 from openai import APIStatusError, AsyncOpenAI
 
 from worker.errors import PlatformError, PlatformRefused, PlatformUnavailable, RunGone
-from worker.model import ToolCall
+from worker.model import PLATFORM_ID, ToolCall
 from worker.personal import Personal
 from worker.platforms.direct import Connections, DirectClient, RawResponse, SdkTransport
 from worker.platforms.entra import EntraToken
+from worker.times import http_date, retry_after_s
 
 if TYPE_CHECKING:
     from openai._legacy_response import LegacyAPIResponse  # what with_raw_response gives; exported nowhere
 
 _OPENAI = "https://api.openai.com/v1"
-_ID = re.compile(r"[!-~]{1,256}")  # contract §3: visible ASCII, no prefix assumed
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 _NEVER = re.compile(r"(?!)")
 _UNRECORDABLE = re.compile(r"[\x00\ud800-\udfff]")
@@ -173,7 +170,7 @@ def _json(content: bytes) -> object:
 
 def is_id(value: object) -> TypeGuard[str]:
     """One of the platform's ids, as contract §3 takes them."""
-    return isinstance(value, str) and bool(_ID.fullmatch(value))
+    return isinstance(value, str) and bool(PLATFORM_ID.fullmatch(value))
 
 
 def is_word(value: object) -> TypeGuard[str]:
@@ -277,10 +274,9 @@ def _code(content: bytes) -> object:
 
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:
     milliseconds = number(headers.get("retry-after-ms"))
-    seconds = number(headers.get("retry-after")) if milliseconds is None else milliseconds / 1000
-    if seconds is None and (date := _date(headers.get("retry-after"))) is not None:
-        seconds = date - now(headers)
-    return None if seconds is None else max(0.0, seconds)
+    if milliseconds is not None:
+        return max(0.0, milliseconds / 1000)
+    return retry_after_s(headers.get("retry-after"), now(headers))
 
 
 def tokens(usage: object) -> int | None:
@@ -297,17 +293,8 @@ def poll_after_s(headers: Mapping[str, str]) -> float | None:
 
 def now(headers: Mapping[str, str]) -> float:
     """The platform's clock; ours where it shows none."""
-    date = _date(headers.get("date"))
+    date = http_date(headers.get("date"))
     return time.time() if date is None else date
-
-
-@lru_cache(maxsize=4)  # it changes once a second, and comes with every answer
-def _date(text: str | None) -> float | None:
-    try:
-        date = parsedate_to_datetime(text or "")
-        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
-        return None
 
 
 def number(value: object) -> float | None:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from worker.errors import ConfigError
 from worker.settings import network
 from worker.settings.fields import Settings, is_loopback
+from worker.settings.messages import message
 from worker.settings.platforms import platform_names
 
 _SDK_NAMES = frozenset(
@@ -161,25 +162,9 @@ def _edits(a: str, b: str) -> int:
     return row[-1]
 
 
-_WORDS = {
-    "float_parsing": "precisa ser um número",
-    "int_parsing": "precisa ser um número inteiro",
-    "bool_parsing": "precisa ser true ou false",
-    "finite_number": "precisa ser um número finito",
-    "greater_than": "precisa ser maior que {gt:g}",
-    "greater_than_equal": "precisa ser no mínimo {ge:g}",
-    "less_than_equal": "precisa ser no máximo {le:g}",
-    "literal_error": "precisa ser um destes: {expected}",
-}
-
-
 def _sentences(error: ValidationError) -> list[str]:
     found = []
     for item in error.errors(include_url=False, include_input=False):
         where = ".".join(str(part) for part in item["loc"])
-        context = item.get("ctx", {})
-        if "expected" in context:
-            context["expected"] = context["expected"].replace(" or ", " ou ")
-        text = _WORDS.get(item["type"], context.get("message", "tem um valor inválido")).format(**context)
-        found.append(f"{where} {text}" if where else text)
+        found.append(f"{where} {message(item)}" if where else message(item))
     return found

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from worker import logs
 from worker.errors import RequestRefused, StoreError
+from worker.settings.messages import message
 
 
 class _Kind(NamedTuple):
@@ -164,16 +165,6 @@ def refusals(*codes: str) -> dict[int | str, dict[str, Any]]:
 
 _CODE_OF_STATUS = {400: "json_invalido", 404: "nao_encontrado"}
 
-_WORDS = {
-    "missing": "é obrigatório",
-    "string_type": "precisa ser um texto",
-    "int_parsing": "precisa ser um número inteiro",
-    "greater_than_equal": "precisa ser no mínimo {ge}",
-    "less_than_equal": "precisa ser no máximo {le}",
-    "enum": "precisa ser um destes: {expected}",
-    "model_attributes_type": "precisa ser um objeto JSON",
-}
-
 
 async def _refused(_: Request, error: RequestRefused) -> Response:
     return problem(error.code, [error.problem] if isinstance(error, InvalidField) else [])
@@ -200,9 +191,7 @@ async def _invalid(_: Request, error: RequestValidationError) -> Response:
 def _field(item: Mapping[str, Any]) -> FieldProblem:
     """The field by its path without the part of the request it came in, and what it must be."""
     where = ".".join(str(part) for part in item["loc"][1:]) or "body"
-    context = {name: str(value).replace(" or ", " ou ") for name, value in item.get("ctx", {}).items()}
-    message = context.get("message") or _WORDS.get(item["type"], "tem um valor inválido").format(**context)
-    return FieldProblem(field=where, message=message)
+    return FieldProblem(field=where, message=message(item))
 
 
 HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {
@@ -211,4 +200,4 @@ HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, An
     RequestValidationError: _invalid,
     HTTPException: _http_error,
 }
-"""For FastAPI's `exception_handlers`; what none of them takes is caught by `security.Answers`."""
+"""For FastAPI's `exception_handlers`; what none of them takes is caught by `middleware.SafeResponses`."""

@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from worker.model import PLATFORM_ID
 from worker.personal import Personal
 from worker.privacy import parse_document
 from worker.web.problems import InvalidField, wrong
@@ -43,11 +44,10 @@ ConversationId = Annotated[
     WithJsonSchema({"type": "string", "pattern": f"^{_CONVERSATION_ID}$"}),
 ]
 
-_PLATFORM_ID = r"[!-~]{1,256}"
 PlatformId = Annotated[
     str,
-    _matching(_PLATFORM_ID, "precisa ter de 1 a 256 caracteres ASCII visíveis, sem espaços"),
-    WithJsonSchema({"type": "string", "pattern": f"^{_PLATFORM_ID}$"}),
+    _matching(PLATFORM_ID.pattern, "precisa ter de 1 a 256 caracteres ASCII visíveis, sem espaços"),
+    WithJsonSchema({"type": "string", "pattern": f"^{PLATFORM_ID.pattern}$"}),
 ]
 """An id of the platform (run, session, thread, conversation), whatever it looks like: no prefix assumed."""
 

@@ -6,17 +6,16 @@ conversation a run belongs to that nobody announced is found out after answering
 
 import asyncio
 import json
-import re
 from collections.abc import Awaitable, Callable, Mapping
 
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from worker import logs, metrics
 from worker.errors import PlatformError, PlatformUnavailable, RequestRefused
+from worker.model import PLATFORM_ID
 from worker.ports import Clock
 from worker.store.runs.webhooks import Webhooks
 
-_ID = re.compile(r"[!-~]{1,256}")  # contract §3: visible ASCII
 _AT_ONCE = 4
 _WAITING = 1000
 _WAITS_S = (1.0, 5.0, 25.0)
@@ -78,10 +77,8 @@ class WebhookReceiver:
     def _run_named(self, event: object) -> str | None:
         """The run an event is about; None for an event that is not for us."""
         match event:
-            case {"type": kind, "data": {"id": str(run_id)}} if kind == self._wake_event and _ID.fullmatch(
-                run_id
-            ):
-                return run_id
+            case {"type": str(kind), "data": {"id": str(run_id)}}:
+                return run_id if kind == self._wake_event and PLATFORM_ID.fullmatch(run_id) else None
         return None
 
     def _look_into(self, run_id: str) -> None:
