@@ -63,9 +63,11 @@ async def test_the_docs_render_every_call_and_no_request_leaves_loopback(
     await page.locator(".opblock").first.wait_for()
     shown = await page.locator(".opblock-summary-path").all_inner_texts()
     async with httpx.AsyncClient(auth=("ana", TOKEN)) as client:
-        paths = (await client.get(f"{url}/openapi.json")).json()["paths"]
-    assert len(shown) == sum(len(calls) for calls in paths.values())
+        description = (await client.get(f"{url}/openapi.json")).json()
+    described = [*description["paths"].values(), *description["webhooks"].values()]
+    assert len(shown) == sum(len(calls) for calls in described)
     assert any("/v1/handoffs" in path for path in shown)
+    assert any("ticket.opened" in path.replace("\u200b", "") for path in shown)
 
     await page.locator("#operations-saúde-livez .opblock-summary-control").click()
     await page.get_by_role("button", name="Try it out").click()
