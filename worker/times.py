@@ -19,6 +19,9 @@ class SystemClock:
 
 
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1)}
+_LONGEST = 40
+"""Characters of the longest time people write: a date, microseconds and an offset with seconds."""
+_FORMS = "precisa ser 24h, 7d, hoje ou data e hora RFC 3339"
 
 
 def parse_since(text: str, zone: tzinfo, now: float) -> float:
@@ -27,6 +30,8 @@ def parse_since(text: str, zone: tzinfo, now: float) -> float:
     A time without offset is the zone's (contract §2, TIMEZONE). Raises `ValueError` with a Portuguese
     sentence that does not repeat the text.
     """
+    if len(text) > _LONGEST:  # before any other look at it: callers of the API may send anything
+        raise ValueError(_FORMS)
     here = datetime.fromtimestamp(now, zone)
     if text.lower() == "hoje":
         return here.replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
@@ -38,12 +43,12 @@ def parse_since(text: str, zone: tzinfo, now: float) -> float:
         datetime.fromtimestamp(at, zone)  # at the ends of the calendar, what another zone cannot show
         return at
     except (ValueError, OverflowError):
-        raise ValueError("precisa ser 24h, 7d, hoje ou data e hora RFC 3339") from None
+        raise ValueError(_FORMS) from None
 
 
 def _with_plus(text: str) -> str:
     """A `+` that was not percent-encoded arrives as a space: `T12:00:00 03:00` meant `+03:00`."""
-    return re.sub(r"(T.*) (\d\d:\d\d)$", r"\1+\2", text)
+    return re.sub(r"(T[^ ]*) (\d\d:\d\d)$", r"\1+\2", text)
 
 
 @lru_cache(maxsize=4)  # a `Date` changes once a second, and comes with every response

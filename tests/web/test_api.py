@@ -484,6 +484,14 @@ async def test_a_bad_query_names_its_parameter(
     assert error["message"].startswith(message)
 
 
+@pytest.mark.parametrize(
+    "path", ["/v1/calls?since=", "/v1/kpis?until=", "/v1/calls?cursor=", "/v1/handoffs?state=", "/?since=", "/livez?"]
+)
+async def test_a_long_query_is_refused_before_anything_reads_it(api: httpx.AsyncClient, path: str) -> None:
+    (error,) = assert_problem(await api.get(path + "T" * 60_000), 422, "dados_invalidos")["errors"]
+    assert error == {"field": "query", "message": "pode ter no máximo 4096 bytes"}
+
+
 async def test_a_bad_conversation_in_a_query_is_a_bad_identifier(api: httpx.AsyncClient) -> None:
     assert_problem(await api.get("/v1/calls?conversation=a%00b"), 422, "identificador_invalido")
 

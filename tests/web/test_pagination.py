@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -46,6 +47,14 @@ def test_any_other_since_is_refused_without_being_repeated(text: str) -> None:
         parse_since(text, ZONE, NOW)
     assert caught.value.problem.field == "since"
     assert caught.value.problem.message == "precisa ser 24h, 7d, hoje ou data e hora RFC 3339"
+
+
+@pytest.mark.parametrize("text", ["T" * 200_000, "T " * 100_000, "1" * 200_000, "hoje" * 50_000, " " * 200_000])
+def test_a_since_of_any_length_is_judged_at_once(text: str) -> None:
+    began = time.process_time()
+    with pytest.raises(InvalidField):
+        parse_since(text, ZONE, NOW)
+    assert time.process_time() - began < 0.5
 
 
 @pytest.mark.parametrize("cursor", [(NOW, "tc_1"), (0.1 + 0.2, "x" * 128), (5, "tc_1")])

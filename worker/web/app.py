@@ -21,6 +21,7 @@ from worker.web.middleware import (
     BodyLimit,
     ConcurrencyLimit,
     LoginThrottle,
+    QueryLimit,
     SafeResponses,
 )
 from worker.web.problems import HANDLERS, Problem, problem
@@ -99,6 +100,7 @@ def create_api(services: Services, *, token: str | None) -> FastAPI:
     layers = [
         Middleware(SafeResponses),
         Middleware(Authentication, token=token, failures=LoginThrottle()),
+        Middleware(QueryLimit),
         Middleware(BodyLimit),
         Middleware(ConcurrencyLimit),
     ]

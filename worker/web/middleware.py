@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from worker import logs
 from worker.settings import is_loopback
-from worker.web.problems import problem
+from worker.web.problems import FieldProblem, problem
 
 METRICS = "/metrics"
 PROBES = frozenset({"/livez", "/readyz", METRICS})
@@ -171,6 +171,22 @@ def _cross_site(headers: Headers) -> bool:
 
 
 # ---------------------------------------------------------------------------------------------- limits
+
+
+class QueryLimit:
+    """Refuses a long query before anything looks at its values."""
+
+    LIMIT = 4096  # bytes, as sent
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and len(scope["query_string"]) > self.LIMIT:
+            too_long = FieldProblem(field="query", message=f"pode ter no máximo {self.LIMIT} bytes")
+            await problem("dados_invalidos", [too_long])(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
 
 class BodyLimit:
