@@ -130,7 +130,11 @@ def build_api(settings: Settings, store: Store, worker: Worker, webhooks: Webhoo
         alive=worker.alive,
         webhooks=webhooks,
     )
-    return create_api(services, token=settings.API_TOKEN.get_secret_value() if settings.API_TOKEN else None)
+    return create_api(
+        services,
+        token=settings.API_TOKEN.get_secret_value() if settings.API_TOKEN else None,
+        trusted_proxies=settings.trusted_proxies,
+    )
 
 
 def build_webhooks(settings: Settings, store: Store, worker: Worker) -> WebhookReceiver | None:

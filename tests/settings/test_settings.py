@@ -124,8 +124,38 @@ def test_only_run_demands_what_the_daemon_cannot_do_without() -> None:
 def test_beyond_loopback_the_server_needs_a_token(host: str) -> None:
     (problem,) = problems(for_run=True, HTTP_HOST=host, **FOR_RUN)
     assert problem.startswith("API_TOKEN não está definida")
-    load({**FOR_RUN, "HTTP_HOST": host, "API_TOKEN": "t"}, NOWHERE, for_run=True)
+    load({**FOR_RUN, "HTTP_HOST": host, "API_TOKEN": "0123456789abcdef"}, NOWHERE, for_run=True)
     load({**FOR_RUN, "HTTP_HOST": host, "HTTP_PORT": "0"}, NOWHERE, for_run=True)
+
+
+@pytest.mark.parametrize("token", ["1", "0123456789abcde"])
+def test_a_short_token_is_refused_beyond_loopback_and_not_shown(token: str) -> None:
+    (problem,) = problems(for_run=True, **{**FOR_RUN, "HTTP_HOST": "0.0.0.0", "API_TOKEN": token})
+    assert problem == (
+        "API_TOKEN precisa ter ao menos 16 caracteres quando HTTP_HOST não é um endereço local; "
+        "crie um com: openssl rand -hex 32"
+    )
+    load({**FOR_RUN, "API_TOKEN": token}, NOWHERE, for_run=True)
+    load({**FOR_RUN, "HTTP_HOST": "0.0.0.0", "HTTP_PORT": "0", "API_TOKEN": token}, NOWHERE, for_run=True)
+
+
+@pytest.mark.parametrize(
+    ("value", "networks"),
+    [
+        (None, []),
+        ("127.0.0.1", ["127.0.0.1/32"]),
+        ("10.0.0.0/8, ::1 ,", ["10.0.0.0/8", "::1/128"]),
+    ],
+)
+def test_trusted_proxies_are_addresses_and_networks(value: str | None, networks: list[str]) -> None:
+    found = configured(**({} if value is None else {"TRUSTED_PROXIES": value}))
+    assert [str(network) for network in found.trusted_proxies] == networks
+
+
+@pytest.mark.parametrize("value", ["*", "proxy.example", "10.0.0.1/8", "10.0.0", SECRET])
+def test_a_proxy_that_is_no_address_is_refused(value: str) -> None:
+    (problem,) = problems(TRUSTED_PROXIES=value)
+    assert problem.startswith("TRUSTED_PROXIES precisa ser uma lista de endereços ou redes")
 
 
 @pytest.mark.parametrize(
@@ -254,6 +284,7 @@ def test_the_environment_comes_before_the_env_file(env_file: Path, tmp_path: Pat
         "\ufeffMAX_RUNS=5\r\nCRM_CONCURRENCY=6 # seis\r\nAPI_TOKEN='do-env'\r\nLOG_DIR=x\r\n",
         encoding="utf-8",
     )
+    env_file.chmod(0o600)
     environ = {"CRM_CONCURRENCY": "7", "API_TOKEN_FILE": str(tmp_path / "token"), "LOG_DIR": ""}
     found, warnings = load(environ, env_file)
     assert (found.MAX_RUNS, found.CRM_CONCURRENCY, found.LOG_DIR) == (5, 7, "logs")
@@ -295,7 +326,7 @@ def test_a_folder_named_env_is_no_env_file(env_file: Path) -> None:
     ("wrong", "meant"),
     [
         ("LOGDIR", "LOG_DIR"),
-        ("LOG_DIRR", "LOG_DIR"),
+        ("LOG_DRI", "LOG_DIR"),
         ("PLATAFORM", "PLATFORM"),
         ("OPENAI_APIKEY", "OPENAI_API_KEY"),
         ("CRM_WEBHOK_ULR", None),
@@ -326,6 +357,43 @@ def test_an_unknown_name_of_ours_warns_in_the_env_file_and_nowhere_else(env_file
         f"{name} no .env não é uma configuração conhecida e foi ignorada" for name in sorted(names)
     ]
     assert load(dict.fromkeys(names, SECRET), NOWHERE)[1] == []
+
+
+@pytest.mark.parametrize("name", ["HTTPS_PORT", "OPENAI_API_KEY_2", "HTTP_PORTS", "LOG_DIRS_FILE"])
+def test_a_name_with_a_suffix_belongs_to_another_program_in_the_environment_only(
+    name: str, env_file: Path
+) -> None:
+    assert load({name: "443"}, NOWHERE)[1] == []
+    env_file.write_text(f"{name}=443\n")
+    (problem,) = problems(env_file)
+    assert problem.startswith(f"{name} não é uma configuração conhecida; você quis dizer ")
+
+
+@pytest.mark.parametrize("right", ["LOG_DIR", "LOG_DIR_FILE"])
+def test_a_near_name_in_the_environment_is_no_misspelling_beside_the_right_one(
+    right: str, tmp_path: Path
+) -> None:
+    (tmp_path / "dir").write_text("logs")
+    load({right: str(tmp_path / "dir"), "LOGDIR": "/var/log"}, NOWHERE)
+    assert problems(LOGDIR="/var/log") == [
+        "LOGDIR não é uma configuração conhecida; você quis dizer LOG_DIR?"
+    ]
+
+
+@pytest.mark.parametrize(("mode", "warned"), [(0o600, False), (0o640, False), (0o644, True), (0o604, True)])
+def test_a_secret_in_a_file_that_others_can_read_is_warned_of(
+    env_file: Path, mode: int, warned: bool
+) -> None:
+    env_file.write_text(f"API_TOKEN={SECRET}\n")
+    env_file.chmod(mode)
+    expected = f"{env_file} guarda segredos e outros usuários podem lê-lo: chmod 600 {env_file}"
+    assert load({}, env_file)[1] == ([expected] if warned else [])
+
+
+def test_a_file_without_secrets_may_be_read_by_anyone(env_file: Path) -> None:
+    env_file.write_text("MAX_RUNS=5\nAPI_TOKEN=\n")
+    env_file.chmod(0o644)
+    assert load({}, env_file)[1] == []
 
 
 def test_names_of_the_sdk_are_nobodys_misspelling() -> None:

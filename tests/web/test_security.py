@@ -3,6 +3,8 @@
 import asyncio
 import base64
 from collections.abc import AsyncIterator, Callable
+from ipaddress import ip_network
+from typing import NoReturn
 
 import httpx
 import pytest
@@ -10,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from tests.web.fake_records import FakeRecords, an_api, calling
 from worker.errors import StoreError
-from worker.web.middleware import BodyLimit, ConcurrencyLimit, LoginThrottle, SafeResponses
+from worker.web.middleware import BodyLimit, ConcurrencyLimit, ForwardedClient, LoginThrottle, SafeResponses
 
 TOKEN = "t0ken-ção"
 JSON = {"Content-Type": "application/json"}
@@ -95,17 +97,30 @@ async def test_an_empty_token_is_no_token(records: FakeRecords) -> None:
         assert code(await api.get("/v1/calls", headers={"Host": "a.example"})) == (403, "host_recusado")
 
 
-async def test_after_ten_failures_an_address_has_to_wait_even_with_the_token(records: FakeRecords) -> None:
+async def test_after_ten_wrong_tokens_an_address_has_to_wait_before_the_next(records: FakeRecords) -> None:
     app = an_api(records, token=TOKEN)
     async with calling(app) as api, calling(app, client=("10.0.0.9", 1)) as elsewhere:
         for _ in range(10):
             assert (await api.get("/v1/calls", headers=bearer("errado"))).status_code == 401
-        for token in ["errado", TOKEN]:
-            answer = await api.get("/v1/calls", headers=bearer(token))
-            assert code(answer) == (429, "limite_excedido")
-            assert 0 < int(answer.headers["retry-after"]) <= 60
-        assert (await elsewhere.get("/v1/calls", headers=bearer(TOKEN))).status_code == 200
+        answer = await api.get("/v1/calls", headers=bearer("errado"))
+        assert code(answer) == (429, "limite_excedido")
+        assert 0 < int(answer.headers["retry-after"]) <= 60
+        assert code(await elsewhere.get("/v1/calls", headers=bearer("errado"))) == (401, "nao_autorizado")
         assert (await api.get("/livez")).status_code == 200
+
+
+async def test_the_right_token_passes_whatever_its_address_has_tried(guarded: httpx.AsyncClient) -> None:
+    for _ in range(20):
+        await guarded.get("/v1/calls", headers=bearer("errado"))
+    assert (await guarded.get("/v1/calls", headers=bearer(TOKEN))).status_code == 200
+    assert code(await guarded.get("/v1/calls")) == (401, "nao_autorizado")
+
+
+async def test_a_request_without_credentials_counts_for_nothing(guarded: httpx.AsyncClient) -> None:
+    """Ten images on a web page must not keep a person out, nor the browser's own first try."""
+    answers = [await guarded.get("/v1/calls") for _ in range(30)]
+    assert {code(answer) for answer in answers} == {(401, "nao_autorizado")}
+    assert code(await guarded.get("/v1/calls", headers=bearer("errado"))) == (401, "nao_autorizado")
 
 
 async def test_successes_are_never_limited(guarded: httpx.AsyncClient) -> None:
@@ -141,6 +156,56 @@ def test_the_addresses_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -
 async def test_a_client_without_an_address_is_served(records: FakeRecords) -> None:
     async with calling(an_api(records, token=TOKEN), client=None) as api:
         assert (await api.get("/v1/calls", headers=bearer(TOKEN))).status_code == 200
+
+
+# ---------------------------------------------------------------------------------------------- proxies
+
+
+async def seen_address(client: tuple[str, int], *forwarded: str) -> str:
+    """The caller's address behind the trusted proxies 10.0.0.0/8 and ::1."""
+    seen: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(scope["client"][0])
+
+    layer = ForwardedClient(app, [ip_network("10.0.0.0/8"), ip_network("::1")])
+    headers = [(b"x-forwarded-for", each.encode()) for each in forwarded]
+    await layer({"type": "http", "client": client, "headers": headers}, _never, _never)
+    return seen[0]
+
+
+async def _never(*_: object) -> NoReturn:
+    raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("client", "forwarded", "seen"),
+    [
+        ("10.0.0.9", ["203.0.113.7"], "203.0.113.7"),
+        ("::1", ["203.0.113.7:5000"], "203.0.113.7"),
+        ("10.0.0.9", ["[2001:DB8::7]:5000"], "2001:db8::7"),
+        ("10.0.0.9", ["198.51.100.1, 203.0.113.7, 10.0.0.8"], "203.0.113.7"),
+        ("10.0.0.9", ["198.51.100.1", "203.0.113.7"], "203.0.113.7"),
+        ("10.0.0.9", ["10.0.0.7"], "10.0.0.7"),
+        ("10.0.0.9", [], "10.0.0.9"),
+        ("10.0.0.9", [""], "10.0.0.9"),
+        ("10.0.0.9", ["203.0.113.7, desconhecido"], "10.0.0.9"),
+        ("10.0.0.9", ["203.0.113.7, \tana@exemplo.com "], "10.0.0.9"),
+        ("192.0.2.1", ["203.0.113.7"], "192.0.2.1"),
+    ],
+)
+async def test_a_forwarded_address_is_believed_of_a_trusted_proxy_only(
+    client: str, forwarded: list[str], seen: str
+) -> None:
+    assert await seen_address((client, 1), *forwarded) == seen
+
+
+async def test_by_default_no_forwarded_address_is_believed_even_from_loopback(records: FakeRecords) -> None:
+    async with calling(an_api(records, token=TOKEN)) as api:
+        for number in range(11):
+            forged = {"X-Forwarded-For": f"203.0.113.{number}", **bearer("errado")}
+            answer = await api.get("/v1/calls", headers=forged)
+    assert code(answer) == (429, "limite_excedido")
 
 
 # -------------------------------------------------------------------------------------- host and origin

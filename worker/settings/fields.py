@@ -2,7 +2,7 @@
 
 import re
 from base64 import b64decode
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -94,11 +94,13 @@ class Settings(BaseModel):
     MAX_ROUNDS: Count = 25
 
     DATABASE_URL: str = Field(default="sqlite:///data/worker.db", repr=False)
+    DATABASE_GRACE_S: Seconds = 300.0
     DATA_KEYS: SecretStr | None = None
 
     HTTP_HOST: str = "127.0.0.1"
     HTTP_PORT: Annotated[int, Field(ge=0, le=65535)] = 8080
     API_TOKEN: SecretStr | None = None
+    TRUSTED_PROXIES: str | None = None
 
     BOT_WEBHOOK_URL: HttpUrl | None = Field(default=None, repr=False)
     BOT_WEBHOOK_SECRET: SecretStr | None = None
@@ -135,6 +137,11 @@ class Settings(BaseModel):
     def data_keys(self) -> list[str]:
         """The Fernet keys: the first encrypts, all decrypt."""
         return _split(self.DATA_KEYS)
+
+    @property
+    def trusted_proxies(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """Whose `X-Forwarded-For` is believed; an address is a network of its own."""
+        return tuple(map(ip_network, _parts(self.TRUSTED_PROXIES or "")))
 
     @field_validator("LOG_LEVEL", mode="before")
     @classmethod
@@ -187,6 +194,15 @@ class Settings(BaseModel):
             raise _bad('precisa ter a forma "Nome-Do-Cabecalho: valor"')
         return value
 
+    @field_validator("TRUSTED_PROXIES")
+    @classmethod
+    def _networks(cls, value: str | None) -> str | None:
+        try:
+            list(map(ip_network, _parts(value or "")))
+        except ValueError:
+            raise _bad("precisa ser uma lista de endereços ou redes, como 127.0.0.1, 10.0.0.0/8") from None
+        return value
+
     @field_validator("DATABASE_URL")
     @classmethod
     def _database(cls, value: str) -> str:
@@ -216,7 +232,10 @@ class Settings(BaseModel):
 
 
 def _split(secret: SecretStr | None) -> list[str]:
-    text = secret.get_secret_value() if secret else ""
+    return _parts(secret.get_secret_value() if secret else "")
+
+
+def _parts(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 

@@ -2,11 +2,14 @@
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+import stat
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
+from typing import get_args
 
 from dotenv.parser import Binding, parse_stream
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
+from pydantic.fields import FieldInfo
 
 from worker.errors import ConfigError
 from worker.settings import network
@@ -27,6 +30,8 @@ _OUR_NAMES = frozenset(name + suffix for name in Settings.model_fields for suffi
 _KNOWN_NAMES = _OUR_NAMES | _SDK_NAMES
 _PREFIXES = tuple({name.split("_")[0] + "_" for name in Settings.model_fields})
 _TYPO_EDITS = 2
+_TOKEN_LENGTH = 16
+"""Characters of the shortest API_TOKEN that may face a network."""
 
 _NEEDED_BY_RUN = {
     "PLATFORM": f"use {platform_names()}",
@@ -51,6 +56,8 @@ def load(
     from_file = _read_env_file(env_file, problems)
     warnings = _check_names(environ, from_file, problems)
     raw = _collect((environ, from_file), problems)
+    if _secret_names(from_file) and _readable_by_others(env_file):
+        warnings.append(f"{env_file} guarda segredos e outros usuários podem lê-lo: chmod 600 {env_file}")
     if for_run:
         problems += _missing_for_run(raw)
     try:
@@ -68,22 +75,50 @@ def _missing_for_run(raw: Mapping[str, str]) -> list[str]:
     ]
     if raw.get("OPENAI_AUTH") == "entra":
         problems = [problem for problem in problems if not problem.startswith("OPENAI_API_KEY")]
-    serves = raw.get("HTTP_PORT") != "0"
-    if serves and "API_TOKEN" not in raw and not is_loopback(raw.get("HTTP_HOST", "127.0.0.1")):
-        problems.append(
-            "API_TOKEN não está definida: sem ela, HTTP_HOST precisa ser um endereço local (127.0.0.1)"
-        )
+    if raw.get("HTTP_PORT") != "0" and not is_loopback(raw.get("HTTP_HOST", "127.0.0.1")):
+        problems += _token_problems(raw.get("API_TOKEN"))
     signed = [url for url in ("BOT_WEBHOOK_URL", "TOOL_FORWARD_URL") if url in raw]
     if signed and "BOT_WEBHOOK_SECRET" not in raw:
         problems.append(f"BOT_WEBHOOK_SECRET não está definida: {' e '.join(signed)} precisa dela (whsec_…)")
     return problems
 
 
+def _token_problems(token: str | None) -> list[str]:
+    """Beyond loopback a token is guessed at by machines."""
+    if token is None:
+        return ["API_TOKEN não está definida: sem ela, HTTP_HOST precisa ser um endereço local (127.0.0.1)"]
+    if len(token) < _TOKEN_LENGTH:
+        return [
+            f"API_TOKEN precisa ter ao menos {_TOKEN_LENGTH} caracteres quando HTTP_HOST não é um endereço "
+            "local; crie um com: openssl rand -hex 32"
+        ]
+    return []
+
+
+def _secret_names(from_file: Mapping[str, str]) -> set[str]:
+    """The settings of the file that are secret, and not empty."""
+    fields = Settings.model_fields
+    return {name for name, text in from_file.items() if text and name in fields and _is_secret(fields[name])}
+
+
+def _is_secret(field: FieldInfo) -> bool:
+    return SecretStr in get_args(field.annotation) or not field.repr
+
+
+def _readable_by_others(path: Path) -> bool:
+    return bool(path.stat().st_mode & stat.S_IROTH)
+
+
 def _check_names(environ: Mapping[str, str], from_file: Mapping[str, str], problems: list[str]) -> list[str]:
-    """Names that look like ours and are not: an error when a known one is near, else a warning in `.env`."""
+    """Names that look like ours and are not: an error when a known one is near, else a warning in `.env`.
+
+    The environment also holds other programs' names (`HTTPS_PORT`, `OPENAI_API_KEY_2`): there only a slip of
+    the pen is an error, and only while the name it stands for is not set.
+    """
     warnings = []
     for name in sorted({*environ, *from_file}):
-        if near := _typo_of(name):
+        near = _typo_of(name)
+        if near and (name in from_file or _is_slip(near, name, {*environ, *from_file})):
             problems.append(f"{name} não é uma configuração conhecida; você quis dizer {near}?")
         elif name in from_file and name not in _KNOWN_NAMES and name.upper().startswith(_PREFIXES):
             warnings.append(f"{name} no .env não é uma configuração conhecida e foi ignorada")
@@ -145,6 +180,21 @@ def _typo_of(name: str) -> str | None:
         return None
     near = [(edits, known) for known in _OUR_NAMES if (edits := _edits(name, known)) <= _TYPO_EDITS]
     return min(near)[1] if near else None
+
+
+def _is_slip(meant: str, name: str, names: Set[str]) -> bool:
+    """Whether a name of the environment is a misspelt `meant`, not another program's name."""
+    base = meant.removesuffix("_FILE")
+    return not names & {base, f"{base}_FILE"} and not _has_suffix(name, meant)
+
+
+def _has_suffix(name: str, meant: str) -> bool:
+    """Whether a word of the name is that of `meant` with something behind it (`HTTPS`), or comes after all."""
+    words, meant_words = name.split("_"), meant.split("_")
+    if len(words) != len(meant_words):
+        return len(words) > len(meant_words)
+    pairs = [(word, other) for word, other in zip(words, meant_words, strict=True) if word != other]
+    return all(word.startswith(other) for word, other in pairs)
 
 
 def _edits(a: str, b: str) -> int:

@@ -1,5 +1,7 @@
 """The HTTP API put together: calls, problems, layers of defence, and its own description (contract §3)."""
 
+from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from worker.web.middleware import (
     Authentication,
     BodyLimit,
     ConcurrencyLimit,
+    ForwardedClient,
     LoginThrottle,
     QueryLimit,
     SafeResponses,
@@ -95,10 +98,16 @@ def _describe_token(description: dict[str, Any]) -> None:
         description["paths"][probe]["get"]["security"] = []
 
 
-def create_api(services: Services, *, token: str | None) -> FastAPI:
-    """The whole API, with the dashboard. `token`: API_TOKEN, None where none is set."""
+def create_api(
+    services: Services, *, token: str | None, trusted_proxies: Sequence[IPv4Network | IPv6Network] = ()
+) -> FastAPI:
+    """The whole API, with the dashboard.
+
+    `token`: API_TOKEN, None where none is set. `trusted_proxies`: TRUSTED_PROXIES.
+    """
     layers = [
         Middleware(SafeResponses),
+        Middleware(ForwardedClient, trusted=trusted_proxies),
         Middleware(Authentication, token=token, failures=LoginThrottle()),
         Middleware(QueryLimit),
         Middleware(BodyLimit),

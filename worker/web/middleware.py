@@ -5,7 +5,8 @@ import hmac
 import re
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from math import ceil
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -66,11 +67,48 @@ class SafeResponses:
                 await problem("erro_interno")(seen, receive, dressed)
 
 
-class LoginThrottle:
-    """Failed authentications by address: ten in any minute, then the address has to wait.
+class ForwardedClient:
+    """Behind a proxy, the caller's address instead of the proxy's: the last one that no trusted proxy has.
 
-    While it waits its tokens are not even looked at, or the limit would not slow a guesser down.
+    `X-Forwarded-For` is believed of `trusted` proxies only, and only where it holds an address: it counts
+    towards limits and stands in the access log, and anybody can send it.
     """
+
+    def __init__(self, app: ASGIApp, trusted: Sequence[IPv4Network | IPv6Network]) -> None:
+        self._app = app
+        self._trusted = trusted
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._trusted and scope["type"] == "http" and scope.get("client"):
+            host, port = scope["client"]
+            scope = {**scope, "client": (self._caller(host, Headers(scope=scope)), port)}
+        await self._app(scope, receive, send)
+
+    def _caller(self, host: str, headers: Headers) -> str:
+        """Each proxy appends who asked it: read from the end, as far as proxies are trusted."""
+        hops = ",".join(headers.getlist("x-forwarded-for")).split(",")
+        while hops and self._trusts(host) and (hop := _address(hops.pop())):
+            host = hop
+        return host
+
+    def _trusts(self, host: str) -> bool:
+        address = _address(host)
+        return address is not None and any(ip_address(address) in network for network in self._trusted)
+
+
+def _address(text: str) -> str | None:
+    """An address as Python writes it, without brackets or a port; None for anything else."""
+    text = text.strip()
+    bracketed = re.fullmatch(r"\[([0-9A-Fa-f:.]{2,45})\](?::\d{1,5})?", text, re.ASCII)
+    with_port = re.fullmatch(r"([0-9.]{7,15}):\d{1,5}", text, re.ASCII)
+    try:
+        return str(ip_address((bracketed or with_port or {1: text})[1]))
+    except ValueError:
+        return None
+
+
+class LoginThrottle:
+    """Wrong tokens by address: ten in any minute, then the address has to wait before the next one."""
 
     LIMIT = 10
     WINDOW_S = 60.0
@@ -120,14 +158,16 @@ class Authentication:
         return self._unauthorised(scope, headers.get("authorization", ""))
 
     def _unauthorised(self, scope: Scope, authorization: str) -> Response | None:
+        """A right token always passes. Only wrong ones count: a browser first asks without any."""
         address = str((scope.get("client") or ("-",))[0])
         user, secret = _presented(authorization)
-        if self._token is not None:
+        if self._token is not None and not hmac.compare_digest(secret, self._token):
+            if not authorization:
+                return _challenge()
             if wait_s := self._failures.wait_s(address):
                 return problem("limite_excedido", headers={"Retry-After": str(ceil(wait_s))})
-            if not hmac.compare_digest(secret, self._token):
-                self._failures.add(address)
-                return _challenge()
+            self._failures.add(address)
+            return _challenge()
         scope.setdefault("state", {})["reader"] = f"{user or 'api'}@{address}"[:64]
         return None
 
