@@ -18,6 +18,7 @@ from sqlalchemy import create_engine, make_url
 from tests.cli.rig import CliRig
 from tests.databases import KEY, SharedDatabase, index_key, migrate
 from tests.store.harness import OpenRig, Rig
+from worker.logs import sinks
 from worker.model import ThreadRule
 from worker.privacy import Vault
 from worker.settings import Settings
@@ -72,6 +73,12 @@ def _no_certificates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         environ.setenv("SSL_CERT_DIR", str(tmp_path_factory.mktemp("certificates")))
         environ.delenv("SSL_CERT_FILE", raising=False)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _no_repetitions() -> None:
+    """No test is kept from seeing a line because another one has just seen it."""
+    sinks.forget_repetitions()
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from worker.engine.lease import Lease
 from worker.engine.loop import Worker
 from worker.platforms import connect
 from worker.ports import Clock
+from worker.process import forbid_core_dumps, raise_descriptor_limit
 from worker.settings import Settings
 from worker.store.store import Store
 from worker.times import SystemClock
@@ -33,6 +34,8 @@ async def run(settings: Settings, warnings: Sequence[str]) -> None:
     Raises `ConfigError` and `PlatformGone` (nothing was started), and in an `ExceptionGroup` whatever a side
     task died of.
     """
+    forbid_core_dumps()
+    raise_descriptor_limit()
     catalog = Catalog.load()
     _start_logs(settings, catalog)
     asyncio.get_running_loop().set_exception_handler(logs.loop_exception_handler)

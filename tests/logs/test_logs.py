@@ -25,6 +25,7 @@ from worker import logs
 from worker.errors import ConfigError, InvalidSetor, PlatformRefused
 from worker.logs import sinks
 from worker.logs.allowed import FIELDS, reduced
+from worker.logs.sinks import forget_repetitions
 from worker.model import RunState
 from worker.personal import Personal
 from worker.privacy import Hasher
@@ -272,6 +273,7 @@ def sink(request: pytest.FixtureRequest, folder: Path) -> Path:
 @given(fields=ANY_FIELDS, text=ANY_VALUE)
 def test_any_value_in_any_field_makes_exactly_one_line(sink: Path, fields: dict, text: str) -> None:
     before = sink.stat().st_size
+    forget_repetitions()
     logs.event("{setor} e {problem}", **{"setor": text, "problem": text, **fields})
     logs.failure("falhou", ValueError(text), **fields)
     our_handler().handle(logging.LogRecord(text, 40, text, 1, text, (text,), None))
@@ -613,8 +615,8 @@ def test_a_sink_that_fails_stops_nothing_and_is_told_once_without_values(folder:
     folder.mkdir()
     (folder / "worker.log").symlink_to("/dev/full")
     logs.setup(directory=folder)
-    for _ in range(3):
-        logs.failure("falhou", raised(ValueError(PERSONAL)))
+    for number in range(3):
+        logs.failure("falhou", raised(ValueError(PERSONAL)), attempt=number)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 4
     assert (
@@ -793,7 +795,7 @@ def test_every_log_line_of_the_package_is_a_constant_with_known_fields(path: Pat
         message = call.args[0]
         assert isinstance(message, ast.Constant), f"{where}: the message is not a literal"
         assert str(message.value).isprintable(), where
-        given = {keyword.arg for keyword in call.keywords} - {"level"}
+        given = {keyword.arg for keyword in call.keywords} - {"level", "throttled"}
         assert given <= FIELDS.keys(), f"{where}: not a log field"
         assert set(re.findall(r"\{(\w+)\}", str(message.value))) <= given, f"{where}: a place without a field"
 

@@ -485,7 +485,15 @@ async def test_a_bad_query_names_its_parameter(
 
 
 @pytest.mark.parametrize(
-    "path", ["/v1/calls?since=", "/v1/kpis?until=", "/v1/calls?cursor=", "/v1/handoffs?state=", "/?since=", "/livez?"]
+    "path",
+    [
+        "/v1/calls?since=",
+        "/v1/kpis?until=",
+        "/v1/calls?cursor=",
+        "/v1/handoffs?state=",
+        "/?since=",
+        "/livez?",
+    ],
 )
 async def test_a_long_query_is_refused_before_anything_reads_it(api: httpx.AsyncClient, path: str) -> None:
     (error,) = assert_problem(await api.get(path + "T" * 60_000), 422, "dados_invalidos")["errors"]

@@ -49,7 +49,9 @@ def test_any_other_since_is_refused_without_being_repeated(text: str) -> None:
     assert caught.value.problem.message == "precisa ser 24h, 7d, hoje ou data e hora RFC 3339"
 
 
-@pytest.mark.parametrize("text", ["T" * 200_000, "T " * 100_000, "1" * 200_000, "hoje" * 50_000, " " * 200_000])
+@pytest.mark.parametrize(
+    "text", ["T" * 200_000, "T " * 100_000, "1" * 200_000, "hoje" * 50_000, " " * 200_000]
+)
 def test_a_since_of_any_length_is_judged_at_once(text: str) -> None:
     began = time.process_time()
     with pytest.raises(InvalidField):

@@ -13,6 +13,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tests.web.fake_records import FakeRecords, an_api
 from worker.errors import ConfigError
+from worker.web import connections
+from worker.web.middleware import BodyLimit
 from worker.web.server import serve
 
 
@@ -176,3 +178,144 @@ async def test_a_cancel_before_the_start_leaves_the_port_free() -> None:
         await task
     port = int(urls[0].rpartition(":")[2])
     socket.create_server(("127.0.0.1", port)).close()
+
+
+# ------------------------------------------------------------------------------------------------- bounds
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bounds short enough for a test, each of another length."""
+    for name, seconds in {"HEAD_S": 0.2, "BODY_S": 0.3, "IDLE_S": 0.4, "WRITE_S": 0.3}.items():
+        monkeypatch.setattr(connections, name, seconds)
+
+
+async def connected(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    host, port = url.removeprefix("http://").split(":")
+    return await asyncio.open_connection(host, int(port))
+
+
+async def ended(reader: asyncio.StreamReader) -> bytes:
+    """What comes until the server closes the connection."""
+    received = b""
+    with contextlib.suppress(ConnectionResetError):
+        async with asyncio.timeout(10):
+            while chunk := await reader.read(65_536):
+                received += chunk
+    return received
+
+
+GET = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\n"])
+async def test_a_caller_who_sends_no_whole_head_is_hung_up_on(sent: bytes) -> None:
+    async with serving(an_api(FakeRecords())) as (url, _):
+        reader, writer = await connected(url)
+        writer.write(sent)
+        assert await ended(reader) == b""
+        writer.close()
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_body_that_does_not_come_is_not_waited_for() -> None:
+    async with serving(an_api(FakeRecords())) as (url, _):
+        reader, writer = await connected(url)
+        writer.write(b"PUT /v1/conversations/c HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{")
+        assert await ended(reader) == b""
+        writer.close()
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("more", [b"", b"G"])
+async def test_an_idle_connection_is_closed_whether_or_not_a_further_request_begins(more: bytes) -> None:
+    async with serving(an_api(FakeRecords())) as (url, _):
+        reader, writer = await connected(url)
+        writer.write(GET + more)
+        assert (await ended(reader)).startswith(b"HTTP/1.1 200 ")
+        writer.close()
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_caller_who_reads_nothing_of_a_long_answer_is_hung_up_on() -> None:
+    gone = asyncio.Event()
+
+    async def endless(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        with contextlib.suppress(OSError):
+            while (await asyncio.wait_for(send_part(send), 10)) and not await left(receive):
+                pass
+        gone.set()
+
+    async def send_part(send: Send) -> bool:
+        await send({"type": "http.response.body", "body": b"x" * 1_000_000, "more_body": True})
+        return True
+
+    async def left(receive: Receive) -> bool:
+        task = asyncio.ensure_future(receive())
+        await asyncio.sleep(0)
+        return not task.cancel() and task.result()["type"] == "http.disconnect"
+
+    async with serving(endless) as (url, _):
+        _, writer = await connected(url)
+        writer.write(GET)
+        async with asyncio.timeout(10):
+            await gone.wait()
+        writer.transport.abort()
+
+
+@pytest.mark.usefixtures("quick")
+async def test_work_on_a_request_may_take_longer_than_any_bound() -> None:
+    working = slow(asyncio.Event(), lambda: asyncio.sleep(0.8))
+    async with serving(BodyLimit(working)) as (url, _), httpx.AsyncClient() as api:
+        assert (await api.put(url, content=b"")).status_code == 204
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_connection_that_is_used_again_and_again_stays_open() -> None:
+    async with serving(an_api(FakeRecords())) as (url, _):
+        reader, writer = await connected(url)
+        for _ in range(6):
+            writer.write(GET)
+            assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200 ")
+            await asyncio.sleep(0.1)
+        writer.close()
+
+
+async def test_beyond_the_bound_whoever_waits_longest_makes_room_for_a_new_caller(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(connections, "MOST", 3)
+    async with serving(an_api(FakeRecords())) as (url, _):
+        silent = [await connected(url) for _ in range(3)]
+        async with httpx.AsyncClient() as api:
+            for _ in range(3):
+                assert (await api.get(f"{url}/livez", headers={"Connection": "close"})).status_code == 200
+        assert await ended(silent[0][0]) == b""
+        assert not silent[2][0].at_eof()
+        for _, writer in silent:
+            writer.close()
+    assert capsys.readouterr().err.count("limite de conexões da API atingido") == 1
+
+
+async def test_a_new_caller_is_refused_while_every_connection_is_at_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connections, "MOST", 1)
+    entered, leave = asyncio.Event(), asyncio.Event()
+    async with serving(slow(entered, leave.wait)) as (url, _):
+        reader, writer = await connected(url)
+        writer.write(GET)
+        await entered.wait()
+        late, late_writer = await connected(url)
+        assert await ended(late) == b""
+        leave.set()
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204 ")
+        for each in (writer, late_writer):
+            each.close()
+
+
+@pytest.mark.parametrize(("descriptors", "most"), [(256, 64), (1024, 256), (1_048_576, 1000), (3, 1)])
+def test_connections_leave_most_descriptors_to_the_work(descriptors: int, most: int) -> None:
+    assert connections.most_connections(descriptors) == most

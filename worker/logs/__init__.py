@@ -52,6 +52,7 @@ def setup(
     directory cannot be written.
     """
     shutdown()
+    sinks.forget_repetitions()
     context.hasher, context.words = hasher, words or {}
     try:
         path = sinks.open_sinks(_installed, level, fmt, directory)
@@ -82,19 +83,27 @@ atexit.register(shutdown)
 # ------------------------------------------------------------------------------------------------- events
 
 
-def event(message: LiteralString, *, level: Level = "INFO", **fields: object) -> None:
+def event(
+    message: LiteralString, *, level: Level = "INFO", throttled: bool = False, **fields: object
+) -> None:
     """Write one line. `message` is a constant; its `{field}` places are filled, other fields are appended.
 
+    `throttled`: at most once a minute with the same fields.
     Raises `TypeError` for a field that is not in `FIELDS`, and for a place whose field is not given.
     """
-    _emit(level, message, _shown(message, fields))
+    write = sinks.emit_throttled if throttled else sinks.emit
+    write(level, message, _shown(message, fields), places(message))
 
 
 def failure(
     message: LiteralString, error: BaseException, *, level: Level = "ERROR", **fields: object
 ) -> None:
-    """Write one line about an exception: class, codes, frames and causes, never its message or a value."""
-    _emit(level, message, {**_shown(message, fields), "error": reduced(error)})
+    """Write one line about an exception: class, codes, frames and causes, never its message or a value.
+
+    The same line is written at most once a minute.
+    """
+    shown = {**_shown(message, fields), "error": reduced(error)}
+    sinks.emit_throttled(level, message, shown, places(message))
 
 
 def _shown(message: str, fields: Mapping[str, object]) -> dict[str, Shown]:
@@ -103,10 +112,6 @@ def _shown(message: str, fields: Mapping[str, object]) -> dict[str, Shown]:
     if missing := places(message) - fields.keys():
         raise TypeError(f"log fields not given: {', '.join(sorted(missing))}")
     return {name: FIELDS[name](value) for name, value in fields.items()}
-
-
-def _emit(level: Level, message: str, shown: Mapping[str, Shown]) -> None:
-    sinks.emit(level, message, shown, placed=places(message))
 
 
 def loop_exception_handler(_loop: asyncio.AbstractEventLoop, about: dict[str, Any]) -> None:

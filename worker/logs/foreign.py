@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from worker.logs.allowed import Shown, logger_name, place, reduced
-from worker.logs.sinks import Level, emit
+from worker.logs.sinks import Level, emit_throttled
 
 _LEVELS: dict[int, Level] = {
     logging.CRITICAL: "CRITICAL",
@@ -64,7 +64,7 @@ class _Reducer(logging.Handler):
         }
         if isinstance(record.exc_info, tuple) and record.exc_info[1]:
             fields["error"] = reduced(record.exc_info[1])
-        emit(_level(record.levelno), f"{{logger}}: {template}", fields, placed=["logger"])
+        emit_throttled(_level(record.levelno), f"{{logger}}: {template}", fields, placed=["logger"])
 
 
 def _level(number: int) -> Level:
@@ -85,7 +85,7 @@ def _is_literal(record: logging.LogRecord) -> bool:
 
 def crashed(message: str, error: BaseException | None, level: Level = "ERROR") -> None:
     """Report what nobody caught."""
-    emit(level, message, {"error": reduced(error)} if error else {})
+    emit_throttled(level, message, {"error": reduced(error)} if error else {})
 
 
 def _crashed(_kind: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
@@ -104,4 +104,6 @@ def _unraisable(unraisable: Any) -> None:  # sys.UnraisableHookArgs exists for t
 def _warned(
     _message: Warning | str, category: type[Warning], filename: str, lineno: int, *_file_and_line: object
 ) -> None:
-    emit("WARNING", f"Aviso de uma biblioteca: {category.__name__}", {"where": place(filename, lineno)})
+    emit_throttled(
+        "WARNING", f"Aviso de uma biblioteca: {category.__name__}", {"where": place(filename, lineno)}
+    )

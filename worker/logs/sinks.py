@@ -21,6 +21,7 @@ from loguru import logger as _logger
 from worker.errors import ConfigError
 from worker.logs.allowed import Shown, as_text, reduced
 from worker.logs.lastresort import redacted
+from worker.logs.throttle import Throttle
 
 if TYPE_CHECKING:
     from loguru import Message, Record
@@ -62,6 +63,23 @@ def emit(level: Level, message: str, fields: Mapping[str, Shown], placed: Collec
         bound.log(level, _one_line(_filled(last_resort(message), shown, placed)))
     except Exception as error:  # noqa: BLE001 - whatever a sink suffers (full disk), the daemon goes on
         _note_outage(error)
+
+
+_throttle = Throttle()
+
+
+def emit_throttled(
+    level: Level, message: str, fields: Mapping[str, Shown], placed: Collection[str] = ()
+) -> None:
+    """Like `emit`, once a minute for the same line; `repeated` then says how often it was held back."""
+    held_back = _throttle.admit((message, *fields.items()))
+    if held_back is not None:
+        emit(level, message, {**fields, **({"repeated": held_back} if held_back else {})}, placed)
+
+
+def forget_repetitions() -> None:
+    """Let every line be written again."""
+    _throttle.clear()
 
 
 def _clean(name: str, value: Shown, last_resort: Callable[[str], str]) -> Shown:

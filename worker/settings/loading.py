@@ -189,7 +189,7 @@ def _is_slip(meant: str, name: str, names: Set[str]) -> bool:
 
 
 def _has_suffix(name: str, meant: str) -> bool:
-    """Whether a word of the name is that of `meant` with something behind it (`HTTPS`), or comes after all."""
+    """Whether a word of the name is that of `meant` with something behind it, or comes after all of them."""
     words, meant_words = name.split("_"), meant.split("_")
     if len(words) != len(meant_words):
         return len(words) > len(meant_words)

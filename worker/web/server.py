@@ -9,8 +9,10 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from worker.errors import ConfigError
+from worker.process import descriptor_limit
+from worker.web.connections import bounded, most_connections
 
-_KEEP_ALIVE_S = 65  # longer than clients keep idle connections, so that none is reused while we close it
+_KEEP_ALIVE_S = 25  # an idle connection is closed in order, before `connections.IDLE_S` ends it
 _GRACE_S = 5  # how long open requests may take once we stop
 
 
@@ -28,21 +30,24 @@ async def serve(app: ASGIApp, host: str, port: int, *, on_started: Callable[[str
     Port 0 takes a free one. Raises `ConfigError` when the address cannot be had.
     """
     with _listen(host, port) as listener:
-        server = _Server(_config(app))
+        server = _Server(_config(app, most_connections(descriptor_limit())))
         on_started(_url(listener))  # what connects from now on waits in the backlog
         try:
             await server.serve(sockets=[listener])
         except asyncio.CancelledError:
             if server.started:
                 await server.shutdown(sockets=[listener])
+            else:  # asyncio may watch the socket already: the next one with its number would be taken for it
+                asyncio.get_running_loop().remove_reader(listener)
             raise
 
 
-def _config(app: ASGIApp) -> uvicorn.Config:
+def _config(app: ASGIApp, connections: int) -> uvicorn.Config:
     """`X-Forwarded-For` is judged by `ForwardedClient`; uvicorn would take any text for an address."""
     return uvicorn.Config(
         app,
-        http="h11",
+        http=bounded(connections),
+        backlog=connections,  # asyncio accepts as many at once, before any of them is counted
         ws="none",
         lifespan="off",
         log_config=None,
