@@ -7,8 +7,8 @@
     instruction_for(findings)                 # what the model should do about it, in Portuguese
 
 `text` splits a reply into words and sentences, `vocabulary` is the data, `rules` says which sentences make a
-claim, `context` what undoes it, `numbers` which numbers are given as protocolos, and `printed_calls` finds calls
-that were written as text.
+claim, `context` what undoes it, `numbers` which numbers are given as protocolos, and `printed_calls` finds
+calls that were written as text.
 """
 
 from worker.replies.findings import Code, Facts, Finding, Reading

@@ -29,13 +29,15 @@ class Sentence:
 _BOUNDARY = pattern("<,|:|break|but>")
 
 # "não [te|já foi|consegui] registrei", "não registrei nem encaminhei", but not "não se preocupe"
-_NEGATED = pattern("<not> (?! <clitic>{0,1} <fake_not> ) <clitic|te|ainda|was|is_now|accomplished|i|prep|sendo|me>{0,4} (?: (?<= <i> ) <que> )? $")
-_NO_SUCH = pattern("<not> (?! <clitic>{0,1} <fake_not> ) <^ja>{0,12} $")
+_NEGATED = pattern(
+    "<not> (?! <clitic>{0,1} <fake_not> ) <clitic|te|ainda|was|is_now|accomplished|i|prep|sendo|me>{0,4} (?: (?<= <i> ) <que> )? $"
+)
+_NO_SUCH = pattern("<nao> (?! <clitic>{0,1} <fake_not> ) <^ja>{0,12} $")
 # "abri não", "registrei nada ainda", "abri chamado nenhum"
 _NEGATED_AFTER = pattern("^ <clitic|ticket|request|ainda>{0,2} <nothing> (?: <ainda|,|stop|break> | $ )")
 _IF = pattern("(?: ^ | <and|check> ) <se> <word>{0,12} $")
 _CONDITION = pattern(
-    "(?: (?: ^ | <and|check> ) <se> | ^ <caso> | <when> | <when_that> <que|of> | <uma> <vez> | <unsure|general|who> ) <word>{0,14} $"
+    "(?: (?: ^ | <and|check> ) <se> | ^ <caso> <word> | <when> | <when_that> <que|of> | <uma> <vez> | <unsure|general|who> ) <word>{0,14} $"
 )
 _ANY_CONDITION = pattern(
     "(?: (?: ^ | <and|,|:|break> ) <se> | (?: ^ | <,|:|break> ) <caso> | <when> | <when_that> <que|of> | <need> )"
@@ -46,15 +48,16 @@ _REPORTED = pattern(
 )
 # "como a senhora informou que está sem sinal, um chamado foi aberto": a reason, not what was reported
 _REASON = pattern("(?: <as|according> | <ja> <que> ) <article>{0,1} <you> <word>{0,4} <said>")
-_QUOTED = pattern("<quote> [^<quote>]{0,12} $".replace("[^<quote>]", "<word|,|:>"))
+_QUOTED = pattern("<word|,|:> <quote> [^<quote>]{0,12} $".replace("[^<quote>]", "<word|,|:>"))
 _THIRD_PARTY = pattern("<third>")
 _AT_THIRD_PARTY = pattern("^ <word>{0,2} <prep|by> <article>{0,1} <third>")
-_BY_YOU = pattern("^ <word>{0,4}? <by> <article>{0,1} <you|other>")
+_BY_YOU = pattern("^ <word>{0,4}? <by> <article>{0,1} <you|self_service>")
 _NOT_ONE = pattern("<every|not> $")
-_OTHER_HEAD = pattern("<the> <word>{0,1} <other> <word>{0,4} $")
 # "o período de pedidos está aberto": the request only says of what; "o número do protocolo" is its own
 _OF_ANOTHER = pattern("<unknown|other|light|detail> <of> <article|possessive>{0,2} $")
-_HABIT = pattern("^ (?: <prep|when> <article> | <^and|but|article|possessive> ){0,8}? <habit>")
+_HABIT = pattern(
+    "^ (?: <prep|when> <article> | <^and|but|article|possessive|service|human|sector|deadline> ){0,8}? <habit> (?! <so> )"
+)
 _POSSESSIVE = pattern("<possessive> $")
 _TAG = pattern("(?: <,|:|break|word> ) <tag>{1,4} <ask>")
 _NEXT_CLAUSE = pattern("(?: <,|break|:|quote> (?! <and|not|é|was> ) | <offers> )")
@@ -111,9 +114,8 @@ def _is_general(rule: Rule, match: re.Match[str], symbols: str) -> bool:
     before_subject = _clause_before(subject, symbols)
     return bool(
         _CONDITION.search(clause)
-        or _NO_SUCH.search(clause)
+        or _NO_SUCH.search(before_subject if subject < match.start("verb") else clause)
         or (subject < match.start("verb") and _NOT_ONE.search(before_subject))
-        or _OTHER_HEAD.search(before_subject)
         or (subject < match.start("verb") and _OF_ANOTHER.search(before_subject))
         or _is_reported(_before(match.start("verb"), symbols))
         or _THIRD_PARTY.search(clause)

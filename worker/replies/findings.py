@@ -28,7 +28,7 @@ class Finding:
 class Facts:
     """What the ledger holds of the conversation when its reply is checked."""
 
-    #: Protocolos of the conversation's own tickets, whenever they were opened, and numbers the bot vouches for.
+    #: Protocolos of the conversation's own tickets, whenever opened, and numbers the bot vouches for.
     protocolos: Set[str] = frozenset()
     #: Numbers of the reply that are protocolos of other conversations' tickets.
     foreign: Set[str] = frozenset()

@@ -62,7 +62,10 @@ def _symbol(token: Token, text: str) -> str:
 
 
 def _plain_form(word: str) -> str:
-    """ "registradinho" is "registrado", "chamadinho" is "chamado", "protocolinho" is "protocolo", "abertim" and "abertooo" are "aberto"."""
+    """A word without its diminutive, superlative or drawn-out end.
+
+    "registradinho" is "registrado", "abertim" (Minas Gerais), "abertíssimo" and "abertooo" are "aberto".
+    """
     word = re.sub(r"(.)\1{2,}", r"\1", word)
     if word.endswith(("dim", "tim")):
         return word[:-2] + "o"
@@ -75,9 +78,9 @@ def _plain_form(word: str) -> str:
 def pattern(source: str) -> re.Pattern[str]:
     """Compile a rule. `<a|b>`: a word of class a or b; `<^a|b>`: any other word; `<word>`: any word.
 
-    Also `<unknown>`, `<name>` (an unknown word with a capital), `<number>`, `<measure>` and the marks `<,>` `<:>` `<break>`
-    `<quote>` `<stop>` `<ask>`; `(verb: …)` and
-    `(subject: …)` are named groups. White space in the source is for the reader. Raises `KeyError` for an unknown class.
+    Also `<unknown>`, `<name>` (an unknown word with a capital), `<number>`, `<measure>` and the marks `<,>`
+    `<:>` `<break>` `<quote>` `<hash>` `<amount>` `<stop>` `<ask>`; `(verb: …)` and `(subject: …)` are named
+    groups. White space in the source is for the reader. Raises `KeyError` for an unknown class.
     """
     parts = re.split(r"<(\^?[\w|,:]+)>", re.sub(r"\s+", "", source))
     parts[1::2] = [_charset(names) for names in parts[1::2]]
@@ -93,7 +96,7 @@ def verbs_of(source: str) -> frozenset[str]:
 
 
 def symbols_in(*names: str) -> frozenset[str]:
-    """The symbols of these classes and marks, to look at one token. Raises `KeyError` for an unknown class."""
+    """The symbols of these classes and marks. Raises `KeyError` for an unknown class."""
     return frozenset(symbol for name in names for symbol in _symbols_of_class(name))
 
 

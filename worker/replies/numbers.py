@@ -14,6 +14,9 @@ from worker.replies.text import Kind, Token
 _REACH = 14
 """Tokens between a number and the noun that names it."""
 
+_BESIDE = 3
+"""Tokens within which a noun names even a short number: "protocolo é o 42"."""
+
 _LONG = 11
 """Digits from which a number beside a claim is taken for its protocolo even if nothing names it."""
 
@@ -40,15 +43,26 @@ _SOFT_OTHER = symbols_in("soft_other")
 _PARTS = symbols_in(":", "é", "ficou")
 _NUMERO = symbols_in("numero", "hash")
 _UNIT = symbols_in("unit", "amount")
+_AMOUNT_MARK = symbols_in("amount")
 _END = symbols_in("stop", "ask")
 _NAMES = symbols_in("label", "weak_label", "registry", "request", "opened", "formal")
 
-_IS_THE_PROTOCOLO = pattern("^ <,|break|:|quote>{0,1} <é|was|ficou|as> <article|possessive|numero|of|prep|this>{0,5} <label|weak_label>")
-_IS_SOMETHING_ELSE = pattern("^ (?: <é|was> | <,|break>{0,1} <as> ) <article|possessive|numero|of>{1,4} <other_label>")
+_IS_THE_PROTOCOLO = pattern(
+    "^ <,|break|:|quote>{0,1} <é|was|ficou|as> <article|possessive|numero|of|prep|this>{0,5} <label|weak_label>"
+)
+_IS_SOMETHING_ELSE = pattern(
+    "^ (?: <é|was> | <,|break>{0,1} <as> ) <article|possessive|numero|of>{1,4} <other_label>"
+)
 # "o ticket da sua instalação: 2510…": the noun before the colon only says of what.
-_LABEL_OF = pattern("<label> (?: <of> <article|possessive>{0,1} <word>{0,1} <word> ){1,3} (?: <:|é|break> <article|possessive|numero>{0,2} ){1,2} <hash>{0,1} $")
-_REPORTED = pattern("(?: <you|he|who> <word>{0,4} <said|gave_me> | <said> <que> | <according> <article>{0,1} <you|que|account> | <you> <ja|me|te>{0,2} <gave_me> )")
-_YOURS = pattern("^ <,|break|quote>{0,2} <que> <article>{0,1} <you|he> <clitic|adverb|te>{0,2} <gave|said|open_you>")
+_LABEL_OF = pattern(
+    "<label> (?: <of> <article|possessive>{0,1} <word>{0,1} <word> ){1,3} (?: <:|é|break> <article|possessive|numero>{0,2} ){1,2} <hash>{0,1} $"
+)
+_REPORTED = pattern(
+    "(?: <you|he|who> <word>{0,4} <said|gave_me> | <said> <que> | <according> <article>{0,1} <you|que|account> | <you> <ja|me|te>{0,2} <gave_me> )"
+)
+_YOURS = pattern(
+    "^ <,|break|quote>{0,2} <que> <article>{0,1} <you|he> <clitic|adverb|te>{0,2} <gave|said|open_you>"
+)
 _NOT_FOUND = pattern("<not> <clitic|ainda|adverb>{0,2} <found|vague>")
 _NOT_FOUND_AFTER = pattern("^ <word>{0,3} <not> <clitic|ainda>{0,2} <found>")
 _EXAMPLE = pattern("<example> <word|:|,>{0,2} $")
@@ -87,7 +101,11 @@ def candidates(tokens: Sequence[Token]) -> Iterator[int]:
     """Indices of the tokens that could be a protocolo by their form alone."""
     for index, token in enumerate(tokens):
         if token.kind is Kind.NUMBER:
-            if _digits(token) >= 2 and not _AMOUNT.fullmatch(token.text) and not _DATE_OR_TIME.fullmatch(token.text):
+            if (
+                _digits(token) >= 2
+                and not _AMOUNT.fullmatch(token.text)
+                and not _DATE_OR_TIME.fullmatch(token.text)
+            ):
                 yield index
         elif _CODE.fullmatch(token.text) and not _MEASURE.fullmatch(token.text):
             yield index
@@ -113,28 +131,35 @@ def _digits(token: Token) -> int:
 
 
 def _is_named(place: Place) -> bool:
-    following = place.symbols[place.index + 1 : place.index + 2]
-    preceding = place.symbols[place.index - 1 : place.index] if place.index else ""
-    if following in _UNIT and following or preceding in symbols_in("amount") and preceding:
+    if _is_something_else(place):
         return False
-    if _IS_THE_PROTOCOLO.search(place.after):
-        return True
-    if _NEVER.fullmatch(place.tokens[place.index].text):
-        return False
-    if _IS_SOMETHING_ELSE.search(place.after):
-        return False
-    if _LABEL_OF.search(place.before):
+    if _IS_THE_PROTOCOLO.search(place.after) or _LABEL_OF.search(place.before):
         return True
     label, distance = _nearest_label(place)
-    if label == "other":
-        return False
-    if label == "protocolo":
-        digits = _digits(place.tokens[place.index])
-        return (distance <= 3 and digits >= 2) or (digits >= 3 and not _has_other_shape(place))
-    if label == "weak":
-        long_enough = _digits(place.tokens[place.index]) >= 5 or ENDING.search(place.before)
-        return bool(long_enough) and not _has_other_shape(place)
-    return _named_by_context(place)
+    if not label:
+        return _named_by_context(place)
+    return label != "other" and _may_have(label, distance, place)
+
+
+def _is_something_else(place: Place) -> bool:
+    """An amount, a CPF, a 0800 number, or "3007… é o contrato"."""
+    following = place.symbols[place.index + 1 : place.index + 2]
+    preceding = place.symbols[max(0, place.index - 1) : place.index]
+    return bool(
+        (following and following in _UNIT)
+        or (preceding and preceding in _AMOUNT_MARK)
+        or _NEVER.fullmatch(place.tokens[place.index].text)
+        or _IS_SOMETHING_ELSE.search(place.after)
+    )
+
+
+def _may_have(label: str, distance: int, place: Place) -> bool:
+    """Whether a number of this form can be what the noun before it names: "ticket 42", but not "pedido 42"."""
+    digits = _digits(place.tokens[place.index])
+    if label == "protocolo" and distance <= _BESIDE:
+        return digits >= 2
+    long_enough = digits >= (3 if label == "protocolo" else 5) or ENDING.search(place.before) is not None
+    return long_enough and not _has_other_shape(place)
 
 
 def _has_other_shape(place: Place) -> bool:
@@ -169,7 +194,9 @@ def _named_by_context(place: Place) -> bool:
     if _is_alone(place):
         return True
     around += place.symbols[place.end : place.end + 12]
-    return any(symbol in _NAMES for symbol in around) and not any(symbol in _OTHER_LABEL for symbol in place.after)
+    return any(symbol in _NAMES for symbol in around) and not any(
+        symbol in _OTHER_LABEL for symbol in place.after
+    )
 
 
 def _is_alone(place: Place) -> bool:

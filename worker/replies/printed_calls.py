@@ -1,7 +1,6 @@
 """Finds function calls, their JSON arguments and execution markers that were written as text."""
 
 import re
-from collections.abc import Iterator
 
 _OUR_FUNCTIONS = r"abrir_ticket_crm|transferir_para_humano"
 _ARGUMENT = r"setor|motivo|resumo|departamento|finalizar|documento"
@@ -10,7 +9,9 @@ _RUNNING = (
     r"execut\w*|executando|chamando|chamada|acionando|invocando|processando|rodando|usando"
     r"|fun[cç][aã]o|function|ferramenta|tool(?:_\w+)?|a[cç][aã]o|action|call|comando|system"
 )
-_DEED = r"abr(?:ir|indo)|registr(?:ar|ando)|transfer(?:ir|indo)|encaminh(?:ar|ando)|cri(?:ar|ando)|ger(?:ar|ando)"
+_DEED = (
+    r"abr(?:ir|indo)|registr(?:ar|ando)|transfer(?:ir|indo)|encaminh(?:ar|ando)|cri(?:ar|ando)|ger(?:ar|ando)"
+)
 
 _PRINTED_CALLS = tuple(
     re.compile(source, re.IGNORECASE | re.MULTILINE)
@@ -40,9 +41,10 @@ _LONGEST_CALL = 4000
 """Characters within which a call that spans lines must close its brackets."""
 
 
-def printed_calls(text: str) -> Iterator[tuple[int, int]]:
+def printed_calls(text: str) -> list[tuple[int, int]]:
     """Where calls, arguments and markers stand (code points, end exclusive), in order and without overlap."""
     starts = sorted(match.start() for rule in _PRINTED_CALLS for match in rule.finditer(text))
+    spans: list[tuple[int, int]] = []
     covered = 0
     all_closed = True
     for start in starts:
@@ -54,7 +56,11 @@ def printed_calls(text: str) -> Iterator[tuple[int, int]]:
         closed = _closing(text, begin, line_end) if all_closed else line_end
         all_closed = all_closed and closed is not None
         covered = closed or line_end
-        yield begin, covered
+        # Lines that follow each other are one call, spread over them.
+        if spans and not text[spans[-1][1] : begin].strip():
+            begin = spans.pop()[0]
+        spans.append((begin, covered))
+    return spans
 
 
 def _opening(text: str, start: int, covered: int) -> int:
@@ -70,7 +76,7 @@ def _line_end(text: str, start: int) -> int:
 
 
 def _closing(text: str, begin: int, line_end: int) -> int | None:
-    """Where the brackets that a call opens are closed again, not before the end of its line; None if nowhere."""
+    """Where the brackets that a call opens are closed, not before the end of its line; None if nowhere."""
     depth = sum((char in "({[") - (char in ")}]") for char in text[begin:line_end])
     if depth <= 0:
         return line_end

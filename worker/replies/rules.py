@@ -57,12 +57,19 @@ _NOT_A_THING = "(?! <adverb>{0,2} <the|a_an|article>{1,2} <unknown> <of|for> )"
 _LIGHT = "<article|possessive|a_an|adverb|clitic|prep|you|name|light>"
 _ADV = "<adverb|se>{0,3}"
 _TARGET = "<human|sector|name>"
-_TO_TARGET = "<prep> <article|possessive|a_an>{0,2} <human|sector|name>"
+_TO_TARGET = (
+    "<prep> <article|possessive|a_an>{0,2} (?: <maos>{0,1} <of> <article|possessive>{0,2} )?"
+    " (?: <unknown>{0,1} <human|sector> | <name> | <conversation> <human> )"
+)
+# "a Carla do setor de contratos": a thing after "de" is no object.
+_IN_HUMAN = "(?: <of> <article|possessive>{0,1} <other> | <^other|que|not|but|ticket|request|every> )"
 _START = "(?: ^ | (?<=<,|:|break|stop|ask|quote|hash|but|i|ja|estou|adverb|interj|e_conj|name|you|tag>) )"
 
 _CLAUSE_START = "(?: ^ | (?<=<,|:|break|stop|ask|quote|hash|but|interj>) )"
 
-_IN_BARE = "(?: <^que|but|not|was|is_now|opened|formal|said|open_aux|habit|vague|moved_i|opened_i> | <hash|amount> )"
+_IN_BARE = (
+    "(?: <^que|but|not|was|is_now|opened|formal|said|open_aux|habit|vague|moved_i|opened_i> | <hash|amount> )"
+)
 
 TICKET_RULES = (
     *_rules(
@@ -93,6 +100,12 @@ TICKET_RULES = (
         "(verb: <dei> ) <continuity> <prep> <article|possessive>{0,2} <ticket|request>",
         "<sistema> (verb: <gave_entry> ) <entrada> <prep>",
         "(verb: <deixei> ) <sent> <article|possessive>{0,2} <ticket|request>",
+        # "acabei abrindo um chamado", "reportei sua reclamação ao setor"
+        f"(verb: <accomplished> ) <adverb|clitic>{{0,2}} <opening> {_GAP}{{0,4}} {_TICKET}",
+        f"(verb: <reported_i> ) {_LIGHT}{{0,2}} <request>",
+        # "abri um atendimento", "deixei seu pedido com a equipe"
+        f"(verb: <opened_i> ) {_LIGHT}{{0,2}} <attendance> (?! <human|with> )",
+        f"(verb: <deixei> ) {_LIGHT}{{0,3}} <request> <^other|que|not>{{0,4}} <prep> <article|possessive>{{0,2}} <human|sector>",
         # "registrei."
         "(verb: <formal_i> ) <adverb>{0,2} (?= <,|:|break|stop> | $ )",
         # "deixei registrado no sistema", "deixei seu chamado aberto"
@@ -104,7 +117,7 @@ TICKET_RULES = (
         # "botei teu problema no sistema", "lancei tudo no CRM", "deixei um ticket no sistema"
         f"(verb: <moved_i|opened_i|sent_i> ) {_LIGHT}{{0,3}} <case|ticket|request> {_GAP}{{0,3}} <prep> <article>{{0,1}} <crm>",
         f"(verb: <deixei> ) {_LIGHT}{{0,3}} <ticket>",
-        f"(verb: <moved_i|opened_i> ) <adverb>{{0,3}} <prep> <article|possessive>{{0,1}} <crm>",
+        "(verb: <moved_i|opened_i> ) <adverb>{0,3} <prep> <article|possessive>{0,1} <crm>",
         f"(verb: <noted_i> ) {_LIGHT}{{0,3}} {_TICKET} <^other|que>{{0,2}} <prep> <article|possessive>{{0,1}} <crm>",
         # "transformei sua reclamação em chamado"
         f"(verb: <turned_i> ) {_LIGHT}{{0,2}} <case|request> <prep> {_LIGHT}{{0,1}} <ticket|request>",
@@ -162,6 +175,15 @@ TICKET_RULES = (
         "(verb: <existing> ) (subject: <ticket> ) <there>",
         "(verb: <went_in> ) <article|possessive>{1,2} (subject: <ticket|request> ) (?! <for> )",
         "<article> (subject: <request> ) (verb: <entered_end> ) (?= <,|break|stop> | $ )",
+        # "já está com a equipe o seu chamado", "tá no sistema como chamado", "foi solicitada a visita"
+        "(verb: <is_now> ) <with> <^que|not|but>{1,4} <article> <possessive> (subject: <ticket|request> )",
+        "(verb: <is_now|ficou> ) <^not|que|but>{1,4} <as> (subject: <ticket> )",
+        f"(verb: <was|is_now|ficou> ) {_ADV} <asked|formal> <article|possessive>{{1,2}} (subject: <service|request> )",
+        "<possessive> (subject: <case> ) <adverb>{0,1} (verb: <is_now> ) <prep> <progress>",
+        # "foi encaminhada a sua solicitação", "o financeiro já tem seu pedido", "um atendimento foi gerado"
+        f"(verb: <was|is_now> ) {_ADV} <sent> <article|possessive>{{1,2}} (subject: <ticket|request> )",
+        "<human|sector> <adverb>{0,2} (verb: <existing> ) <article|possessive>{1,2} (subject: <ticket|request> )",
+        f"(subject: <attendance> ) <^que|but|not|other>{{0,3}} (verb: <was> ) {_ADV} <opened>",
         # "há um ticket ativo", "existe um chamado em andamento", "o chamado está em aberto"
         "(verb: <existing> ) <a_an|article|adverb|possessive>{0,2} (subject: <ticket|request> ) <adverb|number>{0,2} (?: <there> | <prep> <progress> )",
         "(subject: <ticket> ) <^que|but|not|is_now|plural>{0,4}? (verb: <is_now> ) <adverb>{0,2} <prep> <opened>",
@@ -188,10 +210,10 @@ TICKET_RULES = (
         # "abriu-se um chamado", "procedeu-se à abertura", "foi dada entrada", "fica registrada a reclamação"
         f"(verb: <opened_it|made_it> ) <se> <^other|not|que>{{0,4}} {_TICKET}",
         "(verb: <proceeded> ) <se> <prep|article>{0,2} <registry|entrada>",
-        "(verb: <was> ) <adverb>{0,1} <dada> <article>{0,1} <entrada>",
-        f"(verb: <fica_deixo> ) <prep>{{0,1}} <formal> <^other|not|but|que|case>{{0,4}}? (subject: {_TICKET} )",
+        "(verb: <was|is_now> ) <adverb>{0,1} <dada> <article>{0,1} <entrada>",
+        f"(verb: <fica_deixo> ) <prep|adverb>{{0,1}} <formal> <^other|not|but|que|case>{{0,4}}? (subject: {_TICKET} )",
         # "sua queixa já deu entrada na ouvidoria"
-        f"(subject: <request|ticket|case> ) <^but|not>{{0,8}}? (verb: <deu> ) <entrada>",
+        "(subject: <request|ticket|case> ) <^but|not>{0,8}? (verb: <deu> ) <entrada>",
         # "a demanda consta no nosso CRM como aberta", "foi recebido e registrado"
         f"(subject: {_TICKET} ) {_NP}{{0,14}}? (verb: <is_now> ) {_ADV} <prep> <article|possessive>{{0,2}} <word>{{1,2}} <as>{{0,1}} <opened|formal>",
         f"(subject: {_TICKET} ) {_NP}{{0,14}}? (verb: <was> ) {_ADV} <unknown> <and> <opened|formal>",
@@ -214,8 +236,8 @@ TICKET_RULES = (
         f"(verb: <is_now|was> ) {_ADV} <opened|formal> <,> <word>{{1,3}} <,> <^other>{{0,4}}? (subject: {_TICKET} )",
         f"(verb: <acabou> ) <prep> <ser> <opened|formal> <^other|que>{{0,4}}? (subject: {_TICKET} )",
         # "já existe um chamado aberto", "consta um pedido registrado", "você está com um chamado aberto"
-        f"(verb: <existing> ) <^other|not|que|but>{{0,4}}? (subject: <ticket|protocolo|request> ) <^other|que|is_now|was>{{0,3}}? <opened|formal>",
-        f"(verb: <is_now|estou> ) <with> <^other|not|que|but>{{0,3}}? (subject: <ticket|protocolo|request> ) <adverb>{{0,2}} <opened|formal>",
+        "(verb: <existing> ) <^other|not|que|but>{0,4}? (subject: <ticket|protocolo|request> ) <^other|que|is_now|was>{0,3}? <opened|formal>",
+        "(verb: <is_now|estou> ) <with> <^other|not|que|but>{0,3}? (subject: <ticket|protocolo|request> ) <adverb>{0,2} <opened|formal>",
         # "seu pedido está em análise", "seu chamado já está com a equipe", "já seguiu para o setor"
         f"(?: <possessive> | <article> (?! <plural> ) | {_CLAUSE_START} (?! <plural> ) ) (subject: <ticket|request> ) {_NP}{{0,12}}? (verb: <is_now> ) <adverb|se>{{0,2}} <prep> <article|possessive>{{0,2}} <progress|sector|queue>",
         f"<possessive|article> (subject: <ticket|request> ) {_NP}{{0,12}}? <ja> (verb: <went> ) <prep>",
@@ -238,7 +260,10 @@ TICKET_RULES = (
         f"{_CLAUSE_START} <possessive>{{0,1}} (subject: <ticket|request> ) <number>{{0,1}} (verb: <prep> ) <article>{{0,1}} <progress|opened>",
         # "aberto o chamado 2510…", "registrada sua solicitação"
         f"{_START} (verb: <opened|formal> ) <adverb>{{0,2}} <the> (subject: {_TICKET} )",
-        f"{_START} (verb: <made|done> ) <adverb>{{0,2}} <the> (subject: <registry|request> )",
+        f"{_START} (verb: <made|done> ) <adverb>{{0,2}} <the> (subject: {_TICKET} )",
+        # "visita técnica solicitada", "mudança de vencimento registrada"
+        f"{_CLAUSE_START} <possessive>{{0,1}} (subject: <service> ) {_IN_BARE}{{0,3}}? (verb: <asked|formal> )",
+        f"{_START} (verb: <sent> ) <the> (subject: <ticket|request> )",
         # "abertura ok", "aberto!" beside "chamado"
         f"{_CLAUSE_START} (subject: <ticket|registry> ) (?: <of> <article>{{0,1}} <ticket|request> )? (verb: <fine> ) (?= <,|:|break|stop> | $ )",
         # "registrado, dona Maria!", "já está registrado", "ficou tudo registradinho"
@@ -281,9 +306,9 @@ TRANSFER_RULES = (
         # "o sistema já te transferiu", "a gente te passou pro suporte", "já te transferiram pro suporte"
         f"<sistema> <adverb>{{0,1}} <te> (verb: <moved_it> ) {_CUSTOMER}",
         f"<ja> <te> (verb: <moved_they> ) <adverb>{{0,1}} (?: {_TO_TARGET} | <prep> <article>{{0,1}} <queue> )",
-        f"<sistema> (verb: <is_now> ) <te> <transferring|moving>",
+        "<sistema> (verb: <is_now> ) <te> <transferring|moving>",
         # "estou realizando a transferência", "iniciando transferência para o setor…"
-        f"(verb: <estou> ) <making> <article>{{0,1}} <transferencia>",
+        "(verb: <estou> ) <making> <article>{0,1} <transferencia>",
         f"{_CLAUSE_START} (verb: <making> ) <article>{{0,1}} <transferencia> (?! <of> <article|possessive>{{0,2}} <^you|conversation|article|possessive> )",
         "(verb: <estou> ) <searching> <article|a_an>{0,1} <live_human>",
         # "coloquei o supervisor de olho na sua conversa", "chamei o povo do suporte pra te atender"
@@ -294,10 +319,13 @@ TRANSFER_RULES = (
         f"(verb: <opened_i|made_i> ) {_LIGHT}{{0,2}} <conversation> <with>{{0,1}} <article|a_an>{{0,1}} <human>",
         "(verb: <confirmo> ) <article> <transferencia> <of|for> <article|possessive>{0,2} <conversation|you|human|sector>",
         f"(verb: <asked_i> ) <que> {_LIGHT}{{0,3}} <human|sector>",
-        f"(verb: <moved_i> ) <case> <prep> <article|possessive|a_an>{{0,2}} <human|sector|name>",
+        "(verb: <moved_i> ) <case> <prep> <article|possessive|a_an>{0,2} <human|sector|name>",
         # "coloquei a Ana na conversa", "puxei um atendente pra cá"
         f"(verb: <brought_i> ) {_LIGHT}{{0,2}} <human|name> {_NO_OBJECT}{{0,2}} <prep> <article|possessive>{{0,2}} <chat>",
         "(verb: <moving> ) <the> <baton> <prep>",
+        f"(verb: <accomplished> ) <te>{{0,1}} <transferring|moving> {_NO_OBJECT}{{0,4}} {_TO_TARGET}",
+        f"(verb: <accomplished> ) <te>{{0,1}} <transferring> {_CUSTOMER}",
+        "(verb: <brought_i> ) <article|a_an>{0,1} <sector|human>{0,1} <human|name> <here>",
         # "transferi.", "já encaminhei, é só aguardar o atendente"
         "(verb: <did_transfer> ) <adverb>{0,2} (?= <,|break|stop> | $ )",
         # "aguarde enquanto te transfiro"
@@ -325,10 +353,10 @@ TRANSFER_RULES = (
     *_rules(
         Voice.STATE,
         # "o atendente está vendo sua mensagem", "o comercial já tá na conversa", "acabou de entrar no chat"
-        f"(subject: <live_human|sector|name> ) {_NO_OBJECT}{{0,4}} (verb: <is_now> ) <te> <watching>",
-        f"(subject: <live_human|sector|name> ) {_NO_OBJECT}{{0,4}} (verb: <is_now> ) <watching> <prep>{{0,1}} <article|possessive>{{1,2}} <chat|account>",
-        f"(subject: <human|sector|name> ) {_NO_OBJECT}{{0,4}} (verb: <is_now> ) <prep> <article|possessive>{{0,2}} <chat> (?! <of> )",
-        f"(subject: <human|sector|name> ) {_NO_OBJECT}{{0,3}} (verb: <acabou> ) <prep> <arriving> <prep> <article|possessive>{{0,2}} <chat>",
+        f"(subject: <live_human|sector|name> ) {_IN_HUMAN}{{0,4}} (verb: <is_now> ) <te> <watching>",
+        f"(subject: <live_human|sector|name> ) {_IN_HUMAN}{{0,4}} (verb: <is_now> ) <watching> <prep>{{0,1}} <article|possessive>{{1,2}} <chat|account>",
+        f"(subject: <human|sector|name> ) {_IN_HUMAN}{{0,4}} (verb: <is_now> ) <prep> <article|possessive>{{0,2}} <chat> (?! <of> )",
+        f"(subject: <human|sector|name> ) {_IN_HUMAN}{{0,3}} (verb: <acabou> ) <prep> <arriving> <prep> <article|possessive>{{0,2}} <chat>",
         # "sua conversa está com o setor", "seu atendimento caiu na fila", "a equipe está com sua conversa"
         "<possessive|article> (subject: <conversation> ) <ja|human>{0,2} (verb: <is_now|fell> ) <ja|adverb>{0,2} <with> <article|possessive|a_an>{0,2} <human|sector>",
         "<possessive|article> (subject: <conversation> ) <ja|human>{0,2} (verb: <is_now|fell> ) <ja|adverb>{0,2} <prep> <article>{0,1} <fila>",
@@ -338,27 +366,29 @@ TRANSFER_RULES = (
         f"{_CLAUSE_START} (subject: <live_human> ) <human>{{0,1}} (verb: <prep> ) <article>{{0,1}} <caminho|chat>",
         "<possessive|article> (subject: <conversation> ) <ja>{0,2} (verb: <is_now> ) <with> <article> <name>",
         # "a Jéssica está com você", "a Carla, que continua daqui", "já estão te atendendo", "a Carla já chegou aqui"
-        f"(subject: <human|sector|name> ) {_NO_OBJECT}{{0,4}} (verb: <is_now> ) <with> <article>{{0,1}} <you>",
+        f"(subject: <human|sector|name> ) {_IN_HUMAN}{{0,4}} (verb: <is_now> ) <with> <article>{{0,1}} <you>",
         f"(subject: <human|sector|name> ) <,> <que> <ja|will|te>{{0,3}} (verb: <arrived|arriving|chega> ) {_NO_OBJECT}{{0,4}} <conversation|you|here|soon>",
         "<ja> (verb: <is_now> ) <te> <arrived>",
-        f"(subject: <live_human|name> ) {_NO_OBJECT}{{0,4}} (verb: <arrived> ) <here>",
-        f"(subject: <live_human|name> ) {_NO_OBJECT}{{0,2}} (verb: <is_now> ) <watching> (?= <,|break|stop> | $ )",
+        f"(subject: <live_human|name> ) {_IN_HUMAN}{{0,4}} (verb: <arrived> ) <here>",
+        f"(subject: <live_human|name> ) {_IN_HUMAN}{{0,2}} (verb: <is_now> ) <watching> (?= <,|break|stop> | $ )",
         # "agora segue com o Jorge", "seu lugar na fila", "procedeu-se à transferência"
         "<ja> (verb: <is_now|fica_deixo> ) <with> <article|possessive>{1,2} (subject: <human|sector|name> )",
         "<possessive> (subject: <posicao> ) <prep> <article>{0,1} (verb: <fila> )",
         "(verb: <proceeded> ) <se> <prep|article>{0,2} <transferencia>",
         # "um humano assumiu", "você é a segunda da fila", "tem 3 pessoas na sua frente", "posição na fila: 3"
-        f"(subject: <live_human|sector|name> ) {_NO_OBJECT}{{0,4}} (verb: <assumed> ) <adverb|prep|soon|daqui>{{0,4}} (?= <,|break|stop> | $ )",
+        f"(subject: <live_human|sector|name> ) {_IN_HUMAN}{{0,4}} (?: <,> {_NO_OBJECT}{{1,4}} <,> )? (verb: <assumed> ) <adverb|prep|soon|daqui>{{0,4}} (?= <,|break|stop> | $ )",
         "(subject: <you> ) (verb: <é> ) <article>{0,1} <word>{1,2} <prep> <article>{0,1} <fila>",
         "(verb: <existing> ) <word> <human|you> <prep> <possessive> <frente>",
         "<possessive>{0,1} (subject: <posicao> ) <prep> <article>{0,1} (verb: <fila> ) <:|é>",
         # "chamando atendente…", "iniciando atendimento humano"
         f"{_CLAUSE_START} (verb: <searching|starting> ) <article|a_an|conversation>{{0,2}} (subject: <live_human> )",
+        f"{_CLAUSE_START} (verb: <calling> ) <article> (subject: <name|human> )",
+        f"(subject: <human|sector|name|he> ) {_IN_HUMAN}{{0,4}} (verb: <is_now> ) <caminho> <te>{{0,1}} <arriving>",
         # "foi feita a transferência", "está em andamento a transferência"
         f"(verb: <was|is_now> ) {_ADV} (?: <made|asked> | <prep> <started> ) <article|possessive>{{1,2}} (subject: <transferencia> ) (?! <of> <article|possessive>{{0,2}} <^you|conversation|article|possessive> )",
         f"(verb: <was> ) {_ADV} <transferred> <article|possessive>{{1,2}} (subject: <conversation> )",
         # "você está sendo atendido pela equipe", "você tá indo pro financeiro", "você está em atendimento humano"
-        f"(subject: <you> ) <adverb>{{0,1}} (verb: <is_now> ) <adverb>{{0,1}} <sendo> <attended> <adverb>{{0,1}} <by> <article|a_an>{{0,2}} <human|sector|name>",
+        "(subject: <you> ) <adverb>{0,1} (verb: <is_now> ) <adverb>{0,1} <sendo> <attended> <adverb>{0,1} <by> <article|a_an>{0,2} <human|sector|name>",
         f"(subject: <you> ) <adverb>{{0,1}} (verb: <is_now> ) <going> {_TO_TARGET}",
         "(subject: <you> ) <adverb>{0,1} (verb: <is_now> ) <prep> <conversation> <human>",
         "<conversation> (subject: <human> ) <adverb>{0,2} (verb: <started_it> )",
@@ -371,8 +401,8 @@ TRANSFER_RULES = (
         "(subject: <you> ) <adverb>{0,1} (verb: <went> ) <prep> <article>{0,1} <fila>",
         f"{_CLAUSE_START} <adverb>{{0,2}} (verb: <is_now> ) <prep> <article>{{0,1}} <fila>",
         # "um atendente já está a caminho", "a Ana já está te atendendo"
-        f"(subject: <live_human> ) {_NO_OBJECT}{{0,3}} (verb: <is_now> ) <prep>{{0,1}} <caminho>",
-        f"(subject: <human|name> ) {_NO_OBJECT}{{0,3}} (verb: <is_now> ) <te> <arrived>",
+        f"(subject: <live_human> ) {_IN_HUMAN}{{0,3}} (verb: <is_now> ) <prep>{{0,1}} <caminho>",
+        f"(subject: <human|name> ) {_IN_HUMAN}{{0,3}} (verb: <is_now> ) <te> <arrived>",
         # "agora você está com o time de suporte", "você agora fala com um atendente"
         "<ja> (subject: <you> ) (verb: <is_now> ) <with> <article|possessive|a_an>{0,2} <human|sector>",
         "(subject: <you> ) (verb: <is_now> ) <with> <article|possessive|a_an>{1,2} <human|sector>",
@@ -390,6 +420,8 @@ TRANSFER_RULES = (
         "<ja> (verb: <is_now> ) <prep> <article>{0,1} <maos> <of> <article>{0,1} <human|sector|name>",
         f"(?: {_CLAUSE_START} | (?<= <pronto> ) ) <ja>{{0,1}} (verb: <is_now> ) <prep> <article>{{0,1}} <maos> <of> <article>{{0,1}} <human|sector|name>",
         "(subject: <human|sector|name> ) <ja>{0,1} (verb: <is_now> ) <arrived> <of|prep> <article|possessive>{0,2} <conversation|you>",
+        "(subject: <you> ) (verb: <is_now> ) <unknown> <prep> <ser> <attended>",
+        "<possessive|article> (subject: <conversation> ) <ja|human>{0,2} (verb: <is_now|fell> ) <ja|adverb>{0,2} <with> (?: <article> <name> | <gente> )",
         # "está sendo feita a transferência"
         "(verb: <is_now> ) <sendo> <made> <article|possessive>{1,2} (subject: <transferencia> )",
         "(subject: <you> ) <ja> (verb: <is_now|talks> ) <with> <article|possessive|a_an>{0,2} <human|sector>",
@@ -399,7 +431,7 @@ TRANSFER_RULES = (
         # "já tem um humano olhando sua conversa"
         "(verb: <existing> ) <a_an|article>{1,2} (subject: <live_human> ) <^que|not>{1,3} <conversation>",
         # "um humano já foi acionado", "o comercial recebeu sua conversa"
-        f"(subject: <live_human> ) {_NO_OBJECT}{{0,3}} (verb: <was> ) {_ADV} <called>",
+        f"(subject: <live_human> ) {_IN_HUMAN}{{0,3}} (verb: <was> ) {_ADV} <called>",
         "<human|sector> <^other|que|not>{0,3} (verb: <got> ) <article|possessive>{1,2} (subject: <conversation> )",
         # "você foi encaminhada", "seu atendimento está sendo transferido", "você já está transferido"
         f"(subject: {_YOU_OR_CASE} ) {_NP}{{0,4}}? (verb: <was|is_now> ) {_ADV} <sendo>{{0,1}} <transferred>",
@@ -410,9 +442,9 @@ TRANSFER_RULES = (
         # "transferência realizada", "a transferência já foi iniciada", "transferência em andamento"
         f"(subject: <transferencia> ) (?! <of> <article|possessive>{{0,2}} <^you|conversation|article|possessive> ) <^other|que|not|but|open_aux>{{0,6}}? (verb: <was|is_now|ficou> ) {_ADV} <prep>{{0,1}} <made|asked|started>",
         # "você está na fila", "você é o próximo da fila"
-        f"(subject: <you> ) <adverb>{{0,1}} (verb: <is_now> ) <adverb>{{0,1}} <prep> <article>{{0,1}} <queue>",
+        "(subject: <you> ) <adverb>{0,1} (verb: <is_now> ) <adverb>{0,1} <prep> <article>{0,1} <queue>",
         # "o atendente já está assumindo", "a Carla assumiu seu atendimento"
-        f"(subject: <human|sector|name> ) {_NO_OBJECT}{{0,5}} (?: <,> {_NO_OBJECT}{{1,4}} <,> )? (verb: <arrived> ) {_NO_OBJECT}{{0,2}} <conversation|you|daqui>",
+        f"(subject: <human|sector|name> ) {_IN_HUMAN}{{0,5}} (?: <,> {_NO_OBJECT}{{1,4}} <,> )? (verb: <arrived> ) {_NO_OBJECT}{{0,2}} <conversation|you|daqui>",
         f"(subject: <he> ) <ja> {_NO_OBJECT}{{0,1}} (verb: <arrived> ) {_NO_OBJECT}{{0,2}} <conversation|you|daqui>",
         # "quem vai te atender é a Socorro", "quem fala com você a partir de agora é um atendente"
         f"(verb: <who> ) <will>{{0,1}} <te>{{0,1}} <arriving|arrived|talks> {_NO_OBJECT}{{0,7}} <é> <the> (subject: <human|name|sector> )",
@@ -443,18 +475,22 @@ TRANSFER_RULES = (
         f"(verb: <move> ) <the>{{0,1}} <baton|you> {_TO_TARGET}",
         "<ja> (verb: <will> ) <te> <arriving>",
         # "vou te deixar nas mãos da equipe"
-        f"(verb: <vou> ) <te>{{0,1}} <to_leave> <you|conversation|possessive>{{0,2}} <prep> (?: <maos> <of> )? <article|possessive>{{0,2}} <human|sector|name>",
+        "(verb: <vou> ) <te>{0,1} <to_leave> <you|conversation|possessive>{0,2} <prep> (?: <maos> <of> )? <article|possessive>{0,2} <human|sector|name>",
         # "o Pedro vai assumir daqui", "um dos atendentes já vai falar com você", "deixo você nas mãos da equipe"
-        f"(subject: <human|sector|name> ) {_NO_OBJECT}{{0,4}} (verb: <will> ) <taking_over> {_NO_OBJECT}{{0,2}} <conversation|daqui>",
-        f"(subject: <human|sector|name> ) {_NO_OBJECT}{{0,4}} <ja> (verb: <will> ) <arriving> <prep>{{0,1}} <you>",
+        f"(subject: <human|sector|name> ) {_IN_HUMAN}{{0,4}} (verb: <will> ) <taking_over> {_NO_OBJECT}{{0,2}} <conversation|daqui|you>",
+        f"(subject: <human|sector|name> ) {_IN_HUMAN}{{0,4}} (verb: <will> ) <arriving> <prep> <article|possessive>{{0,2}} <chat>",
+        f"(subject: <live_human|sector|name> ) {_IN_HUMAN}{{0,4}} (verb: <will_arrive> ) <prep> <article|possessive>{{0,2}} <chat>",
+        f"(subject: <human|sector|name> ) {_IN_HUMAN}{{0,4}} <ja> (verb: <vem> ) <arriving>",
+        "(verb: <await> ) <article|a_an|prep>{0,2} <live_human>",
+        f"(subject: <human|sector|name> ) {_IN_HUMAN}{{0,4}} <ja> (verb: <will> ) <arriving> <prep>{{0,1}} <you>",
         f"<soon> <,>{{0,1}} <article>{{0,1}} (subject: <human|sector|name> ) <,> {_NO_OBJECT}{{1,4}} <,> (verb: <arrived> )",
         "(verb: <move> ) <you> <prep> (?: <maos> <of> )? <article|possessive>{0,2} <human|sector|name>",
         # "um atendente já vai te atender", "em instantes um especialista vai continuar seu atendimento"
-        f"(subject: <human|sector|name> ) {_NO_OBJECT}{{0,5}}? <ja|soon> <adverb>{{0,1}} (verb: <will> ) <te> <arriving>",
-        f"(subject: <human|sector|name> ) {_NO_OBJECT}{{0,5}}? (verb: <will> ) <te> <arriving> {_NO_OBJECT}{{0,3}} <soon>",
-        f"<soon> <,>{{0,1}} {_NO_OBJECT}{{0,4}} (subject: <human|sector> ) {_NO_OBJECT}{{0,4}} (verb: <will> ) <te>{{0,1}} <arriving>",
-        f"<soon|ja> <,>{{0,1}} {_NO_OBJECT}{{0,4}} (subject: <human|sector> ) {_NO_OBJECT}{{0,4}} (verb: <will_arrive> )",
-        f"(subject: <human|sector> ) {_NO_OBJECT}{{0,4}} (verb: <will_arrive> ) {_NO_OBJECT}{{0,5}} <soon>",
+        f"(subject: <human|sector|name> ) {_IN_HUMAN}{{0,5}}? <ja|soon> <adverb>{{0,1}} (verb: <will> ) <te> <arriving>",
+        f"(subject: <human|sector|name> ) {_IN_HUMAN}{{0,5}}? (verb: <will> ) <te> <arriving> {_NO_OBJECT}{{0,3}} <soon>",
+        f"<soon> <,>{{0,1}} {_NO_OBJECT}{{0,4}} (subject: <human|sector> ) {_IN_HUMAN}{{0,4}} (verb: <will> ) <te>{{0,1}} <arriving>",
+        f"<soon|ja> <,>{{0,1}} {_NO_OBJECT}{{0,4}} (subject: <human|sector> ) {_IN_HUMAN}{{0,4}} (verb: <will_arrive> )",
+        f"(subject: <human|sector> ) {_IN_HUMAN}{{0,4}} (verb: <will_arrive> ) {_NO_OBJECT}{{0,5}} <soon>",
         # "você será atendido em instantes por um especialista"
         f"(subject: <you> ) (verb: <open_aux> ) <attended> {_NO_OBJECT}{{0,6}} <soon>",
         # "te deixo com a Carla"
@@ -476,22 +512,22 @@ TRANSFER_RULES = (
     # "aguarde, um atendente vai falar com você", "a Paula te chama já já", "você já vai ser atendida"
     *_rules(
         Voice.IMMINENT,
-        f"(subject: <human|sector|name|he> ) {_NO_OBJECT}{{0,6}} (verb: <will> ) <te> <arriving>",
-        f"(subject: <human|sector|name> ) {_NO_OBJECT}{{0,6}} (verb: <will> ) <arriving> <prep>{{0,1}} <article>{{0,1}} <you>",
-        f"(subject: <live_human|sector|name> ) {_NO_OBJECT}{{0,4}} (verb: <will> ) <taking_over>",
+        f"(subject: <human|sector|name|he> ) {_IN_HUMAN}{{0,6}} (verb: <will> ) <te> <arriving>",
+        f"(subject: <human|sector|name> ) {_IN_HUMAN}{{0,6}} (verb: <will> ) <arriving> <prep>{{0,1}} <article>{{0,1}} <you>",
+        f"(subject: <live_human|sector|name> ) {_IN_HUMAN}{{0,4}} (verb: <will> ) <taking_over>",
         "(subject: <you> ) <adverb>{0,1} (verb: <talks> ) <with> <article|possessive|a_an>{0,2} <human|name>",
-        f"(subject: <human|sector|name|he> ) {_NO_OBJECT}{{0,4}} <te> (verb: <chega> )",
-        f"(subject: <human|sector|name|he> ) {_NO_OBJECT}{{0,4}} (verb: <chega> ) <with> <article>{{0,1}} <you>",
-        f"(subject: <live_human|name|he> ) {_NO_OBJECT}{{0,2}} (verb: <vem> )",
+        f"(subject: <human|sector|name|he> ) {_IN_HUMAN}{{0,4}} <te> (verb: <chega> )",
+        f"(subject: <human|sector|name|he> ) {_IN_HUMAN}{{0,4}} (verb: <chega> ) <with> <article>{{0,1}} <you>",
+        f"(subject: <live_human|name|he> ) {_IN_HUMAN}{{0,2}} (verb: <vem> )",
         f"<te>{{0,1}} (verb: <transfer_now> ) {_CUSTOMER}",
         "<soon> (verb: <chega> ) <you>",
         "<te> (verb: <chega> )",
         f"(verb: <vou> ) <to_make> {_LIGHT}{{0,2}} <transferencia>",
         f"(verb: <will_make> ) {_LIGHT}{{0,2}} <transferencia>",
-        f"(verb: <will_transfer_i> ) <^other|que|not>{{0,2}} <you|conversation>",
+        "(verb: <will_transfer_i> ) <^other|que|not>{0,2} <you|conversation>",
         f"(subject: <conversation> ) <adverb>{{0,1}} (verb: <will_be> ) <transferred> <adverb>{{0,1}} {_TO_TARGET}",
-        f"(subject: <conversation> ) <^other|que|not>{{0,3}} (verb: <will_be> ) <conducted> <by> <article|a_an>{{0,2}} <human|sector|name>",
-        f"(subject: <conversation> ) <^other|que|not>{{0,3}} (verb: <ser> ) <conducted> <by> <article|a_an>{{0,2}} <human|sector|name>",
+        "(subject: <conversation> ) <^other|que|not>{0,3} (verb: <will_be> ) <conducted> <by> <article|a_an>{0,2} <human|sector|name>",
+        "(subject: <conversation> ) <^other|que|not>{0,3} (verb: <ser> ) <conducted> <by> <article|a_an>{0,2} <human|sector|name>",
         "(subject: <you> ) <adverb>{0,1} (verb: <will> ) <ser> <attended>",
         "(subject: <you> ) <adverb>{0,1} (verb: <will> ) <talks> <adverb>{0,1} <with> <article|possessive|a_an>{0,2} <human|sector|name>",
         "(subject: <you> ) (verb: <will_be> ) <transferred>",

@@ -57,7 +57,14 @@ _TOKEN = re.compile(
     r"|(?P<newline>\n)"
     r"|(?P<mark>[.!?…]+|[^\s\w*_~`'’])"
 )
-_SIGNS = {",": Kind.COMMA, "#": Kind.HASH, "$": Kind.AMOUNT, "%": Kind.AMOUNT, "€": Kind.AMOUNT, ":": Kind.COLON}
+_SIGNS = {
+    ",": Kind.COMMA,
+    "#": Kind.HASH,
+    "$": Kind.AMOUNT,
+    "%": Kind.AMOUNT,
+    "€": Kind.AMOUNT,
+    ":": Kind.COLON,
+}
 _SIGNS |= dict.fromkeys('"“”„«»', Kind.QUOTE) | dict.fromkeys("→➡=", Kind.COLON)
 _INVISIBLE = re.compile(f"[_{_LOOSE}\u20e3]")
 _E_ACUTE = frozenset({"é", "É", "e\u0301", "E\u0301"})
