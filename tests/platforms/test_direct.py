@@ -31,7 +31,7 @@ def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
 @asynccontextmanager
 async def connected(url: str, *, key: str = "key", version: str | None = None) -> AsyncIterator[Connection]:
     connection = Connection(
-        api_key=key, base_url=url, api_version=version, beta="assistants=v2", timeout_s=5.0
+        api_key=key, base_url=url, api_version=version, beta="assistants=v2", timeout_s=20.0
     )
     try:
         yield connection
