@@ -18,7 +18,7 @@ help:  ## This list
 
 setup: $(RUNTIME)  ## The virtual environment, without the test tools
 
-demo: $(RUNTIME)  ## The mission's scenarios, end to end, against the bundled simulators
+demo: $(RUNTIME)  ## All scenarios, end to end, against the bundled simulators
 	@$(BIN)/ticket-worker demo
 
 run: $(RUNTIME)  ## The daemon, configured by the environment or .env
