@@ -124,6 +124,7 @@ def test_the_worker_starts_on_what_the_compose_file_and_the_guide_give_it(tmp_pa
     )
     kept = subprocess.run(["bash", "-c", line], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     (tmp_path / "worker.env").write_text(kept)
+    (tmp_path / "worker.env").chmod(0o600)  # compose passes its lines on; its mode does not matter there
     given = dict(re.findall(r"^(?:ENV|   ) ?([A-Z_]+)=(\S+)", read("Dockerfile"), re.MULTILINE))
     given |= yaml.safe_load(read("compose.yaml"))["x-worker"]["environment"]
     secrets = {
