@@ -1,0 +1,57 @@
+"""The platform as a rehearsal uses it: every poll is counted, by the thread of its conversation."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from worker.model import Answer, RunRef, RunSnapshot
+from worker.ports import Dialogue, Platform
+
+
+class MeteredPlatform:
+    """Implements `ports.Platform` over another one, which it does not own."""
+
+    def __init__(self, platform: Platform) -> None:
+        self.name = platform.name
+        # A dialogue returns from `say` when the run has begun: an end is never that of the message before.
+        self.traits = replace(platform.traits, settling_s=0.0)
+        self._platform = platform
+        self._reads: Counter[str | None] = Counter()
+        self._tokens: dict[str | None, dict[str, int]] = {}
+
+    def reads(self, thread_id: str | None) -> int:
+        """Polls of the runs of this thread so far."""
+        return self._reads[thread_id]
+
+    def tokens(self, thread_id: str | None) -> int | None:
+        """Tokens that the runs of this thread have used; None where the platform does not tell."""
+        told = self._tokens.get(thread_id)
+        return sum(told.values()) if told else None
+
+    async def probe(self) -> Sequence[str]:
+        return await self._platform.probe()
+
+    async def inspect(self, ref: RunRef) -> RunSnapshot:
+        self._reads[ref.thread_id] += 1
+        snapshot = await self._platform.inspect(ref)
+        if snapshot.tokens is not None:
+            self._tokens.setdefault(ref.thread_id, {})[ref.run_id] = snapshot.tokens
+        return snapshot
+
+    async def submit(self, ref: RunRef, answers: Sequence[Answer], *, again: bool = False) -> RunRef | None:
+        return await self._platform.submit(ref, answers, again=again)
+
+    async def discover(self, thread_id: str) -> RunRef | None:
+        return await self._platform.discover(thread_id)
+
+    async def listed(self) -> Sequence[tuple[str, str]]:
+        return await self._platform.listed()
+
+    async def thread_of(self, run_id: str) -> str | None:
+        return await self._platform.thread_of(run_id)
+
+    def converse(self, assistant: str | Mapping[str, object]) -> Dialogue:
+        return self._platform.converse(assistant)
+
+    async def aclose(self) -> None:
+        """Nothing: who opened the platform closes it."""
