@@ -1,7 +1,7 @@
 """How a command begins and ends: its settings, its output, and what it exits with (contract §1).
 
 The only module that turns errors into exit codes: 0 done, 1 refused, not found or crash, 2 usage or
-configuration, 3 `--check` found drift, 4 accepted but no daemon runs.
+configuration, 3 `--check` found drift, 4 accepted but no daemon runs, 5 a rehearsed scenario did not pass.
 """
 
 import asyncio
@@ -18,13 +18,17 @@ from worker.errors import ConfigError, PlatformGone, RequestRefused, StoreError
 
 
 class Exit(IntEnum):
-    """Contract §1. REFUSED: also not found, or a crash. ACCEPTED: recorded, and no daemon has taken it up."""
+    """Contract §1. REFUSED: also not found, or a crash. ACCEPTED: recorded, and no daemon has taken it up.
+
+    NOT_PASSED: a scenario passed less than `--min` of its repeats.
+    """
 
     DONE = 0
     REFUSED = 1
     MISCONFIGURED = 2
     DRIFT = 3
     ACCEPTED = 4
+    NOT_PASSED = 5
 
 
 _stderr = Console(stderr=True, highlight=False)

@@ -133,6 +133,64 @@ def sync_schema(
 
 
 @cli.command()
+def rehearse(
+    *,
+    assistant: Annotated[
+        list[str] | None, typer.Option(help="Só os cenários deste assistente (repita).", metavar="NOME")
+    ] = None,
+    scenario: Annotated[
+        list[str] | None, typer.Option(help="Só este cenário (repita para vários).", metavar="NOME")
+    ] = None,
+    scenarios: Annotated[
+        Path | None, typer.Option(metavar="ARQUIVO", help="Os seus cenários (YAML), em vez dos incluídos.")
+    ] = None,
+    repeat: Annotated[
+        int, typer.Option(metavar="N", help="Quantas vezes cada cenário.", min=1, max=1000)
+    ] = 1,
+    at_once: Annotated[int, typer.Option(metavar="N", help="Conversas ao mesmo tempo.", min=1, max=100)] = 4,
+    minimum: Annotated[
+        float,
+        typer.Option("--min", metavar="TAXA", help="Parte das repetições que precisa passar.", min=0, max=1),
+    ] = 1.0,
+    request: Annotated[
+        Path | None,
+        typer.Option(metavar="ARQUIVO", help="responses: o que o bot envia (JSON: model, instructions…)."),
+    ] = None,
+    compare: Annotated[
+        Path | None, typer.Option(metavar="ARQUIVO", help="Compara com um resultado de --json.")
+    ] = None,
+    junit: Annotated[
+        Path | None, typer.Option(metavar="ARQUIVO", help="Grava também JUnit XML, um caso por cenário.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="O resultado em JSON.")] = False,
+    show: Annotated[bool, typer.Option("--show", help="Mostra também o que o assistente escreveu.")] = False,
+    listed: Annotated[bool, typer.Option("--list", help="Só lista os cenários; não inicia nada.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Não pergunta antes de iniciar.")] = False,
+) -> None:
+    """Ensaia conversas com os assistentes de verdade e as compara com as regras, sem abrir tickets."""
+    from worker.cli import rehearse as verbs  # noqa: PLC0415  # as in `run`
+
+    options = verbs.Options(
+        assistants=assistant or (),
+        scenarios=scenario or (),
+        file=scenarios,
+        repeat=repeat,
+        at_once=at_once,
+        minimum=minimum,
+        request=request,
+        before=compare,
+        junit=junit,
+        as_json=as_json,
+        show=show,
+        yes=yes,
+    )
+    if listed:
+        run_command(verbs.show_list(options, stdout()))
+    else:
+        run_command(verbs.play(configured()[0], options, stdout()))
+
+
+@cli.command()
 def check(as_json: Annotated[bool, typer.Option("--json", help="Em JSON.")] = False) -> None:
     """Examina tudo de que o worker depende: configuração, banco, plataforma, funções, CRM, relógio, UTF-8."""
     from worker.cli import check as verbs  # noqa: PLC0415  # as in `run`

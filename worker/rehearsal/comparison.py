@@ -36,6 +36,16 @@ class Change:
         before, after = self.before.interval, self.after.interval
         return before is not None and after is not None and (before[1] < after[0] or after[1] < before[0])
 
+    def stored(self) -> dict[str, object]:
+        """As a JSON object; `difference` above 0 is better."""
+        return {
+            "name": self.name,
+            "before": self.before._asdict(),
+            "after": self.after._asdict(),
+            "difference": self.difference,
+            "clear": self.clear,
+        }
+
 
 _INVERTED = {"conversas com resposta suspeita", "conversas que terminaram de outro modo"}
 
@@ -49,6 +59,15 @@ class Comparison:
     #: Scenarios that only one of the two has.
     new: tuple[str, ...]
     gone: tuple[str, ...]
+
+    def stored(self) -> dict[str, object]:
+        """The JSON object that `--json` prints of it."""
+        return {
+            "scenarios": [change.stored() for change in self.scenarios],
+            "summary": [change.stored() for change in self.rates],
+            "new": self.new,
+            "gone": self.gone,
+        }
 
 
 def compare(before: Results, after: Results) -> Comparison:

@@ -137,7 +137,8 @@ def _of_reply(expected: Expectation, happened: Happened) -> Iterator[Mistake]:
     if happened.reply is None:
         return
     tells = any(protocolo in happened.reply for protocolo in happened.protocolos)
-    if expected.protocolo is True and not tells:
+    opened = happened.protocolos or expected.calls is None  # else a call is missing, which is said already
+    if expected.protocolo is True and opened and not tells:
         yield Mistake(code=Code.PROTOCOLO_MISSING)
     if expected.protocolo is False and tells:
         yield Mistake(code=Code.PROTOCOLO_TOLD)

@@ -1,35 +1,27 @@
-"""Plays scenarios: says what the customer says, lets the worker answer the calls, and judges what came of it."""
+"""Plays scenarios, several conversations at once, and deletes everything, however it ends."""
 
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache
 from pathlib import Path
 
 from worker.catalog import Catalog, fold
 from worker.errors import PlatformUnavailable
-from worker.model import CallState, Image, RunRef, RunState, Utterance
-from worker.ports import Clock, Dialogue, Platform
+from worker.ports import Clock, Platform
 from worker.rehearsal import words
-from worker.rehearsal.judging import Happened, judge
+from worker.rehearsal.conversation import Conversation
 from worker.rehearsal.metering import MeteredPlatform
-from worker.rehearsal.results import Attempt, MadeCall, Results, ScenarioResult
-from worker.rehearsal.scenarios import MEDIA_TYPES, CrmState, Scenario, Turn
+from worker.rehearsal.results import Attempt, Results, ScenarioResult
+from worker.rehearsal.scenarios import CrmState, Scenario
 from worker.rehearsal.stage import Stage, open_stage
-from worker.replies.findings import Facts
-from worker.replies.reading import read_reply
 from worker.settings import Settings
 from worker.times import SystemClock
-from worker.views import CallView, RunView
-
-_NORMAL_ENDS = {"concluida", "ociosa"}
-"""Why a run ended that did what it was to do."""
 
 _TRIES = 4
-"""How often a conversation is begun whose platform was unavailable: nothing of it counts until it is whole."""
+"""How often a conversation is begun while the platform is unavailable: only a whole one counts."""
 
 _AGAIN_AFTER_S = 2.0
 """Wait before the second try; it doubles. A `Retry-After` wins."""
@@ -126,7 +118,7 @@ async def _stages(
 
 
 class _Players:
-    """Several conversations at once. When one cannot go on, none does: the loops stop first, then they delete."""
+    """Several conversations at once. When one cannot go on, none does: the loops stop, then all delete."""
 
     def __init__(
         self,
@@ -180,7 +172,7 @@ class _Players:
     async def _once(self, scenario: Scenario) -> Attempt:
         self._conversations += 1
         who = self._rehearsal.order.assistants[fold(scenario.assistant)]
-        conversation = _Conversation(
+        conversation = Conversation(
             scenario,
             f"ensaio-{self._conversations}",
             self._platform.converse(who),
@@ -193,7 +185,19 @@ class _Players:
             seconds = self._clock.monotonic() - began
             return await conversation.attempt(seconds, show=self._rehearsal.order.show)
         finally:
-            self._rehearsal.not_deleted += await conversation.delete()
+            await _finish(asyncio.create_task(self._delete(conversation)))
+
+    async def _delete(self, conversation: Conversation) -> None:
+        self._rehearsal.not_deleted += await conversation.delete()
+
+
+async def _finish(task: asyncio.Task[None]) -> None:
+    """Wait for a task that goes on to its end, also when who waits is cancelled."""
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
 
 
 async def _until_done(playing: set[asyncio.Task[None]], loops: set[asyncio.Task[None]]) -> None:
@@ -204,136 +208,3 @@ async def _until_done(playing: set[asyncio.Task[None]], loops: set[asyncio.Task[
         for task in done:
             task.result()
         waiting -= done
-
-
-class _Conversation:
-    """One scenario, played once."""
-
-    def __init__(
-        self,
-        scenario: Scenario,
-        conversation_id: str,
-        dialogue: Dialogue,
-        platform: MeteredPlatform,
-        stage: Stage,
-    ) -> None:
-        self._scenario = scenario
-        self._id = conversation_id
-        self._dialogue = dialogue
-        self._platform = platform
-        self._stage = stage
-        self._thread_id: str | None = None
-        self._announced: list[str] = []
-        self._runs: list[str] = []
-        self._replies: list[str | None] = []
-        self._findings: list[str] = []
-        self._end: str | None = None
-
-    async def play(self) -> None:
-        """All turns; after a run that did not end as it should the customer says nothing more."""
-        document = self._scenario.document
-        for turn in self._scenario.turns:
-            document = turn.document or document
-            about = {"assistant": self._scenario.assistant, "client_document": document}
-            await self._turn(turn, about)
-            if self._end is not None:
-                return
-
-    async def attempt(self, seconds: float, *, show: bool) -> Attempt:
-        """What came of it, judged."""
-        calls = await self._stage.calls(self._id)
-        last = self._replies[-1] if self._replies else None
-        happened = Happened(
-            calls=[_made(call) for call in calls],
-            reply=last,
-            findings=self._findings,
-            protocolos=_protocolos(calls),
-            end=self._end,
-        )
-        mistakes, checks = judge(self._scenario.expected, happened)
-        return Attempt(
-            mistakes=mistakes,
-            calls=tuple(happened.calls),
-            checks=checks,
-            findings=tuple(self._findings),
-            replies=sum(reply is not None for reply in self._replies),
-            end=self._end,
-            seconds=round(seconds, 3),
-            tokens=self._platform.tokens(self._thread_id),
-            runs=len(self._runs),
-            reads=self._platform.reads(self._thread_id),
-            reply=last if show else None,
-        )
-
-    async def delete(self) -> Sequence[str]:
-        """Everything that the platform keeps of it; what is left, by name."""
-        chains = [await self._stage.chain(run_id) for run_id in self._announced]
-        return await self._dialogue.delete(dict.fromkeys(run_id for chain in chains for run_id in chain))
-
-    async def _turn(self, turn: Turn, about: Mapping[str, object]) -> None:
-        ref = await self._dialogue.say(_utterance(turn))
-        self._thread_id = ref.thread_id
-        await self._stage.announce(self._id, ref, about)
-        self._announced.append(ref.run_id)
-        run = await self._stage.ended(ref.run_id)
-        self._runs += await self._stage.chain(ref.run_id)
-        self._end = _abnormal_end(run)
-        await self._read(run)
-
-    async def _read(self, run: RunView) -> None:
-        """What the assistant said, and whether it is true."""
-        spoken = await self._dialogue.reply(_ref(run))
-        self._end = self._end or spoken.failure
-        self._replies.append(spoken.text)
-        if spoken.text is not None:
-            calls = await self._stage.calls(self._id)
-            self._findings += findings(spoken.text, calls)
-
-
-# ------------------------------------------------------------------------------------- reading what happened
-
-
-def findings(text: str, calls: Sequence[CallView]) -> list[str]:
-    """What a reply claims that these calls do not bear out: the check of contract §10."""
-    done = {call.tool for call in calls if call.state is CallState.DONE}
-    facts = Facts(
-        protocolos=frozenset(_protocolos(calls)),
-        ticket_opened="abrir_ticket_crm" in done,
-        handoff_requested="transferir_para_humano" in done,
-    )
-    return [finding.code for finding in read_reply(text).findings(facts)]
-
-
-def _protocolos(calls: Iterable[CallView]) -> list[str]:
-    return [call.protocolo for call in calls if call.protocolo]
-
-
-def _made(call: CallView) -> MadeCall:
-    return MadeCall(
-        function=call.tool,
-        state=call.state,
-        setor=call.setor,
-        motivo=call.motivo,
-        departamento=call.departamento,
-        error=call.error,
-    )
-
-
-def _abnormal_end(run: RunView) -> str | None:
-    if run.state is RunState.WATCHING:
-        return "prazo_esgotado"
-    reason = run.reason or run.platform_status or "?"
-    return None if run.state is RunState.ENDED and reason in _NORMAL_ENDS else reason
-
-
-def _ref(run: RunView) -> RunRef:
-    return RunRef(run.run_id, run.thread_id)
-
-
-def _utterance(turn: Turn) -> Utterance:
-    return Utterance(turn.text, _image(turn.image) if turn.image else None)
-
-
-@cache
-def _image(path: Path) -> Image:
-    return Image(path.name, MEDIA_TYPES[path.suffix.lower()], path.read_bytes())

@@ -187,8 +187,8 @@ class Results(_Stored):
             ),
         }
 
-    def stored(self) -> str:
-        """As `--json` prints it: everything, and what the report derives from it."""
+    def stored(self) -> dict[str, Any]:
+        """The JSON object that `--json` prints: everything, and what the report derives from it."""
         document = self.model_dump(mode="json")
         for shown, scenario in zip(document["scenarios"], self.scenarios, strict=True):
             shown["passed"], shown["of"] = scenario.passed
@@ -198,10 +198,10 @@ class Results(_Stored):
             for name, rate in self.rates().items()
         }
         document["passed"] = not self.failed
-        return json.dumps(document, ensure_ascii=False, indent=2)
+        return document
 
 
-_DERIVED = ("summary", "passed")
+_DERIVED = ("summary", "passed", "comparison")
 _DERIVED_OF_A_SCENARIO = ("passed", "of", "interval")
 
 

@@ -80,7 +80,10 @@ class Stage:
         await asyncio.wait({self.running})
 
     async def _last(self, run_id: str) -> RunView:
-        return await self._store.records.run((await self.chain(run_id))[-1])
+        run = await self._store.records.run(run_id)
+        while run.continues_as is not None:
+            run = await self._store.records.run(run.continues_as)
+        return run
 
 
 @contextlib.asynccontextmanager

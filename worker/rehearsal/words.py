@@ -29,7 +29,7 @@ _SENTENCES = {
     Code.WRONG_DEPARTAMENTO: "o assistente transferiu para outro departamento ({detail})",
     Code.REJECTED: "a chamada de {function} foi recusada ({detail}), e o assistente não a corrigiu",
     Code.SUSPECT_REPLY: "o assistente disse ao cliente algo que não aconteceu ({detail})",
-    Code.PROTOCOLO_MISSING: "o ticket foi aberto, e o cliente não soube o protocolo",
+    Code.PROTOCOLO_MISSING: "o cliente não soube o protocolo do ticket",
     Code.PROTOCOLO_TOLD: "o cliente recebeu um protocolo quando não devia",
     Code.TEXT_MISSING: 'a resposta não disse "{expected}"',
     Code.TEXT_PRESENT: 'a resposta disse "{expected}"',

@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -76,7 +76,8 @@ class Ticket:
 class CrmSimulator:
     """A CRM to be served: `async with serve(simulator.app) as url`; the webhook is at `webhook`.
 
-    `idempotent`: one ticket per `Idempotency-Key`. `latency_s`: how long it takes to open one.
+    `idempotent`: one ticket per `Idempotency-Key`. `latency_s`: how long it takes to open one. `pairs`: the
+    valid setores and motivos, the mission's by default; None: any.
     """
 
     webhook = "/webhook/abrir_ticket"
@@ -90,8 +91,10 @@ class CrmSimulator:
         clock: Clock | None = None,
         format_date: Callable[[float], str] = iso_date,
         sleep: Sleep = asyncio.sleep,
+        pairs: Collection[tuple[str, str]] | None = PAIRS,
     ) -> None:
         self.idempotent = idempotent
+        self._pairs = pairs
         self.latency_s = latency_s
         self.clock = clock or Clock()
         self.faults = Faults(PRESETS)
@@ -113,7 +116,7 @@ class CrmSimulator:
 
     async def _open(self, request: Request) -> Response:
         body = _read(await request.body())
-        if problem := _problem(body, request.headers.get("content-type", "")):
+        if problem := _problem(body, request.headers.get("content-type", ""), self._pairs):
             raise ApiError(400, {"erro": problem})
         if self.latency_s:
             await self._sleep(self.latency_s)
@@ -182,7 +185,9 @@ def _read(raw: bytes) -> dict[str, Any]:
 _FIELDS = {"documento", "resumo", "setor", "motivo", "finalizar"}
 
 
-def _problem(body: dict[str, Any], content_type: str) -> str | None:
+def _problem(
+    body: dict[str, Any], content_type: str, pairs: Collection[tuple[str, str]] | None
+) -> str | None:
     """What the CRM refuses about a ticket (contract §4), or None."""
     if content_type.replace(" ", "").lower() != "application/json;charset=utf-8":
         return "Content-Type precisa ser application/json; charset=utf-8"
@@ -190,7 +195,7 @@ def _problem(body: dict[str, Any], content_type: str) -> str | None:
         return f"são esperados exatamente os textos {', '.join(sorted(_FIELDS))}"
     if not re.fullmatch(r"\d{11}|[0-9A-Z]{12}\d{2}", body["documento"]):
         return "documento precisa ser um CPF ou CNPJ sem pontuação"
-    if (body["setor"], body["motivo"]) not in PAIRS:
+    if pairs is not None and (body["setor"], body["motivo"]) not in pairs:
         return "setor e motivo não combinam"
     if not body["resumo"].strip() or body["finalizar"] not in {"S", "N"}:
         return "resumo e finalizar são obrigatórios"

@@ -105,9 +105,44 @@ GREETING = Say("Olá! Como posso ajudar?")
 
 _PAID = r"comprovante|paguei|acabei de pagar|\[imagem\]"
 
+
+def _ticket(setor: str, motivo: str, resumo: str) -> Ask:
+    return Ask(
+        (call("abrir_ticket_crm", resumo=f"Cliente Maria Silva {resumo}", setor=setor, motivo=motivo),)
+    )
+
+
+def _handoff(departamento: str, motivo: str) -> Ask:
+    return Ask((call("transferir_para_humano", departamento=departamento, motivo=motivo),))
+
+
 _TRIGGERS: tuple[tuple[tuple[str, ...], Move], ...] = (
     ((r"simule uma falha",), Break("failed")),
     ((r"simule um corte",), Break("incomplete")),
+    (
+        (r"vencimento", r"protocolo"),
+        _ticket(
+            "FINANCEIRO", "MUDANÇA DE VENCIMENTO", "pediu o protocolo da mudança de vencimento para o dia 10."
+        ),
+    ),
+    (
+        (r"troquei a senha",),
+        _ticket("SUPORTE", "TROCA SENHA", "trocou a senha do wi-fi com orientação. Funcionou."),
+    ),
+    (
+        (r"lentidão acabou",),
+        _ticket("SUPORTE", "LENTIDÃO", "relatou lentidão. Canal do roteador mudado. Resolvido."),
+    ),
+    ((r"técnico venha",), _handoff("técnico", "Cabo rompido: o cliente precisa de uma visita técnica.")),
+    ((r"atendente do suporte|suporte técnico",), _handoff("suporte", "O cliente quer falar com o suporte.")),
+    (
+        (r"cancelamento",),
+        _ticket("RECEPÇÃO", "CANCELAMENTO", "vai mudar de cidade e pediu o cancelamento do plano."),
+    ),
+    (
+        (r"titularidade",),
+        _ticket("RECEPÇÃO", "MUDANÇA TITULARIDADE", "entregou os documentos da mudança de titularidade."),
+    ),
     ((r"desbloqueio",), Ask((WRONG_PAIR,))),
     ((r"atendente|humano",), Ask((HANDOFF,))),
     ((r"reclama",), Ask((BROKEN_JSON,))),

@@ -1,0 +1,241 @@
+"""`rehearse`: what is to be played, with whom, what is shown of it, and with which exit code it ends."""
+
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from worker import logs, platforms, schema_sync
+from worker.catalog import Catalog, fold
+from worker.cli.exit_codes import Exit
+from worker.cli.output import cells, table
+from worker.errors import ConfigError, PlatformError, PlatformGone
+from worker.rehearsal import comparison, junit, results
+from worker.rehearsal.playing import Assistants, Order, Rehearsal, rehearse
+from worker.rehearsal.report import print_report
+from worker.rehearsal.results import Results
+from worker.rehearsal.scenarios import Scenario, choose, load
+from worker.rehearsal.words import expectation
+from worker.settings import Settings
+from worker.settings.platforms import platform_names
+from worker.tools import schema_names
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The command line. No names of assistants or scenarios: all of them."""
+
+    assistants: Sequence[str] = ()
+    scenarios: Sequence[str] = ()
+    file: Path | None = None
+    repeat: int = 1
+    at_once: int = 4
+    minimum: float = 1.0
+    #: What the bot sends with each response, where the platform stores no assistants.
+    request: Path | None = None
+    before: Path | None = None
+    junit: Path | None = None
+    as_json: bool = False
+    show: bool = False
+    #: Do not ask before runs are started.
+    yes: bool = False
+
+
+async def show_list(options: Options, console: Console) -> None:
+    """What would be played. Raises `ConfigError`."""
+    rows = table("Cenário", "Assistente", "Esperado", "Fonte")
+    for each in _chosen(options):
+        rows.add_row(*cells(each.name, each.assistant, expectation(each.expected), each.source))
+    console.print(rows)
+
+
+async def play(settings: Settings, options: Options, console: Console) -> int:
+    """Carry the command out; returns the exit code. Raises `ConfigError` and `PlatformGone`."""
+    scenarios = _chosen(options)
+    before = results.read(options.before) if options.before else None
+    _check(settings, options)
+    scenarios, assistants = _with_assistants(settings, options, scenarios)
+    order = Order(scenarios, assistants, options.repeat, options.at_once, options.minimum, options.show)
+    catalog, progress = Catalog.load(), Console(stderr=True, highlight=False)
+    logs.setup(level="ERROR", words=catalog.words())
+    async with aclosing(platforms.connect(settings)) as platform:
+        for warning in await platform.probe():
+            progress.print("!", warning, markup=False, soft_wrap=True)
+        if not _agreed(options, order, platform.name, progress):
+            return Exit.REFUSED
+        now = datetime.now(ZoneInfo(settings.TIMEZONE))
+        rehearsal = Rehearsal(order, platform.name, started_at=now)
+        with _bar(order, progress) as on_played:
+            end = await _ended(
+                rehearse(settings, platform, catalog, rehearsal, on_played=on_played), progress
+            )
+    if end:
+        _print_remains(rehearsal, progress)
+        return end
+    return _show(rehearsal.results(), before, options, console)
+
+
+# ------------------------------------------------------------------------------------- what is to be played
+
+
+def _chosen(options: Options) -> tuple[Scenario, ...]:
+    return choose(load(options.file, Catalog.load()), options.scenarios, options.assistants)
+
+
+def _check(settings: Settings, options: Options) -> None:
+    problems = []
+    if settings.PLATFORM is None:
+        problems.append(f"PLATFORM não está definida: use {platform_names()}")
+    elif platforms.spec(settings).stored is None:
+        if options.request is None:
+            problems.append(
+                f"A plataforma {settings.PLATFORM} não guarda assistentes: use --request ARQUIVO, um JSON "
+                "com o que o bot envia em cada resposta (model, instructions, …)"
+            )
+    elif options.request is not None:
+        problems.append("--request é só de plataformas que não guardam assistentes")
+    if settings.OPENAI_API_KEY is None and settings.OPENAI_AUTH == "key":
+        problems.append("OPENAI_API_KEY não está definida: a chave da plataforma")
+    if problems:
+        raise ConfigError(*problems)
+
+
+def _with_assistants(
+    settings: Settings, options: Options, scenarios: Sequence[Scenario]
+) -> tuple[tuple[Scenario, ...], Assistants]:
+    """The scenarios that somebody can play, and who does. Raises `ConfigError`."""
+    if options.request is not None:
+        request = _request(settings, options.request)
+        return tuple(scenarios), {fold(each.assistant): request for each in scenarios}
+    configured = {fold(name): identifier for name, identifier in settings.assistant_ids.items()}
+    missing = {each.assistant for each in scenarios if fold(each.assistant) not in configured}
+    playable = tuple(each for each in scenarios if each.assistant not in missing)
+    if not playable or (options.assistants and missing):
+        raise ConfigError(*(f"O assistente {name} não está configurado" for name in sorted(missing)))
+    for name in sorted(missing):
+        skipped = sum(each.assistant == name for each in scenarios)
+        sentence = f"! {skipped} cenários de {name} ficam de fora: o assistente não está configurado"
+        Console(stderr=True, highlight=False).print(sentence, markup=False, soft_wrap=True)
+    return playable, dict(configured)
+
+
+def _request(settings: Settings, path: Path) -> Mapping[str, object]:
+    """What the bot sends, with our functions among its tools. Raises `ConfigError`."""
+    try:
+        request = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        request = None
+    tools = request.get("tools", []) if isinstance(request, dict) else None
+    if not (isinstance(request, dict) and isinstance(request.get("model"), str) and isinstance(tools, list)):
+        raise ConfigError(f"{path} não é um objeto JSON com ao menos model")
+    wanted = schema_sync.Wanted(schema_sync.load(schema_names()))
+    changes = schema_sync.plan({"tools": tools}, wanted, platforms.spec(settings).envelope).changes
+    return {**request, "tools": changes.get("tools", tools)}
+
+
+def _agreed(options: Options, order: Order, platform: str, console: Console) -> bool:
+    """Runs cost money: on a terminal the operator is asked first."""
+    if options.yes or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return True
+    console.print(
+        f"Serão iniciadas ao menos {order.runs} execuções em {platform} "
+        f"({len(order.scenarios)} cenários, {order.repeat} vez(es) cada um); a plataforma cobra por elas.",
+        markup=False,
+        soft_wrap=True,
+    )
+    return typer.confirm("Continuar?", default=False, err=True)
+
+
+# ---------------------------------------------------------------------------------------------- while it runs
+
+
+@contextlib.contextmanager
+def _bar(order: Order, console: Console) -> Iterator[Callable[[], None]]:
+    """A progress bar on a terminal; yields what advances it."""
+    columns = (TextColumn("Ensaiando"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=order.repeat * len(order.scenarios))
+        yield lambda: progress.advance(task)
+
+
+async def _ended(work: Coroutine[Any, Any, None], console: Console) -> int:
+    """Play to the end: 0. The code to exit with when the platform or the operator ended it."""
+    task = asyncio.ensure_future(work)
+    with _interruptible(task, console) as received:
+        try:
+            await task
+        except asyncio.CancelledError:
+            if not received:
+                raise
+            return 128 + received[0]
+        except PlatformGone:
+            raise
+        except PlatformError as failure:
+            console.print(f"✗ O ensaio parou: {schema_sync.sentence(failure)}", markup=False, soft_wrap=True)
+            return Exit.REFUSED
+    return Exit.DONE
+
+
+@contextlib.contextmanager
+def _interruptible(task: "asyncio.Future[None]", console: Console) -> Iterator[list[int]]:
+    """The first SIGINT or SIGTERM ends the task in order, and is in the list; the second one ends us."""
+    loop, handled = asyncio.get_running_loop(), (signal.SIGINT, signal.SIGTERM)
+    received: list[int] = []
+
+    def stop(number: int) -> None:
+        console.print("■ encerrando: apagando na plataforma o que foi criado", markup=False)
+        received.append(number)
+        restore()
+        task.cancel()
+
+    def restore() -> None:
+        for number in handled:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
+
+    for number in handled:
+        loop.add_signal_handler(number, stop, number)
+    try:
+        yield received
+    finally:
+        restore()
+
+
+# ------------------------------------------------------------------------------------------- what is shown
+
+
+def _print_remains(rehearsal: Rehearsal, console: Console) -> None:
+    """What could not be deleted, of a rehearsal that did not come to its end."""
+    if rehearsal.not_deleted:
+        console.print("Não pôde ser apagado na plataforma; apague à mão:")
+        for name in rehearsal.not_deleted:
+            console.print(f"  • {schema_sync.printable(name)}", markup=False, soft_wrap=True)
+
+
+def _show(found: Results, before: Results | None, options: Options, console: Console) -> int:
+    """The report in the form that was wanted; returns the exit code."""
+    compared = comparison.compare(before, found) if before is not None else None
+    if options.junit is not None:
+        junit.write(found, options.junit)
+    if options.as_json:
+        document = found.stored() if compared is None else {**found.stored(), "comparison": compared.stored()}
+        console.out(json.dumps(document, ensure_ascii=False, indent=2), highlight=False)
+    else:
+        print_report(found, console)
+        if compared is not None:
+            comparison.print_comparison(compared, console)
+    return Exit.NOT_PASSED if found.failed else Exit.DONE
