@@ -120,6 +120,12 @@ def test_the_reply_tells_the_real_protocolo_or_does_not(
     assert [each.code for each in judge(Expectation(protocolo=expected), happened)[0]] == found
 
 
+def test_a_call_that_is_missing_is_not_said_twice_by_its_protocolo() -> None:
+    expected = Expectation(calls=(TICKET,), protocolo=True)
+    assert codes(expected) == [Code.NOT_CALLED]
+    assert codes(Expectation(protocolo=True)) == [Code.PROTOCOLO_MISSING]
+
+
 def test_texts_are_compared_without_case_and_accents() -> None:
     expected = Expectation(contains=(("CPF", "CNPJ"), ("atenção",)), lacks=("boleto",))
     assert codes(expected, reply="ATENCAO: informe o seu cnpj") == []

@@ -5,7 +5,7 @@ import contextlib
 import json
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
@@ -71,8 +71,7 @@ async def play(settings: Settings, options: Options, console: Console) -> int:
     scenarios, assistants = _with_assistants(settings, options, scenarios)
     order = Order(scenarios, assistants, options.repeat, options.at_once, options.minimum, options.show)
     catalog, progress = Catalog.load(), Console(stderr=True, highlight=False)
-    logs.setup(level="ERROR", words=catalog.words())
-    async with aclosing(platforms.connect(settings)) as platform:
+    async with _only_errors_logged(catalog), aclosing(platforms.connect(settings)) as platform:
         for warning in await platform.probe():
             progress.print("!", warning, markup=False, soft_wrap=True)
         if not _agreed(options, order, platform.name, progress):
@@ -87,6 +86,16 @@ async def play(settings: Settings, options: Options, console: Console) -> int:
         _print_remains(rehearsal, progress)
         return end
     return _show(rehearsal.results(), before, options, console)
+
+
+@contextlib.asynccontextmanager
+async def _only_errors_logged(catalog: Catalog) -> AsyncIterator[None]:
+    """The worker's lines about single calls would tear the progress bar; the log file is the daemon's."""
+    logs.setup(level="ERROR", words=catalog.words())
+    try:
+        yield
+    finally:
+        logs.shutdown()
 
 
 # ------------------------------------------------------------------------------------- what is to be played
