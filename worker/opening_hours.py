@@ -1,0 +1,164 @@
+"""When people attend: weekly hours and holidays of one departamento, in one time zone (contract §12). Pure.
+
+Instants are seconds since the epoch. Hours belong to the day on which they begin: `sex 22:00-02:00` ends on
+Saturday, and on a holiday nothing begins except what is written for `feriados`.
+"""
+
+import itertools
+import re
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta, tzinfo
+
+DAYS = ("seg", "ter", "qua", "qui", "sex", "sáb", "dom")
+"""The days of the week as they are written, Monday first as `date.weekday` counts."""
+
+HOLIDAY = 7
+"""The day that stands for every holiday, after the seven days of the week."""
+
+_WEEKDAYS = (
+    *("segunda-feira", "terça-feira", "quarta-feira", "quinta-feira", "sexta-feira", "sábado", "domingo"),
+)
+_SPELLINGS = {name: day for day, name in enumerate(DAYS)} | {
+    "sab": 5,
+    "feriado": HOLIDAY,
+    "feriados": HOLIDAY,
+}
+_HOURS = re.compile(r"(\S.*?)\s+(\d{1,2}):(\d\d)\s*[-–]\s*(\d{1,2}):(\d\d)", re.ASCII)
+_MIDNIGHT = 24 * 60
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Shift:
+    """Hours of one day. `closes` is above 24 h where they end on the next day."""
+
+    #: 0 is Monday, 6 is Sunday, 7 is any holiday.
+    day: int
+    #: Minutes after midnight.
+    opens: int
+    closes: int
+
+
+def parse(text: str) -> Sequence[Shift]:
+    """The hours that a line of the catalogue means: `seg-sex 08:00-18:00`, `sáb,dom 22:00-02:00`.
+
+    Raises `ValueError` with a Portuguese sentence.
+    """
+    match = _HOURS.fullmatch(text.strip().lower())
+    if match is None:
+        raise ValueError('precisa ter a forma "seg-sex 08:00-18:00"')
+    opens, closes = _minutes(match[2], match[3]), _minutes(match[4], match[5])
+    if opens == _MIDNIGHT:
+        raise ValueError("abre às 24:00; escreva 00:00 do dia seguinte")
+    if opens == closes:
+        raise ValueError("abre e fecha à mesma hora; o dia inteiro é 00:00-24:00")
+    if closes < opens:
+        closes += _MIDNIGHT
+    return [Shift(day, opens, closes) for day in _days(match[1])]
+
+
+def _minutes(hour: str, minute: str) -> int:
+    total = int(hour) * 60 + int(minute)
+    if int(minute) > 59 or total > _MIDNIGHT:
+        raise ValueError(f"{hour}:{minute} não é uma hora entre 00:00 e 24:00")
+    return total
+
+
+def _days(text: str) -> Sequence[int]:
+    """`seg-sex`, `sex-dom`, `sáb,dom`, `todos`, `feriados`; a range may go over Sunday."""
+    days: list[int] = []
+    for part in re.split(r"\s*,\s*", text):
+        first, *last = (
+            (_day(name) for name in re.split(r"\s*-\s*", part, maxsplit=1)) if part != "todos" else (0, 6)
+        )
+        if last and HOLIDAY in (first, *last):
+            raise ValueError("feriados não fazem parte de um intervalo de dias")
+        days += [(first + n) % 7 for n in range((last[0] - first) % 7 + 1)] if last else [first]
+    return days
+
+
+def _day(name: str) -> int:
+    if name not in _SPELLINGS:
+        raise ValueError(f'"{name}" não é um dia; use {", ".join(DAYS)}, todos ou feriados')
+    return _SPELLINGS[name]
+
+
+class OpeningHours:
+    """The hours of one departamento. Without shifts it is always open, on holidays too."""
+
+    def __init__(
+        self, zone: tzinfo, shifts: Sequence[Shift] = (), holidays: Container[date] = frozenset()
+    ) -> None:
+        """Some shift must be of a day of the week: holidays alone may never come again."""
+        self._zone = zone
+        self._shifts = sorted(shifts)
+        self._holidays = holidays
+
+    def opens_at(self, at: float) -> float | None:
+        """When attendance resumes; None when it is open at that instant."""
+        begins, _ = next(self._periods(at))
+        return begins if begins > at else None
+
+    def deadline(self, at: float, seconds: float) -> float:
+        """The instant by which that many seconds of opening hours have gone by."""
+        left = seconds
+        for begins, ends in self._periods(at):
+            if ends - begins >= left:
+                return begins + left
+            left -= ends - begins
+        raise AssertionError("the periods never end")
+
+    def _periods(self, at: float) -> Iterator[tuple[float, float]]:
+        """Open periods from that instant on, in order and without overlap; two may touch."""
+        if not self._shifts:
+            yield at, float("inf")
+        covered = at
+        for day in _days_from(datetime.fromtimestamp(at, self._zone).date() - timedelta(days=2)):
+            for shift in self._of(day):
+                begins = max(covered, self._instant(day, shift.opens))
+                ends = self._instant(day, shift.closes, late=True)
+                if ends > begins:
+                    yield begins, ends
+                    covered = ends
+
+    def _of(self, day: date) -> Iterator[Shift]:
+        kind = HOLIDAY if day in self._holidays else day.weekday()
+        return (shift for shift in self._shifts if shift.day == kind)
+
+    def _instant(self, day: date, minutes: int, *, late: bool = False) -> float:
+        """When the clock on the wall shows that many minutes after the day's midnight.
+
+        Where it is put back, that happens twice: `late` is the second time. Where it is put forward past
+        that time, the moment of the change counts.
+        """
+        wall = datetime.combine(day, time(), self._zone) + timedelta(minutes=minutes)
+        moment = wall.replace(fold=late).timestamp()
+        shown = datetime.fromtimestamp(moment, self._zone).replace(tzinfo=None)
+        return moment if shown == wall.replace(tzinfo=None) else self._put_forward(wall)
+
+    def _put_forward(self, wall: datetime) -> float:
+        """The moment at which the clock skips this time, to the second."""
+        before, after = (int(wall.replace(fold=fold).timestamp()) for fold in (1, 0))
+        old = self._offset(before)
+        while after - before > 1:
+            middle = (before + after) // 2
+            before, after = (middle, after) if self._offset(middle) == old else (before, middle)
+        return float(after)
+
+    def _offset(self, moment: int) -> timedelta | None:
+        return datetime.fromtimestamp(moment, self._zone).utcoffset()
+
+
+def _days_from(first: date) -> Iterator[date]:
+    return (first + timedelta(days=n) for n in itertools.count())
+
+
+def rfc3339(at: float, zone: tzinfo) -> str:
+    """An instant to the second, with the zone's offset."""
+    return datetime.fromtimestamp(at, zone).isoformat(timespec="seconds")
+
+
+def in_words(at: float, zone: tzinfo) -> str:
+    """An instant as the customer reads it: `segunda-feira, 30/11, às 08:00`."""
+    then = datetime.fromtimestamp(at, zone)
+    return f"{_WEEKDAYS[then.weekday()]}, {then:%d/%m}, às {then:%H:%M}"
