@@ -2,12 +2,16 @@
 
 import difflib
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
+from datetime import UTC, date, tzinfo
 from pathlib import Path
+from typing import Self
+from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
+from worker import catalog_file
 from worker.errors import ConfigError
+from worker.opening_hours import OpeningHours, Shift
+from worker.settings import Settings
 
 _NEAR = 0.75
 """How alike (difflib ratio, 0 to 1) a suggestion must be; at 0.65 PAGAMENTO would stand for CANCELAMENTO."""
@@ -38,11 +42,15 @@ class Spellings:
     def __init__(self, names: Iterable[str], aliases: Mapping[str, Sequence[str]] | None = None) -> None:
         self.names = tuple(names)
         self._by_fold: dict[str, str] = {}
+        problems = []
         for name in self.names:
             for spelling in (name, *(aliases or {}).get(name, ())):
                 folded = fold(spelling)
                 if not folded or self._by_fold.setdefault(folded, name) != name:
-                    raise ConfigError(f'catálogo: a grafia "{spelling}" é vazia ou vale para dois nomes')
+                    problems.append(f'a grafia "{spelling}" é vazia ou vale para dois nomes')
+        problems += [f'"{name}" aparece mais de uma vez' for name in _repeated(self.names)]
+        if problems:
+            raise ConfigError(*problems)
 
     def match(self, text: str) -> str | None:
         """The name in its exact spelling, or None: never a guess."""
@@ -54,43 +62,79 @@ class Spellings:
         return self._by_fold[near[0]] if near else None
 
 
-class _File(BaseModel):
-    """`catalogo.json`: exact spellings, typos included; `aliases` are further spellings of a motivo."""
+def _repeated(names: Sequence[str]) -> Sequence[str]:
+    return [name for name in dict.fromkeys(names) if names.count(name) > 1]
 
-    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
-    setores: dict[str, list[str]]
-    departamentos: list[str]
-    aliases: dict[str, list[str]]
+EVERY_OTHER = "*"
+"""Stands in `atendimento` for every departamento that is not named there."""
 
 
 class Catalog:
-    """Which setores, motivos and departamentos exist. `motivos` is keyed by the setor's exact spelling."""
+    """Which setores, motivos and departamentos exist, and when people attend (contract §6, §12)."""
 
     def __init__(
         self,
         setores: Mapping[str, Sequence[str]],
         departamentos: Sequence[str],
         aliases: Mapping[str, Sequence[str]],
+        *,
+        shifts: Mapping[str, Sequence[Shift]] | None = None,
+        holidays: Container[date] = frozenset(),
+        zone: tzinfo = UTC,
     ) -> None:
-        known = {motivo for motivos in setores.values() for motivo in motivos}
-        if unknown := sorted(aliases.keys() - known):
-            raise ConfigError(f"catálogo: aliases de motivos que não existem: {', '.join(unknown)}")
-        self.setores = Spellings(setores)
-        self.departamentos = Spellings(departamentos)
-        self.motivos = {setor: Spellings(motivos, aliases) for setor, motivos in setores.items()}
+        """`shifts`: by departamento, or `*`; without any it is always open.
+
+        Raises `ConfigError` with every problem at once.
+        """
+        problems = _Problems()
+        existing = {motivo for motivos in setores.values() for motivo in motivos}
+        if strangers := sorted(aliases.keys() - existing):
+            problems.append(f"aliases de motivos que não existem: {', '.join(strangers)}")
+        self.setores = problems.spellings("setores", setores)
+        self.departamentos = problems.spellings("departamentos", departamentos)
+        #: Keyed by the setor's exact spelling.
+        self.motivos = {
+            setor: problems.spellings(f"setores, {setor}", motivos, aliases)
+            for setor, motivos in setores.items()
+        }
+        opening = problems.attendance(self.departamentos, shifts or {})
+        #: When people attend, by the departamento's exact spelling.
+        self.hours = {
+            name: OpeningHours(zone, opening.get(name, ()), holidays) for name in self.departamentos.names
+        }
+        if problems:
+            raise ConfigError(*problems)
 
     @classmethod
-    def load(cls, path: Path | None = None) -> "Catalog":
-        """Read `catalogo.json`, the shipped one by default. Raises `ConfigError` when it cannot be used."""
+    def load(cls, path: Path | None = None, zone: tzinfo = UTC) -> Self:
+        """Read a catalogue, the shipped one by default.
+
+        Raises `ConfigError` with every problem of the file.
+        """
         path = path or schemas_dir() / "catalogo.json"
+        file = catalog_file.read(path)
+        problems = list(file.problems)
         try:
-            file = _File.model_validate_json(path.read_bytes())
-        except (OSError, ValidationError):
-            raise ConfigError(
-                f"{path} não é um catálogo válido; corrija-o ou reinstale o ticket-worker"
-            ) from None
-        return cls(file.setores, file.departamentos, file.aliases)
+            catalog = cls(
+                file.setores,
+                file.departamentos,
+                file.aliases,
+                shifts=file.shifts,
+                holidays=file.holidays,
+                zone=zone,
+            )
+        except ConfigError as error:
+            problems += error.problems
+        if problems:
+            raise ConfigError(*(f"{path}: {problem}" for problem in problems))
+        return catalog
+
+    @classmethod
+    def configured(cls, settings: Settings) -> Self:
+        """The catalogue of CATALOG_FILE, its hours in TIMEZONE. Raises `ConfigError` as `load` does."""
+        path = Path(settings.CATALOG_FILE) if settings.CATALOG_FILE else None
+        return cls.load(path, ZoneInfo(settings.TIMEZONE))
 
     def words(self) -> dict[str, Sequence[str]]:
         """Every word of the catalogue by its kind: what a log may show."""
@@ -112,3 +156,39 @@ class Catalog:
     def departamento(self, text: str) -> str | None:
         """The departamento in the catalogue's spelling, or None."""
         return self.departamentos.match(text)
+
+
+class _Problems(list[str]):
+    """What is wrong with a catalogue; what could not be made is replaced by something empty meanwhile."""
+
+    def spellings(
+        self, where: str, names: Iterable[str], aliases: Mapping[str, Sequence[str]] | None = None
+    ) -> Spellings:
+        try:
+            return Spellings(names, aliases)
+        except ConfigError as error:
+            self.extend(f"{where}: {problem}" for problem in error.problems)
+            return Spellings(())
+
+    def attendance(
+        self, departamentos: Spellings, shifts: Mapping[str, Sequence[Shift]]
+    ) -> Mapping[str, Sequence[Shift]]:
+        """The shifts of each departamento that has any."""
+        opening = dict.fromkeys(departamentos.names, shifts.get(EVERY_OTHER, ()))
+        named: dict[str, str] = {}
+        for text in sorted(shifts.keys() - {EVERY_OTHER}) if departamentos.names else ():
+            name = departamentos.match(text)
+            if name is None:
+                self.append(
+                    f'atendimento: o departamento "{text}" não existe{_suggestion(departamentos, text)}'
+                )
+            elif named.setdefault(name, text) != text:
+                self.append(f'atendimento: "{text}" e "{named[name]}" são o mesmo departamento')
+            else:
+                opening[name] = shifts[text]
+        return opening
+
+
+def _suggestion(spellings: Spellings, text: str) -> str:
+    near = spellings.nearest(text)
+    return f"; você quis dizer {near}?" if near else ""

@@ -48,6 +48,9 @@ def _is_http_url(text: str) -> bool:
     return complete and not re.search(r"[\s\x00-\x1f\x7f]", text)
 
 
+NAMED_ASSISTANTS = ("FINANCEIRO", "SUPORTE", "RECEPCAO")
+"""The document's assistants, each with a setting of its own."""
+
 HttpUrl = Annotated[str, BeforeValidator(_url)]
 
 
@@ -75,6 +78,10 @@ class Settings(BaseModel):
     FINANCEIRO_ASSISTANT_ID: str | None = None
     SUPORTE_ASSISTANT_ID: str | None = None
     RECEPCAO_ASSISTANT_ID: str | None = None
+
+    ASSISTANT_IDS: str = ""
+    CATALOG_FILE: str | None = None
+    HANDOFF_SLA_S: Annotated[float, Field(ge=0, le=2_592_000, allow_inf_nan=False)] = 900.0
 
     CRM_WEBHOOK_URL: HttpUrl | None = Field(default=None, repr=False)
     CRM_LOOKUP_URL: HttpUrl | None = Field(default=None, repr=False)
@@ -131,7 +138,8 @@ class Settings(BaseModel):
             "SUPORTE": self.SUPORTE_ASSISTANT_ID,
             "RECEPCAO": self.RECEPCAO_ASSISTANT_ID,
         }
-        return {name: assistant for name, assistant in named.items() if assistant}
+        configured = {name: assistant for name, assistant in named.items() if assistant}
+        return configured | dict(_pairs(self.ASSISTANT_IDS))
 
     @property
     def data_keys(self) -> list[str]:
@@ -147,6 +155,23 @@ class Settings(BaseModel):
     @classmethod
     def _upper(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value
+
+    @field_validator("ASSISTANT_IDS")
+    @classmethod
+    def _named_assistants(cls, value: str) -> str:
+        names = [name for name, _ in _pairs(value)]
+        for name, identifier in _pairs(value):
+            if not re.fullmatch(r"(?!.*[0-9]{4})[A-Z][A-Z0-9_]{0,31}", name) or not re.fullmatch(
+                r"[\x21-\x7e]+", identifier
+            ):
+                raise _bad(
+                    "precisa ter a forma COMERCIAL=asst_…,OUVIDORIA=asst_… (nomes sem acento nem espaço)"
+                )
+            if name in NAMED_ASSISTANTS:
+                raise _bad(f"não pode repetir {name}: use {name}_ASSISTANT_ID")
+            if names.count(name) > 1:
+                raise _bad(f"tem {name} mais de uma vez")
+        return value
 
     @field_validator("TIMEZONE")
     @classmethod
@@ -229,6 +254,12 @@ class Settings(BaseModel):
         if value < info.data.get("POLL_MIN_S", 0):
             raise _bad("não pode ser menor que POLL_MIN_S")
         return value
+
+
+def _pairs(text: str) -> list[tuple[str, str]]:
+    """`NAME=id,NAME=id`, the names in upper case; an id of nothing where there is no `=`."""
+    parts = [part.partition("=") for part in text.split(",") if part.strip()]
+    return [(name.strip().upper(), identifier.strip()) for name, _, identifier in parts]
 
 
 def _split(secret: SecretStr | None) -> list[str]:
