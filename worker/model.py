@@ -237,6 +237,20 @@ class Conversation:
     document: Personal | None = None
     contact: Personal | None = None
     receipt_url: Personal | None = None
+    #: When the store read it, seconds since the epoch by the database's clock.
+    read_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Attendance:
+    """When people can take a hand-off. Seconds since the epoch."""
+
+    #: When the request was made.
+    requested_at: float
+    #: When attendance resumes; None when it is open.
+    opens_at: float | None = None
+    #: By when a person must have accepted it; None without a deadline.
+    due_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +271,8 @@ class Intent:
     exact: bool | None = None
     uses_receipt: bool = False
     answer: Personal | None = None
+    #: Of a hand-off only.
+    attendance: Attendance | None = None
 
 
 @dataclass(frozen=True, slots=True)

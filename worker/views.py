@@ -81,6 +81,8 @@ class HandoffState(StrEnum):
     REQUESTED = "requested"
     ACCEPTED = "accepted"
     CLOSED = "closed"
+    #: The person is done, and the bot goes on with the conversation.
+    RETURNED = "returned"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,13 @@ class HandoffView:
     requested_at: float
     accepted_at: float | None
     closed_at: float | None
+    returned_at: float | None
+    #: When attendance resumes, as it stood when the request was made; None when it was open.
+    opens_at: float | None
+    #: By when a person must accept it; None without a deadline.
+    due_at: float | None
+    #: Nobody had accepted or closed it by its deadline.
+    overdue: bool
     waiting_s: float
     motivo: Personal | None = None
 
@@ -107,6 +116,8 @@ class Waiting:
     stuck_events: int = 0
     handoffs: int = 0
     oldest_handoff_s: float = 0.0
+    #: Hand-offs that nobody accepted by their deadline, and that still wait.
+    overdue_handoffs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,13 +185,18 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class OpenHandoff:
-    """A hand-off that is not closed. `for_s`: since when it waits or, once accepted, is attended to."""
+    """A hand-off that still waits, or that a person attends to."""
 
     handoff_id: str
     conversation_id: str
     departamento: str
     accepted: bool
+    #: Seconds since it was requested or, once accepted, since then.
     for_s: float
+    #: When attendance resumes, seconds since the epoch; None when it is open now.
+    opens_at: float | None = None
+    #: Seconds past the deadline (below 0: still to come); None without a deadline, or once accepted.
+    late_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,3 +227,7 @@ class Backlog:
     accepted: Preview[OpenHandoff] = Preview()
     stuck: Preview[StuckEvent] = Preview()
     events: int = 0
+    #: Of the requested hand-offs, those past their deadline (counted up to `COUNTED_UP_TO`).
+    overdue: int = 0
+    #: How long the first customer in the queue has waited, seconds; 0 without any.
+    longest_wait_s: float = 0.0

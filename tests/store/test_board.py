@@ -19,7 +19,7 @@ from tests.store.harness import (
     OpenRig,
     Rig,
 )
-from worker.model import CallRecord, CallState, Intent, Outcome, Run
+from worker.model import Attendance, CallRecord, CallState, Intent, Outcome, Run
 from worker.store.queries import board
 from worker.tools.abrir_ticket_crm import AbrirTicketCrm
 from worker.views import Backlog, DeadLetter, Hour, OpenHandoff, Preview
@@ -231,10 +231,12 @@ async def test_what_waits_is_found_by_indexes_of_its_own(rig: Rig) -> None:
     expected = (
         "received_at",
         "calls_dead",
-        "handoffs_waiting",
+        "handoffs_due",
         "handoffs_accepted",
         "outbox_stuck",
         "outbox_",
+        "handoffs_",
+        "handoffs_waiting",
     )
     assert [index for plan, index in zip(plans, expected, strict=True) if index not in plan] == []
 
@@ -246,3 +248,40 @@ async def _plan(rig: Rig, statement: str, parameters: Any) -> str:
             await connection.execute(text("set local enable_seqscan = off"))  # so few rows need no index
         explain = "explain query plan" if sqlite else "explain"
         return str((await connection.exec_driver_sql(f"{explain} {statement}", parameters)).all())
+
+
+# ------------------------------------------------------------------------------------------- the deadline
+
+
+async def test_who_is_furthest_past_the_deadline_stands_first_and_who_has_none_last(rig: Rig) -> None:
+    time = await rig.time()
+    dues = {
+        "none": None,
+        "soon": time + 60.0,
+        "late": time - 600.0,
+        "later": time + 7200.0,
+        "early": time - 60.0,
+    }
+    for number, (name, due_at) in enumerate(dues.items(), 1):
+        attendance = Attendance(time - 1000.0 + number, time + 3600.0 if name == "later" else None, due_at)
+        intent = replace(HANDOFF, equal_on=(name,), departamento=name, attendance=attendance)
+        await rig.admit(await rig.run(f"run_{number}"), number, intent)
+    found = await backlog(rig)
+    assert [each.departamento for each in found.requested.items] == ["late", "early", "soon", "later", "none"]
+    assert found.overdue == 2
+    assert found.longest_wait_s == pytest.approx(999.0, abs=30)
+    late, *_, later, none = found.requested.items
+    assert late.late_s == pytest.approx(600.0, abs=30)
+    assert (late.opens_at, later.opens_at) == (None, time + 3600.0)
+    assert (none.late_s, none.opens_at) == (None, None)
+
+
+async def test_an_opening_that_has_come_and_a_deadline_that_was_kept_are_not_shown(rig: Rig) -> None:
+    time = await rig.time()
+    intent = replace(HANDOFF, attendance=Attendance(time - 100.0, time - 50.0, time - 10.0))
+    await rig.admit(await rig.run(), 1, intent)
+    (waiting,) = (await backlog(rig)).requested.items
+    assert (waiting.opens_at, waiting.late_s) == (None, pytest.approx(10.0, abs=30))
+    await rig.store.handoffs.accept(waiting.handoff_id)
+    found = await backlog(rig)
+    assert (found.overdue, found.longest_wait_s, found.accepted.items[0].late_s) == (0, 0.0, None)

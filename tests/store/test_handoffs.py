@@ -1,12 +1,14 @@
-"""What people do with hand-offs, on both databases: accepted by one of them, closed, and the bot told."""
+"""The life of a hand-off, on both databases: overdue, accepted, closed or returned, and the bot's events."""
 
 import asyncio
 from collections.abc import Awaitable
+from dataclasses import replace
 
 import pytest
 
 from tests.store.harness import HANDOFF, OpenRig, Rig
 from worker.errors import RequestRefused
+from worker.model import Attendance, CallState
 from worker.views import HandoffState
 
 BOT = {"BOT_WEBHOOK_URL": "http://127.0.0.1:9/eventos"}
@@ -94,7 +96,7 @@ async def test_the_bot_is_told_of_each_change_once_and_of_nothing_personal(open_
     await rig.store.handoffs.close(handoff_id)
     events = await rig.events()
     assert [kind for kind, _ in events] == ["handoff.requested", "handoff.accepted", "handoff.closed"]
-    assert events[0][1] == events[1][1] == events[2][1]
+    assert events[0][1] == events[1][1] | {"opens_at": None} == events[2][1] | {"opens_at": None}
     assert events[2][1] == {
         "handoff_id": handoff_id,
         "call_id": (await rig.row("calls")).call_id,
@@ -109,3 +111,131 @@ async def test_without_a_bot_no_event_is_written(rig: Rig) -> None:
     await rig.store.handoffs.accept(handoff_id)
     await rig.store.handoffs.close(handoff_id)
     assert await rig.rows("outbox") == []
+
+
+# ------------------------------------------------------------------------------------ hours and a deadline
+
+
+async def _due_in(rig: Rig, seconds: float, *, number: int = 1, opens_in: float | None = None) -> str:
+    """A hand-off whose deadline is so many seconds away; below 0, it has passed."""
+    requested_at = await rig.time()
+    attendance = Attendance(
+        requested_at, None if opens_in is None else requested_at + opens_in, requested_at + seconds
+    )
+    wanted = replace(HANDOFF, equal_on=(f"financeiro {number}",), attendance=attendance)
+    run = await rig.run(f"run_{number}")
+    await rig.admit(run, number, wanted)
+    (row,) = [row for row in await rig.rows("handoffs") if row.due_at == attendance.due_at]
+    return str(row.handoff_id)
+
+
+async def test_a_handoff_keeps_its_opening_and_its_deadline_as_they_were_computed(rig: Rig) -> None:
+    await _due_in(rig, 900.0, opens_in=300.0)
+    (view,), _ = await rig.store.records.handoffs()
+    assert view.opens_at is not None
+    assert view.due_at is not None
+    assert (view.opens_at - view.requested_at, view.due_at - view.requested_at) == pytest.approx(
+        (300.0, 900.0)
+    )
+    assert (view.overdue, view.returned_at) == (False, None)
+
+
+async def test_the_request_tells_the_bot_when_attendance_resumes_in_timezone(open_rig: OpenRig) -> None:
+    rig = await open_rig(owner=True, TIMEZONE="America/Manaus", **BOT)
+    await rig.conversation()
+    run = await rig.run()
+    await rig.admit(run, 1, replace(HANDOFF, attendance=Attendance(1_796_000_000.0, 1_796_036_400.0)))
+    ((kind, data),) = await rig.events()
+    assert (kind, data["opens_at"]) == ("handoff.requested", "2026-11-30T07:00:00-04:00")
+
+
+async def test_a_handoff_past_its_deadline_is_recorded_and_told_once(open_rig: OpenRig) -> None:
+    rig = await open_rig(owner=True, **BOT)
+    await rig.conversation()
+    late = await _due_in(rig, -1.0)
+    await _due_in(rig, 900.0, number=2)
+    (view,) = await rig.store.handoffs.record_overdue()
+    assert (view.handoff_id, view.overdue, view.state) == (late, True, HandoffState.REQUESTED)
+    assert await rig.store.handoffs.record_overdue() == ()
+    kinds = [(kind, data["handoff_id"]) for kind, data in await rig.events() if kind == "handoff.overdue"]
+    assert kinds == [("handoff.overdue", late)]
+    assert (await rig.store.records.waiting()).overdue_handoffs == 1
+
+
+async def test_of_several_processes_one_records_a_deadline(open_rig: OpenRig) -> None:
+    rig = await open_rig(owner=True, **BOT)
+    others = [await open_rig(owner=False, name=f"other_{n}", **BOT) for n in range(2)]
+    await rig.conversation()
+    for number in range(1, 9):
+        await _due_in(rig, -float(number), number=number)
+    everyone = [rig, *others] * 3
+    found = await asyncio.gather(*(each.store.handoffs.record_overdue() for each in everyone))
+    found.append(await rig.store.handoffs.record_overdue())
+    recorded = [view.handoff_id for views in found for view in views]
+    assert len(recorded) == 8 == len(set(recorded))
+    events = [data["handoff_id"] for kind, data in await rig.events() if kind == "handoff.overdue"]
+    assert sorted(events) == sorted(recorded)
+
+
+async def test_a_deadline_that_passed_just_before_a_person_acts_is_told_first(open_rig: OpenRig) -> None:
+    rig = await open_rig(owner=True, **BOT)
+    await rig.conversation()
+    view = await rig.store.handoffs.accept(await _due_in(rig, -1.0))
+    assert (view.state, view.overdue) == (HandoffState.ACCEPTED, True)
+    assert await rig.store.handoffs.record_overdue() == ()
+    await rig.store.handoffs.close(view.handoff_id)
+    kinds = [kind for kind, _ in await rig.events()]
+    assert kinds == ["handoff.requested", "handoff.overdue", "handoff.accepted", "handoff.closed"]
+
+
+async def test_whoever_is_accepted_or_closed_in_time_is_never_overdue(open_rig: OpenRig) -> None:
+    rig = await open_rig(owner=True, **BOT)
+    await rig.conversation()
+    accepted = await rig.store.handoffs.accept(await _due_in(rig, 5.0))
+    closed = await rig.store.handoffs.close(await _due_in(rig, 5.0, number=2))
+    await rig.ago(-5.0, "handoffs", "due_at")  # keep both ahead
+    assert (accepted.overdue, closed.overdue) == (False, False)
+    await rig.change("handoffs", {"due_at": (accepted.accepted_at or 0.0) + 0.001})
+    assert await rig.store.handoffs.record_overdue() == ()
+    assert "handoff.overdue" not in [kind for kind, _ in await rig.events()]
+
+
+# ------------------------------------------------------------------------------------------- the way back
+
+
+async def test_an_accepted_handoff_is_returned_to_the_bot(open_rig: OpenRig) -> None:
+    rig = await open_rig(owner=True, **BOT)
+    await rig.conversation()
+    handoff_id = await _requested(rig)
+    accepted = await rig.store.handoffs.accept(handoff_id)
+    returned = await rig.store.handoffs.give_back(handoff_id)
+    assert (returned.state, returned.accepted_at) == (HandoffState.RETURNED, accepted.accepted_at)
+    assert returned.returned_at is not None
+    assert returned.waiting_s == pytest.approx(accepted.waiting_s)
+    (*_, (kind, data)) = await rig.events()
+    assert (kind, data["handoff_id"], data["run_id"]) == ("handoff.returned", handoff_id, "run_1")
+
+
+async def test_only_what_a_person_attends_to_is_returned(rig: Rig) -> None:
+    handoff_id = await _requested(rig)
+    assert await _code(rig.store.handoffs.give_back(handoff_id)) == "estado_incompativel"
+    await rig.store.handoffs.accept(handoff_id)
+    await rig.store.handoffs.give_back(handoff_id)
+    changes = rig.store.handoffs.accept, rig.store.handoffs.give_back, rig.store.handoffs.close
+    assert [await _code(change(handoff_id)) for change in changes] == ["estado_incompativel"] * 3
+    assert await _code(rig.store.handoffs.give_back("ho_none")) == "nao_encontrado"
+
+
+@pytest.mark.parametrize("ending", ["close", "give_back"])
+async def test_a_handoff_that_is_over_is_no_equal_of_a_new_one(rig: Rig, ending: str) -> None:
+    handoff_id = await _requested(rig)
+    equal = await rig.admit(await rig.run("run_2"), 1, HANDOFF)
+    assert equal.waits
+    await rig.store.handoffs.accept(handoff_id)
+    while_attended = await rig.admit(await rig.run("run_3"), 1, HANDOFF)
+    assert while_attended.waits
+    await getattr(rig.store.handoffs, ending)(handoff_id)
+    again = await rig.admit(await rig.run("run_4"), 1, HANDOFF)
+    assert (again.equal_to, again.state) == (None, CallState.DONE)
+    waiting, _ = await rig.store.records.handoffs(state=HandoffState.REQUESTED)
+    assert [view.call_id for view in waiting] == [again.call_id]

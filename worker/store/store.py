@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from typing import Self
+from zoneinfo import ZoneInfo
 
 from worker.model import ThreadRule
 from worker.privacy import Vault
@@ -72,7 +73,10 @@ class Store:
             runs=Runs(database, platform, outbox),
             arrivals=arrivals,
             calls=Calls(
-                database, platform, Admission(database, outbox, settings.ATTACHMENT_FRESH_S), outcomes
+                database,
+                platform,
+                Admission(database, outbox, settings.ATTACHMENT_FRESH_S, ZoneInfo(settings.TIMEZONE)),
+                outcomes,
             ),
             outbox=outbox,
             records=Records(database, arrivals),

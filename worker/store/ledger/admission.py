@@ -2,13 +2,15 @@
 
 import json
 import secrets
+from datetime import tzinfo
 from typing import Any
 
 from sqlalchemy import Float, Insert, Select, Update, and_, bindparam, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.errors import Isolated, Withdrawn
-from worker.model import CallState, Conversation, Intent, Rejection, Run, ToolCall, ToolKind
+from worker.model import Attendance, CallState, Conversation, Intent, Rejection, Run, ToolCall, ToolKind
+from worker.opening_hours import rfc3339
 from worker.personal import Personal
 from worker.privacy import Hasher
 from worker.store.ledger.equal_calls import earlier_equal
@@ -48,10 +50,12 @@ def _short(hasher: Hasher, platform_id: str | None) -> str | None:
 class Admission:
     """Writes new calls, inside the transaction of `Calls.admit`, which lets one in at a time."""
 
-    def __init__(self, database: Database, outbox: Outbox, receipt_fresh_s: float) -> None:
+    def __init__(self, database: Database, outbox: Outbox, receipt_fresh_s: float, zone: tzinfo) -> None:
+        """`zone` is TIMEZONE, in which events give times."""
         self._db = database
         self._outbox = outbox
         self._receipt_fresh_s = receipt_fresh_s
+        self._zone = zone
 
     async def conversation(self, connection: AsyncConnection, run: Run) -> Conversation | None:
         """The run's conversation as it is now, None when it is not known.
@@ -73,6 +77,7 @@ class Admission:
             document=row.document,
             contact=row.contact,
             receipt_url=row.attachment_url if row.fresh else None,
+            read_at=row.read_at,
         )
 
     async def _check_owner(self, connection: AsyncConnection, run: Run) -> None:
@@ -140,6 +145,7 @@ class Admission:
             await _receipt_taken(connection, self._db.tables, **taken)
 
     async def _hand_off(self, connection: AsyncConnection, row: _Columns, intent: Intent) -> None:
+        times = intent.attendance
         handoff = {
             "handoff_id": f"ho_{secrets.token_hex(12)}",
             "call_id": row["call_id"],
@@ -148,11 +154,20 @@ class Admission:
         }
         await connection.execute(
             self._db.tables.handoffs.insert().values(
-                **handoff, motivo=intent.body, state=HandoffState.REQUESTED, requested_at=now()
+                **handoff,
+                motivo=intent.body,
+                state=HandoffState.REQUESTED,
+                requested_at=times.requested_at if times else now(),
+                opens_at=times.opens_at if times else None,
+                due_at=times.due_at if times else None,
             )
         )
-        told = handoff | {"run_id": row["run_id"]}
-        await self._outbox.put(connection, row["conversation_id"], "handoff.requested", told)
+        event = handoff | {"run_id": row["run_id"], "opens_at": self._opening(times)}
+        await self._outbox.put(connection, row["conversation_id"], "handoff.requested", event)
+
+    def _opening(self, times: Attendance | None) -> str | None:
+        opens_at = times.opens_at if times else None
+        return None if opens_at is None else rfc3339(opens_at, self._zone)
 
 
 @prepared
@@ -167,7 +182,7 @@ def _known(tables: Tables) -> Select[Any]:
         other.c.thread_id == bindparam("thread"),
         other.c.conversation_id != bindparam("conversation"),
     )
-    known = select(c, fresh.label("fresh"), elsewhere.label("elsewhere"))
+    known = select(c, fresh.label("fresh"), elsewhere.label("elsewhere"), now().label("read_at"))
     return known.where(c.c.conversation_id == bindparam("conversation"))
 
 

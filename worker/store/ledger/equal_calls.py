@@ -9,6 +9,7 @@ from worker.model import CallRecord, CallState, RunState
 from worker.store.ledger.rows import get, record, select_calls
 from worker.store.sql.statements import prepared
 from worker.store.sql.tables import Tables, now
+from worker.views import HandoffState
 
 EQUAL_WINDOW_S = 600.0
 """Two calls of a conversation can be equal this long; after a lost run, this long from its end."""
@@ -60,12 +61,18 @@ def _same(tables: Tables) -> Select[Any]:
         t.c.idempotency_key.is_(None),
         exists().where(first.c.call_id == t.c.equal_to, first.c.equal_key == t.c.equal_key),
     )
+    # A hand-off that is over does not answer for one that is asked for afterwards.
+    h = tables.handoffs
+    over = exists().where(
+        h.c.call_id == t.c.call_id, h.c.state.in_([HandoffState.CLOSED, HandoffState.RETURNED])
+    )
     calls = select_calls(tables).where(
         t.c.conversation_id == bindparam("new_conversation_id"),
         t.c.received_at > now() - EQUAL_WINDOW_S,
         t.c.state != CallState.REJECTED,
         t.c.equal_key == bindparam("new_equal_key"),
         not_(only_waits),
+        not_(over),
     )
     return _preferred(tables, calls)
 

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Row,
     Select,
     bindparam,
+    case,
     exists,
     func,
     not_,
@@ -92,7 +93,8 @@ class Board:
 
     async def backlog(self, limit: int) -> Backlog:
         outbox = self._t.outbox
-        requested, accepted = self._handoffs(REQUESTED), self._handoffs(ACCEPTED)
+        requested, accepted = self._requested(), self._handoffs(ACCEPTED)
+        late = select(self._t.handoffs.c.handoff_id).where(*self._late())
         stuck = select(outbox).where(outbox.c.state == STUCK).order_by(outbox.c.created_at.desc())
         async with self._db.read() as connection:
             dead_rows, dead = await _some(connection, self._dead(), limit)
@@ -100,12 +102,16 @@ class Board:
             accepted_rows, taken = await _some(connection, accepted, limit)
             stuck_rows, kept = await _some(connection, stuck, limit)
             events = await _count(connection, select(outbox.c.seq).where(outbox.c.state == PENDING))
+            overdue = await _count(connection, late)
+            longest_wait_s = (await connection.execute(self._longest_wait())).scalar_one()
         return Backlog(
             Preview([self._dead_letter(row) for row in dead_rows], dead),
             Preview([_handoff(row) for row in requested_rows], asked),
             Preview([_handoff(row) for row in accepted_rows], taken),
             Preview([_stuck(row) for row in stuck_rows], kept),
             events,
+            overdue,
+            longest_wait_s,
         )
 
     def _dead(self) -> Select[Any]:
@@ -153,8 +159,28 @@ class Board:
         h = self._t.handoffs
         since = func.coalesce(h.c.accepted_at, h.c.requested_at, type_=Float)
         shown = (h.c.handoff_id, h.c.conversation_id, h.c.departamento, h.c.state)
-        query = select(*shown, (now() - since).label("for_s"))
-        return query.where(h.c.state == state).order_by(h.c.requested_at)
+        opens_at = case((h.c.opens_at > now(), h.c.opens_at))
+        times = (
+            (now() - since).label("for_s"),
+            opens_at.label("opens_at"),
+            (now() - h.c.due_at).label("late_s"),
+        )
+        return select(*shown, *times).where(h.c.state == state).order_by(h.c.requested_at)
+
+    def _requested(self) -> Select[Any]:
+        """The one furthest past its deadline first; those without one last, the longest wait first."""
+        h = self._t.handoffs
+        waiting = self._handoffs(REQUESTED).order_by(None)
+        return waiting.order_by(h.c.due_at.asc().nulls_last(), h.c.requested_at)
+
+    def _late(self) -> tuple[ColumnElement[bool], ...]:
+        h = self._t.handoffs
+        return h.c.state == REQUESTED, h.c.due_at <= now()
+
+    def _longest_wait(self) -> Select[Any]:
+        h = self._t.handoffs
+        waits_s = now() - func.min(h.c.requested_at)
+        return select(func.coalesce(waits_s, 0.0)).where(h.c.state == REQUESTED)
 
 
 def _handoff(row: Row[Any]) -> OpenHandoff:
@@ -164,6 +190,8 @@ def _handoff(row: Row[Any]) -> OpenHandoff:
         departamento=row.departamento,
         accepted=row.state == HandoffState.ACCEPTED,
         for_s=row.for_s,
+        opens_at=row.opens_at,
+        late_s=row.late_s if row.state == HandoffState.REQUESTED else None,
     )
 
 

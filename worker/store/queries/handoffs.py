@@ -1,21 +1,27 @@
-"""Hand-offs as people take them: requested, accepted by one of them, closed (contract §3)."""
+"""Hand-offs: requested, perhaps overdue, accepted by a person, then closed or returned (contract §12)."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, case, func, select, update
+from sqlalchemy import ColumnElement, Row, Select, and_, case, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from worker.errors import RequestRefused
 from worker.personal import Personal
 from worker.store.ledger.outbox import Outbox
+from worker.store.sql import leases
 from worker.store.sql.database import Database
-from worker.store.sql.tables import Tables, now
+from worker.store.sql.statements import prepared
+from worker.store.sql.tables import REQUESTED, Tables, now
 from worker.views import HandoffState, HandoffView
+
+_BATCH = 200
+"""Hand-offs that one transaction records as overdue."""
 
 
 class Handoffs:
-    """Changes hand-offs for people; each change writes the bot's event in the same transaction."""
+    """Changes hand-offs; each change writes the bot's event in the same transaction."""
 
     def __init__(self, database: Database, outbox: Outbox) -> None:
         self._db = database
@@ -24,58 +30,100 @@ class Handoffs:
 
     async def accept(self, handoff_id: str) -> HandoffView:
         """Take it: the customer waits no longer. Raises `estado_incompativel`: another person was quicker."""
-        async with self._db.write() as connection:
-            accepted = {"state": HandoffState.ACCEPTED, "accepted_at": now()}
-            row = await self._change(connection, handoff_id, {HandoffState.REQUESTED}, accepted)
-            if row is None:
-                await self._known(connection, handoff_id)
-                raise RequestRefused("estado_incompativel")
-            await self._tell(connection, row, "handoff.accepted")
-            return handoff_view(row)
+        accepted = {"state": HandoffState.ACCEPTED, "accepted_at": now()}
+        return await self._advance(handoff_id, {HandoffState.REQUESTED}, accepted, "handoff.accepted")
+
+    async def give_back(self, handoff_id: str) -> HandoffView:
+        """Return the conversation to the bot.
+
+        Raises `estado_incompativel` unless a person attends to it.
+        """
+        returned = {"state": HandoffState.RETURNED, "returned_at": now()}
+        return await self._advance(handoff_id, {HandoffState.ACCEPTED}, returned, "handoff.returned")
 
     async def close(self, handoff_id: str) -> HandoffView:
-        """Close it, accepted or not; closing a closed hand-off changes nothing."""
-        async with self._db.write() as connection:
-            closed = {"state": HandoffState.CLOSED, "closed_at": now()}
-            row = await self._change(
-                connection, handoff_id, {HandoffState.REQUESTED, HandoffState.ACCEPTED}, closed
-            )
-            if row is None:
-                return handoff_view(await self._known(connection, handoff_id))
-            await self._tell(connection, row, "handoff.closed")
-            return handoff_view(row)
+        """Close it, accepted or not; closing a closed hand-off changes nothing.
 
-    async def _change(
+        Raises `estado_incompativel`: the conversation is the bot's again.
+        """
+        before = {HandoffState.REQUESTED, HandoffState.ACCEPTED}
+        closed = {"state": HandoffState.CLOSED, "closed_at": now()}
+        return await self._advance(
+            handoff_id, before, closed, "handoff.closed", unchanged={HandoffState.CLOSED}
+        )
+
+    async def record_overdue(self) -> Sequence[HandoffView]:
+        """Record the hand-offs whose deadline has passed, and tell the bot; each is returned once.
+
+        Of several processes, one records a hand-off: none waits for a row that another is changing.
+        """
+        async with self._db.read(brief=True) as connection:
+            if (await _any_overdue(connection, self._t)).first() is None:
+                return ()
+        async with self._db.write() as connection:
+            rows = (await _marked_overdue(connection, self._t, room=_BATCH)).rows
+            for row in rows:
+                await self._announce(connection, row, "handoff.overdue")
+        return [handoff_view(row) for row in rows]
+
+    async def _advance(
         self,
-        connection: AsyncConnection,
         handoff_id: str,
         before: Collection[HandoffState],
         values: Mapping[str, object],
-    ) -> Row[Any] | None:
-        """Of two who change it at once, the second finds what the first has made of it."""
-        h = self._t.handoffs
-        found = h.c.handoff_id == handoff_id, h.c.state.in_(before)
-        changed = update(h).where(*found).values(**values).returning(*shown(self._t))
-        return (await connection.execute(changed)).first()
+        event: str,
+        *,
+        unchanged: Collection[HandoffState] = (),
+    ) -> HandoffView:
+        """Change a hand-off that is in one of the states `before`; the bot learns first that it was overdue.
 
-    async def _known(self, connection: AsyncConnection, handoff_id: str) -> Row[Any]:
-        query = select(*shown(self._t)).where(self._t.handoffs.c.handoff_id == handoff_id)
-        row = (await connection.execute(query)).first()
+        In a state of `unchanged` it stays as it is. Raises `nao_encontrado` and `estado_incompativel`.
+        """
+        h = self._t.handoffs
+        this = h.c.handoff_id == handoff_id
+        async with self._db.write() as connection:
+            changing = update(h).where(this, h.c.state.in_(before)).values(**values)
+            row = (await connection.execute(changing.returning(*shown(self._t)))).first()
+            if row is not None:
+                if row.overdue and row.overdue_at is None:  # since the latest `record_overdue`
+                    await connection.execute(update(h).where(this).values(overdue_at=now()))
+                    await self._announce(connection, row, "handoff.overdue")
+                await self._announce(connection, row, event)
+                return handoff_view(row)
+            row = (await connection.execute(select(*shown(self._t)).where(this))).first()
         if row is None:
             raise RequestRefused("nao_encontrado")
-        return row
+        if row.state not in unchanged:
+            raise RequestRefused("estado_incompativel")
+        return handoff_view(row)
 
-    async def _tell(self, connection: AsyncConnection, row: Row[Any], kind: str) -> None:
+    async def _announce(self, connection: AsyncConnection, row: Row[Any], event: str) -> None:
         c = self._t.calls
         run_id = (await connection.execute(select(c.c.run_id).where(c.c.call_id == row.call_id))).scalar_one()
-        told = {
+        data = {
             "handoff_id": row.handoff_id,
             "call_id": row.call_id,
             "run_id": run_id,
             "conversation_id": row.conversation_id,
             "departamento": row.departamento,
         }
-        await self._outbox.put(connection, row.conversation_id, kind, told)
+        await self._outbox.put(connection, row.conversation_id, event, data)
+
+
+def _overdue(tables: Tables) -> Select[Any]:
+    """Hand-offs that still wait past their deadline, and of which that is not recorded yet."""
+    h = tables.handoffs
+    late = select(h.c.handoff_id).where(h.c.state == REQUESTED, h.c.due_at <= now(), h.c.overdue_at.is_(None))
+    return late.order_by(h.c.due_at)
+
+
+_any_overdue = leases.any_of(_overdue)
+
+
+@prepared
+def _marked_overdue(tables: Tables) -> ReturningUpdate[Any]:
+    marking = leases.taking(tables.handoffs.c.handoff_id, _overdue(tables)).values(overdue_at=now())
+    return marking.returning(*shown(tables))
 
 
 def shown(tables: Tables) -> list[ColumnElement[Any]]:
@@ -83,7 +131,9 @@ def shown(tables: Tables) -> list[ColumnElement[Any]]:
     h = tables.handoffs
     waits = h.c.state == HandoffState.REQUESTED
     until = case((waits, now()), else_=func.coalesce(h.c.accepted_at, h.c.closed_at))
-    return [*(c for c in h.c if c is not h.c.motivo), (until - h.c.requested_at).label("waiting_s")]
+    columns = [c for c in h.c if c is not h.c.motivo]
+    overdue = and_(h.c.due_at.is_not(None), h.c.due_at <= until)
+    return [*columns, (until - h.c.requested_at).label("waiting_s"), overdue.label("overdue")]
 
 
 def handoff_view(row: Row[Any], motivo: Personal | None = None) -> HandoffView:
@@ -97,6 +147,10 @@ def handoff_view(row: Row[Any], motivo: Personal | None = None) -> HandoffView:
         requested_at=row.requested_at,
         accepted_at=row.accepted_at,
         closed_at=row.closed_at,
+        returned_at=row.returned_at,
+        opens_at=row.opens_at,
+        due_at=row.due_at,
+        overdue=bool(row.overdue),
         waiting_s=row.waiting_s,
         motivo=motivo,
     )

@@ -21,7 +21,15 @@ async def measure_waiting(connection: AsyncConnection, tables: Tables) -> Waitin
         stuck_events=events,
         handoffs=waiting,
         oldest_handoff_s=oldest_handoff_s,
+        overdue_handoffs=await count_overdue(connection, tables),
     )
+
+
+async def count_overdue(connection: AsyncConnection, tables: Tables) -> int:
+    """Hand-offs that still wait past their deadline."""
+    h = tables.handoffs
+    late = select(func.count()).select_from(h).where(h.c.state == REQUESTED, h.c.due_at <= now())
+    return (await connection.execute(late)).scalar_one()
 
 
 def _oldest(table: Table, since: str, state: ColumnElement[str]) -> Select[int, float]:

@@ -236,10 +236,21 @@ class Tables:
             Column("requested_at", Float, nullable=False, index=True),
             Column("accepted_at", Float),
             Column("closed_at", Float),
+            Column("returned_at", Float),
+            Column("opens_at", Float),
+            Column("due_at", Float),
+            Column("overdue_at", Float),
         )
         requested = text("state = 'requested'")
         Index(
             "ix_handoffs_waiting",
+            self.handoffs.c.requested_at,
+            sqlite_where=requested,
+            postgresql_where=requested,
+        )
+        Index(
+            "ix_handoffs_due",
+            self.handoffs.c.due_at,
             self.handoffs.c.requested_at,
             sqlite_where=requested,
             postgresql_where=requested,
