@@ -99,6 +99,8 @@ class Catalog:
             for setor, motivos in setores.items()
         }
         opening = problems.attendance(self.departamentos, shifts or {})
+        #: TIMEZONE, in which the hours are meant.
+        self.zone = zone
         #: When people attend, by the departamento's exact spelling.
         self.hours = {
             name: OpeningHours(zone, opening.get(name, ()), holidays) for name in self.departamentos.names

@@ -10,7 +10,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from worker import __version__, logs, wiring
-from worker.background import gauges, schema_drift, systemd
+from worker.background import gauges, overdue_handoffs, schema_drift, systemd
 from worker.background.event_delivery import EventDelivery
 from worker.background.retention import Upkeep
 from worker.catalog import Catalog
@@ -36,7 +36,7 @@ async def run(settings: Settings, warnings: Sequence[str]) -> None:
     """
     forbid_core_dumps()
     raise_descriptor_limit()
-    catalog = Catalog.load()
+    catalog = Catalog.configured(settings)
     _start_logs(settings, catalog)
     asyncio.get_running_loop().set_exception_handler(logs.loop_exception_handler)
     async with contextlib.AsyncExitStack() as stack:
@@ -67,6 +67,7 @@ async def _work_and_serve(
                 store.database.listen(worker.wake),
                 schema_drift.keep_compared(settings, clock),
                 gauges.keep_refreshed(store.records, clock),
+                overdue_handoffs.keep_recorded(store.handoffs, clock),
                 systemd.keep_watchdog(worker.alive, clock),
                 upkeep.run(),
             ]

@@ -37,6 +37,7 @@ events_oldest_seconds = _gauge("events_oldest_seconds", "Age of the oldest event
 events_stuck = _gauge("events_stuck", "Events given up after 72 h: a person is needed.")
 handoffs_waiting = _gauge("handoffs_waiting", "Hand-offs nobody has accepted.")
 handoffs_oldest_seconds = _gauge("handoffs_oldest_seconds", "How long the first of them has waited.")
+handoffs_overdue = _gauge("handoffs_overdue", "Hand-offs nobody has accepted by their deadline.")
 kpi = _gauge("kpi", "The KPIs of the last 24 h (contract §7); NaN: nothing to judge.", "kpi")
 kpi_target = _gauge("kpi_target", "What the mission asks of a KPI (contract §7).", "kpi")
 ticket_seconds = Histogram(

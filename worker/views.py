@@ -97,15 +97,15 @@ class HandoffView:
     requested_at: float
     accepted_at: float | None
     closed_at: float | None
-    returned_at: float | None
-    #: When attendance resumes, as it stood when the request was made; None when it was open.
-    opens_at: float | None
-    #: By when a person must accept it; None without a deadline.
-    due_at: float | None
-    #: Nobody had accepted or closed it by its deadline.
-    overdue: bool
     waiting_s: float
     motivo: Personal | None = None
+    returned_at: float | None = None
+    #: When attendance resumes, as it stood when the request was made; None when it was open.
+    opens_at: float | None = None
+    #: By when a person must accept it; None without a deadline.
+    due_at: float | None = None
+    #: Nobody had accepted or closed it by its deadline.
+    overdue: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +195,10 @@ class OpenHandoff:
     for_s: float
     #: When attendance resumes, seconds since the epoch; None when it is open now.
     opens_at: float | None = None
-    #: Seconds past the deadline (below 0: still to come); None without a deadline, or once accepted.
-    late_s: float | None = None
+    #: The deadline, seconds since the epoch; None without one, or once accepted.
+    due_at: float | None = None
+    #: Seconds past the deadline; 0 before it, and where there is none.
+    late_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,9 +48,15 @@ async def test_a_rate_of_nothing_is_no_number_so_that_no_alert_fires() -> None:
 
 
 async def test_what_waits_is_told() -> None:
-    await gauges.refresh(FakeRecords(what_waits=Waiting(12.0, 2, 3, 45.0)))
-    names = ("events_oldest_seconds", "events_stuck", "handoffs_waiting", "handoffs_oldest_seconds")
-    assert [shown(name) for name in names] == [12.0, 2.0, 3.0, 45.0]
+    await gauges.refresh(FakeRecords(what_waits=Waiting(12.0, 2, 3, 45.0, 1)))
+    names = (
+        "events_oldest_seconds",
+        "events_stuck",
+        "handoffs_waiting",
+        "handoffs_oldest_seconds",
+        "handoffs_overdue",
+    )
+    assert [shown(name) for name in names] == [12.0, 2.0, 3.0, 45.0, 1.0]
 
 
 async def test_the_figures_are_taken_again_each_minute() -> None:

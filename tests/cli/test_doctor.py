@@ -158,6 +158,8 @@ async def test_for_programs_there_are_codes_and_levels(shell: Shell) -> None:
     codes = [each["code"] for each in report["findings"]]
     assert codes == [
         "settings",
+        "catalog",
+        "hours",
         "database",
         "utf8_database",
         "platform",

@@ -110,3 +110,25 @@ def test_a_handoff_that_is_not_there_is_said_in_one_sentence(cli_rig: CliRig, ve
     refused = cli_rig.run("handoffs", verb, "ho_none")
     assert (refused.exit_code, refused.stdout) == (1, "")
     assert refused.stderr == "✗ Não há nada com este identificador (nao_encontrado)\n"
+
+
+def test_a_conversation_that_a_person_attended_to_is_returned_to_the_bot(cli_rig: CliRig) -> None:
+    handoff_id = _requested(cli_rig)
+    too_early = cli_rig.run("handoffs", "return", handoff_id)
+    assert (too_early.exit_code, "que alguém assumiu" in too_early.stderr) == (1, True)
+    cli_rig.run("handoffs", "accept", handoff_id)
+    returned = cli_rig.run("handoffs", "return", handoff_id)
+    assert (returned.exit_code, f"Pedido {handoff_id} devolvido ao bot" in returned.stdout) == (0, True)
+    closing = cli_rig.run("handoffs", "close", handoff_id)
+    assert (closing.exit_code, "devolvido ao bot" in closing.stderr) == (1, True)
+
+
+def test_a_handoff_past_its_deadline_is_listed_as_such(cli_rig: CliRig) -> None:
+    handoff_id = _requested(cli_rig)
+
+    async def late(rig: Rig) -> None:
+        await rig.ago(60.0, "handoffs", "due_at")
+
+    cli_rig.daemon(late)
+    (line,) = (line for line in cli_rig.run("handoffs", "list").stdout.splitlines() if handoff_id in line)
+    assert "requested, atrasado" in line

@@ -273,7 +273,8 @@ async def test_who_is_furthest_past_the_deadline_stands_first_and_who_has_none_l
     late, *_, later, none = found.requested.items
     assert late.late_s == pytest.approx(600.0, abs=30)
     assert (late.opens_at, later.opens_at) == (None, time + 3600.0)
-    assert (none.late_s, none.opens_at) == (None, None)
+    assert (later.late_s, later.due_at) == (0.0, time + 7200.0)
+    assert (none.late_s, none.due_at, none.opens_at) == (0.0, None, None)
 
 
 async def test_an_opening_that_has_come_and_a_deadline_that_was_kept_are_not_shown(rig: Rig) -> None:
@@ -284,4 +285,4 @@ async def test_an_opening_that_has_come_and_a_deadline_that_was_kept_are_not_sho
     assert (waiting.opens_at, waiting.late_s) == (None, pytest.approx(10.0, abs=30))
     await rig.store.handoffs.accept(waiting.handoff_id)
     found = await backlog(rig)
-    assert (found.overdue, found.longest_wait_s, found.accepted.items[0].late_s) == (0, 0.0, None)
+    assert (found.overdue, found.longest_wait_s, found.accepted.items[0].late_s) == (0, 0.0, 0.0)

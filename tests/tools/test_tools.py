@@ -3,6 +3,8 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +12,8 @@ from hypothesis import strategies as st
 
 from worker.catalog import Catalog, schemas_dir
 from worker.errors import InternalError
-from worker.model import CallRecord, CallState, Conversation, Intent, Outcome, Rejection
+from worker.model import Attendance, CallRecord, CallState, Conversation, Intent, Outcome, Rejection
+from worker.opening_hours import parse
 from worker.outbound.guard import Undelivered
 from worker.outbound.post import Delivered
 from worker.personal import Personal
@@ -420,6 +423,69 @@ async def test_a_recorded_hand_off_is_done_and_tells_the_same_again() -> None:
     assert await tool.perform(call, ATTEMPTS) == Outcome(CallState.DONE)
     assert tool.success(call) == found.answer
     assert json.loads(tool.success(replace(call, body=None)).reveal())["motivo"] == ""
+
+
+def own_hours(sla_s: float = 900.0) -> TransferirParaHumano:
+    """Open on weekdays from 08:00 to 18:00 and, in the suporte, around the clock."""
+    catalog = Catalog(
+        {"SUPORTE": ["LENTIDÃO"]},
+        ["suporte", "financeiro"],
+        {},
+        shifts={"*": parse("seg-sex 08:00-18:00"), "suporte": parse("todos 00:00-24:00")},
+        zone=ZoneInfo("America/Sao_Paulo"),
+    )
+    return TransferirParaHumano(catalog, sla_s)
+
+
+def at(text: str) -> float:
+    return datetime.fromisoformat(f"{text}-03:00").timestamp()
+
+
+def asked_at(text: str, departamento: str, tool: TransferirParaHumano | None = None) -> Intent:
+    arguments = HANDOFF | {"departamento": departamento}
+    found = plan(arguments, replace(KNOWN, read_at=at(text)), tool or own_hours())
+    assert isinstance(found, Intent)
+    return found
+
+
+def test_outside_the_hours_the_model_learns_when_attendance_resumes_and_promises_nobody() -> None:
+    found = asked_at("2026-11-29T03:00:00", "financeiro")
+    assert found.answer is not None
+    answer = json.loads(found.answer.reveal())
+    assert list(answer.items())[:-1] == [
+        ("success", True),
+        ("departamento", "financeiro"),
+        ("motivo", "Verificação de comprovante"),
+        ("fora_do_horario", True),
+        ("retorno", "2026-11-30T08:00:00-03:00"),
+        (
+            "mensagem",
+            "Pedido de atendimento registrado. O atendimento volta segunda-feira, 30/11, às 08:00.",
+        ),
+    ]
+    assert "Não prometa" in answer["instrucao"]
+    due_at = at("2026-11-30T08:15:00")
+    assert found.attendance == Attendance(at("2026-11-29T03:00:00"), at("2026-11-30T08:00:00"), due_at)
+
+
+@pytest.mark.parametrize(
+    ("departamento", "now", "due"),
+    [
+        ("financeiro", "2026-11-30T17:59:59", "2026-12-01T08:14:59"),
+        ("suporte", "2026-11-29T03:00:00", "2026-11-29T03:15:00"),
+    ],
+)
+def test_within_the_hours_the_answer_is_the_documents(departamento: str, now: str, due: str) -> None:
+    found = asked_at(now, departamento)
+    assert found.answer is not None
+    assert list(json.loads(found.answer.reveal())) == ["success", "departamento", "motivo", "mensagem"]
+    assert found.attendance == Attendance(at(now), None, at(due))
+
+
+def test_without_a_deadline_nothing_is_due() -> None:
+    found = asked_at("2026-11-29T03:00:00", "financeiro", own_hours(sla_s=0.0))
+    assert found.attendance is not None
+    assert (found.attendance.due_at, found.attendance.opens_at) == (None, at("2026-11-30T08:00:00"))
 
 
 async def test_a_hand_off_is_never_in_doubt() -> None:

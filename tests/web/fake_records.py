@@ -225,6 +225,9 @@ class FakeHandoffs:
     async def accept(self, handoff_id: str) -> HandoffView:
         return self._change(handoff_id, state=HandoffState.ACCEPTED, accepted_at=EPOCH + 60)
 
+    async def give_back(self, handoff_id: str) -> HandoffView:
+        return self._change(handoff_id, state=HandoffState.RETURNED, returned_at=EPOCH + 60)
+
     async def close(self, handoff_id: str) -> HandoffView:
         return self._change(handoff_id, state=HandoffState.CLOSED, closed_at=EPOCH + 60)
 

@@ -98,8 +98,10 @@ def dead(call_id: str = "tc_9", **changes: Any) -> DeadLetter:
     return DeadLetter(**{**letter, **changes})
 
 
-def waits(handoff_id: str = "ho_1", *, accepted: bool = False, for_s: float = 750.0) -> OpenHandoff:
-    return OpenHandoff(handoff_id, "conv-1", "financeiro", accepted, for_s)
+def waits(
+    handoff_id: str = "ho_1", *, accepted: bool = False, for_s: float = 750.0, **times: float
+) -> OpenHandoff:
+    return OpenHandoff(handoff_id, "conv-1", "financeiro", accepted, for_s, **times)
 
 
 def some(*items: Any, count: int | None = None) -> Preview[Any]:
@@ -379,7 +381,7 @@ def test_every_state_has_a_word_and_a_sign_of_its_own() -> None:
 async def test_when_all_is_well_one_sentence_says_so_and_the_queue_is_no_problem() -> None:
     fine = "✓ Em ordem Tudo funciona, e nenhuma chamada precisa de uma pessoa."
     assert (await page()).notices == [fine]
-    queue = FakeBoard(waiting=Backlog(requested=some(waits())))
+    queue = FakeBoard(waiting=Backlog(requested=some(waits()), longest_wait_s=750.0))
     assert (await page(board=queue)).notices == [
         fine,
         "○ Fila 1 cliente espera por um atendente, o primeiro há 12 min.",
@@ -389,9 +391,11 @@ async def test_when_all_is_well_one_sentence_says_so_and_the_queue_is_no_problem
 async def test_what_is_wrong_is_said_first_and_the_worst_of_it_before_the_rest() -> None:
     backlog = Backlog(
         dead=some(dead()),
-        requested=some(waits(), count=2),
+        requested=some(waits(late_s=61.0), count=2),
         stuck=some(StuckEvent("msg_1", "ticket.opened", "conv-1", EPOCH, "http_500"), count=3),
         events=4,
+        overdue=1,
+        longest_wait_s=750.0,
     )
     vitals = Vitals(breaker_open=True, tick_age_s=95.0, runs_watched=1234, drifted=("FINANCEIRO",))
     shown = await page(board=FakeBoard(waiting=backlog), vitals=lambda: vitals, alive=lambda: False)
@@ -400,12 +404,24 @@ async def test_what_is_wrong_is_said_first_and_the_worst_of_it_before_the_rest()
         "✕ Problema O CRM não responde: com o disjuntor aberto, os pedidos falham sem ser enviados.",
         "! Atenção Funções diferem das nossas em: FINANCEIRO. Use ticket-worker sync-schema.",
         "! Atenção 1 chamada precisa de uma pessoa.",
+        "! Atenção 1 cliente espera por um atendente além do prazo, o mais atrasado há 1 min.",
         "! Atenção 3 eventos não chegaram ao bot em 72 h.",
         "○ Fila 2 clientes esperam por um atendente, o primeiro há 12 min.",
     ]
     assert "Disjuntor do CRM ✕ aberto Laço ✕ parado há 1 min Execuções acompanhadas 1.234" in shown.text
     assert "Eventos a caminho do bot 4 eventos" in shown.text
     assert "(6) ✕ ticket-worker" in shown.text
+
+
+async def test_a_customer_at_night_and_one_past_the_deadline_are_told_apart() -> None:
+    late = waits("ho_1", due_at=EPOCH - 61.0, late_s=61.0)
+    night = waits("ho_2", opens_at=EPOCH + 86_400.0, due_at=EPOCH + 87_300.0)
+    soon = waits("ho_3", due_at=EPOCH + 60.0)
+    waiting = Backlog(requested=some(late, night, soon), overdue=1, longest_wait_s=750.0)
+    text = (await page(board=FakeBoard(waiting=waiting))).text
+    assert "✕ Espera há 12 min prazo vencido há 1 min financeiro" in text
+    assert "Espera há 12 min prazo 28/10 15:49 Fora do horário: o atendimento abre terça-feira, 28/10" in text
+    assert "○ Espera há 12 min prazo 15:35:00 financeiro" in text
 
 
 def actions(shown: Page) -> list[str]:
@@ -427,6 +443,7 @@ async def test_buttons_are_those_that_can_act() -> None:
         "v1/calls/tc_3/retry",
         "v1/handoffs/ho_1/accept",
         "v1/handoffs/ho_1/close",
+        "v1/handoffs/ho_2/return",
         "v1/handoffs/ho_2/close",
     ]
     assert "Espera há 12 min financeiro" in shown.text
@@ -438,7 +455,7 @@ async def test_a_long_backlog_is_told_to_be_longer_than_shown() -> None:
     calls, people = some(*many, count=1000), some(*[waits()] * 20, count=21)
     text = (await page(board=FakeBoard(waiting=Backlog(dead=calls, requested=people)))).text
     assert "As 20 mais novas de 1000 ou mais chamadas" in text
-    assert "Os 20 que esperam há mais tempo" in text
+    assert "Os 20 de prazo mais próximo ou vencido" in text
     assert "1000 ou mais chamadas precisam de uma pessoa." in text
 
 

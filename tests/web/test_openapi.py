@@ -24,6 +24,7 @@ CALLS = {
     "get /v1/handoffs": {"200"},
     "get /v1/handoffs/{handoff_id}": {"200"},
     "post /v1/handoffs/{handoff_id}/accept": {"200"},
+    "post /v1/handoffs/{handoff_id}/return": {"200"},
     "post /v1/handoffs/{handoff_id}/close": {"200"},
     "get /v1/kpis": {"200"},
     "get /metrics": {"200"},

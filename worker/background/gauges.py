@@ -29,3 +29,4 @@ async def refresh(records: Records) -> None:
     metrics.events_stuck.set(waiting.stuck_events)
     metrics.handoffs_waiting.set(waiting.handoffs)
     metrics.handoffs_oldest_seconds.set(waiting.oldest_handoff_s)
+    metrics.handoffs_overdue.set(waiting.overdue_handoffs)

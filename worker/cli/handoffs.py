@@ -58,6 +58,14 @@ async def close_handoff(settings: Settings, console: Console, handoff_id: str) -
     return Exit.DONE
 
 
+async def return_handoff(settings: Settings, console: Console, handoff_id: str) -> Exit:
+    """Give the conversation back to the bot."""
+    async with beside(settings) as store:
+        view = await store.handoffs.give_back(handoff_id)
+    _say(console, "devolvido ao bot", view)
+    return Exit.DONE
+
+
 def _say(console: Console, done: str, view: HandoffView) -> None:
     waited = f"o cliente esperou {span(view.waiting_s)}"
     console.print(f"✓ Pedido {view.handoff_id} {done}; {waited}", markup=False, soft_wrap=True)
@@ -68,7 +76,7 @@ def _rows(console: Console, handoffs: Sequence[Handoff]) -> Table:
     rows = (
         (
             *(each.handoff_id, each.conversation_id, each.requested_at, span(each.waiting_s)),
-            *(each.departamento, each.state),
+            *(each.departamento, f"{each.state}, atrasado" if each.overdue else each.state),
         )
         for each in handoffs
     )

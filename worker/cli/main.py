@@ -24,7 +24,7 @@ cli = App(
     help="Atende as chamadas de função dos assistentes de IA e abre cada ticket no CRM uma única vez.",
 )
 calls = App(help="O registro das chamadas: consultar, tentar de novo, concluir.")
-handoffs = App(help="A fila de atendimento humano: consultar, assumir, encerrar.")
+handoffs = App(help="A fila de atendimento humano: consultar, assumir, devolver ao bot, encerrar.")
 cli.add_typer(calls, name="calls")
 cli.add_typer(handoffs, name="handoffs")
 
@@ -303,7 +303,8 @@ def resolve_call(
 @handoffs.command("list")
 def list_handoffs(
     state: Annotated[
-        HandoffState | None, typer.Option(metavar="ESTADO", help="Só requested, accepted ou closed.")
+        HandoffState | None,
+        typer.Option(metavar="ESTADO", help="Só requested, accepted, closed ou returned."),
     ] = None,
     limit: _Limit = 50,
     as_json: _AsJson = False,
@@ -331,9 +332,19 @@ def accept_handoff(handoff_id: _Handoff) -> None:
     run_command(verbs.accept_handoff(configured()[0], stdout(), handoff_id), estado_incompativel=taken)
 
 
+@handoffs.command("return")
+def return_handoff(handoff_id: _Handoff) -> None:
+    """Devolve ao bot uma conversa que alguém assumiu; o bot é avisado."""
+    from worker.cli import handoffs as verbs  # noqa: PLC0415  # as in `run`
+
+    waiting = "Só se devolve ao bot um pedido que alguém assumiu e ainda não encerrou nem devolveu"
+    run_command(verbs.return_handoff(configured()[0], stdout(), handoff_id), estado_incompativel=waiting)
+
+
 @handoffs.command("close")
 def close_handoff(handoff_id: _Handoff) -> None:
     """Encerra um pedido, assumido ou não; o bot é avisado."""
     from worker.cli import handoffs as verbs  # noqa: PLC0415  # as in `run`
 
-    run_command(verbs.close_handoff(configured()[0], stdout(), handoff_id))
+    returned = "Este pedido já foi devolvido ao bot"
+    run_command(verbs.close_handoff(configured()[0], stdout(), handoff_id), estado_incompativel=returned)

@@ -9,18 +9,17 @@ from pathlib import Path
 from rich.console import Console
 
 from worker import platforms, schema_sync
-from worker.catalog import fold
+from worker.catalog import Catalog, Spellings
 from worker.cli.exit_codes import Exit
 from worker.errors import ConfigError, PlatformError, PlatformGone, RunGone
 from worker.platforms.definitions import Envelope, Stored
 from worker.schema_sync import BrokenMarkers, Json, NotApplied, NotComplete, NotSaved, Plan, Wanted
-from worker.settings import Settings
+from worker.settings import NAMED_ASSISTANTS, Settings
 from worker.settings.platforms import platform_names
 from worker.store.queries.inspection import Inspection
 from worker.tools import schema_names
 
 _ID = "_ASSISTANT_ID"
-_ASSISTANTS = [name.removesuffix(_ID) for name in Settings.model_fields if name.endswith(_ID)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +36,7 @@ class Options:
 
 async def sync_schema(settings: Settings, options: Options, console: Console) -> int:
     """Carry the command out; returns the exit code. Raises `ConfigError` and `PlatformGone`."""
-    functions = schema_sync.load(schema_names())
+    functions = schema_sync.load(schema_names(), catalog=Catalog.configured(settings))
     _check_options(settings, options)
     stored = platforms.stored_assistants(settings)
     if stored is None:
@@ -91,19 +90,19 @@ def _check_stored(settings: Settings, options: Options) -> list[str]:
 
 def _chosen(settings: Settings, names: Sequence[str]) -> Mapping[str, str]:
     """The assistants to keep in step, by name. Raises `ConfigError`."""
-    wanted = [fold(name).upper() for name in names]
     configured = settings.assistant_ids
+    existing = Spellings(dict.fromkeys((*NAMED_ASSISTANTS, *configured)))
+    wanted = [existing.match(name) for name in names]
     problems = [
-        f"--assistant {name} não existe; use {', '.join(_ASSISTANTS)}"
-        for name, folded in zip(names, wanted, strict=True)
-        if folded not in _ASSISTANTS
+        f"--assistant {name} não existe; use {', '.join(existing.names)}"
+        for name, match in zip(names, wanted, strict=True)
+        if match is None
     ]
-    problems += [
-        f"{name}{_ID} não está definida" for name in wanted if name in _ASSISTANTS and name not in configured
-    ]
+    problems += [f"{name}{_ID} não está definida" for name in wanted if name and name not in configured]
     if not wanted and not configured:
         problems.append(
-            "Nenhum assistente está configurado: defina FINANCEIRO_ASSISTANT_ID e SUPORTE_ASSISTANT_ID"
+            "Nenhum assistente está configurado: defina FINANCEIRO_ASSISTANT_ID, SUPORTE_ASSISTANT_ID "
+            "ou ASSISTANT_IDS"
         )
     if problems:
         raise ConfigError(*problems)

@@ -1,20 +1,57 @@
 """The functions the model is shown: read by name, never globbed (the catalogue lies beside them)."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from worker.catalog import schemas_dir
+from worker.catalog import Catalog, schemas_dir
 from worker.errors import ConfigError
 
 Json = dict[str, Any]
 """A JSON object; here mostly a function: `name`, `description`, `parameters`."""
 
 
-def load(names: Iterable[str], folder: Path | None = None) -> Sequence[Json]:
-    """The functions of these names, the shipped ones by default. Raises `ConfigError`: a file is unusable."""
-    return [_read((folder or schemas_dir()) / f"{name}.json") for name in names]
+def load(
+    names: Iterable[str], folder: Path | None = None, *, catalog: Catalog | None = None
+) -> Sequence[Json]:
+    """The functions of these names, the shipped ones by default, with the names of this catalogue.
+
+    Raises `ConfigError`: a file is unusable.
+    """
+    functions = [_read((folder or schemas_dir()) / f"{name}.json") for name in names]
+    return functions if catalog is None else [_with_names(function, catalog) for function in functions]
+
+
+def _with_names(function: Json, catalog: Catalog) -> Json:
+    """The function with the catalogue's setores and departamentos, where it has other ones."""
+    named = {"setor": catalog.setores.names, "departamento": catalog.departamentos.names}
+    properties = function["parameters"].get("properties", {})
+    changed = {
+        name: _with_enum(properties[name], names)
+        for name, names in named.items()
+        if name in properties and properties[name].get("enum") != list(names)
+    }
+    if {"setor", "motivo"} <= properties.keys() and _pairs(catalog) != _pairs(Catalog.load()):
+        changed["motivo"] = properties["motivo"] | {"description": _motivo_description(catalog)}
+    return function | {"parameters": function["parameters"] | {"properties": properties | changed}}
+
+
+def _with_enum(parameter: Json, names: Sequence[str]) -> Json:
+    what = parameter.get("description", "").partition("Valores válidos:")[0]
+    return parameter | {"description": f"{what}Valores válidos: {', '.join(names)}", "enum": list(names)}
+
+
+def _pairs(catalog: Catalog) -> Mapping[str, Sequence[str]]:
+    return {setor: motivos.names for setor, motivos in catalog.motivos.items()}
+
+
+def _motivo_description(catalog: Catalog) -> str:
+    """With examples of two setores, as the document gives them."""
+    first, *second = list(_pairs(catalog).items())[:2]
+    examples = [f"Exemplos para {first[0]}: {', '.join(first[1][:3])}."]
+    examples += [f"Para {setor}: {', '.join(motivos[:3])}." for setor, motivos in second]
+    return f"Motivo do atendimento COMPATÍVEL com o setor escolhido. {' '.join(examples)}"
 
 
 def _read(path: Path) -> Json:

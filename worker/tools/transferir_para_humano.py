@@ -4,7 +4,17 @@ from typing import Self
 
 from worker.catalog import Catalog
 from worker.errors import InvalidDepartamento, ToolError, UnknownConversation
-from worker.model import CallRecord, CallState, Conversation, Intent, Outcome, Rejection, ToolKind
+from worker.model import (
+    Attendance,
+    CallRecord,
+    CallState,
+    Conversation,
+    Intent,
+    Outcome,
+    Rejection,
+    ToolKind,
+)
+from worker.opening_hours import in_words, rfc3339
 from worker.personal import Personal
 from worker.ports import Attempts
 from worker.privacy import echo
@@ -21,12 +31,14 @@ class TransferirParaHumano:
     schema: str | None = "transferir_para_humano"
     kind = ToolKind.HANDOFF
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, sla_s: float = 0.0) -> None:
+        """`sla_s`: seconds of opening hours within which a person should accept; 0: no deadline."""
         self._catalog = catalog
+        self._sla_s = sla_s
 
     @classmethod
     def build(cls, parts: ToolParts) -> Self:
-        return cls(parts.catalog)
+        return cls(parts.catalog, parts.settings.HANDOFF_SLA_S)
 
     def plan(self, arguments: Personal, conversation: Conversation | None) -> Intent | Rejection:
         """A hand-off that is done once it is recorded, or what the model must correct."""
@@ -38,11 +50,29 @@ class TransferirParaHumano:
                 raise UnknownConversation
         except ToolError as error:
             return Rejection.of(error)
+        attendance = self._attendance(departamento, conversation.read_at)
         return Intent(
             equal_on=(departamento,),
             body=Personal(given["motivo"]),
             departamento=departamento,
-            answer=_success(departamento, given["motivo"]),
+            answer=self._answer(departamento, given["motivo"], attendance.opens_at),
+            attendance=attendance,
+        )
+
+    def _attendance(self, departamento: str, requested_at: float) -> Attendance:
+        hours = self._catalog.hours[departamento]
+        due_at = hours.deadline(requested_at, self._sla_s) if self._sla_s else None
+        return Attendance(requested_at, hours.opens_at(requested_at), due_at)
+
+    def _answer(self, departamento: str, motivo: str, opens_at: float | None) -> Personal:
+        """What the model is told; nobody may be promised before attendance resumes."""
+        if opens_at is None:
+            return _success(departamento, motivo)
+        return _out_of_hours(
+            departamento,
+            motivo,
+            resumes=rfc3339(opens_at, self._catalog.zone),
+            words=in_words(opens_at, self._catalog.zone),
         )
 
     async def perform(self, call: CallRecord, attempts: Attempts) -> Outcome:
@@ -54,7 +84,7 @@ class TransferirParaHumano:
         return None
 
     def success(self, call: CallRecord) -> Personal:
-        """What the model is told of a recorded hand-off (contract §6)."""
+        """What the model is told of a recorded hand-off whose stored answer is gone (contract §6)."""
         return _success(call.departamento, call.body.reveal() if call.body else "")
 
     def _departamento(self, text: str) -> str:
@@ -74,5 +104,22 @@ def _success(departamento: str | None, motivo: str) -> Personal:
             "departamento": departamento,
             "motivo": echo(motivo),
             "mensagem": "Transferência para atendimento humano iniciada com sucesso.",
+        }
+    )
+
+
+def _out_of_hours(departamento: str, motivo: str, *, resumes: str, words: str) -> Personal:
+    return Personal.json(
+        {
+            "success": True,
+            "departamento": departamento,
+            "motivo": echo(motivo),
+            "fora_do_horario": True,
+            "retorno": resumes,
+            "mensagem": f"Pedido de atendimento registrado. O atendimento volta {words}.",
+            "instrucao": (
+                "Diga ao cliente que o pedido está registrado e quando o atendimento volta. Não prometa que "
+                "alguém vai atender agora, nem peça que ele fique esperando na conversa."
+            ),
         }
     )

@@ -171,6 +171,18 @@ class Handoff(_Shown):
     requested_at: datetime = Field(examples=[_EXAMPLE_TIME])
     accepted_at: datetime | None = Field(examples=[_EXAMPLE_TIME])
     closed_at: datetime | None = Field(examples=[_EXAMPLE_TIME])
+    returned_at: datetime | None = Field(
+        description="Quando a conversa voltou ao bot.", examples=[_EXAMPLE_TIME]
+    )
+    opens_at: datetime | None = Field(
+        description="Quando o atendimento volta, se o pedido chegou fora do horário; null dentro dele.",
+        examples=[_EXAMPLE_TIME],
+    )
+    due_at: datetime | None = Field(
+        description="Até quando alguém deveria assumir (HANDOFF_SLA_S, em horas de atendimento).",
+        examples=[_EXAMPLE_TIME],
+    )
+    overdue: bool = Field(description="Ninguém assumiu nem encerrou até due_at.", examples=[False])
     waiting_s: float = Field(description="Segundos à espera de alguém.", examples=[42.0])
 
     @classmethod
@@ -184,6 +196,10 @@ class Handoff(_Shown):
             requested_at=_time(view.requested_at, zone),
             accepted_at=_maybe(view.accepted_at, zone),
             closed_at=_maybe(view.closed_at, zone),
+            returned_at=_maybe(view.returned_at, zone),
+            opens_at=_maybe(view.opens_at, zone),
+            due_at=_maybe(view.due_at, zone),
+            overdue=view.overdue,
             waiting_s=view.waiting_s,
         )
 

@@ -18,6 +18,7 @@ _LIMIT_S = 30.0
 Check = Callable[[Settings], Awaitable[Sequence[Finding]]]
 
 _CHECKS: Mapping[str, Check] = {
+    "hours": local.hours,
     "database": local.database,
     "platform": remote.platform,
     "clock": remote.clock,

@@ -4,12 +4,15 @@ import contextlib
 import io
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from worker import logs
+from worker.catalog import Catalog
 from worker.cli.doctor.finding import Finding, bad, note, ok
 from worker.errors import ConfigError, StoreError
+from worker.opening_hours import in_words
 from worker.settings import Settings
 from worker.store.migrations import NOT_CURRENT
 from worker.store.queries.inspection import Inspection
@@ -31,6 +34,23 @@ async def database(settings: Settings) -> Sequence[Finding]:
         ok("utf8_database", f"banco: {_SAMPLE} volta como foi gravado, cifrado e em claro")
         if kept
         else bad("utf8_database", f"banco: {_SAMPLE} não volta como foi gravado; recrie o banco em UTF-8"),
+    ]
+
+
+async def hours(settings: Settings) -> Sequence[Finding]:
+    """The catalogue, and when each departamento opens next; those that open together in one line."""
+    catalog = Catalog.configured(settings)
+    at = time.time()
+    together: dict[str, list[str]] = {}
+    for departamento, opening in catalog.hours.items():
+        opens_at = opening.opens_at(at)
+        words = "aberto agora" if opens_at is None else f"abre {in_words(opens_at, catalog.zone)}"
+        together.setdefault(words, []).append(departamento)
+    motivos = sum(len(spellings.names) for spellings in catalog.motivos.values())
+    counted = f"{len(catalog.setores.names)} setores, {motivos} motivos"
+    return [
+        ok("catalog", f"catálogo: {settings.CATALOG_FILE or 'o do documento'}, {counted}"),
+        *(ok("hours", f"atendimento: {words}: {', '.join(names)}") for words, names in together.items()),
     ]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from worker import platforms, schema_sync
+from worker.catalog import Catalog
 from worker.cli.doctor.finding import Finding, bad, note, ok
 from worker.errors import PlatformError, PlatformGone
 from worker.outbound import client
@@ -71,7 +72,7 @@ async def discovery(settings: Settings) -> Sequence[Finding]:
 
 
 async def schemas(settings: Settings) -> Sequence[Finding]:
-    wanted = schema_sync.Wanted(schema_sync.load(schema_names()))
+    wanted = schema_sync.Wanted(schema_sync.load(schema_names(), catalog=Catalog.configured(settings)))
     stored = platforms.stored_assistants(settings)
     if stored is None:
         return [

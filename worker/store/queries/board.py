@@ -160,12 +160,9 @@ class Board:
         since = func.coalesce(h.c.accepted_at, h.c.requested_at, type_=Float)
         shown = (h.c.handoff_id, h.c.conversation_id, h.c.departamento, h.c.state)
         opens_at = case((h.c.opens_at > now(), h.c.opens_at))
-        times = (
-            (now() - since).label("for_s"),
-            opens_at.label("opens_at"),
-            (now() - h.c.due_at).label("late_s"),
-        )
-        return select(*shown, *times).where(h.c.state == state).order_by(h.c.requested_at)
+        late_s = case((h.c.due_at < now(), now() - h.c.due_at), else_=0.0)
+        times = (now() - since).label("for_s"), opens_at.label("opens_at"), late_s.label("late_s")
+        return select(*shown, h.c.due_at, *times).where(h.c.state == state).order_by(h.c.requested_at)
 
     def _requested(self) -> Select[Any]:
         """The one furthest past its deadline first; those without one last, the longest wait first."""
@@ -184,14 +181,16 @@ class Board:
 
 
 def _handoff(row: Row[Any]) -> OpenHandoff:
+    accepted = row.state == HandoffState.ACCEPTED
     return OpenHandoff(
         handoff_id=row.handoff_id,
         conversation_id=row.conversation_id,
         departamento=row.departamento,
-        accepted=row.state == HandoffState.ACCEPTED,
+        accepted=accepted,
         for_s=row.for_s,
         opens_at=row.opens_at,
-        late_s=row.late_s if row.state == HandoffState.REQUESTED else None,
+        due_at=None if accepted else row.due_at,
+        late_s=0.0 if accepted else row.late_s,
     )
 
 

@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from worker import __version__
 from worker.kpis import KPIS, Kpis, Unit
 from worker.metrics import Vitals
+from worker.opening_hours import in_words
 from worker.views import COUNTED_UP_TO, Backlog
 from worker.web.dashboard import chart, timeline, words
 from worker.web.dashboard.kpi_cache import Figures, ThrottledKpiCache
@@ -101,6 +102,7 @@ class Dashboard:
             "backlog": backlog,
             "notices": list(notices(alive, vitals, backlog, None if figures is None else figures.kpis)),
             "clock": lambda at: words.clock(at, self._zone, now),
+            "in_words": lambda at: in_words(at, self._zone),
         }
 
 
@@ -109,7 +111,7 @@ def notices(alive: bool, vitals: Vitals, backlog: Backlog, kpis: Kpis | None) ->
     problems = [*_broken(alive, vitals), *_left(backlog), *_missed(kpis)]
     yield from problems or [Notice(_GOOD, "Tudo funciona, e nenhuma chamada precisa de uma pessoa.")]
     if backlog.requested.items:
-        longest = words.lasting(backlog.requested.items[0].for_s)
+        longest = words.lasting(backlog.longest_wait_s)
         many = some(backlog.requested.count, "cliente espera", "clientes esperam")
         yield Notice(_QUEUE, f"{many} por um atendente, o primeiro há {longest}.")
 
@@ -128,6 +130,10 @@ def _left(backlog: Backlog) -> Iterator[Notice]:
     if backlog.dead.count:
         many = some(backlog.dead.count, "chamada precisa", "chamadas precisam")
         yield Notice(_WARN, f"{many} de uma pessoa.")
+    if backlog.overdue:
+        many = some(backlog.overdue, "cliente espera", "clientes esperam")
+        latest = words.lasting(backlog.requested.items[0].late_s)
+        yield Notice(_WARN, f"{many} por um atendente além do prazo, o mais atrasado há {latest}.")
     if backlog.stuck.count:
         many = some(backlog.stuck.count, "evento não chegou", "eventos não chegaram")
         yield Notice(_WARN, f"{many} ao bot em 72\u00a0h.")
@@ -160,6 +166,7 @@ def _environment() -> Environment:
         "steps": timeline.steps,
         "what": timeline.what,
         "some": some,
+        "handoff_look": words.handoff_look,
         "STATES": words.STATES,
         "VERDICTS": words.VERDICTS,
         "KPIS": KPIS,

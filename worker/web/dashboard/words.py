@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from worker import logs
 from worker.model import CallState
+from worker.views import OpenHandoff
 
 
 class Look(NamedTuple):
@@ -24,6 +25,16 @@ STATES = {
     CallState.UNKNOWN: Look("Desconhecida", "?", "warn"),
     CallState.NO_PROTOCOL: Look("Sem protocolo", "∅", "warn"),
 }
+
+
+def handoff_look(handoff: OpenHandoff) -> Look:
+    """Whether a customer waits, waits past the deadline, waits for the opening, or is attended to."""
+    if handoff.accepted:
+        return Look("Em atendimento", "◐", "quiet")
+    if handoff.late_s:
+        return Look("Espera", "✕", "bad")
+    return Look("Espera", "☾", "quiet") if handoff.opens_at else Look("Espera", "○", "warn")
+
 
 VERDICTS = {
     True: Look("dentro da meta", "✓", "good"),

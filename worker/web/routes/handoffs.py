@@ -1,4 +1,4 @@
-"""Hand-offs (contract §3): listed, read, accepted, closed."""
+"""Hand-offs (contract §3, §12): listed, read, accepted, returned to the bot, closed."""
 
 from typing import Annotated
 
@@ -70,12 +70,27 @@ async def accept_handoff(handoff_id: HandoffId, services: ServicesDep) -> Handof
 
 
 @router.post(
+    "/v1/handoffs/{handoff_id}/return",
+    tags=["atendimento humano"],
+    summary="Devolver a conversa ao bot",
+    response_description="O pedido agora é `returned`; o bot é avisado e segue com a conversa",
+    responses=refusals(*ACTING, "estado_incompativel"),
+)
+async def return_handoff(handoff_id: HandoffId, services: ServicesDep) -> Handoff:
+    """Só a partir de `accepted`: o atendente terminou, e o bot volta a responder ao cliente."""
+    return Handoff.of(await services.store.handoffs.give_back(handoff_id), services.zone)
+
+
+@router.post(
     "/v1/handoffs/{handoff_id}/close",
     tags=["atendimento humano"],
     summary="Encerrar um pedido",
     response_description="O pedido agora é `closed`; o bot é avisado",
-    responses=refusals(*ACTING),
+    responses=refusals(*ACTING, "estado_incompativel"),
 )
 async def close_handoff(handoff_id: HandoffId, services: ServicesDep) -> Handoff:
-    """Assumido ou não, por exemplo quando o cliente desistiu. Repetir não muda nada."""
+    """Assumido ou não, por exemplo quando o cliente desistiu. Repetir não muda nada.
+
+    O que foi devolvido ao bot não se encerra mais.
+    """
     return Handoff.of(await services.store.handoffs.close(handoff_id), services.zone)
