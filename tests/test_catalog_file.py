@@ -1,6 +1,7 @@
 """A provider's own catalogue: read as a whole, every problem told at once, hours and holidays in its zone."""
 
 import json
+import re
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -175,3 +176,12 @@ def test_a_file_that_is_not_there_or_not_utf8_is_refused(tmp_path: Path) -> None
 
 def test_the_shipped_file_passes_the_same_checks() -> None:
     assert Catalog.load(schemas_dir() / "catalogo.json").words() == Catalog.load().words()
+
+
+def test_the_catalogue_that_the_operating_guide_prints_can_be_used_as_it_is(tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[1] / "docs/operating.pt-BR.md").read_text("utf-8")
+    (printed,) = re.findall(r"```yaml\n(setores:.*?)```", guide, re.DOTALL)
+    catalog = Catalog.load(write(tmp_path, printed, "catalogo.yaml"), SAO_PAULO)
+    assert catalog.motivo("FINANCEIRO", "SEGUNDA VIA") == "2.VIA BOLETO"
+    assert opens(catalog, "suporte", "2026-11-29T03:00") == "2026-11-30T08:00"
+    assert opens(catalog, "plantão", "2026-12-24T03:00") is None

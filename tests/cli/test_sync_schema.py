@@ -366,3 +366,32 @@ async def test_a_file_that_cannot_be_written_is_a_configuration_error(export: Sh
     refused = await export.sync("--out", "nenhuma/pasta.json")
     assert refused.exit_code == 2
     assert "não pôde ser gravado" in refused.stderr
+
+
+async def test_a_catalogue_and_an_assistant_of_ones_own_are_kept_current(
+    shell: Shell, platform: AssistantsSimulator, tmp_path: Path
+) -> None:
+    catalogue = {"setores": {"OBRAS": ["PODA"]}, "departamentos": ["obras"]}
+    path = tmp_path / "nosso.json"
+    path.write_text(json.dumps(catalogue), "utf-8")
+    only = {"FINANCEIRO_ASSISTANT_ID": "", "SUPORTE_ASSISTANT_ID": "", "CATALOG_FILE": str(path)}
+    env = only | {"ASSISTANT_IDS": f"COMERCIAL={ASSISTANTS['SUPORTE']}"}
+    done = await shell.sync("--assistant", "comercial", **env)
+    assert (done.exit_code, "✓ COMERCIAL" in done.stdout) == (0, True)
+    ticket, handoff = (tool["function"]["parameters"]["properties"] for tool in tools(platform, "SUPORTE"))
+    assert (ticket["setor"]["enum"], handoff["departamento"]["enum"]) == (["OBRAS"], ["obras"])
+    assert (await shell.sync("--check", **env)).exit_code == 0
+    assert (await shell.sync("--check", **env | {"CATALOG_FILE": ""})).exit_code == 3
+    other = await shell.sync("--assistant", "VENDAS", **env)
+    assert "use FINANCEIRO, SUPORTE, RECEPCAO, COMERCIAL" in other.stderr
+
+
+async def test_a_catalogue_that_cannot_be_used_exits_2_with_every_problem(
+    shell: Shell, tmp_path: Path
+) -> None:
+    path = tmp_path / "nosso.json"
+    path.write_text('{"setores": {"OBRAS": []}, "departamentos": ["obras", "OBRAS"]}', "utf-8")
+    done = await shell.sync(CATALOG_FILE=str(path))
+    assert done.exit_code == 2
+    assert "setores, OBRAS: precisa ser uma lista" in done.stderr
+    assert 'a grafia "OBRAS"' in done.stderr

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from worker import schema_sync
-from worker.catalog import schemas_dir
+from worker.catalog import Catalog, schemas_dir
 from worker.errors import ConfigError, PlatformRefused, PlatformUnavailable, RunGone, WorkerError
 from worker.platforms import agents, assistants, responses
 from worker.platforms.definitions import Envelope
@@ -355,3 +355,40 @@ async def test_drift_is_told_by_name_and_what_cannot_be_read_is_left_out() -> No
 )
 def test_each_failure_says_what_to_do(failure: WorkerError, says: str) -> None:
     assert says in schema_sync.sentence(failure)
+
+
+# ------------------------------------------------------------------------------- a catalogue of one's own
+
+
+def test_the_shipped_catalogue_leaves_the_schemas_as_they_are() -> None:
+    assert schema_sync.load(schema_names(), catalog=Catalog.load()) == FUNCTIONS
+
+
+def test_a_catalogue_of_ones_own_brings_its_names_into_the_schemas() -> None:
+    own = Catalog({"OBRAS": ["PODA", "POSTE"], "REDE": ["FIBRA"]}, ["obras", "plantão"], {})
+    ticket, handoff = schema_sync.load(schema_names(), catalog=own)
+    properties = ticket["parameters"]["properties"]
+    assert properties["setor"] == {
+        "type": "string",
+        "description": "Setor responsável. Valores válidos: OBRAS, REDE",
+        "enum": ["OBRAS", "REDE"],
+    }
+    examples = "Exemplos para OBRAS: PODA, POSTE. Para REDE: FIBRA."
+    assert properties["motivo"]["description"].endswith(examples)
+    assert properties["resumo"] == TICKET["parameters"]["properties"]["resumo"]
+    departamento = handoff["parameters"]["properties"]["departamento"]
+    assert departamento["enum"] == ["obras", "plantão"]
+    assert departamento["description"].endswith("Valores válidos: obras, plantão")
+    assert handoff["parameters"]["properties"]["motivo"] == HANDOFF["parameters"]["properties"]["motivo"]
+    assert {**ticket, "parameters": None} == {**TICKET, "parameters": None}
+
+
+def test_motivos_of_ones_own_replace_the_examples_even_where_the_setores_are_the_documents() -> None:
+    shipped = Catalog.load()
+    motivos = {setor: known.names for setor, known in shipped.motivos.items()}
+    own = Catalog(motivos | {"ADMINISTRAÇÃO": ["ALVARÁ"]}, shipped.departamentos.names, {})
+    ticket, _ = schema_sync.load(schema_names(), catalog=own)
+    properties = ticket["parameters"]["properties"]
+    assert properties["setor"] == TICKET["parameters"]["properties"]["setor"]
+    assert "Exemplos para ADMINISTRAÇÃO: ALVARÁ." in properties["motivo"]["description"]
+    assert "DESBLOQUEIO" not in properties["motivo"]["description"]

@@ -403,3 +403,32 @@ def test_names_of_the_sdk_are_nobodys_misspelling() -> None:
 def test_the_process_environment_is_read_when_none_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAX_RUNS", "12")
     assert load(env_file=NOWHERE)[0].MAX_RUNS == 12
+
+
+# ------------------------------------------------------------------------------------------ more assistants
+
+
+def test_more_assistants_stand_beside_the_named_ones() -> None:
+    found = Settings(SUPORTE_ASSISTANT_ID="asst_1", ASSISTANT_IDS=" comercial=asst_2, POS_VENDA = asst_3,")
+    assert found.assistant_ids == {"SUPORTE": "asst_1", "COMERCIAL": "asst_2", "POS_VENDA": "asst_3"}
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("COMERCIAL", "precisa ter a forma"),
+        ("COMERCIAL=", "precisa ter a forma"),
+        ("=asst_1", "precisa ter a forma"),
+        ("LOCAÇÃO=asst_1", "precisa ter a forma"),
+        ("A 1=asst_1", "precisa ter a forma"),
+        ("A=asst 1", "precisa ter a forma"),
+        ("Y20261=asst_1", "precisa ter a forma"),
+        ("SUPORTE=asst_1", "use SUPORTE_ASSISTANT_ID"),
+        ("A=asst_1,a=asst_2", "tem A mais de uma vez"),
+    ],
+)
+def test_a_list_of_assistants_that_is_none_is_refused(value: str, problem: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        load({"ASSISTANT_IDS": value}, Path("none.env"))
+    assert error.value.problems[0].startswith("ASSISTANT_IDS ")
+    assert problem in error.value.problems[0]

@@ -79,7 +79,7 @@ class Settings(BaseModel):
     SUPORTE_ASSISTANT_ID: str | None = None
     RECEPCAO_ASSISTANT_ID: str | None = None
 
-    ASSISTANT_IDS: str = ""
+    ASSISTANT_IDS: str | None = None
     CATALOG_FILE: str | None = None
     HANDOFF_SLA_S: Annotated[float, Field(ge=0, le=2_592_000, allow_inf_nan=False)] = 900.0
 
@@ -139,7 +139,7 @@ class Settings(BaseModel):
             "RECEPCAO": self.RECEPCAO_ASSISTANT_ID,
         }
         configured = {name: assistant for name, assistant in named.items() if assistant}
-        return configured | dict(_pairs(self.ASSISTANT_IDS))
+        return configured | dict(_pairs(self.ASSISTANT_IDS or ""))
 
     @property
     def data_keys(self) -> list[str]:
@@ -158,9 +158,10 @@ class Settings(BaseModel):
 
     @field_validator("ASSISTANT_IDS")
     @classmethod
-    def _named_assistants(cls, value: str) -> str:
-        names = [name for name, _ in _pairs(value)]
-        for name, identifier in _pairs(value):
+    def _named_assistants(cls, value: str | None) -> str | None:
+        pairs = _pairs(value or "")
+        names = [name for name, _ in pairs]
+        for name, identifier in pairs:
             if not re.fullmatch(r"(?!.*[0-9]{4})[A-Z][A-Z0-9_]{0,31}", name) or not re.fullmatch(
                 r"[\x21-\x7e]+", identifier
             ):
