@@ -34,7 +34,8 @@ RECORD = {
     "lease_until due checks retry_from retrying answered_success attempts maybe_sent erased received_at "
     "answered_at finished_at submitted_at",
     "attempts": "call_id attempt begun_at send_deadline ended_at result certain",
-    "handoffs": "handoff_id call_id conversation_id departamento state requested_at accepted_at closed_at",
+    "handoffs": "handoff_id call_id conversation_id departamento state requested_at accepted_at closed_at "
+    "returned_at opens_at due_at overdue_at",
     "outbox": "seq event_id conversation_id body state created_at due tries result delivered_at owner "
     "lease_until",
     "webhook_ids": "webhook_id received_at",

@@ -185,7 +185,10 @@ async def test_the_decision_is_made_on_the_conversation_as_it_is_now(rig: Rig) -
     await rig.conversation(contact=Personal("5524900000000"))
     await rig.decided(await rig.run(), call(1), seeing(seen))
     expected = Conversation("c1", "thread_c1", document=Personal(DOCUMENT), contact=Personal("5524900000000"))
-    assert seen == [expected]
+    (conversation,) = seen
+    assert conversation is not None
+    assert replace(conversation, read_at=0.0) == expected
+    assert conversation.read_at == pytest.approx(await rig.time(), abs=20)
 
 
 async def test_a_run_of_no_known_conversation_is_decided_without_one(rig: Rig) -> None:

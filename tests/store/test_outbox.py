@@ -86,6 +86,7 @@ async def test_the_bot_is_told_of_a_hand_off_once_it_is_queued(telling: Rig) -> 
         "run_id": "run_1",
         "conversation_id": "c1",
         "departamento": "financeiro",
+        "opens_at": None,
     }
     assert await telling.events() == [("handoff.requested", told)]
 

@@ -48,7 +48,7 @@ async def test_a_hand_off_waits_until_somebody_accepts_it(rig: Rig) -> None:
 @pytest.mark.parametrize("shared_database", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("table", "state", "index"),
-    [("outbox", "stuck", "ix_outbox_stuck"), ("handoffs", "requested", "ix_handoffs_waiting")],
+    [("outbox", "stuck", "ix_outbox_stuck"), ("handoffs", "requested", "ix_handoffs_due")],
 )
 async def test_what_was_delivered_and_closed_is_not_read_for_it(
     rig: Rig, table: str, state: str, index: str

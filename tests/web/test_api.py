@@ -525,6 +525,10 @@ async def test_handoffs_are_listed_without_their_motivo(api: httpx.AsyncClient, 
             "requested_at": "2025-10-27T15:34:00.250000-03:00",
             "accepted_at": None,
             "closed_at": None,
+            "returned_at": None,
+            "opens_at": None,
+            "due_at": None,
+            "overdue": False,
             "waiting_s": 42.5,
         }
     ]

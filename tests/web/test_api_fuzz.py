@@ -21,6 +21,9 @@ TOKEN = "fuzz"
 SIGNED = "POST /v1/webhooks/openai"
 """A signature is not to be guessed: this one only refuses here, however well-formed what it is sent."""
 
+RETURN = "POST /v1/handoffs/{handoff_id}/return"
+"""Only what a person attends to is returned: no generator finds one (tests/web/test_handoffs.py does)."""
+
 CONFIG = {
     "seed": 20251027,
     "headers": {"Authorization": f"Bearer {TOKEN}"},
@@ -144,4 +147,4 @@ def test_whatever_is_asked_is_answered_as_described(
     print(tally)  # noqa: T201  # shown by -s
     assert not tally.problems, "\n".join(sorted(tally.problems))
     every = {operation.ok().label for operation in schema.get_all_operations()}
-    assert every - tally.succeeded == {SIGNED}
+    assert every - tally.succeeded - {RETURN} == {SIGNED}

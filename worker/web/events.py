@@ -4,6 +4,7 @@ Nothing here sends one: `worker.store.ledger.outbox` writes their bodies, and a 
 """
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -34,6 +35,14 @@ class HandoffEvent(BaseModel):
     departamento: str = Field(examples=["financeiro"])
 
 
+class HandoffRequested(HandoffEvent):
+    """Um pedido de atendimento humano, e quando alguém pode atender."""
+
+    opens_at: datetime | None = Field(
+        description="Quando o atendimento volta; null se está aberto.", examples=["2026-11-30T08:00:00-03:00"]
+    )
+
+
 class RunEvent(BaseModel):
     """O fim de uma execução."""
 
@@ -49,8 +58,10 @@ EVENTS: Mapping[str, tuple[type[BaseModel], str]] = {
     "ticket.failed": (TicketEvent, "O ticket não foi aberto"),
     "ticket.unknown": (TicketEvent, "O ticket foi enviado, e o resultado não se conhece"),
     "ticket.no_protocol": (TicketEvent, "O CRM aceitou o ticket sem devolver o protocolo"),
-    "handoff.requested": (HandoffEvent, "O cliente pediu uma pessoa"),
+    "handoff.requested": (HandoffRequested, "O cliente pediu uma pessoa"),
     "handoff.accepted": (HandoffEvent, "Uma pessoa assumiu o cliente"),
+    "handoff.overdue": (HandoffEvent, "Ninguém assumiu o cliente dentro do prazo"),
+    "handoff.returned": (HandoffEvent, "A conversa voltou para o bot"),
     "handoff.closed": (HandoffEvent, "O atendimento humano foi encerrado"),
     "run.ended": (RunEvent, "A execução terminou"),
     "run.lost": (RunEvent, "A execução não pode mais ser respondida"),
