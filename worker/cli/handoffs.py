@@ -38,7 +38,8 @@ async def show_handoff(settings: Settings, console: Console, handoff_id: str, *,
     if as_json:
         print_json(detail, console)
     else:
-        console.print(facts(detail.model_dump() | {"waiting_s": span(view.waiting_s)}))
+        words = {"waiting_s": span(view.waiting_s), "overdue": "sim" if view.overdue else "não"}
+        console.print(facts(detail.model_dump() | words))
     return Exit.DONE
 
 

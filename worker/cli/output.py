@@ -48,6 +48,10 @@ LABELS = {
     "requested_at": "solicitado",
     "accepted_at": "assumido",
     "closed_at": "encerrado",
+    "returned_at": "devolvido ao bot",
+    "opens_at": "atendimento abre",
+    "due_at": "prazo",
+    "overdue": "fora do prazo",
     "waiting_s": "espera",
 }
 """What people read for the API's names; a name that is Portuguese already stands for itself."""
