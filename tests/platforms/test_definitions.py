@@ -19,7 +19,7 @@ from worker.errors import PlatformError, PlatformGone, PlatformRefused, Platform
 from worker.platforms.agents import StoredAgents
 from worker.platforms.definitions import Stored
 from worker.platforms.time_offset import time_offset_s
-from worker.schema_sync import RULES, Wanted
+from worker.schema_sync import RULES, Target
 from worker.settings import Settings
 from worker.simulator.agents.app import AgentsSimulator
 from worker.simulator.agents.saved_agents import AGENTS
@@ -33,7 +33,7 @@ from worker.tools import schema_names
 Json = dict[str, Any]
 Make = Callable[..., Settings]
 
-WANTED = Wanted(schema_sync.load(schema_names()), RULES["FINANCEIRO"])
+TARGET = Target(schema_sync.load(schema_names()), RULES["FINANCEIRO"])
 FINANCEIRO = ASSISTANTS["FINANCEIRO"]
 FUNCTION = {"type": "function", "name": "consultar_fatura", "description": "", "parameters": {}}
 
@@ -54,8 +54,8 @@ async def wire() -> AsyncIterator[Wire]:
 
 async def synced(at: Stored, identifier: str, backups: Path) -> schema_sync.Plan:
     """Brings a definition in step; what was found before."""
-    found = await schema_sync.compare(at, identifier, WANTED)
-    await schema_sync.apply(at, identifier, found, WANTED, backups=backups)
+    found = await schema_sync.compare(at, identifier, TARGET)
+    await schema_sync.apply(at, identifier, found, TARGET, backups=backups)
     return found
 
 
@@ -85,7 +85,7 @@ async def test_every_request_of_sync_schema_is_as_openai_describes_it(
     async with stored(foundry) as at:
         await at.served()
         await synced(at, FINANCEIRO, tmp_path)
-        assert not (await schema_sync.compare(at, FINANCEIRO, WANTED)).changes
+        assert not (await schema_sync.compare(at, FINANCEIRO, TARGET)).changes
     assert [each.operation for each in simulator.requests] == [
         "list_assistants",
         "retrieve_assistant",
@@ -103,7 +103,7 @@ async def test_the_requests_are_the_sdks_own_without_its_warnings(
 ) -> None:
     wire.says({"id": "asst_1", "tools": [], "instructions": None})
     async with stored(make_settings(OPENAI_BASE_URL=wire.url)) as at:
-        found = await schema_sync.compare(at, "asst_1", WANTED)
+        found = await schema_sync.compare(at, "asst_1", TARGET)
         await at.write("asst_1", found.changes)
     read, written = wire.asked
     async with AsyncOpenAI(api_key="test", base_url=wire.url) as sdk:
@@ -129,7 +129,7 @@ async def test_tools_of_others_travel_as_the_same_json_values(wire: Wire, make_s
     )
     wire.says(f'{{"id": "asst_1", "tools": [{foreign}]}}'.encode())
     async with stored(make_settings(OPENAI_BASE_URL=wire.url)) as at:
-        found = await schema_sync.compare(at, "asst_1", WANTED)
+        found = await schema_sync.compare(at, "asst_1", TARGET)
         await at.write("asst_1", found.changes)
     sent = json.loads(wire.asked[1].body)["tools"][0]
     assert json.dumps(sent) == json.dumps(json.loads(foreign))
@@ -260,9 +260,9 @@ async def test_a_live_session_is_brought_in_step_in_the_sdks_shape(
     async with stored(openai) as at:
         assert isinstance(at, StoredAgents)
         session_id = await _session(openai, AGENTS["FINANCEIRO"])
-        wanted = Wanted(schema_sync.load(schema_names()))
-        found = await schema_sync.compare(at.sessions, session_id, wanted)
-        await schema_sync.apply(at.sessions, session_id, found, wanted, backups=tmp_path)
+        target = Target(schema_sync.load(schema_names()))
+        found = await schema_sync.compare(at.sessions, session_id, target)
+        await schema_sync.apply(at.sessions, session_id, found, target, backups=tmp_path)
     assert found.before["id"] == AGENTS["FINANCEIRO"]
     written = [each for each in agents.requests if each.operation == "update_session"]
     assert problems(session_update_params.SessionUpdateParams, json.loads(written[0].body)) == []
@@ -277,7 +277,7 @@ async def test_the_requests_are_the_sdks_own(wire: Wire, make_settings: Make, li
     async with stored(make_settings(PLATFORM="agents", OPENAI_BASE_URL=wire.url)) as at:
         assert isinstance(at, StoredAgents)
         chosen: Stored = at.sessions if live else at
-        found = await schema_sync.compare(chosen, "id/1", WANTED)
+        found = await schema_sync.compare(chosen, "id/1", TARGET)
         await chosen.write("id/1", found.changes)
         await chosen.served()
     ours = [*wire.asked]

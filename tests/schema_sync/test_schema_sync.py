@@ -14,7 +14,7 @@ from worker.catalog import Catalog, schemas_dir
 from worker.errors import ConfigError, PlatformRefused, PlatformUnavailable, RunGone, WorkerError
 from worker.platforms import agents, assistants, responses
 from worker.platforms.definitions import Envelope
-from worker.schema_sync import RULES, Plan, Wanted
+from worker.schema_sync import RULES, Plan, Target
 from worker.schema_sync.instructions import BEGIN, END, with_rules
 from worker.tools import schema_names
 
@@ -23,7 +23,7 @@ Json = dict[str, Any]
 NESTED, FLAT, PLAIN = (module.SPEC.envelope for module in (assistants, responses, agents))
 FUNCTIONS = schema_sync.load(schema_names())
 TICKET, HANDOFF = FUNCTIONS
-WANTED = Wanted(FUNCTIONS)
+TARGET = Target(FUNCTIONS)
 FOREIGN: list[Json] = [
     {"type": "file_search", "file_search": {"ranking_options": {"score_threshold": 0.0}}},
     {"type": "function", "function": {"name": "consultar_fatura", "parameters": {}, "strict": None}},
@@ -41,7 +41,7 @@ def planned(
     tools: Sequence[Json], envelope: Envelope = NESTED, rules: str | None = None, instructions: object = None
 ) -> Plan:
     definition = {"tools": list(tools), "instructions": instructions}
-    return schema_sync.plan(definition, Wanted(FUNCTIONS, rules), envelope)
+    return schema_sync.plan(definition, Target(FUNCTIONS, rules), envelope)
 
 
 def edited(**changes: object) -> Json:
@@ -74,9 +74,9 @@ class Shelf:
         return not self.incomplete
 
 
-async def synced(shelf: Shelf, backups: Path, wanted: Wanted = WANTED) -> bool:
-    found = await schema_sync.compare(shelf, "asst_1", wanted)
-    return await schema_sync.apply(shelf, "asst_1", found, wanted, backups=backups)
+async def synced(shelf: Shelf, backups: Path, target: Target = TARGET) -> bool:
+    found = await schema_sync.compare(shelf, "asst_1", target)
+    return await schema_sync.apply(shelf, "asst_1", found, target, backups=backups)
 
 
 # ------------------------------------------------------------------------------------------ the functions
@@ -238,15 +238,15 @@ def test_markers_that_are_no_pair_are_left_to_a_person(text: str) -> None:
 
 async def test_a_second_run_finds_nothing_to_do(tmp_path: Path) -> None:
     shelf = Shelf({"tools": FOREIGN, "instructions": "Seja gentil.", "name": "FINANCEIRO"})
-    assert await synced(shelf, tmp_path, Wanted(FUNCTIONS, RULES["FINANCEIRO"]))
+    assert await synced(shelf, tmp_path, Target(FUNCTIONS, RULES["FINANCEIRO"]))
     assert shelf.written[0].keys() == {"tools", "instructions"}
-    again = await schema_sync.compare(shelf, "asst_1", Wanted(FUNCTIONS, RULES["FINANCEIRO"]))
+    again = await schema_sync.compare(shelf, "asst_1", Target(FUNCTIONS, RULES["FINANCEIRO"]))
     assert (again.changes, again.kept) == ({}, FOREIGN)
 
 
 async def test_only_what_differs_is_written(tmp_path: Path) -> None:
     shelf = Shelf({"tools": wrapped(TICKET, HANDOFF), "instructions": None})
-    await synced(shelf, tmp_path, Wanted(FUNCTIONS, "regras"))
+    await synced(shelf, tmp_path, Target(FUNCTIONS, "regras"))
     assert [each.keys() for each in shelf.written] == [{"instructions"}]
 
 
@@ -320,7 +320,7 @@ async def test_a_platform_that_shows_something_else_afterwards_is_told_on(
     shelf = Shelf({"tools": FOREIGN, "instructions": "x"})
     shelf.changes = changed
     with pytest.raises(schema_sync.NotApplied):
-        await synced(shelf, tmp_path, Wanted(FUNCTIONS, "regras"))
+        await synced(shelf, tmp_path, Target(FUNCTIONS, "regras"))
 
 
 async def test_what_a_platform_adds_to_the_tools_of_others_is_its_own_affair(tmp_path: Path) -> None:

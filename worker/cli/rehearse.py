@@ -151,7 +151,7 @@ def _request(settings: Settings, path: Path) -> Mapping[str, object]:
     tools = request.get("tools", []) if isinstance(request, dict) else None
     if not (isinstance(request, dict) and isinstance(request.get("model"), str) and isinstance(tools, list)):
         raise ConfigError(f"{path} não é um objeto JSON com ao menos model")
-    wanted = schema_sync.Wanted(schema_sync.load(schema_names()))
+    wanted = schema_sync.Target(schema_sync.load(schema_names()))
     changes = schema_sync.plan({"tools": tools}, wanted, platforms.spec(settings).envelope).changes
     return {**request, "tools": changes.get("tools", tools)}
 

@@ -13,7 +13,7 @@ from worker.catalog import Catalog, Spellings
 from worker.cli.exit_codes import Exit
 from worker.errors import ConfigError, PlatformError, PlatformGone, RunGone
 from worker.platforms.definitions import Envelope, Stored
-from worker.schema_sync import BrokenMarkers, Json, NotApplied, NotComplete, NotSaved, Plan, Wanted
+from worker.schema_sync import BrokenMarkers, Json, NotApplied, NotComplete, NotSaved, Plan, Target
 from worker.settings import NAMED_ASSISTANTS, Settings
 from worker.settings.platforms import platform_names
 from worker.store.queries.inspection import Inspection
@@ -92,21 +92,21 @@ def _chosen(settings: Settings, names: Sequence[str]) -> Mapping[str, str]:
     """The assistants to keep in step, by name. Raises `ConfigError`."""
     configured = settings.assistant_ids
     existing = Spellings(dict.fromkeys((*NAMED_ASSISTANTS, *configured)))
-    wanted = [existing.match(name) for name in names]
+    target = [existing.match(name) for name in names]
     problems = [
         f"--assistant {name} não existe; use {', '.join(existing.names)}"
-        for name, match in zip(names, wanted, strict=True)
+        for name, match in zip(names, target, strict=True)
         if match is None
     ]
-    problems += [f"{name}{_ID} não está definida" for name in wanted if name and name not in configured]
-    if not wanted and not configured:
+    problems += [f"{name}{_ID} não está definida" for name in target if name and name not in configured]
+    if not target and not configured:
         problems.append(
             "Nenhum assistente está configurado: defina FINANCEIRO_ASSISTANT_ID, SUPORTE_ASSISTANT_ID "
             "ou ASSISTANT_IDS"
         )
     if problems:
         raise ConfigError(*problems)
-    return {name: identifier for name, identifier in configured.items() if not wanted or name in wanted}
+    return {name: identifier for name, identifier in configured.items() if not target or name in target}
 
 
 async def _known_sessions(settings: Settings) -> Sequence[str]:
@@ -118,7 +118,7 @@ async def _known_sessions(settings: Settings) -> Sequence[str]:
 
 
 class _Job:
-    """One kind of definitions, with what is wanted of them and where it is told.
+    """One kind of definitions, with what is target of them and where it is told.
 
     `agents`: of these only, as with sessions: others are somebody else's, and one that is gone is no problem.
     """
@@ -141,7 +141,7 @@ class _Job:
         """Compare, show, and write unless it was only to be looked at. Raises `PlatformGone`."""
         title = schema_sync.printable(f"{title} ({identifier})")
         try:
-            return await self._settle(title, identifier, Wanted(self._functions, rules))
+            return await self._settle(title, identifier, Target(self._functions, rules))
         except PlatformGone:
             raise
         except (PlatformError, BrokenMarkers, NotSaved, NotComplete, NotApplied) as failure:
@@ -150,14 +150,14 @@ class _Job:
             _say(self._console, f"✗ {title}: {schema_sync.sentence(failure)}", "red")
             return Exit.REFUSED
 
-    async def _settle(self, title: str, identifier: str, wanted: Wanted) -> Exit:
-        found = await schema_sync.compare(self._stored, identifier, wanted)
+    async def _settle(self, title: str, identifier: str, target: Target) -> Exit:
+        found = await schema_sync.compare(self._stored, identifier, target)
         if self._agents is not None and not (found.changes and found.before.get("id") in self._agents):
             return Exit.DONE
         end = _show(title, found, self._options, self._console)
         if end is not None:
             return end
-        strict = await schema_sync.apply(self._stored, identifier, found, wanted)
+        strict = await schema_sync.apply(self._stored, identifier, found, target)
         plain = "" if strict else "; a plataforma recusou strict: ficou sem ele"
         _say(self._console, f"✓ {title}: gravado e conferido{plain}", "green")
         return Exit.DONE
@@ -167,7 +167,7 @@ def _export(
     functions: Sequence[Json], path: Path, options: Options, console: Console, envelope: Envelope
 ) -> Exit:
     """The tools a bot sends with each response: ours among whatever else the file has."""
-    found = schema_sync.plan({"tools": _tools_in(path)}, Wanted(functions), envelope)
+    found = schema_sync.plan({"tools": _tools_in(path)}, Target(functions), envelope)
     title = schema_sync.printable(str(path))
     end = _show(title, found, options, console)
     if end is not None:

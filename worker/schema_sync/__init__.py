@@ -1,8 +1,13 @@
-"""What the model is shown of our functions, kept the same on the platform (contract §8)."""
+"""Keeps the function definitions of the assistants equal to this version's (contract §8).
+
+plan = await compare(definitions, "asst_1", Target(load(["abrir_ticket_crm"])))
+if plan.changes:
+    await apply(definitions, "asst_1", plan, target)
+"""
 
 from worker.schema_sync.functions import Json, load
 from worker.schema_sync.instructions import RULES, BrokenMarkers
-from worker.schema_sync.plan import Plan, Wanted, plan
+from worker.schema_sync.plan import Plan, Target, plan
 from worker.schema_sync.sentences import diff, printable, sentence, summary
 from worker.schema_sync.sync import (
     BACKUPS,
@@ -25,7 +30,7 @@ __all__ = [
     "NotComplete",
     "NotSaved",
     "Plan",
-    "Wanted",
+    "Target",
     "apply",
     "compare",
     "diff",

@@ -1,4 +1,4 @@
-"""The functions the model is shown: read by name, never globbed (the catalogue lies beside them)."""
+"""Function definitions: read from `schemas/` by name, compared with what a platform shows."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,7 +9,7 @@ from worker.catalog import Catalog, schemas_dir
 from worker.errors import ConfigError
 
 Json = dict[str, Any]
-"""A JSON object; here mostly a function: `name`, `description`, `parameters`."""
+"""A JSON object; here mostly a function definition: `name`, `description`, `parameters`."""
 
 
 def load(
@@ -71,21 +71,21 @@ def canonical(value: object) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-def holds(shown: object, written: object) -> bool:
-    """Whether a JSON value is shown as it was written; a platform may add fields of its own."""
-    if isinstance(shown, dict) and isinstance(written, dict):
-        return all(name in shown and holds(shown[name], value) for name, value in written.items())
-    if isinstance(shown, list) and isinstance(written, list):
-        return len(shown) == len(written) and all(map(holds, shown, written))
-    return canonical(shown) == canonical(written)
+def contains(current: object, written: object) -> bool:
+    """Whether a JSON value still contains what was written; a platform may add fields of its own."""
+    if isinstance(current, dict) and isinstance(written, dict):
+        return all(name in current and contains(current[name], value) for name, value in written.items())
+    if isinstance(current, list) and isinstance(written, list):
+        return len(current) == len(written) and all(map(contains, current, written))
+    return canonical(current) == canonical(written)
 
 
-def same(shown: Json, ours: Json) -> bool:
-    """Whether the platform shows our function: not counting `strict`, nor what it adds at its default.
+def same(current: Json, ours: Json) -> bool:
+    """Whether two definitions are equal, ignoring `strict` and fields at their default.
 
-    `strict` is refused by some servers and not shown by others; `defer_loading` and `async` are echoed.
+    Some servers refuse `strict` or do not show it; some add `defer_loading` and `async`.
     """
-    return canonical(_essence(shown)) == canonical(_essence(ours))
+    return canonical(_essence(current)) == canonical(_essence(ours))
 
 
 def _essence(function: Json) -> Json:
@@ -94,8 +94,8 @@ def _essence(function: Json) -> Json:
 
 
 def lines(function: Json) -> list[str]:
-    """A function to be read, and compared line by line."""
-    shown = _essence(function)
-    description = str(shown.pop("description", ""))
-    rest = json.dumps(shown, ensure_ascii=False, sort_keys=True, indent=2)
+    """A function definition as lines, to be read and compared."""
+    current = _essence(function)
+    description = str(current.pop("description", ""))
+    rest = json.dumps(current, ensure_ascii=False, sort_keys=True, indent=2)
     return [*description.splitlines(), *rest.splitlines()]

@@ -1,4 +1,4 @@
-"""What one definition lacks of what it should be. Pure: nothing is read or written here."""
+"""Compares a definition with the target and plans the change. Pure: reads and writes nothing."""
 
 import difflib
 from collections.abc import Iterator, Sequence
@@ -26,10 +26,11 @@ class Envelope(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a definition should have: our functions, and the usage rules if they were asked for."""
+class Target:
+    """What a definition should contain."""
 
     functions: Sequence[Json]
+    #: The usage rules for the instructions; None leaves the instructions alone.
     rules: str | None = None
 
 
@@ -43,41 +44,43 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`changes` is what to write, empty when nothing differs; `kept` are the tools that are not ours."""
+    """What to write so that a definition is the target."""
 
     before: Json
+    #: The top-level fields to write; empty when nothing differs.
     changes: Json
     differences: Sequence[Difference]
+    #: Tools that are not the worker's; they stay as they are.
     kept: Sequence[Json]
 
 
-def plan(definition: Json, wanted: Wanted, envelope: Envelope, *, strict: bool = True) -> Plan:
-    """Compare a definition (`tools`, `instructions`) with what it should be. Raises `BrokenMarkers`."""
-    ours = {function["name"]: function for function in wanted.functions}
-    shown = [(_ours(envelope.unwrap(tool), ours), tool) for tool in definition["tools"]]
-    differences = [*_differences(ours, [function for function, _ in shown if function])]
+def plan(definition: Json, target: Target, envelope: Envelope, *, strict: bool = True) -> Plan:
+    """Compare a definition (`tools`, `instructions`) with the target. Raises `BrokenMarkers`."""
+    ours = {function["name"]: function for function in target.functions}
+    current = [(_ours(envelope.unwrap(tool), ours), tool) for tool in definition["tools"]]
+    differences = [*_differences(ours, [function for function, _ in current if function])]
     changes: Json = {}
     if differences:
-        changes["tools"] = [*_merged(shown, ours, envelope, strict=strict and envelope.strict)]
-    if wanted.rules is not None:
+        changes["tools"] = [*_merged(current, ours, envelope, strict=strict and envelope.strict)]
+    if target.rules is not None:
         before = definition.get("instructions") or ""
-        after = with_rules(before, wanted.rules)
+        after = with_rules(before, target.rules)
         if after != before:
             changes["instructions"] = after
-            told = _diff(before.splitlines(), after.splitlines())
-            differences.append(Difference("regras de uso: diferem", told))
-    return Plan(definition, changes, differences, [tool for function, tool in shown if function is None])
+            lines_changed = _diff(before.splitlines(), after.splitlines())
+            differences.append(Difference("regras de uso: diferem", lines_changed))
+    return Plan(definition, changes, differences, [tool for function, tool in current if function is None])
 
 
 def _ours(function: Json | None, ours: dict[str, Json]) -> Json | None:
-    """The function a tool offers, if it has the name of one of ours."""
+    """The function of a tool, if it has the name of one of the worker's."""
     name = (function or {}).get("name")
     return function if isinstance(name, str) and name in ours else None
 
 
-def _differences(ours: dict[str, Json], shown: Sequence[Json]) -> Iterator[Difference]:
+def _differences(ours: dict[str, Json], current: Sequence[Json]) -> Iterator[Difference]:
     for name, function in ours.items():
-        found = [each for each in shown if each["name"] == name]
+        found = [each for each in current if each["name"] == name]
         if not found:
             yield Difference(f"{name}: falta")
         elif not same(found[0], function):
@@ -87,11 +90,11 @@ def _differences(ours: dict[str, Json], shown: Sequence[Json]) -> Iterator[Diffe
 
 
 def _merged(
-    shown: Sequence[tuple[Json | None, Json]], ours: dict[str, Json], envelope: Envelope, *, strict: bool
+    current: Sequence[tuple[Json | None, Json]], ours: dict[str, Json], envelope: Envelope, *, strict: bool
 ) -> Iterator[Json]:
-    """Everybody's tools in their places, ours renewed and each once; what is missing comes last."""
+    """All tools in their order, the worker's replaced and each once; missing ones come last."""
     left = dict(ours)
-    for function, tool in shown:
+    for function, tool in current:
         if function is None:
             yield tool
         elif function["name"] in left:
@@ -101,6 +104,6 @@ def _merged(
 
 
 def _diff(before: Sequence[str], after: Sequence[str]) -> list[str]:
-    """The lines that differ and a little around them, without the headers a patch would need."""
+    """The lines that differ, with two lines of context, without patch headers."""
     found = difflib.unified_diff(before, after, n=_CONTEXT, lineterm="")
     return [line for line in list(found)[2:] if not line.startswith("@@")]

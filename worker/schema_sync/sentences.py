@@ -1,4 +1,4 @@
-"""A comparison, and what can go wrong with it, in sentences for the operator."""
+"""Comparisons and their failures as Portuguese sentences for the operator."""
 
 from worker.errors import PlatformError, PlatformGone, PlatformRefused, RunGone, WorkerError
 from worker.schema_sync.functions import Json
@@ -7,17 +7,17 @@ from worker.schema_sync.plan import Plan
 from worker.schema_sync.sync import BACKUPS, NotApplied, NotComplete, NotSaved
 
 
-def summary(found: Plan) -> str:
-    """What differs, and whose tools stay as they are; in one line."""
-    titles = "; ".join(each.title for each in found.differences) or "nada a fazer"
-    if not found.kept:
+def summary(plan: Plan) -> str:
+    """What differs and which tools stay, in one line."""
+    titles = "; ".join(each.title for each in plan.differences) or "nada a fazer"
+    if not plan.kept:
         return titles
-    return f"{titles} (ficam como estão: {', '.join(_label(tool) for tool in found.kept)})"
+    return f"{titles} (ficam como estão: {', '.join(_label(tool) for tool in plan.kept)})"
 
 
-def diff(found: Plan) -> list[str]:
-    """The lines that differ, each with its `-`, `+` or space; a terminal can print them."""
-    return [printable(line) for each in found.differences for line in each.lines]
+def diff(plan: Plan) -> list[str]:
+    """The lines that differ, each with its `-`, `+` or space, safe to print on a terminal."""
+    return [printable(line) for each in plan.differences for line in each.lines]
 
 
 def _label(tool: Json) -> str:
@@ -29,7 +29,7 @@ def _label(tool: Json) -> str:
 
 
 def printable(text: str) -> str:
-    """Without anything that would move a terminal's cursor: others have written these texts."""
+    """The text without control characters: other people wrote it, and a terminal would obey them."""
     return "".join(char if char.isprintable() else "�" for char in text)
 
 

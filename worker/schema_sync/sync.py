@@ -1,4 +1,4 @@
-"""One definition made what it should be: read, compare, save what was, write, read back (contract §8)."""
+"""Brings a definition to the target: read, compare, save a copy, write, read back (contract §8)."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,9 +8,9 @@ from typing import Protocol
 from urllib.parse import quote
 
 from worker.errors import PlatformError, PlatformRefused, WorkerError
-from worker.schema_sync.functions import Json, holds
+from worker.schema_sync.functions import Json, contains
 from worker.schema_sync.instructions import BrokenMarkers
-from worker.schema_sync.plan import Envelope, Plan, Wanted, plan
+from worker.schema_sync.plan import Envelope, Plan, Target, plan
 
 BACKUPS = Path("data/schema-backups")
 
@@ -31,7 +31,7 @@ class Definitions(Protocol):
         """Replace these top-level fields; the others stay."""
 
     def complete(self, definition: Json) -> bool:
-        """Whether its tools were shown with everything that writing them back needs."""
+        """Whether the definition shows everything that is needed to write its tools back."""
 
 
 class NotSaved(WorkerError):
@@ -43,44 +43,44 @@ class NotSaved(WorkerError):
 
 
 class NotComplete(WorkerError):
-    """Writing back what was shown would lose something that is not shown, so nothing was written."""
+    """The platform hides part of a tool; writing the tools back would lose it, so nothing was written."""
 
 
 class NotApplied(WorkerError):
-    """The platform took the change, and shows another definition than was written."""
+    """The platform accepted the change, but shows another definition than the one written."""
 
 
-async def compare(definitions: Definitions, identifier: str, wanted: Wanted) -> Plan:
-    """What this definition lacks now. Raises `PlatformError`, `BrokenMarkers`."""
-    return plan(await definitions.read(identifier), wanted, definitions.envelope)
+async def compare(definitions: Definitions, identifier: str, target: Target) -> Plan:
+    """Read a definition and compare it with the target. Raises `PlatformError`, `BrokenMarkers`."""
+    return plan(await definitions.read(identifier), target, definitions.envelope)
 
 
 async def drift(
     definitions: Definitions, identifiers: Mapping[str, str], functions: Sequence[Json]
 ) -> dict[str, bool]:
-    """Whether each definition differs from our functions, by name; what could not be read is left out."""
-    wanted = Wanted(functions)
-    found: dict[str, bool] = {}
+    """By name, whether each definition differs from these functions; unreadable ones are left out."""
+    target = Target(functions)
+    differs: dict[str, bool] = {}
     for name, identifier in identifiers.items():
         try:
-            found[name] = bool((await compare(definitions, identifier, wanted)).changes)
+            differs[name] = bool((await compare(definitions, identifier, target)).changes)
         except PlatformError:
             continue
-    return found
+    return differs
 
 
 async def apply(
-    definitions: Definitions, identifier: str, found: Plan, wanted: Wanted, *, backups: Path = BACKUPS
+    definitions: Definitions, identifier: str, change: Plan, target: Target, *, backups: Path = BACKUPS
 ) -> bool:
-    """Write what `compare` found; False: the platform took our functions only without `strict`.
+    """Write the changes of a plan; False if the platform accepted the functions only without `strict`.
 
     Raises `NotSaved` and `NotComplete` (nothing was written), `PlatformError`, `NotApplied`.
     """
-    if "tools" in found.changes and not definitions.complete(found.before):
+    if "tools" in change.changes and not definitions.complete(change.before):
         raise NotComplete
-    _save(found.before, identifier, backups)
-    strict = await _write(definitions, identifier, found, wanted)
-    await _verify(definitions, identifier, found, wanted)
+    _save(change.before, identifier, backups)
+    strict = await _write(definitions, identifier, change, target)
+    await _verify(definitions, identifier, change, target)
     return strict
 
 
@@ -95,23 +95,23 @@ def _save(definition: Json, identifier: str, folder: Path) -> None:
         raise NotSaved(error.strerror or type(error).__name__) from None
 
 
-async def _write(definitions: Definitions, identifier: str, found: Plan, wanted: Wanted) -> bool:
-    """With `strict` where the platform has it; once more without where that was refused."""
-    plain = plan(found.before, wanted, definitions.envelope, strict=False).changes
+async def _write(definitions: Definitions, identifier: str, change: Plan, target: Target) -> bool:
+    """Write with `strict` where the platform has it, and again without it if that was refused."""
+    plain = plan(change.before, target, definitions.envelope, strict=False).changes
     try:
-        await definitions.write(identifier, found.changes)
+        await definitions.write(identifier, change.changes)
     except PlatformRefused as refusal:
-        if refusal.status not in {400, 422} or found.changes == plain:
+        if refusal.status not in {400, 422} or change.changes == plain:
             raise
         await definitions.write(identifier, plain)
         return False
     return True
 
 
-async def _verify(definitions: Definitions, identifier: str, found: Plan, wanted: Wanted) -> None:
+async def _verify(definitions: Definitions, identifier: str, change: Plan, target: Target) -> None:
     try:
-        shown = await compare(definitions, identifier, wanted)
+        after = await compare(definitions, identifier, target)
     except BrokenMarkers:
         raise NotApplied from None
-    if shown.changes or not holds(shown.kept, found.kept):
+    if after.changes or not contains(after.kept, change.kept):
         raise NotApplied

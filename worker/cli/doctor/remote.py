@@ -72,7 +72,7 @@ async def discovery(settings: Settings) -> Sequence[Finding]:
 
 
 async def schemas(settings: Settings) -> Sequence[Finding]:
-    wanted = schema_sync.Wanted(schema_sync.load(schema_names(), catalog=Catalog.configured(settings)))
+    target = schema_sync.Target(schema_sync.load(schema_names(), catalog=Catalog.configured(settings)))
     stored = platforms.stored_assistants(settings)
     if stored is None:
         return [
@@ -90,12 +90,12 @@ async def schemas(settings: Settings) -> Sequence[Finding]:
             )
         ]
     async with aclosing(stored):
-        return [await _schema(stored, name, each, wanted) for name, each in settings.assistant_ids.items()]
+        return [await _schema(stored, name, each, target) for name, each in settings.assistant_ids.items()]
 
 
-async def _schema(stored: Stored, name: str, identifier: str, wanted: schema_sync.Wanted) -> Finding:
+async def _schema(stored: Stored, name: str, identifier: str, target: schema_sync.Target) -> Finding:
     try:
-        found = await schema_sync.compare(stored, identifier, wanted)
+        found = await schema_sync.compare(stored, identifier, target)
     except PlatformError as failure:
         return bad("schemas", f"funções de {name}: {schema_sync.sentence(failure)}")
     if found.changes:
