@@ -85,7 +85,7 @@ class Platform(Protocol):
 class Dialogue(Protocol):
     """A conversation that the worker itself holds with an assistant, for a rehearsal, and deletes."""
 
-    async def say(self, said: Utterance) -> RunRef:
+    async def say(self, utterance: Utterance) -> RunRef:
         """Give the assistant a message, an image in the form that the platform wants.
 
         When this returns, the run that answers it has begun. Raises `PlatformError`: the message may have

@@ -109,7 +109,7 @@ def test_an_optional_call_does_not_take_what_a_required_one_needs() -> None:
         (True, "Seu ticket foi aberto.", [Code.PROTOCOLO_MISSING]),
         (True, "Protocolo: 2510271534789013", [Code.PROTOCOLO_MISSING]),
         (False, "Seu ticket foi aberto.", []),
-        (False, "Protocolo: 2510271534789012", [Code.PROTOCOLO_TOLD]),
+        (False, "Protocolo: 2510271534789012", [Code.PROTOCOLO_PRESENT]),
         (None, "Protocolo: 2510271534789012", []),
     ],
 )

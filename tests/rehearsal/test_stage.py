@@ -8,16 +8,29 @@ import pytest
 from tests.databases import KEY
 from tests.fakes import FakePlatform, asks, call
 from worker.catalog import Catalog
+from worker.errors import PlatformError, PlatformRefused, PlatformUnavailable
 from worker.model import CallState, RunRef, RunSnapshot, RunState, RunStatus
 from worker.personal import Personal
 from worker.rehearsal.metering import MeteredPlatform
 from worker.rehearsal.scenarios import CrmState
 from worker.rehearsal.stage import open_stage, rehearsal_settings
 from worker.settings import Settings
+from worker.times import SystemClock
 
 MakeSettings = Callable[..., Settings]
 
 TICKET = {"resumo": "Maria pagou", "setor": "FINANCEIRO", "motivo": "PAGAMENTO"}
+
+
+class StoppedClock(SystemClock):
+    """A clock that goes on when it is told to."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
 ENDED = RunSnapshot(RunStatus.ENDED, "completed", reason="concluida", tokens=70)
 
 
@@ -59,12 +72,12 @@ async def test_the_calls_are_answered_by_the_worker_itself(
 ) -> None:
     platform = FakePlatform()
     platform.script("run_1", asks(call(1, "abrir_ticket_crm", TICKET)), ENDED)
-    metered = MeteredPlatform(platform)
+    metered = MeteredPlatform(platform, SystemClock())
     settings = make_settings(CRM_BACKOFF_BASE_S=0.01, CRM_BACKOFF_MAX_S=0.01)
     async with open_stage(settings, metered, Catalog.load(), crm, tmp_path) as stage:
         about = {"client_document": Personal("52998224725"), "assistant": "FINANCEIRO"}
         await stage.announce("ensaio-1", RunRef("run_1", "thread_1"), about)
-        run = await stage.ended("run_1")
+        run = await stage.ended("run_1", lambda: None)
         (made,) = await stage.calls("ensaio-1")
         assert await stage.chain("run_1") == ["run_1"]
     assert (run.state, run.reason) == (RunState.ENDED, "concluida")
@@ -75,6 +88,34 @@ async def test_the_calls_are_answered_by_the_worker_itself(
     assert metered.tokens("thread_2") is None
 
 
+async def test_a_platform_that_answers_no_poll_for_a_minute_is_away() -> None:
+    clock, platform = StoppedClock(), FakePlatform()
+    metered, ref = MeteredPlatform(platform, clock), RunRef("run_1", "thread_1")
+    working = RunSnapshot(RunStatus.WORKING, "in_progress")
+    platform.script(
+        "run_1", PlatformUnavailable(500), working, PlatformUnavailable(500), PlatformRefused(401), working
+    )
+
+    async def fail() -> None:
+        with pytest.raises(PlatformError):
+            await metered.inspect(ref)
+
+    await fail()
+    clock.now += 61
+    with pytest.raises(PlatformUnavailable):
+        metered.check("thread_1")
+    await metered.inspect(ref)  # it is back
+    metered.check("thread_1")
+    await fail()
+    clock.now += 40
+    await fail()
+    metered.check("thread_1")
+    clock.now += 21
+    with pytest.raises(PlatformRefused):
+        metered.check("thread_1")
+    metered.check("thread_2")
+
+
 async def test_a_run_that_does_not_end_is_given_up(
     make_settings: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -82,7 +123,7 @@ async def test_a_run_that_does_not_end_is_given_up(
     platform = FakePlatform()
     platform.script("run_1", RunSnapshot(RunStatus.WORKING, "in_progress"))
     async with open_stage(
-        make_settings(), MeteredPlatform(platform), Catalog.load(), CrmState.OK, tmp_path
+        make_settings(), MeteredPlatform(platform, SystemClock()), Catalog.load(), CrmState.OK, tmp_path
     ) as stage:
         await stage.announce("ensaio-1", RunRef("run_1", "thread_1"), {})
-        assert (await stage.ended("run_1")).state is RunState.WATCHING
+        assert (await stage.ended("run_1", lambda: None)).state is RunState.WATCHING

@@ -151,8 +151,8 @@ def _request(settings: Settings, path: Path) -> Mapping[str, object]:
     tools = request.get("tools", []) if isinstance(request, dict) else None
     if not (isinstance(request, dict) and isinstance(request.get("model"), str) and isinstance(tools, list)):
         raise ConfigError(f"{path} não é um objeto JSON com ao menos model")
-    wanted = schema_sync.Target(schema_sync.load(schema_names()))
-    changes = schema_sync.plan({"tools": tools}, wanted, platforms.spec(settings).envelope).changes
+    functions = schema_sync.Target(schema_sync.load(schema_names()))
+    changes = schema_sync.plan({"tools": tools}, functions, platforms.spec(settings).envelope).changes
     return {**request, "tools": changes.get("tools", tools)}
 
 
@@ -224,7 +224,7 @@ def _interruptible(task: "asyncio.Future[None]", console: Console) -> Iterator[l
         restore()
 
 
-# ------------------------------------------------------------------------------------------- what is shown
+# ---------------------------------------------------------------------------------------------- the output
 
 
 def _print_remains(rehearsal: Rehearsal, console: Console) -> None:
@@ -235,16 +235,18 @@ def _print_remains(rehearsal: Rehearsal, console: Console) -> None:
             console.print(f"  • {schema_sync.printable(name)}", markup=False, soft_wrap=True)
 
 
-def _show(found: Results, before: Results | None, options: Options, console: Console) -> int:
+def _show(outcome: Results, before: Results | None, options: Options, console: Console) -> int:
     """The report in the form that was wanted; returns the exit code."""
-    compared = comparison.compare(before, found) if before is not None else None
+    compared = comparison.compare(before, outcome) if before is not None else None
     if options.junit is not None:
-        junit.write(found, options.junit)
+        junit.write(outcome, options.junit)
     if options.as_json:
-        document = found.stored() if compared is None else {**found.stored(), "comparison": compared.stored()}
+        document = (
+            outcome.stored() if compared is None else {**outcome.stored(), "comparison": compared.stored()}
+        )
         console.out(json.dumps(document, ensure_ascii=False, indent=2), highlight=False)
     else:
-        print_report(found, console)
+        print_report(outcome, console)
         if compared is not None:
             comparison.print_comparison(compared, console)
-    return Exit.NOT_PASSED if found.failed else Exit.DONE
+    return Exit.NOT_PASSED if outcome.failed else Exit.DONE

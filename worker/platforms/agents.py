@@ -196,9 +196,9 @@ class AgentsDialogue:
         self._session = ""
         self._turn: Json = {}
 
-    async def say(self, said: Utterance) -> RunRef:
+    async def say(self, utterance: Utterance) -> RunRef:
         """See `worker.ports.Dialogue.say`: an idle session has either not begun with a message, or ended."""
-        message = {"role": "user", "content": dialogue.input_parts(said)}
+        message = {"role": "user", "content": dialogue.input_parts(utterance)}
         if self._session:
             event = {"type": "agent.session.input.message", "input": [message]}
             await self._connection.submit(f"{self._session}/events", {"events": [event]})

@@ -151,10 +151,10 @@ class AssistantsDialogue:
         self._thread = ""
         self._newest: RunRef | None = None
 
-    async def say(self, said: Utterance) -> RunRef:
+    async def say(self, utterance: Utterance) -> RunRef:
         """See `worker.ports.Dialogue.say`."""
         thread = self._thread = self._thread or await self._begin()
-        message = {"role": "user", "content": await self._content(said)}
+        message = {"role": "user", "content": await self._content(utterance)}
         await dialogue.post(self._connection, f"{thread}/messages", message)
         run = await dialogue.post(self._connection, f"{thread}/runs", {"assistant_id": self._assistant_id})
         self._newest = RunRef(dialogue.made_id(run), thread.removeprefix("/threads/"))
@@ -180,12 +180,12 @@ class AssistantsDialogue:
         self._belongings.add(f"thread {thread_id}", f"/threads/{thread_id}")
         return f"/threads/{thread_id}"
 
-    async def _content(self, said: Utterance) -> list[Json]:
+    async def _content(self, utterance: Utterance) -> list[Json]:
         """Data URLs are not taken everywhere: an image is uploaded first."""
-        text = [{"type": "text", "text": said.text}] if said.text else []
-        if said.image is None:
+        text = [{"type": "text", "text": utterance.text}] if utterance.text else []
+        if utterance.image is None:
             return text
-        file_id = await self._upload(said.image)
+        file_id = await self._upload(utterance.image)
         return [{"type": "image_file", "image_file": {"file_id": file_id}}, *text]
 
     async def _upload(self, image: Image) -> str:

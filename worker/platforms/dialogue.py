@@ -82,12 +82,12 @@ def made_id(body: Json) -> str:
     raise PlatformUnavailable(200)
 
 
-def input_parts(said: Utterance) -> list[Json]:
+def input_parts(utterance: Utterance) -> list[Json]:
     """A message as the Agents and Responses APIs take it: an image travels inside, as a data URL."""
-    text = [{"type": "input_text", "text": said.text}] if said.text else []
-    if said.image is None:
+    text = [{"type": "input_text", "text": utterance.text}] if utterance.text else []
+    if utterance.image is None:
         return text
-    return [{"type": "input_image", "image_url": data_url(said.image)}, *text]
+    return [{"type": "input_image", "image_url": data_url(utterance.image)}, *text]
 
 
 def data_url(image: Image) -> str:

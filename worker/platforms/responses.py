@@ -182,7 +182,7 @@ class ResponsesPlatform:
 class ResponsesDialogue:
     """Implements `worker.ports.Dialogue`: a conversation, a background response for each message.
 
-    `request`: what the bot sends with each response; what is said and where it goes on is put in.
+    `request`: what the bot sends with each response; message and conversation are put in.
     """
 
     def __init__(self, connection: wire.Connection, request: Mapping[str, object]) -> None:
@@ -192,12 +192,12 @@ class ResponsesDialogue:
         self._conversation_id = ""
         self._newest: str | None = None
 
-    async def say(self, said: Utterance) -> RunRef:
+    async def say(self, utterance: Utterance) -> RunRef:
         """See `worker.ports.Dialogue.say`."""
         self._conversation_id = self._conversation_id or await self._begin()
         body = {
             **self._request,
-            "input": [{"role": "user", "content": dialogue.input_parts(said)}],
+            "input": [{"role": "user", "content": dialogue.input_parts(utterance)}],
             "conversation": self._conversation_id,
             "background": True,
             "store": True,

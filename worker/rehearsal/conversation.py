@@ -88,7 +88,7 @@ class Conversation:
         self._thread_id = ref.thread_id
         await self._stage.announce(self._id, ref, about)
         self._announced.append(ref.run_id)
-        run = await self._stage.ended(ref.run_id)
+        run = await self._stage.ended(ref.run_id, lambda: self._platform.check(ref.thread_id))
         self._runs += await self._stage.chain(ref.run_id)
         self._end = _abnormal_end(run)
         await self._read(run)

@@ -16,7 +16,7 @@ class Happened:
     """What one conversation came to."""
 
     calls: Sequence[MadeCall] = ()
-    #: The last reply; None: the assistant said nothing.
+    #: The last reply; None: no reply.
     reply: str | None = None
     #: Codes of the reply check, over all replies (contract §10).
     findings: Sequence[str] = ()
@@ -55,32 +55,36 @@ class _Matched:
 
 def _match(expected: Expectation, calls: Sequence[MadeCall]) -> _Matched:
     """Pair calls with expectations, required ones first. A rejected call is no call: it did nothing."""
-    wanted = sorted(expected.calls or (), key=lambda each: each.optional)
+    expectations = sorted(expected.calls or (), key=lambda each: each.optional)
     made = [call for call in calls if call.state is not CallState.REJECTED]
-    owners = _assign(wanted, made)
-    right = [(want, made[owners[number]]) for number, want in enumerate(wanted) if number in owners]
+    owners = _assign(expectations, made)
+    right = [
+        (expectation, made[owners[number]])
+        for number, expectation in enumerate(expectations)
+        if number in owners
+    ]
     left = [call for position, call in enumerate(made) if position not in owners.values()]
     wrong, missing = [], []
-    for number, want in enumerate(wanted):
-        if number in owners or want.optional:
+    for number, expectation in enumerate(expectations):
+        if number in owners or expectation.optional:
             continue
-        near = next((call for call in left if call.function in want.function), None)
+        near = next((call for call in left if call.function in expectation.function), None)
         if near is None:
-            missing.append(want)
+            missing.append(expectation)
         else:
             left.remove(near)
-            wrong.append((want, near))
+            wrong.append((expectation, near))
     extra = left if expected.calls is not None else []
     return _Matched(right, wrong, missing, extra)
 
 
-def _assign(wanted: Sequence[ExpectedCall], made: Sequence[MadeCall]) -> dict[int, int]:
+def _assign(expectations: Sequence[ExpectedCall], made: Sequence[MadeCall]) -> dict[int, int]:
     """The position of a call for as many expectations as possible (augmenting paths)."""
     taken: dict[int, int] = {}  # position of the call → number of the expectation
 
     def place(number: int, tried: set[int]) -> bool:
         for position, call in enumerate(made):
-            if position in tried or not _accepts(wanted[number], call):
+            if position in tried or not _accepts(expectations[number], call):
                 continue
             tried.add(position)
             if position not in taken or place(taken[position], tried):
@@ -88,37 +92,41 @@ def _assign(wanted: Sequence[ExpectedCall], made: Sequence[MadeCall]) -> dict[in
                 return True
         return False
 
-    for number in range(len(wanted)):
+    for number in range(len(expectations)):
         place(number, set())
     return {number: position for position, number in taken.items()}
 
 
-def _accepts(wanted: ExpectedCall, call: MadeCall) -> bool:
+def _accepts(expectation: ExpectedCall, call: MadeCall) -> bool:
     values = (
-        (wanted.setor, call.setor),
-        (wanted.motivo, call.motivo),
-        (wanted.departamento, call.departamento),
+        (expectation.setor, call.setor),
+        (expectation.motivo, call.motivo),
+        (expectation.departamento, call.departamento),
     )
-    return call.function in wanted.function and all(not names or value in names for names, value in values)
+    return call.function in expectation.function and all(
+        not names or value in names for names, value in values
+    )
 
 
 def _of_calls(expected: Expectation, happened: Happened, matched: _Matched) -> Iterator[Mistake]:
-    for want, call in matched.wrong:
+    for expectation, call in matched.wrong:
         code = Code.WRONG_PAIR if call.function == _TICKET else Code.WRONG_DEPARTAMENTO
-        yield Mistake(code=code, function=call.function, expected=str(want), detail=str(call))
-    for want in matched.missing:
-        yield _missing(want, happened.calls)
+        yield Mistake(code=code, function=call.function, expected=str(expectation), detail=str(call))
+    for expectation in matched.missing:
+        yield _missing(expectation, happened.calls)
     never = [call for call in happened.calls if call.function in expected.never]
     for call in [*never, *(call for call in matched.extra if call not in never)]:
         yield Mistake(code=Code.CALLED, function=call.function, detail=str(call))
 
 
-def _missing(want: ExpectedCall, calls: Sequence[MadeCall]) -> Mistake:
+def _missing(expectation: ExpectedCall, calls: Sequence[MadeCall]) -> Mistake:
     """A call that was not made, or that the worker rejected and the assistant did not correct."""
-    rejected = [call for call in calls if call.state is CallState.REJECTED and call.function in want.function]
+    rejected = [
+        call for call in calls if call.state is CallState.REJECTED and call.function in expectation.function
+    ]
     code = Code.REJECTED if rejected else Code.NOT_CALLED
     detail = rejected[-1].error if rejected else None
-    return Mistake(code=code, function=want.function[0], expected=str(want), detail=detail)
+    return Mistake(code=code, function=expectation.function[0], expected=str(expectation), detail=detail)
 
 
 # ------------------------------------------------------------------------------------- the reply, the end
@@ -136,12 +144,14 @@ def _of_reply(expected: Expectation, happened: Happened) -> Iterator[Mistake]:
         yield Mistake(code=Code.SUSPECT_REPLY, detail=finding)
     if happened.reply is None:
         return
-    tells = any(protocolo in happened.reply for protocolo in happened.protocolos)
-    opened = happened.protocolos or expected.calls is None  # else a call is missing, which is said already
-    if expected.protocolo is True and opened and not tells:
+    has_protocolo = any(protocolo in happened.reply for protocolo in happened.protocolos)
+    opened = (
+        happened.protocolos or expected.calls is None
+    )  # else a call is missing, which is a mistake already
+    if expected.protocolo is True and opened and not has_protocolo:
         yield Mistake(code=Code.PROTOCOLO_MISSING)
-    if expected.protocolo is False and tells:
-        yield Mistake(code=Code.PROTOCOLO_TOLD)
+    if expected.protocolo is False and has_protocolo:
+        yield Mistake(code=Code.PROTOCOLO_PRESENT)
     yield from _of_text(expected, fold(happened.reply))
 
 
@@ -158,9 +168,9 @@ def _of_text(expected: Expectation, folded: str) -> Iterator[Mistake]:
 
 
 def _checks(expected: Expectation, happened: Happened, matched: _Matched) -> Checks:
-    due = [want for want in expected.calls or () if not want.optional]
-    right = [want for want, _ in matched.right if not want.optional]
-    wrong = [want for want, _ in matched.wrong]
+    due = [expectation for expectation in expected.calls or () if not expectation.optional]
+    right = [expectation for expectation, _ in matched.right if not expectation.optional]
+    wrong = [expectation for expectation, _ in matched.wrong]
     forbidden = [function for function in FUNCTIONS if expected.forbids(function)]
     return Checks(
         due=len(due),
@@ -181,5 +191,5 @@ def _was_called(function: str, expected: Expectation, happened: Happened) -> boo
     )
 
 
-def _tickets(wanted: Sequence[ExpectedCall]) -> int:
-    return sum(_TICKET in want.function for want in wanted)
+def _tickets(expectations: Sequence[ExpectedCall]) -> int:
+    return sum(_TICKET in expectation.function for expectation in expectations)

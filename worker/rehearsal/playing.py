@@ -97,10 +97,11 @@ async def rehearse(
 
     Raises the `PlatformError` that ends it: the platform refuses, or stays away.
     """
-    metered = MeteredPlatform(platform)
+    clock = SystemClock()
+    metered = MeteredPlatform(platform, clock)
     with tempfile.TemporaryDirectory(prefix="ticket-worker-ensaio-") as folder:
         async with _stages(settings, metered, catalog, rehearsal.order, Path(folder)) as stages:
-            players = _Players(rehearsal, metered, stages, SystemClock(), on_played)
+            players = _Players(rehearsal, metered, stages, clock, on_played)
             await players.play()
 
 

@@ -37,10 +37,8 @@ def _table(results: Results) -> Table:
 
 
 def _replies(scenario: ScenarioResult) -> Iterator[str]:
-    """The model's own words, of the conversations that failed: only where they were kept (`--show`)."""
-    for attempt in scenario.attempts:
-        if attempt.reply is not None and not attempt.passed:
-            yield f"» {attempt.reply}"
+    """The model's own words, where they were kept (`--show`)."""
+    return (f"» {attempt.reply}" for attempt in scenario.attempts if attempt.reply is not None)
 
 
 def _lines(results: Results) -> Iterator[str]:
@@ -49,9 +47,9 @@ def _lines(results: Results) -> Iterator[str]:
     yield f"chamadas recusadas que o assistente precisou corrigir: {_rejected(results)}"
     yield _time(results)
     yield from _bill(results)
-    if found := words.most_frequent(results):
+    if sentences := words.most_frequent(results):
         yield "\nErros mais frequentes:"
-        yield from (f"  {number}. {text}" for number, text in enumerate(found, 1))
+        yield from (f"  {number}. {text}" for number, text in enumerate(sentences, 1))
         yield "\nO que mudar:"
         yield from (f"  • {text}" for text in words.advice(results))
     if results.not_deleted:

@@ -1,6 +1,6 @@
 """What a rehearsal found, as it is stored, compared and shown: `--json` writes it, `--compare` reads it.
 
-Nothing of the model's free text is in it, unless the operator asked for that with `--show`.
+Nothing of the model's free text is in it, except with `--show`.
 """
 
 import json
@@ -56,7 +56,7 @@ class Code(StrEnum):
     REJECTED = "chamada_recusada"
     SUSPECT_REPLY = "resposta_suspeita"
     PROTOCOLO_MISSING = "protocolo_nao_informado"
-    PROTOCOLO_TOLD = "protocolo_informado"
+    PROTOCOLO_PRESENT = "protocolo_informado"
     TEXT_MISSING = "texto_ausente"
     TEXT_PRESENT = "texto_indevido"
     NO_REPLY = "sem_resposta"
@@ -98,7 +98,7 @@ class Checks(_Stored):
     #: Functions that were not to be called, and how many of them were not.
     forbidden: int = 0
     kept: int = 0
-    #: Tickets that were due and asked for, and how many with an accepted setor and motivo.
+    #: Tickets that were due and whose function was called, and how many with an accepted setor and motivo.
     pairs: int = 0
     right: int = 0
     #: Calls that the worker rejected: the assistant had to correct them.
@@ -117,9 +117,9 @@ class Attempt(_Stored):
     #: Why a run did not end as it should; None: all did.
     end: str | None = None
     seconds: float = 0.0
-    #: None where the platform does not tell.
+    #: None where the platform does not count them.
     tokens: int | None = None
-    #: Runs that were started, and how often the platform was asked for their state.
+    #: Runs that were started, and how often their state was read.
     runs: int = 0
     reads: int = 0
     #: The last reply, only with `--show`.
@@ -190,9 +190,9 @@ class Results(_Stored):
     def stored(self) -> dict[str, Any]:
         """The JSON object that `--json` prints: everything, and what the report derives from it."""
         document = self.model_dump(mode="json")
-        for shown, scenario in zip(document["scenarios"], self.scenarios, strict=True):
-            shown["passed"], shown["of"] = scenario.passed
-            shown["interval"] = scenario.passed.interval
+        for entry, scenario in zip(document["scenarios"], self.scenarios, strict=True):
+            entry["passed"], entry["of"] = scenario.passed
+            entry["interval"] = scenario.passed.interval
         document["summary"] = {
             name: {"hits": rate.hits, "of": rate.of, "interval": rate.interval}
             for name, rate in self.rates().items()

@@ -78,7 +78,7 @@ class Expectation:
     calls: tuple[ExpectedCall, ...] | None = None
     #: Functions that must not be called, not even in vain.
     never: tuple[str, ...] = ()
-    #: Whether the last reply tells the protocolo of the ticket that was opened.
+    #: Whether the last reply has the protocolo of the ticket that was opened.
     protocolo: bool | None = None
     #: What the last reply contains: of each entry one spelling, whatever the case and the accents.
     contains: tuple[tuple[str, ...], ...] = ()
@@ -145,11 +145,12 @@ def choose(
     ]
     if problems:
         raise ConfigError(*problems)
-    wanted, of = set(map(fold, names)), set(map(fold, assistants))
+    by_name, by_assistant = set(map(fold, names)), set(map(fold, assistants))
     chosen = [
         each
         for each in scenarios
-        if (not wanted or fold(each.name) in wanted) and (not of or fold(each.assistant) in of)
+        if (not by_name or fold(each.name) in by_name)
+        and (not by_assistant or fold(each.assistant) in by_assistant)
     ]
     if not chosen:
         raise ConfigError("Nenhum cenário atende a --scenario e --assistant ao mesmo tempo")

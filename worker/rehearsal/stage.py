@@ -7,7 +7,7 @@ to the CRM, the bot or the database is replaced.
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 from cryptography.fernet import Fernet
@@ -52,10 +52,14 @@ class Stage:
         await self._store.records.register_run(conversation_id, ref.run_id, ref.thread_id)
         self._worker.wake(ref.run_id)
 
-    async def ended(self, run_id: str) -> RunView:
-        """The last run that came of this one, which has ended; still watched when the time is up."""
+    async def ended(self, run_id: str, check: Callable[[], None]) -> RunView:
+        """The last run that came of this one, which has ended; still watched when the time is up.
+
+        `check` raises what makes waiting useless.
+        """
         deadline = self._clock.monotonic() + TURN_LIMIT_S
         while True:
+            check()
             run = await self._last(run_id)
             if run.state is not RunState.WATCHING or self._clock.monotonic() > deadline:
                 return run

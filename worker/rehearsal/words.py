@@ -14,7 +14,7 @@ _SHORT = {
     Code.REJECTED: "{function} recusada ({detail}) e não corrigida",
     Code.SUSPECT_REPLY: "resposta suspeita: {detail}",
     Code.PROTOCOLO_MISSING: "não informou o protocolo",
-    Code.PROTOCOLO_TOLD: "informou um protocolo sem que devesse",
+    Code.PROTOCOLO_PRESENT: "informou um protocolo sem que devesse",
     Code.TEXT_MISSING: 'a resposta não contém "{expected}"',
     Code.TEXT_PRESENT: 'a resposta contém "{expected}"',
     Code.NO_REPLY: "não respondeu",
@@ -30,7 +30,7 @@ _SENTENCES = {
     Code.REJECTED: "a chamada de {function} foi recusada ({detail}), e o assistente não a corrigiu",
     Code.SUSPECT_REPLY: "o assistente disse ao cliente algo que não aconteceu ({detail})",
     Code.PROTOCOLO_MISSING: "o cliente não soube o protocolo do ticket",
-    Code.PROTOCOLO_TOLD: "o cliente recebeu um protocolo quando não devia",
+    Code.PROTOCOLO_PRESENT: "o cliente recebeu um protocolo quando não devia",
     Code.TEXT_MISSING: 'a resposta não disse "{expected}"',
     Code.TEXT_PRESENT: 'a resposta disse "{expected}"',
     Code.NO_REPLY: "o assistente não respondeu ao cliente",
@@ -63,7 +63,7 @@ _ADVICE = {
     Code.REJECTED: _PAIRS,
     Code.SUSPECT_REPLY: _REPLIES,
     Code.PROTOCOLO_MISSING: _REPLIES,
-    Code.PROTOCOLO_TOLD: _REPLIES,
+    Code.PROTOCOLO_PRESENT: _REPLIES,
     Code.TEXT_MISSING: _TEXT,
     Code.TEXT_PRESENT: _TEXT,
     Code.NO_REPLY: _PLATFORM,
@@ -148,6 +148,6 @@ def _kind(mistake: Mistake) -> Mistake:
 
 
 def _named(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_SCENARIOS_NAMED])
+    first = ", ".join(names[:_SCENARIOS_NAMED])
     more = len(names) - _SCENARIOS_NAMED
-    return f"{shown} e mais {more}" if more > 0 else shown
+    return f"{first} e mais {more}" if more > 0 else first
