@@ -172,6 +172,14 @@ def test_a_file_that_is_not_there_or_no_text_is_refused(tmp_path: Path) -> None:
         load(tmp_path / "bytes.yaml", CATALOG)
 
 
+def test_for_another_catalogue_the_shipped_scenarios_say_what_to_do() -> None:
+    other = Catalog({"VENDAS": ["PEDIDO"]}, ["vendas"], {})
+    with pytest.raises(ConfigError) as refused:
+        load(None, other)
+    assert 'o setor "FINANCEIRO" não está no catálogo' in refused.value.problems[0]
+    assert refused.value.problems[-1].endswith("escreva os seus e use --scenarios")
+
+
 def test_scenarios_are_chosen_by_name_and_assistant_in_any_spelling() -> None:
     assert [each.name for each in choose(SHIPPED, ["Financeiro-Opcao-B"], [])] == ["financeiro-opcao-b"]
     assert {each.assistant for each in choose(SHIPPED, [], ["recepcao"])} == {"RECEPÇÃO"}

@@ -185,7 +185,7 @@ def rehearse(
         yes=yes,
     )
     if listed:
-        run_command(verbs.show_list(options, stdout()))
+        run_command(verbs.show_list(configured()[0], options, stdout()))
     else:
         run_command(verbs.play(configured()[0], options, stdout()))
 

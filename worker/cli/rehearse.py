@@ -55,22 +55,23 @@ class Options:
     yes: bool = False
 
 
-async def show_list(options: Options, console: Console) -> None:
+async def show_list(settings: Settings, options: Options, console: Console) -> None:
     """What would be played. Raises `ConfigError`."""
     rows = table("Cenário", "Assistente", "Esperado", "Fonte")
-    for each in _chosen(options):
+    for each in _chosen(options, Catalog.configured(settings)):
         rows.add_row(*cells(each.name, each.assistant, expectation(each.expected), each.source))
     console.print(rows)
 
 
 async def play(settings: Settings, options: Options, console: Console) -> int:
     """Carry the command out; returns the exit code. Raises `ConfigError` and `PlatformGone`."""
-    scenarios = _chosen(options)
+    catalog = Catalog.configured(settings)
+    scenarios = _chosen(options, catalog)
     before = results.read(options.before) if options.before else None
     _check(settings, options)
-    scenarios, assistants = _with_assistants(settings, options, scenarios)
+    scenarios, assistants = _with_assistants(settings, options, scenarios, catalog)
     order = Order(scenarios, assistants, options.repeat, options.at_once, options.minimum, options.show)
-    catalog, progress = Catalog.load(), Console(stderr=True, highlight=False)
+    progress = Console(stderr=True, highlight=False)
     async with _only_errors_logged(catalog), aclosing(platforms.connect(settings)) as platform:
         for warning in await platform.probe():
             progress.print("!", warning, markup=False, soft_wrap=True)
@@ -101,8 +102,8 @@ async def _only_errors_logged(catalog: Catalog) -> AsyncIterator[None]:
 # ------------------------------------------------------------------------------------- what is to be played
 
 
-def _chosen(options: Options) -> tuple[Scenario, ...]:
-    return choose(load(options.file, Catalog.load()), options.scenarios, options.assistants)
+def _chosen(options: Options, catalog: Catalog) -> tuple[Scenario, ...]:
+    return choose(load(options.file, catalog), options.scenarios, options.assistants)
 
 
 def _check(settings: Settings, options: Options) -> None:
@@ -124,11 +125,11 @@ def _check(settings: Settings, options: Options) -> None:
 
 
 def _with_assistants(
-    settings: Settings, options: Options, scenarios: Sequence[Scenario]
+    settings: Settings, options: Options, scenarios: Sequence[Scenario], catalog: Catalog
 ) -> tuple[tuple[Scenario, ...], Assistants]:
     """The scenarios that somebody can play, and who does. Raises `ConfigError`."""
     if options.request is not None:
-        request = _request(settings, options.request)
+        request = _request(settings, options.request, catalog)
         return tuple(scenarios), {fold(each.assistant): request for each in scenarios}
     configured = {fold(name): identifier for name, identifier in settings.assistant_ids.items()}
     missing = {each.assistant for each in scenarios if fold(each.assistant) not in configured}
@@ -142,7 +143,7 @@ def _with_assistants(
     return playable, dict(configured)
 
 
-def _request(settings: Settings, path: Path) -> Mapping[str, object]:
+def _request(settings: Settings, path: Path, catalog: Catalog) -> Mapping[str, object]:
     """What the bot sends, with our functions among its tools. Raises `ConfigError`."""
     try:
         request = json.loads(path.read_bytes())
@@ -151,7 +152,7 @@ def _request(settings: Settings, path: Path) -> Mapping[str, object]:
     tools = request.get("tools", []) if isinstance(request, dict) else None
     if not (isinstance(request, dict) and isinstance(request.get("model"), str) and isinstance(tools, list)):
         raise ConfigError(f"{path} não é um objeto JSON com ao menos model")
-    functions = schema_sync.Target(schema_sync.load(schema_names()))
+    functions = schema_sync.Target(schema_sync.load(schema_names(), catalog=catalog))
     changes = schema_sync.plan({"tools": tools}, functions, platforms.spec(settings).envelope).changes
     return {**request, "tools": changes.get("tools", tools)}
 

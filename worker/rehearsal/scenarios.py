@@ -32,6 +32,11 @@ MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg",
 
 _NAME_MAX = 64
 
+_OTHER_CATALOGUE = (
+    "Os cenários incluídos são os do catálogo incluído: para o de CATALOG_FILE, escreva os seus e use "
+    "--scenarios"
+)
+
 
 class CrmState(StrEnum):
     """How the CRM of a scenario behaves."""
@@ -122,7 +127,8 @@ def load(path: Path | None, catalog: Catalog) -> tuple[Scenario, ...]:
     reader = _Reader(path, catalog)
     scenarios = reader.scenarios(root)
     if reader.problems:
-        raise ConfigError(*(text for _, text in sorted(reader.problems)))
+        hint = [_OTHER_CATALOGUE] if path == SHIPPED else []
+        raise ConfigError(*(text for _, text in sorted(reader.problems)), *hint)
     return scenarios
 
 
