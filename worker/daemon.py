@@ -10,7 +10,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from worker import __version__, logs, wiring
-from worker.background import gauges, overdue_handoffs, schema_drift, systemd
+from worker.background import gauges, overdue_handoffs, presence, schema_drift, systemd
 from worker.background.event_delivery import EventDelivery
 from worker.background.retention import Upkeep
 from worker.catalog import Catalog
@@ -68,6 +68,7 @@ async def _work_and_serve(
                 schema_drift.keep_compared(settings, clock),
                 gauges.keep_refreshed(store.records, clock),
                 overdue_handoffs.keep_recorded(store.handoffs, clock),
+                presence.keep_reported(store.daemons, lease.owner, settings.data_keys, clock),
                 systemd.keep_watchdog(worker.alive, clock),
                 upkeep.run(),
             ]

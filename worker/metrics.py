@@ -1,5 +1,6 @@
 """What Prometheus is told (contract §7). Names begin with `ticket_worker_`; no label names a customer."""
 
+import math
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -32,6 +33,7 @@ webhooks_dropped = _counter("webhooks_dropped", "Webhooks about nothing we know.
 runs_watched = _gauge("runs_watched", "Runs this process watches.")
 schema_drift = _gauge("schema_drift", "1 where an assistant's functions differ from ours.", "assistant")
 breaker_open = _gauge("breaker_open", "1 while the breaker towards the CRM is open.")
+platform_failing = _gauge("platform_failing", "1 while the platform's last answer was a failure, NaN before.")
 loop_tick_age_seconds = _gauge("loop_tick_age_seconds", "Since the loop last looked for work.")
 events_oldest_seconds = _gauge("events_oldest_seconds", "Age of the oldest event the bot has not taken yet.")
 events_stuck = _gauge("events_stuck", "Events given up after 72 h: a person is needed.")
@@ -47,6 +49,7 @@ ticket_seconds = Histogram(
     registry=registry,
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120),
 )
+platform_failing.set(math.nan)  # not asked yet
 for _kpi in KPIS:
     if _kpi.target is not None:
         kpi_target.labels(_kpi.name).set(_kpi.target.bound)
@@ -68,6 +71,8 @@ class Vitals:
     tick_age_s: float = 0.0
     runs_watched: int = 0
     drifted: tuple[str, ...] = ()
+    #: The platform's last answer was a failure; None: it was not asked yet.
+    platform_failing: bool | None = None
 
 
 def vitals() -> Vitals:
@@ -77,6 +82,7 @@ def vitals() -> Vitals:
         breaker_open=bool(_value(breaker_open)),
         tick_age_s=_value(loop_tick_age_seconds),
         runs_watched=round(_value(runs_watched)),
+        platform_failing=None if math.isnan(failing := _value(platform_failing)) else bool(failing),
         drifted=tuple(sorted(one.labels["assistant"] for one in drift.samples if one.value)),
     )
 

@@ -364,11 +364,12 @@ class CallRecord:
 
 
 class EventState(StrEnum):
-    """`stuck`: not delivered in 72 h of trying, needs a person."""
+    """`stuck`: not delivered in 72 h of trying, needs a person. `discarded`: a person gave it up."""
 
     PENDING = "pending"
     DELIVERED = "delivered"
     STUCK = "stuck"
+    DISCARDED = "discarded"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic, TypeVar
 
-from worker.model import CallState, RunState
+from worker.model import CallState, EventState, RunState
 from worker.personal import Personal
 
 _Item = TypeVar("_Item")
@@ -40,6 +40,24 @@ class AttemptView:
     certain: bool | None
 
 
+class DismissReason(StrEnum):
+    """Why a call or a run needs no person although nothing came of it (contract §14)."""
+
+    RESOLVIDO_POR_FORA = "resolvido_por_fora"
+    CLIENTE_DESISTIU = "cliente_desistiu"
+    DUPLICADO = "duplicado"
+    OUTRO = "outro"
+
+
+@dataclass(frozen=True, slots=True)
+class Dismissal:
+    """Who decided that a call or a run needs no person, when (seconds since the epoch) and why."""
+
+    reason: DismissReason
+    by: str
+    at: float
+
+
 @dataclass(frozen=True, slots=True)
 class CallView:
     """A call without its payload."""
@@ -61,6 +79,75 @@ class CallView:
     answered_at: float | None
     finished_at: float | None
     submitted_at: float | None
+    dismissal: Dismissal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallFilter:
+    """Which calls are listed; None does not restrict. Times: from `since` to before `until`."""
+
+    state: CallState | None = None
+    since: float | None = None
+    until: float | None = None
+    conversation_id: str | None = None
+    #: Also the second protocolo of a duplicate ticket.
+    protocolo: str | None = None
+    run_id: str | None = None
+    tool: str | None = None
+    setor: str | None = None
+    motivo: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallPayload:
+    """What a call holds about its customer, as stored. `resumo`: as the CRM receives it."""
+
+    document: Personal | None
+    contact: Personal | None
+    resumo: Personal | None
+    receipt: Personal | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """A run without its calls. `continues_as`: the id under which the conversation goes on."""
+
+    run_id: str
+    conversation_id: str
+    thread_id: str | None
+    state: RunState
+    platform_status: str | None
+    reason: str | None
+    continues_as: str | None
+    registered_at: float
+    closed_at: float | None
+    dismissal: Dismissal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """Which runs are listed; None does not restrict. Times: registered from `since` to before `until`."""
+
+    state: RunState | None = None
+    reason: str | None = None
+    since: float | None = None
+    until: float | None = None
+    conversation_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EventView:
+    """An event for the bot. `due`: its next try, only while it is pending. `result`: of the last try."""
+
+    event_id: str
+    kind: str
+    conversation_id: str
+    state: EventState
+    created_at: float
+    due: float | None
+    tries: int
+    result: str | None
+    delivered_at: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +193,15 @@ class HandoffView:
     due_at: float | None = None
     #: Nobody had accepted or closed it by its deadline.
     overdue: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """One entry of a conversation's history. `key`: the id of what happened."""
+
+    at: float
+    key: str
+    what: RunSummary | CallView | HandoffView | EventView
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,8 +324,43 @@ class Backlog:
     requested: Preview[OpenHandoff] = Preview()
     accepted: Preview[OpenHandoff] = Preview()
     stuck: Preview[StuckEvent] = Preview()
+    #: Lost within the last three days, and their conversations had no run since.
+    lost: Preview[RunSummary] = Preview()
     events: int = 0
     #: Of the requested hand-offs, those past their deadline (counted up to `COUNTED_UP_TO`).
     overdue: int = 0
     #: How long the first customer in the queue has waited, seconds; 0 without any.
     longest_wait_s: float = 0.0
+
+
+# ------------------------------------------------------------------------------------------------ daemons
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonReport:
+    """What a daemon says of itself every few seconds, for the commands beside it."""
+
+    owner: str
+    version: str
+    #: Keyed hashes of DATA_KEYS; the first key encrypts.
+    keys: tuple[str, ...]
+    breaker_open: bool
+    #: The platform's last answer was a failure; None: it was not asked yet.
+    platform_failing: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class LivingDaemon:
+    """A daemon that reported lately. Times: seconds since the epoch."""
+
+    report: DaemonReport
+    started_at: float
+    seen_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class CrmOutcome:
+    """How one of the last attempts to open a ticket ended: `ok` or a short code."""
+
+    at: float
+    result: str

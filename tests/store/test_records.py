@@ -10,7 +10,7 @@ from tests.store.harness import DOCUMENT, DONE, HANDOFF, PROTOCOLO, REJECTION, T
 from worker.errors import RequestRefused
 from worker.model import CallState, RunState
 from worker.personal import Personal
-from worker.views import AttemptView, CallView, Cursor, HandoffState, HandoffView
+from worker.views import AttemptView, CallFilter, CallView, Cursor, HandoffState, HandoffView
 
 CONTACT = Personal("5524900000000")
 URL = Personal("https://arquivos.example/comprovante.jpg")
@@ -211,7 +211,7 @@ async def test_calls_are_filtered_by_state_time_and_conversation(rig: Rig) -> No
     await rig.change("calls", {"received_at": 1000.0}, call_id=rejected.call_id)
 
     async def ids(**filters: object) -> set[str]:
-        items, _ = await rig.store.records.calls(**filters)  # type: ignore[arg-type]  # each test's own
+        items, _ = await rig.store.records.calls(CallFilter(**filters))  # type: ignore[arg-type]  # each test's own
         return {item.call_id for item in items}
 
     assert await ids() == {rejected.call_id, ticket.call_id, elsewhere.call_id}

@@ -17,6 +17,7 @@ from worker.personal import Personal
 from worker.views import (
     AttemptView,
     Backlog,
+    CallFilter,
     CallView,
     ConversationView,
     Cursor,
@@ -144,13 +145,12 @@ class FakeRecords:
 
     async def calls(
         self,
+        which: CallFilter = CallFilter(),  # noqa: B008  # frozen
         *,
-        state: CallState | None = None,
-        since: float | None = None,
-        conversation_id: str | None = None,
         limit: int = 50,
         cursor: Cursor | None = None,
     ) -> tuple[Sequence[CallView], Cursor | None]:
+        state, since, conversation_id = which.state, which.since, which.conversation_id
         self.asked.append({"since": since, "limit": limit, "cursor": cursor})
         matching = [
             call

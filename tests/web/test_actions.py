@@ -52,7 +52,7 @@ async def test_a_protocolo_found_at_the_crm_completes_the_call(counter: Counter)
 
 
 @pytest.mark.parametrize(
-    ("refusal", "status"), [("estado_incompativel", 409), ("payload_expirado", 409), ("nao_encontrado", 404)]
+    ("refusal", "status"), [("estado_incompativel", 409), ("payload_expirado", 410), ("nao_encontrado", 404)]
 )
 async def test_what_cannot_be_done_says_why_and_wakes_nobody(
     counter: Counter, refusal: str, status: int
@@ -148,7 +148,7 @@ async def test_a_failed_call_whose_payload_has_expired_is_not_retried(
     call = await rig.admit(await rig.run())
     await rig.settled(await rig.attempted(call, certain=True), REFUSED)
     await rig.change("calls", {"body": None}, call_id=call.call_id)
-    assert code(await real.post(f"/v1/calls/{call.call_id}/retry")) == (409, "payload_expirado")
+    assert code(await real.post(f"/v1/calls/{call.call_id}/retry")) == (410, "payload_expirado")
 
 
 async def test_a_protocolo_resolves_one_call_only(rig: Rig, real: httpx.AsyncClient) -> None:

@@ -13,17 +13,27 @@ from zoneinfo import ZoneInfo
 from rich.console import Console
 from rich.table import Table
 
-from worker.cli.database import NOT_TAKEN_UP, beside, since_option, wait_for_daemon
-from worker.cli.exit_codes import Exit
-from worker.cli.output import cells, facts, listing, print_json, print_page, table
+from worker.cli.database import (
+    NO_DAEMON,
+    NOT_TAKEN_UP,
+    beside,
+    daemon_lives,
+    moment_option,
+    reader,
+    wait_for_daemon,
+)
+from worker.cli.exit_codes import REFUSALS, Exit
+from worker.cli.output import cells, facts, listing, plural, print_json, print_page, table
 from worker.errors import ConfigError
 from worker.model import CallRecord, CallState, ToolKind
 from worker.personal import Personal
 from worker.ports import Clock
 from worker.privacy import mask_document
 from worker.settings import Settings
+from worker.views import CallFilter, DismissReason
+from worker.web.calls_csv import calls_csv
 from worker.web.pagination import cursor_text
-from worker.web.responses import Call, CallPage, Step
+from worker.web.responses import Call, CallPage, Payload, Step
 
 _STEPS = {
     "received": "recebida",
@@ -39,25 +49,54 @@ _STEPS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """Which calls are listed. `since`: as `times.parse_since` reads it."""
+class Selection:
+    """Which calls a command is about, as typed. `since`, `until`: as `times.parse_since` reads them."""
 
     state: CallState | None = None
     since: str | None = None
+    until: str | None = None
     conversation: str | None = None
-    limit: int = 50
+    protocolo: str | None = None
+    run: str | None = None
+    tool: str | None = None
+    setor: str | None = None
+    motivo: str | None = None
+
+    def filter(self, zone: ZoneInfo) -> CallFilter:
+        """Raises `ConfigError`."""
+        return CallFilter(
+            state=self.state,
+            since=moment_option(self.since, zone),
+            until=moment_option(self.until, zone, "--until"),
+            conversation_id=self.conversation,
+            protocolo=self.protocolo,
+            run_id=self.run,
+            tool=self.tool,
+            setor=self.setor,
+            motivo=self.motivo,
+        )
 
 
-async def list_calls(settings: Settings, console: Console, asked: Asked, *, as_json: bool) -> Exit:
+async def list_calls(
+    settings: Settings, console: Console, selection: Selection, *, limit: int, as_json: bool
+) -> Exit:
     """The newest calls; as JSON, a page of `GET /v1/calls`."""
     zone = ZoneInfo(settings.TIMEZONE)
-    since = None if asked.since is None else since_option(asked.since, zone)
+    which = selection.filter(zone)
     async with beside(settings) as store:
-        views, cursor = await store.records.calls(
-            state=asked.state, since=since, conversation_id=asked.conversation, limit=asked.limit
-        )
+        views, cursor = await store.records.calls(which, limit=limit)
     page = CallPage(items=[Call.of(view, zone) for view in views], next_cursor=cursor_text(cursor))
     print_page(page, _rows(console, page.items), console, as_json=as_json)
+    return Exit.DONE
+
+
+async def export_calls(settings: Settings, console: Console, selection: Selection) -> Exit:
+    """Every call of a selection as CSV: `GET /v1/calls.csv`."""
+    zone = ZoneInfo(settings.TIMEZONE)
+    which = selection.filter(zone)
+    async with beside(settings) as store:
+        async for lines in calls_csv(store.records.every_call(which), zone):
+            console.out(lines, end="", highlight=False)
     return Exit.DONE
 
 
@@ -70,6 +109,17 @@ async def show_call(settings: Settings, console: Console, call_id: str, *, as_js
     else:
         console.print(facts(call.model_dump(exclude={"timeline"})))
         console.print(_timeline(call.timeline))
+    return Exit.DONE
+
+
+async def reveal_call(settings: Settings, console: Console, call_id: str, *, as_json: bool) -> Exit:
+    """What a call holds about its customer, entered in the access log; as JSON, `GET …/payload`."""
+    async with beside(settings) as store:
+        payload = Payload.of(await store.records.payload(call_id, reader=reader()))
+    if as_json:
+        print_json(payload, console)
+    else:
+        console.print(facts(payload.model_dump()))
     return Exit.DONE
 
 
@@ -89,6 +139,9 @@ async def retry_call(settings: Settings, console: Console, call_id: str, clock: 
     """Ask the daemon for another try of the same ticket, and wait at most 30 s for what becomes of it."""
     async with beside(settings) as store:
         await store.operators.retry(call_id)
+        if not await daemon_lives(store):
+            console.print(NO_DAEMON, soft_wrap=True)
+            return Exit.ACCEPTED
         with console.status("Aguardando o daemon…"):
             call = await wait_for_daemon(
                 lambda: store.calls.get(call_id), lambda seen: not seen.state.open, clock
@@ -96,6 +149,54 @@ async def retry_call(settings: Settings, console: Console, call_id: str, clock: 
     code, sentence = _became(call)
     console.print(sentence, markup=False, soft_wrap=True)
     return code
+
+
+async def preview_retries(settings: Settings, console: Console, selection: Selection) -> Exit:
+    """Which calls `retry` would send again."""
+    zone = ZoneInfo(settings.TIMEZONE)
+    which, count = selection.filter(zone), 0
+    async with beside(settings) as store:
+        async for calls in store.records.every_call(which):
+            count += len(calls)
+            for call in calls:
+                console.print(f"{call.call_id}  {call.setor or call.tool}", markup=False, soft_wrap=True)
+    console.print(
+        f"Nada foi enviado. {plural(count, 'chamada seria tentada', 'chamadas seriam tentadas')} de novo."
+    )
+    return Exit.DONE
+
+
+async def retry_calls(settings: Settings, console: Console, selection: Selection) -> Exit:
+    """Ask the daemon for another try of all calls of a selection."""
+    which = selection.filter(ZoneInfo(settings.TIMEZONE))
+    async with beside(settings) as store:
+        runs, refused = await store.operators.retry_many(which)
+        attended = await daemon_lives(store)
+    for call_id, code in refused:
+        console.print(f"! {call_id}: {REFUSALS[code]} ({code})", markup=False, soft_wrap=True)
+    console.print(
+        f"✓ {plural(len(runs), 'nova tentativa pedida', 'novas tentativas pedidas')}", soft_wrap=True
+    )
+    if runs and not attended:
+        console.print(NO_DAEMON, soft_wrap=True)
+        return Exit.ACCEPTED
+    return Exit.DONE
+
+
+async def dismiss_call(settings: Settings, console: Console, call_id: str, reason: DismissReason) -> Exit:
+    """Put on record that a call needs no person."""
+    async with beside(settings) as store:
+        await store.operators.dismiss(call_id, reason, by=reader())
+    console.print(f"✓ Chamada {call_id} dispensada ({reason})", markup=False, soft_wrap=True)
+    return Exit.DONE
+
+
+async def restore_call(settings: Settings, console: Console, call_id: str) -> Exit:
+    """Take a dismissal back."""
+    async with beside(settings) as store:
+        await store.operators.restore(call_id)
+    console.print(f"✓ Chamada {call_id} volta a precisar de uma pessoa", markup=False, soft_wrap=True)
+    return Exit.DONE
 
 
 async def resolve_call(settings: Settings, console: Console, call_id: str, protocolo: str) -> Exit:

@@ -19,6 +19,11 @@ NOT_TAKEN_UP = (
     "execução (ticket-worker run)"
 )
 
+NO_DAEMON = (
+    "! O pedido está gravado, mas nenhum daemon está em execução: será atendido quando um iniciar "
+    "(ticket-worker run)"
+)
+
 _WITHIN_S = 30.0
 _LOOK_S = 0.25
 
@@ -37,12 +42,22 @@ async def beside(settings: Settings) -> AsyncIterator[Store]:
         await store.close()
 
 
-def since_option(text: str, zone: ZoneInfo) -> float:
-    """`--since`, in seconds since the epoch (see `times.parse_since`). Raises `ConfigError`."""
+def since_option(text: str, zone: ZoneInfo, option: str = "--since") -> float:
+    """A time, as `times.parse_since` reads it, in seconds since the epoch. Raises `ConfigError`."""
     try:
         return times.parse_since(text, zone, time.time())
     except ValueError as error:
-        raise ConfigError(f"--since {error}") from None
+        raise ConfigError(f"{option} {error}") from None
+
+
+def moment_option(text: str | None, zone: ZoneInfo, option: str = "--since") -> float | None:
+    """As `since_option`, where the option may be absent."""
+    return None if text is None else since_option(text, zone, option)
+
+
+async def daemon_lives(store: Store) -> bool:
+    """Whether a daemon works on this database."""
+    return bool(await store.daemons.living())
 
 
 async def wait_for_daemon(

@@ -35,10 +35,10 @@ _stderr = Console(stderr=True, highlight=False)
 _PIPED_WIDTH = 240
 """Columns of a table that goes to a file or another program: nothing is folded there."""
 
-_REFUSALS = {
+REFUSALS = {
     "nao_encontrado": "Não há nada com este identificador",
     "estado_incompativel": "A chamada não está num estado que permita isto, ou outra já abre o mesmo ticket",
-    "payload_expirado": "O conteúdo desta chamada já foi apagado: ela não pode mais ser enviada",
+    "payload_expirado": "O conteúdo desta chamada já foi apagado: ela não pode mais ser enviada nem lida",
     "dados_invalidos": "Este protocolo já é de outro ticket",
     "conversa_desconhecida": "Não há conversa com este identificador",
 }
@@ -75,7 +75,7 @@ def run_command(work: Coroutine[Any, Any, int | None], **refusals: str) -> None:
         if isinstance(cause, PlatformGone):
             raise misconfigured(ConfigError(PlatformGone.sentence)) from None
         if isinstance(cause, RequestRefused):
-            meant = (_REFUSALS | refusals)[cause.code]
+            meant = (REFUSALS | refusals)[cause.code]
             _stderr.print(f"✗ {meant} ({cause.code})", markup=False, soft_wrap=True)
         elif isinstance(cause, StoreError):
             _stderr.print(

@@ -14,19 +14,23 @@ from worker.cli.exit_codes import Exit, configured, misconfigured, run_command, 
 from worker.cli.portuguese import App
 from worker.errors import ConfigError
 from worker.kpis import DEFAULT_SINCE
-from worker.model import CallState
+from worker.model import CallState, RunState
 from worker.simulator import GUIDE
 from worker.times import SystemClock
-from worker.views import HandoffState
+from worker.views import DismissReason, HandoffState
 
 cli = App(
     name="ticket-worker",
     help="Atende as chamadas de função dos assistentes de IA e abre cada ticket no CRM uma única vez.",
 )
-calls = App(help="O registro das chamadas: consultar, tentar de novo, concluir.")
+calls = App(help="O registro das chamadas: consultar, tentar de novo, concluir, dispensar.")
+runs = App(help="As execuções: consultar, dispensar as perdidas.")
+events = App(help="Os avisos ao bot: consultar, entregar de novo, descartar.")
 handoffs = App(help="A fila de atendimento humano: consultar, assumir, devolver ao bot, encerrar.")
 cli.add_typer(calls, name="calls")
+cli.add_typer(runs, name="runs")
 cli.add_typer(handoffs, name="handoffs")
+cli.add_typer(events, name="events")
 
 _Call = Annotated[str, typer.Argument(metavar="CALL", help="O identificador da chamada (tc_…).")]
 _Handoff = Annotated[str, typer.Argument(metavar="HANDOFF", help="O identificador do pedido (ho_…).")]
@@ -34,6 +38,16 @@ _STATES = " ou ".join(", ".join(CallState).rsplit(", ", 1))
 _AsJson = Annotated[bool, typer.Option("--json", help="Em JSON, como na API HTTP.")]
 _Limit = Annotated[int, typer.Option(metavar="N", help="Quantos mostrar no máximo.", min=1, max=200)]
 _Since = typer.Option(metavar="QUANDO", help="Desde 24h, 7d, hoje, ou data e hora.")
+_SinceOrNone = Annotated[str | None, _Since]
+_UntilOrNone = Annotated[str | None, typer.Option(metavar="QUANDO", help="Antes de, como --since.")]
+_Setor = Annotated[str | None, typer.Option(metavar="SETOR", help="Só deste setor, na grafia do catálogo.")]
+_OfConversation = Annotated[str | None, typer.Option(metavar="ID", help="Só desta conversa.")]
+_Run = Annotated[str, typer.Argument(metavar="RUN", help="O identificador da execução na plataforma.")]
+_Event = Annotated[str, typer.Argument(metavar="ID", help="O identificador do aviso (msg_…).")]
+_RUN_STATES = " ou ".join(", ".join(RunState).rsplit(", ", 1))
+_REASONS = " ou ".join(", ".join(DismissReason).rsplit(", ", 1))
+_Reason = Annotated[DismissReason, typer.Option(metavar="MOTIVO", help=f"Por quê: {_REASONS}.")]
+_Undo = Annotated[bool, typer.Option("--undo", help="Desfaz a dispensa.")]
 
 _OfDocument = Annotated[
     bool, typer.Option("--document", help="O CPF ou CNPJ, lido da entrada padrão, nunca da linha de comando.")
@@ -253,40 +267,176 @@ def rekey() -> None:
 
 
 @calls.command("list")
-def list_calls(
+def list_calls(  # one for each option
+    *,
     state: Annotated[CallState | None, typer.Option(metavar="ESTADO", help=f"Só {_STATES}.")] = None,
-    since: Annotated[str | None, _Since] = None,
-    conversation: Annotated[str | None, typer.Option(metavar="ID", help="Só as desta conversa.")] = None,
+    since: _SinceOrNone = None,
+    until: _UntilOrNone = None,
+    conversation: _OfConversation = None,
+    protocolo: Annotated[str | None, typer.Option(metavar="N", help="Só com este protocolo.")] = None,
+    run: Annotated[str | None, typer.Option(metavar="ID", help="Só desta execução.")] = None,
+    tool: Annotated[str | None, typer.Option(metavar="NOME", help="Só desta função.")] = None,
+    setor: _Setor = None,
+    motivo: Annotated[str | None, typer.Option(metavar="MOTIVO", help="Só deste motivo.")] = None,
     limit: _Limit = 50,
+    form: Annotated[
+        Literal["table", "json", "csv"],
+        typer.Option("--format", metavar="FORMATO", help="table; json; ou csv, com todas, sem limite."),
+    ] = "table",
     as_json: _AsJson = False,
 ) -> None:
     """Lista as chamadas, da mais nova à mais antiga."""
     from worker.cli import calls as verbs  # noqa: PLC0415  # as in `run`
 
-    asked = verbs.Asked(state, since, conversation, limit)
-    run_command(verbs.list_calls(configured()[0], stdout(), asked, as_json=as_json))
+    selection = verbs.Selection(
+        state, since, until, conversation, protocolo, run=run, tool=tool, setor=setor, motivo=motivo
+    )
+    if form == "csv":
+        run_command(verbs.export_calls(configured()[0], stdout(), selection))
+    else:
+        as_json = as_json or form == "json"
+        run_command(verbs.list_calls(configured()[0], stdout(), selection, limit=limit, as_json=as_json))
 
 
 @calls.command("show")
-def show_call(call_id: _Call, as_json: _AsJson = False) -> None:
+def show_call(
+    call_id: _Call,
+    *,
+    reveal: Annotated[
+        bool, typer.Option("--reveal", help="O conteúdo pessoal; a leitura fica registrada.")
+    ] = False,
+    as_json: _AsJson = False,
+) -> None:
     """Mostra uma chamada e o que lhe aconteceu."""
     from worker.cli import calls as verbs  # noqa: PLC0415  # as in `run`
 
-    run_command(verbs.show_call(configured()[0], stdout(), call_id, as_json=as_json))
+    show = verbs.reveal_call if reveal else verbs.show_call
+    run_command(show(configured()[0], stdout(), call_id, as_json=as_json))
 
 
 @calls.command("retry")
-def retry_call(
-    call_id: _Call,
+def retry_call(  # as above
+    call_id: Annotated[str | None, typer.Argument(metavar="[CALL]", help="Uma chamada (tc_…).")] = None,
+    *,
+    state: Annotated[
+        Literal["failed", "unknown"] | None,
+        typer.Option(metavar="ESTADO", help="Todas as deste estado: failed ou unknown."),
+    ] = None,
+    since: _SinceOrNone = None,
+    until: _UntilOrNone = None,
+    setor: _Setor = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Só mostra o que seria enviado.")] = False,
 ) -> None:
-    """Pede ao daemon que envie o mesmo ticket de novo, com a mesma chave."""
+    """Pede ao daemon que envie o mesmo ticket de novo, com a mesma chave: um, ou todos de um período."""
     from worker.cli import calls as verbs  # noqa: PLC0415  # as in `run`
 
-    if dry_run:
-        run_command(verbs.preview_retry(configured()[0], stdout(), call_id))
+    if call_id is not None:
+        if state or since or until or setor:
+            raise typer.BadParameter("Informe ou uma chamada ou --state e --since.")
+        work = (
+            verbs.preview_retry(configured()[0], stdout(), call_id)
+            if dry_run
+            else verbs.retry_call(configured()[0], stdout(), call_id, SystemClock())
+        )
+        run_command(work)
+        return
+    if state is None or since is None:
+        raise typer.BadParameter("Informe ou uma chamada ou --state e --since.")
+    selection = verbs.Selection(CallState(state), since, until, setor=setor)
+    retry = verbs.preview_retries if dry_run else verbs.retry_calls
+    run_command(retry(configured()[0], stdout(), selection))
+
+
+@calls.command("dismiss")
+def dismiss_call(call_id: _Call, reason: _Reason = DismissReason.OUTRO, undo: _Undo = False) -> None:
+    """Registra que uma chamada não precisa mais de uma pessoa."""
+    from worker.cli import calls as verbs  # noqa: PLC0415  # as in `run`
+
+    if undo:
+        run_command(verbs.restore_call(configured()[0], stdout(), call_id))
     else:
-        run_command(verbs.retry_call(configured()[0], stdout(), call_id, SystemClock()))
+        run_command(verbs.dismiss_call(configured()[0], stdout(), call_id, reason))
+
+
+@runs.command("list")
+def list_runs(  # as above
+    *,
+    state: Annotated[RunState | None, typer.Option(metavar="ESTADO", help=f"Só {_RUN_STATES}.")] = None,
+    reason: Annotated[str | None, typer.Option(metavar="CÓDIGO", help="Só por este motivo.")] = None,
+    since: _SinceOrNone = None,
+    until: _UntilOrNone = None,
+    conversation: _OfConversation = None,
+    limit: _Limit = 50,
+    as_json: _AsJson = False,
+) -> None:
+    """Lista as execuções, da mais nova à mais antiga."""
+    from worker.cli import runs as verbs  # noqa: PLC0415  # as in `run`
+
+    selection = verbs.Selection(state, reason, since, until, conversation)
+    run_command(verbs.list_runs(configured()[0], stdout(), selection, limit=limit, as_json=as_json))
+
+
+@runs.command("show")
+def show_run(run_id: _Run, as_json: _AsJson = False) -> None:
+    """Mostra uma execução e as chamadas que ela fez."""
+    from worker.cli import runs as verbs  # noqa: PLC0415  # as in `run`
+
+    run_command(verbs.show_run(configured()[0], stdout(), run_id, as_json=as_json))
+
+
+@runs.command("dismiss")
+def dismiss_run(run_id: _Run, reason: _Reason = DismissReason.OUTRO, undo: _Undo = False) -> None:
+    """Registra que uma execução perdida não precisa mais de uma pessoa."""
+    from worker.cli import runs as verbs  # noqa: PLC0415  # as in `run`
+
+    refused = "Só uma execução perdida pode ser dispensada, e só uma vez"
+    work = (
+        verbs.restore_run(configured()[0], stdout(), run_id)
+        if undo
+        else verbs.dismiss_run(configured()[0], stdout(), run_id, reason)
+    )
+    run_command(work, estado_incompativel="Esta execução não está dispensada" if undo else refused)
+
+
+@events.command("list")
+def list_events(
+    *,
+    stuck: Annotated[bool, typer.Option("--stuck", help="Só os que o bot não aceitou em 72 horas.")] = False,
+    limit: _Limit = 50,
+    as_json: _AsJson = False,
+) -> None:
+    """Lista os avisos ao bot, do mais novo ao mais antigo."""
+    from worker.cli import events as verbs  # noqa: PLC0415  # as in `run`
+
+    run_command(verbs.list_events(configured()[0], stdout(), stuck=stuck, limit=limit, as_json=as_json))
+
+
+_NOT_STUCK = "Este aviso não está parado: só o que o bot não aceitou em 72 horas espera por uma pessoa"
+
+
+@events.command("retry")
+def retry_event(
+    event_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="Um aviso (msg_…).")] = None,
+    *,
+    everything: Annotated[bool, typer.Option("--all", help="Todos os que pararam.")] = False,
+) -> None:
+    """Entrega de novo um aviso que o bot não aceitou em 72 horas, ou todos."""
+    from worker.cli import events as verbs  # noqa: PLC0415  # as in `run`
+
+    if (event_id is None) is not everything:
+        raise typer.BadParameter("Informe ou um aviso ou --all.")
+    if event_id is None:
+        run_command(verbs.retry_events(configured()[0], stdout()))
+    else:
+        run_command(verbs.retry_event(configured()[0], stdout(), event_id), estado_incompativel=_NOT_STUCK)
+
+
+@events.command("discard")
+def discard_event(event_id: _Event) -> None:
+    """Desiste de um aviso que o bot não aceitou em 72 horas."""
+    from worker.cli import events as verbs  # noqa: PLC0415  # as in `run`
+
+    run_command(verbs.discard_event(configured()[0], stdout(), event_id), estado_incompativel=_NOT_STUCK)
 
 
 @calls.command("resolve")

@@ -12,9 +12,11 @@ from rich.text import Text
 
 from worker.model import CallState
 from worker.views import HandoffState
-from worker.web.responses import CallPage, HandoffPage
+from worker.web.responses import CallPage, EventPage, HandoffPage, RunPage
 
 _Value = TypeVar("_Value")
+
+_Page = CallPage | HandoffPage | RunPage | EventPage
 
 _ROOMY = 140
 """Columns of a terminal on which a call fits on a line."""
@@ -53,6 +55,15 @@ LABELS = {
     "due_at": "prazo",
     "overdue": "fora do prazo",
     "waiting_s": "espera",
+    "registered_at": "anunciada",
+    "platform_status": "estado na plataforma",
+    "reason": "por quê",
+    "continues_as": "continua como",
+    "thread_id": "thread",
+    "dismissed": "dispensada",
+    "document": "documento",
+    "contact": "contato",
+    "receipt": "comprovante",
 }
 """What people read for the API's names; a name that is Portuguese already stands for itself."""
 
@@ -62,7 +73,7 @@ def print_json(shown: BaseModel, console: Console) -> None:
     console.out(shown.model_dump_json(indent=2), highlight=False)
 
 
-def print_page(page: CallPage | HandoffPage, rows: Table, console: Console, *, as_json: bool) -> None:
+def print_page(page: _Page, rows: Table, console: Console, *, as_json: bool) -> None:
     """One page of a list; `rows` is the same for people."""
     if as_json:
         print_json(page, console)
@@ -121,6 +132,11 @@ def _cell(value: object) -> Text:
         return Text(value.strftime("%d/%m/%y %H:%M:%S"))
     text = "".join(char if char.isprintable() else "�" for char in str(value))
     return Text(text, style=_COLOURS.get(text, ""))
+
+
+def plural(count: int, one: str, many: str) -> str:
+    """`1 chamada`, `2 chamadas`."""
+    return f"{count} {one if count == 1 else many}"
 
 
 def span(seconds: float) -> str:

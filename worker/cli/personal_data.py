@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from worker.cli.database import NOT_TAKEN_UP, beside, reader, wait_for_daemon
+from worker.cli.database import NO_DAEMON, NOT_TAKEN_UP, beside, daemon_lives, reader, wait_for_daemon
 from worker.cli.exit_codes import Exit
 from worker.errors import ConfigError
 from worker.personal import Personal
@@ -59,6 +59,9 @@ async def erase(
             erasure_id = await store.erasures.request_document(document, by=reader())
         else:
             erasure_id = await store.erasures.request_conversation(conversation_id or "", by=reader())
+        if not await daemon_lives(store):
+            console.print(NO_DAEMON, soft_wrap=True)
+            return Exit.ACCEPTED
         with console.status("Aguardando o daemon…"):
             erasure = await wait_for_daemon(
                 lambda: store.erasures.outcome(erasure_id), lambda seen: seen is not None, clock

@@ -134,6 +134,7 @@ class RunDriver:
     def _poll_later(self, watched: WatchedRun, snapshot: RunSnapshot) -> None:
         watched.polls += 1
         watched.failures, watched.refused_since = 0, None
+        metrics.platform_failing.set(0)
         if not self._platform_ok:
             self._platform_ok = True
             logs.event("✅ plataforma voltou a atender")
@@ -248,6 +249,7 @@ class RunDriver:
         """Poll again later, with a growing delay. Only the first failure and the recovery are logged."""
         now = self._clock.monotonic()
         watched.failures += 1
+        metrics.platform_failing.set(1)
         if self._platform_ok:
             self._platform_ok = False
             logs.failure("plataforma não atende", error)

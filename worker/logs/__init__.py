@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, LiteralString
 
 from worker.logs import foreign, sinks
-from worker.logs.allowed import FIELDS, Hasher, Shown, as_text, context, reduced
+from worker.logs.allowed import FIELDS, Hasher, Shown, as_text, context, hidden_id, reduced
 from worker.logs.sinks import Format, Level, places
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "conversation_found",
     "event",
     "failure",
+    "hidden_id",
     "loop_exception_handler",
     "setup",
     "shutdown",

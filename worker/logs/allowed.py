@@ -89,9 +89,20 @@ def _identifier(prefix: str) -> Callable[[object], Shown]:
             return None
         if _IDENTIFIER.fullmatch(value) and not _PERSONAL_IDENTIFIER.search(value):
             return value
-        return f"{prefix}-{context.hasher.digest(f'log.{prefix}', value)[:10]}" if context.hasher else None
+        return _hidden(context.hasher, prefix, value) if context.hasher else None
 
     return show
+
+
+def hidden_id(hasher: Hasher, conversation_id: str) -> str | None:
+    """What the log writes instead of a conversation's id; None where the id is written as it is."""
+    if _IDENTIFIER.fullmatch(conversation_id) and not _PERSONAL_IDENTIFIER.search(conversation_id):
+        return None
+    return _hidden(hasher, "conv", conversation_id)
+
+
+def _hidden(hasher: Hasher, prefix: str, value: str) -> str:
+    return f"{prefix}-{hasher.digest(f'log.{prefix}', value)[:10]}"
 
 
 def _problem(value: object) -> Shown:

@@ -17,7 +17,10 @@ from worker.store.personal_data.export import Export
 from worker.store.personal_data.rekey import Rekey
 from worker.store.personal_data.retention import Retention
 from worker.store.queries.board import Board
+from worker.store.queries.daemons import Daemons
+from worker.store.queries.events import Events
 from worker.store.queries.handoffs import Handoffs
+from worker.store.queries.history import Histories
 from worker.store.queries.operators import Operators
 from worker.store.queries.records import Records
 from worker.store.runs.arrivals import Arrivals
@@ -44,6 +47,9 @@ class Store:
     operators: Operators
     handoffs: Handoffs
     board: Board
+    events: Events
+    daemons: Daemons
+    histories: Histories
     webhooks: Webhooks
     erasures: Erasures
     retention: Retention
@@ -83,6 +89,9 @@ class Store:
             operators=Operators(database, outcomes, may_repeat=may_repeat),
             handoffs=Handoffs(database, outbox),
             board=Board(database, may_repeat=may_repeat),
+            events=Events(database),
+            daemons=Daemons(database),
+            histories=Histories(database),
             webhooks=Webhooks(database, arrivals),
             erasures=Erasures(database),
             retention=Retention(

@@ -5,7 +5,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import FileResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
@@ -28,6 +28,7 @@ from worker.web.middleware import (
     SafeResponses,
 )
 from worker.web.problems import HANDLERS, Problem, problem
+from worker.web.queries import only_known_parameters
 from worker.web.routes import ROUTERS
 
 _STATIC = Path(__file__).parent / "static"
@@ -51,6 +52,10 @@ _TAGS = [
     {"name": "execuções", "description": "O que o worker acompanha e responde."},
     {"name": "chamadas", "description": "O registro das chamadas de função, e o que uma pessoa pode fazer."},
     {"name": "atendimento humano", "description": "A fila: `requested`, `accepted`, `closed`."},
+    {
+        "name": "avisos ao bot",
+        "description": "O que o bot recebe por webhook, e o que não aceitou.",
+    },
     {"name": "indicadores", "description": "Os números de um período."},
     {"name": "webhooks", "description": "O que a plataforma avisa."},
     {"name": "saúde", "description": "Para máquinas; sem token."},
@@ -116,7 +121,7 @@ def create_api(
     api = _Api(token=token, middleware=layers)
     api.state.services = services
     for router in ROUTERS:
-        api.include_router(router)
+        api.include_router(router, dependencies=[Depends(only_known_parameters)])
     api.add_api_route("/", Dashboard(services).show, include_in_schema=False)
     api.add_api_route("/docs", _docs, include_in_schema=False)
     api.mount("/static", StaticFiles(directory=_STATIC))

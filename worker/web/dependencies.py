@@ -55,6 +55,7 @@ def in_path(description: str, example: str) -> Any:
 
 
 CallId = Annotated[OwnId, in_path("Do worker, não da plataforma.", "tc_01")]
+EventId = Annotated[OwnId, in_path("O identificador do aviso.", "msg_01")]
 HandoffId = Annotated[OwnId, in_path("O identificador do pedido.", "ho_01")]
 Limit = Annotated[int, Query(ge=1, le=200, description="Quantos itens por página.", examples=[50])]
 After = Annotated[

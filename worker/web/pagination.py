@@ -10,7 +10,7 @@ from worker import times
 from worker.views import Cursor
 from worker.web.problems import InvalidField
 
-_LONGEST_CURSOR = 512
+_LONGEST_CURSOR = 1024
 
 
 def parse_since(text: str, zone: tzinfo, now: float, field: str = "since") -> float:
@@ -34,7 +34,7 @@ def parse_cursor(text: str) -> Cursor:
     try:
         if len(text) <= _LONGEST_CURSOR:
             at, last_id = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-            if isinstance(at, float) and math.isfinite(at) and re.fullmatch(r"[!-~]{1,128}", last_id):
+            if isinstance(at, float) and math.isfinite(at) and re.fullmatch(r"[!-~]{1,256}", last_id):
                 return at, last_id
     except (ValueError, TypeError):
         pass

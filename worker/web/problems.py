@@ -56,9 +56,9 @@ PROBLEMS: Mapping[str, _Kind] = {
     ),
     "estado_incompativel": _Kind(409, "Estado incompatível", "O estado atual não permite isto; veja state."),
     "payload_expirado": _Kind(
-        409,
+        410,
         "Payload expirado",
-        "O pedido ao CRM já foi apagado, pelo prazo de retenção ou a pedido; não há o que enviar.",
+        "O conteúdo desta chamada já foi apagado, pelo prazo de retenção ou a pedido do titular.",
     ),
     "corpo_grande_demais": _Kind(413, "Corpo grande demais", "O corpo do pedido pode ter no máximo 256 KiB."),
     "tipo_nao_suportado": _Kind(

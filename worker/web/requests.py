@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -20,6 +20,7 @@ from pydantic import (
 from worker.model import PLATFORM_ID
 from worker.personal import Personal
 from worker.privacy import parse_document
+from worker.views import DismissReason
 from worker.web.problems import InvalidField, wrong
 
 AHEAD_S = 60.0
@@ -200,6 +201,25 @@ class Resolution(_Body):
     protocolo: Protocolo = Field(description="O número do ticket, como o CRM o mostra.")
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"protocolo": "2510271534789012"}]})
+
+
+class DismissalRequest(_Body):
+    """Por que não precisa mais de uma pessoa."""
+
+    reason: DismissReason
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "resolvido_por_fora"}]})
+
+
+class RetrySelection(_Body):
+    """Quais chamadas enviar de novo."""
+
+    state: Literal["failed", "unknown"]
+    since: str = Field(description="Desde 24h, 7d, hoje ou um instante RFC 3339.")
+    until: str | None = Field(None, description="Antes deste instante; se faltar, até agora.")
+    setor: str | None = Field(None, max_length=64, description="Só deste setor, na grafia do catálogo.")
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"state": "failed", "since": "2h"}]})
 
 
 class RunAnnouncement(_Body):

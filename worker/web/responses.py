@@ -6,10 +6,23 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from worker.model import CallState, RunState
+from worker.model import CallState, EventState, RunState
 from worker.personal import Personal
 from worker.privacy import mask_document
-from worker.views import AttemptView, CallView, ConversationView, Erasure, HandoffState, HandoffView, RunView
+from worker.views import (
+    AttemptView,
+    CallPayload,
+    CallView,
+    ConversationView,
+    Dismissal,
+    DismissReason,
+    Erasure,
+    EventView,
+    HandoffState,
+    HandoffView,
+    RunSummary,
+    RunView,
+)
 
 _EXAMPLE_TIME = "2025-10-27T15:34:00.250000-03:00"
 
@@ -67,6 +80,18 @@ class Step(_Shown):
     result: str | None = Field(None, description="Como a tentativa terminou.", examples=["http_503"])
 
 
+class Dismissed(_Shown):
+    """Quem decidiu que não precisa mais de uma pessoa, quando e por quê."""
+
+    reason: DismissReason
+    by: str = Field(examples=["ana@10.0.0.7"])
+    at: datetime = Field(examples=[_EXAMPLE_TIME])
+
+    @classmethod
+    def of(cls, view: Dismissal | None, zone: tzinfo) -> Self | None:
+        return None if view is None else cls(reason=view.reason, by=view.by, at=_time(view.at, zone))
+
+
 class Call(_Shown):
     """Uma chamada de função do modelo, como está registrada."""
 
@@ -86,6 +111,7 @@ class Call(_Shown):
     received_at: datetime = Field(examples=[_EXAMPLE_TIME])
     finished_at: datetime | None = Field(examples=[_EXAMPLE_TIME])
     submitted_at: datetime | None = Field(examples=[_EXAMPLE_TIME])
+    dismissed: Dismissed | None = Field(description="Se alguém a dispensou.")
     timeline: list[Step] = Field(description="Do mais antigo ao mais novo.")
 
     @classmethod
@@ -107,6 +133,7 @@ class Call(_Shown):
             received_at=_time(view.received_at, zone),
             finished_at=_maybe(view.finished_at, zone),
             submitted_at=_maybe(view.submitted_at, zone),
+            dismissed=Dismissed.of(view.dismissal, zone),
             timeline=sorted(_steps(view, zone), key=lambda step: step.at),
         )
 
@@ -158,6 +185,108 @@ class Run(_Shown):
             continues_as=view.continues_as,
             calls=[Call.of(call, zone) for call in view.calls],
         )
+
+
+class ListedRun(_Shown):
+    """Uma execução, sem as chamadas que ela fez."""
+
+    run_id: str = Field(examples=["run_abc123"])
+    conversation_id: str = Field(examples=["conv-1"])
+    thread_id: str | None = Field(examples=["thread_abc123"])
+    state: RunState
+    platform_status: str | None = Field(description="A palavra da plataforma.", examples=["expired"])
+    reason: str | None = Field(description="Por que terminou ou se perdeu.", examples=["expirada"])
+    continues_as: str | None = Field(
+        description="O id com que a conversa segue, onde ele muda.", examples=["resp_def456"]
+    )
+    registered_at: datetime = Field(examples=[_EXAMPLE_TIME])
+    closed_at: datetime | None = Field(examples=[_EXAMPLE_TIME])
+    dismissed: Dismissed | None = Field(description="Se alguém a dispensou.")
+
+    @classmethod
+    def of(cls, view: RunSummary, zone: tzinfo) -> Self:
+        return cls(
+            run_id=view.run_id,
+            conversation_id=view.conversation_id,
+            thread_id=view.thread_id,
+            state=view.state,
+            platform_status=view.platform_status,
+            reason=view.reason,
+            continues_as=view.continues_as,
+            registered_at=_time(view.registered_at, zone),
+            closed_at=_maybe(view.closed_at, zone),
+            dismissed=Dismissed.of(view.dismissal, zone),
+        )
+
+
+class Event(_Shown):
+    """Um aviso ao bot."""
+
+    event_id: str = Field(examples=["msg_01"])
+    type: str = Field(examples=["ticket.opened"])
+    conversation_id: str = Field(examples=["conv-1"])
+    state: EventState
+    created_at: datetime = Field(examples=[_EXAMPLE_TIME])
+    due_at: datetime | None = Field(
+        description="A próxima entrega; só em `pending`.", examples=[_EXAMPLE_TIME]
+    )
+    tries: int = Field(description="Entregas que não deram certo.", examples=[3])
+    result: str | None = Field(description="Como terminou a última entrega.", examples=["http_503"])
+    delivered_at: datetime | None = Field(examples=[_EXAMPLE_TIME])
+
+    @classmethod
+    def of(cls, view: EventView, zone: tzinfo) -> Self:
+        return cls(
+            event_id=view.event_id,
+            type=view.kind,
+            conversation_id=view.conversation_id,
+            state=view.state,
+            created_at=_time(view.created_at, zone),
+            due_at=_maybe(view.due, zone),
+            tries=view.tries,
+            result=view.result,
+            delivered_at=_maybe(view.delivered_at, zone),
+        )
+
+
+class Payload(_Shown):
+    """O conteúdo pessoal de uma chamada, como está guardado; quem o leu fica registrado."""
+
+    document: str | None = Field(repr=False, examples=["52998224725"])
+    contact: str | None = Field(repr=False, examples=["5524900000000"])
+    resumo: str | None = Field(
+        repr=False, description="Como o CRM o recebe.", examples=["Cliente enviou o comprovante"]
+    )
+    receipt: str | None = Field(repr=False, examples=["https://arquivos.example/comprovante.jpg"])
+
+    @classmethod
+    def of(cls, view: CallPayload) -> Self:
+        return cls(
+            document=_revealed(view.document),
+            contact=_revealed(view.contact),
+            resumo=_revealed(view.resumo),
+            receipt=_revealed(view.receipt),
+        )
+
+
+class RefusedRetry(_Shown):
+    """Uma chamada que não pode ser enviada de novo, e por quê."""
+
+    call_id: str = Field(examples=["tc_01"])
+    code: str = Field(examples=["payload_expirado"])
+
+
+class Retries(_Shown):
+    """O que foi pedido."""
+
+    requested: int = Field(description="Quantas chamadas serão enviadas de novo.", examples=[38])
+    refused: list[RefusedRetry]
+
+
+class RetriedEvents(_Shown):
+    """O que foi pedido."""
+
+    requested: int = Field(description="Quantos avisos serão entregues de novo.", examples=[12])
 
 
 class Handoff(_Shown):
@@ -218,6 +347,24 @@ class CallPage(_Shown):
     """Chamadas, da mais nova à mais antiga."""
 
     items: list[Call]
+    next_cursor: str | None = Field(
+        description="Para a próxima página; null na última.", examples=["WzE3NjE1OTAwNDAuMjUsICJ0Y18xIl0"]
+    )
+
+
+class RunPage(_Shown):
+    """Execuções, da mais nova à mais antiga."""
+
+    items: list[ListedRun]
+    next_cursor: str | None = Field(
+        description="Para a próxima página; null na última.", examples=["WzE3NjE1OTAwNDAuMjUsICJ0Y18xIl0"]
+    )
+
+
+class EventPage(_Shown):
+    """Avisos ao bot, do mais novo ao mais antigo."""
+
+    items: list[Event]
     next_cursor: str | None = Field(
         description="Para a próxima página; null na última.", examples=["WzE3NjE1OTAwNDAuMjUsICJ0Y18xIl0"]
     )

@@ -159,7 +159,10 @@ class Retention:
     async def _events(self, connection: AsyncConnection) -> int:
         """Delivered ones are worth no more than payload; what never arrived is kept as long as the record."""
         o = self._t.outbox
-        delivered = and_(o.c.state == EventState.DELIVERED, o.c.created_at < now() - self._payload_s)
+        delivered = and_(
+            o.c.state.in_((EventState.DELIVERED, EventState.DISCARDED)),
+            o.c.created_at < now() - self._payload_s,
+        )
         return await self._delete(
             connection, o.c.seq, or_(delivered, o.c.created_at < now() - self._record_s)
         )

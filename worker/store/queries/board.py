@@ -24,8 +24,9 @@ from sqlalchemy.sql.expression import FunctionElement
 
 from worker.model import CallState, ToolKind
 from worker.store.queries.kpis import calls
+from worker.store.queries.records import run_summary
 from worker.store.sql.database import Database
-from worker.store.sql.tables import ACCEPTED, DEAD, PENDING, REQUESTED, STUCK, now
+from worker.store.sql.tables import ACCEPTED, DEAD, LOST, PENDING, REQUESTED, STUCK, now
 from worker.views import (
     COUNTED_UP_TO,
     Backlog,
@@ -38,6 +39,8 @@ from worker.views import (
 )
 
 _HOUR_S = 3600.0
+_LOST_S = 72 * _HOUR_S
+"""How long a lost run asks for a person: after three days its customer has written again, or left."""
 _UNSURE = (CallState.UNKNOWN, CallState.NO_PROTOCOL)
 
 
@@ -101,6 +104,7 @@ class Board:
             requested_rows, asked = await _some(connection, requested, limit)
             accepted_rows, taken = await _some(connection, accepted, limit)
             stuck_rows, kept = await _some(connection, stuck, limit)
+            lost_rows, lost = await _some(connection, self._lost(), limit)
             events = await _count(connection, select(outbox.c.seq).where(outbox.c.state == PENDING))
             overdue = await _count(connection, late)
             longest_wait_s = (await connection.execute(self._longest_wait())).scalar_one()
@@ -109,6 +113,7 @@ class Board:
             Preview([_handoff(row) for row in requested_rows], asked),
             Preview([_handoff(row) for row in accepted_rows], taken),
             Preview([_stuck(row) for row in stuck_rows], kept),
+            Preview([run_summary(row) for row in lost_rows], lost),
             events,
             overdue,
             longest_wait_s,
@@ -135,8 +140,22 @@ class Board:
         )
         return (
             select(*shown, t.c.received_at, t.c.body.is_not(None).label("sendable"))
-            .where(t.c.state.in_(states), t.c.idempotency_key.is_not(None), not_(carried_on))
+            .where(t.c.state.in_(states), t.c.dismissed_at.is_(None))
+            .where(t.c.idempotency_key.is_not(None), not_(carried_on))
             .order_by(t.c.received_at.desc())
+        )
+
+    def _lost(self) -> Select[Any]:
+        """Runs that left their customer without a reply: their conversations had no run since."""
+        r, later = self._t.runs, self._t.runs.alias("later")
+        went_on = exists().where(
+            later.c.conversation_id == r.c.conversation_id, later.c.registered_at > r.c.registered_at
+        )
+        return (
+            select(r)
+            .where(r.c.state == LOST, r.c.registered_at > now() - _LOST_S)
+            .where(r.c.dismissed_at.is_(None), not_(went_on))
+            .order_by(r.c.registered_at.desc())
         )
 
     def _dead_letter(self, row: Row[Any]) -> DeadLetter:

@@ -1,16 +1,23 @@
-"""What a person may change of a call (contract §3): another try, or the protocolo found at the CRM."""
+"""What a person may change of a call or a lost run (contract §3, §14): retry, resolve, dismiss."""
 
-from sqlalchemy import exists, select, update
+from collections.abc import Sequence
+
+from sqlalchemy import ColumnElement, Table, exists, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.errors import RequestRefused
-from worker.model import CallRecord, CallState, Outcome
+from worker.model import CallRecord, CallState, Outcome, RunState
 from worker.store.ledger.calls import held_by_another
 from worker.store.ledger.outcomes import Outcomes
 from worker.store.ledger.rows import find
+from worker.store.queries.lists import calls_where
 from worker.store.sql import leases
 from worker.store.sql.database import Database
 from worker.store.sql.tables import now
+from worker.views import CallFilter, DismissReason
+
+NOT_DISMISSED: dict[str, None] = {"dismissed_reason": None, "dismissed_by": None, "dismissed_at": None}
+"""What a person decided holds until the call or run is at work again."""
 
 _RESOLVABLE = {CallState.FAILED, CallState.UNKNOWN, CallState.NO_PROTOCOL}
 
@@ -21,6 +28,7 @@ class Operators:
     def __init__(self, database: Database, outcomes: Outcomes, *, may_repeat: bool) -> None:
         self._db = database
         self._t = database.tables.calls
+        self._runs = database.tables.runs
         self._outcomes = outcomes
         self._may_repeat = may_repeat
 
@@ -47,10 +55,59 @@ class Operators:
                     retrying=True,
                     retry_from=call.attempts,
                     due=now(),
+                    **NOT_DISMISSED,
                     **leases.GIVEN_BACK,
                 )
             )
             await self._db.notify(connection, call.run_id)
+
+    async def retry_many(self, which: CallFilter) -> tuple[Sequence[str], Sequence[tuple[str, str]]]:
+        """Retry all calls of a filter, the oldest first.
+
+        Returns the ids of the runs that wait for one, and the refused calls with the code of each refusal.
+        """
+        c = self._t.c
+        query = select(c.call_id, c.run_id).where(*calls_where(self._t, which))
+        async with self._db.read() as connection:
+            found = (await connection.execute(query.order_by(c.received_at, c.call_id))).all()
+        runs: list[str] = []
+        refused: list[tuple[str, str]] = []
+        for call_id, run_id in found:
+            try:
+                await self.retry(call_id)
+                runs.append(run_id)
+            except RequestRefused as refusal:
+                refused.append((call_id, refusal.code))
+        return runs, refused
+
+    async def dismiss(self, call_id: str, reason: DismissReason, *, by: str) -> None:
+        """Put on record that a call needs no person; its state stays.
+
+        Raises `nao_encontrado`; `estado_incompativel` when it came to something, or is dismissed already.
+        """
+        async with self._db.write() as connection:
+            await self._known(connection, call_id, lock=True)
+            this = self._t.c.call_id == call_id
+            await _dismiss(connection, self._t, [this, self._t.c.state.in_(_RESOLVABLE)], reason, by)
+
+    async def restore(self, call_id: str) -> None:
+        """Take a dismissal back. Raises `nao_encontrado`; `estado_incompativel` unless it is dismissed."""
+        async with self._db.write() as connection:
+            await self._known(connection, call_id, lock=True)
+            await _restore(connection, self._t, self._t.c.call_id == call_id)
+
+    async def dismiss_run(self, run_id: str, reason: DismissReason, *, by: str) -> None:
+        """As `dismiss`, for a lost run."""
+        async with self._db.write() as connection:
+            await self._known_run(connection, run_id)
+            lost = [self._runs.c.run_id == run_id, self._runs.c.state == RunState.LOST]
+            await _dismiss(connection, self._runs, lost, reason, by)
+
+    async def restore_run(self, run_id: str) -> None:
+        """As `restore`, for a lost run."""
+        async with self._db.write() as connection:
+            await self._known_run(connection, run_id)
+            await _restore(connection, self._runs, self._runs.c.run_id == run_id)
 
     async def resolve(self, call_id: str, protocolo: str) -> None:
         """Complete a ticket with the protocolo a person found; the bot is told (late).
@@ -79,6 +136,11 @@ class Operators:
             raise RequestRefused("nao_encontrado")
         return call
 
+    async def _known_run(self, connection: AsyncConnection, run_id: str) -> None:
+        query = select(self._runs.c.run_id).where(self._runs.c.run_id == run_id)
+        if (await connection.execute(query)).first() is None:
+            raise RequestRefused("nao_encontrado")
+
     async def _retryable(
         self, connection: AsyncConnection, call_id: str, *, lock: bool = False
     ) -> CallRecord:
@@ -101,3 +163,22 @@ class Operators:
             t.c.state != CallState.FAILED,
         )
         return bool((await connection.execute(select(other))).scalar())
+
+
+async def _dismiss(
+    connection: AsyncConnection,
+    table: Table,
+    which: Sequence[ColumnElement[bool]],
+    reason: DismissReason,
+    by: str,
+) -> None:
+    dismissed = {"dismissed_reason": reason, "dismissed_by": by, "dismissed_at": now()}
+    change = update(table).where(*which, table.c.dismissed_at.is_(None)).values(**dismissed)
+    if not (await connection.execute(change)).rowcount:
+        raise RequestRefused("estado_incompativel")
+
+
+async def _restore(connection: AsyncConnection, table: Table, row: ColumnElement[bool]) -> None:
+    change = update(table).where(row, table.c.dismissed_at.is_not(None)).values(**NOT_DISMISSED)
+    if not (await connection.execute(change)).rowcount:
+        raise RequestRefused("estado_incompativel")

@@ -1,19 +1,22 @@
 """What the HTTP API and the commands read and change: conversations, and views of runs, calls, hand-offs."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar, cast
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, cast
 
-from sqlalchemy import Column, Select, Table, and_, bindparam, or_, select, update
+from sqlalchemy import Row, Select, Table, bindparam, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.errors import RequestRefused
 from worker.kpis import Kpis
+from worker.logs import hidden_id
 from worker.model import CallState, RunState
 from worker.personal import Personal
 from worker.store import migrations
 from worker.store.personal_data.access_log import enter
 from worker.store.queries.handoffs import handoff_view, shown
 from worker.store.queries.kpis import measure
+from worker.store.queries.lists import calls_where, newest_first, next_cursor, runs_where
 from worker.store.queries.waiting import measure_waiting
 from worker.store.runs.arrivals import Arrivals
 from worker.store.sql.database import Database
@@ -21,16 +24,24 @@ from worker.store.sql.statements import prepared
 from worker.store.sql.tables import Tables, now
 from worker.views import (
     AttemptView,
+    CallFilter,
+    CallPayload,
     CallView,
     ConversationView,
     Cursor,
+    Dismissal,
+    DismissReason,
     HandoffState,
     HandoffView,
+    RunFilter,
+    RunSummary,
     RunView,
     Waiting,
 )
 
-_View = TypeVar("_View", CallView, HandoffView)
+_EVERY_CALL, _EVERY_RUN = CallFilter(), RunFilter()
+_EXPORTED_AT_ONCE = 500
+"""Calls that one statement of an export reads: it holds no connection between two of them."""
 
 
 class Records:
@@ -56,7 +67,7 @@ class Records:
             thread_id = cast("str | None", changes.get("thread_id"))
             await self._db.serialise(connection, conversation_id, thread_id)
             await self._check_thread(connection, conversation_id, thread_id)
-            values = self._columns(changes)
+            values = self._columns(changes) | {"log_id": hidden_id(self._db.hasher, conversation_id)}
             changed = await connection.execute(
                 update(c).where(c.c.conversation_id == conversation_id).values(**values)
             )
@@ -72,6 +83,19 @@ class Records:
             async with self._db.write() as connection:
                 await enter(connection, self._t, reader, conversation_id)
         return view
+
+    async def conversation_id(self, written: str) -> str:
+        """The id of a conversation from what the log writes for it: the id itself, or its hash.
+
+        Raises `conversa_desconhecida`.
+        """
+        c = self._t.conversations.c
+        query = select(c.conversation_id).where(or_(c.conversation_id == written, c.log_id == written))
+        async with self._db.read() as connection:
+            found: str | None = (await connection.execute(query)).scalar()
+        if found is None:
+            raise RequestRefused("conversa_desconhecida")
+        return found
 
     async def _check_thread(
         self, connection: AsyncConnection, conversation_id: str, thread_id: object
@@ -140,7 +164,7 @@ class Records:
         row = (await _run(connection, self._t, run=run_id)).first()
         if row is None:
             raise RequestRefused("nao_encontrado")
-        calls = await self._call_views(connection, (await _calls_of(connection, self._t, run=run_id)).rows)
+        calls = await call_views(connection, self._t, (await _calls_of(connection, self._t, run=run_id)).rows)
         return RunView(
             run_id=row.run_id,
             conversation_id=row.conversation_id,
@@ -152,52 +176,76 @@ class Records:
             calls=tuple(calls),
         )
 
+    async def runs(
+        self, which: RunFilter = _EVERY_RUN, *, limit: int = 50, cursor: Cursor | None = None
+    ) -> tuple[Sequence[RunSummary], Cursor | None]:
+        """The newest first, without their calls."""
+        r = self._t.runs
+        query = select(r).where(*runs_where(r, which))
+        query = newest_first(query, r.c.registered_at, r.c.run_id, limit, cursor)
+        async with self._db.read() as connection:
+            found = [run_summary(row) for row in await connection.execute(query)]
+        return found[:limit], next_cursor(found, limit, lambda run: (run.registered_at, run.run_id))
+
+    async def run_summary(self, run_id: str) -> RunSummary:
+        """A run without its calls. Raises `nao_encontrado`."""
+        async with self._db.read(brief=True) as connection:
+            row = (await _run(connection, self._t, run=run_id)).first()
+        if row is None:
+            raise RequestRefused("nao_encontrado")
+        return run_summary(row)
+
     # ---------------------------------------------------------------------------------------------- calls
 
     async def calls(
-        self,
-        *,
-        state: CallState | None = None,
-        since: float | None = None,
-        conversation_id: str | None = None,
-        limit: int = 50,
-        cursor: Cursor | None = None,
+        self, which: CallFilter = _EVERY_CALL, *, limit: int = 50, cursor: Cursor | None = None
     ) -> tuple[Sequence[CallView], Cursor | None]:
+        """The newest first."""
         c = self._t.calls
-        query = _calls(c)
-        if state is not None:
-            query = query.where(c.c.state == state)
-        if since is not None:
-            query = query.where(c.c.received_at >= since)
-        if conversation_id is not None:
-            query = query.where(c.c.conversation_id == conversation_id)
-        query = _newest_first(query, c.c.received_at, c.c.call_id, limit, cursor)
+        query = call_rows(c).where(*calls_where(c, which))
+        query = newest_first(query, c.c.received_at, c.c.call_id, limit, cursor)
         async with self._db.read() as connection:
-            found = await self._call_views(connection, (await connection.execute(query)).all())
-        return found[:limit], _next(found, limit, lambda call: (call.received_at, call.call_id))
+            found = await call_views(connection, self._t, (await connection.execute(query)).all())
+        return found[:limit], next_cursor(found, limit, lambda call: (call.received_at, call.call_id))
+
+    async def every_call(self, which: CallFilter) -> AsyncIterator[Sequence[CallView]]:
+        """All calls of a filter, the newest first, in portions."""
+        cursor: Cursor | None = None
+        while True:
+            found, cursor = await self.calls(which, limit=_EXPORTED_AT_ONCE, cursor=cursor)
+            yield found
+            if cursor is None:
+                return
+
+    async def payload(self, call_id: str, *, reader: str) -> CallPayload:
+        """What a call holds about its customer; the reading enters the access log.
+
+        Raises `nao_encontrado`; `payload_expirado` when retention or an erasure took it.
+        """
+        c, conversations = self._t.calls, self._t.conversations
+        query = (
+            select(c.c.body, c.c.setor, conversations.c.document, conversations.c.contact)
+            .add_columns(conversations.c.attachment_url)
+            .outerjoin(conversations, conversations.c.conversation_id == c.c.conversation_id)
+            .where(c.c.call_id == call_id)
+        )
+        async with self._db.write() as connection:
+            row = (await connection.execute(query)).first()
+            if row is None:
+                raise RequestRefused("nao_encontrado")
+            if row.body is None:
+                raise RequestRefused("payload_expirado")
+            await enter(connection, self._t, reader, call_id)
+            return _payload(row)
 
     async def call(self, call_id: str) -> CallView:
         c = self._t.calls
         async with self._db.read(brief=True) as connection:
-            rows = await connection.execute(_calls(c).where(c.c.call_id == call_id))
-            found = await self._call_views(connection, rows.all())
+            rows = await connection.execute(call_rows(c).where(c.c.call_id == call_id))
+            found = await call_views(connection, self._t, rows.all())
         if not found:
             raise RequestRefused("nao_encontrado")
         return found[0]
-
-    async def _call_views(self, connection: AsyncConnection, rows: Sequence[Any]) -> list[CallView]:
-        a = self._t.attempts
-        if not rows:
-            return []
-        ids = [row.call_id for row in rows]
-        attempts: dict[str, list[AttemptView]] = {call_id: [] for call_id in ids}
-        for row in await connection.execute(
-            select(a).where(a.c.call_id.in_(ids)).order_by(a.c.call_id, a.c.attempt)
-        ):
-            attempts[row.call_id].append(
-                AttemptView(row.attempt, row.begun_at, row.ended_at, row.result, row.certain)
-            )
-        return [_call_view(row, attempts[row.call_id]) for row in rows]
 
     # ------------------------------------------------------------------------------------------ hand-offs
 
@@ -208,10 +256,10 @@ class Records:
         query = select(*shown(self._t))
         if state is not None:
             query = query.where(h.c.state == state)
-        query = _newest_first(query, h.c.requested_at, h.c.handoff_id, limit, cursor)
+        query = newest_first(query, h.c.requested_at, h.c.handoff_id, limit, cursor)
         async with self._db.read() as connection:
             found = [handoff_view(row) for row in await connection.execute(query)]
-        return found[:limit], _next(found, limit, lambda view: (view.requested_at, view.handoff_id))
+        return found[:limit], next_cursor(found, limit, lambda view: (view.requested_at, view.handoff_id))
 
     async def handoff(self, handoff_id: str, *, reader: str) -> HandoffView:
         h = self._t.handoffs
@@ -249,25 +297,62 @@ def _run(tables: Tables) -> Select[Any]:
 @prepared
 def _calls_of(tables: Tables) -> Select[Any]:
     c = tables.calls
-    return _calls(c).where(c.c.run_id == bindparam("run")).order_by(c.c.received_at, c.c.call_id)
+    return call_rows(c).where(c.c.run_id == bindparam("run")).order_by(c.c.received_at, c.c.call_id)
 
 
-def _calls(table: Table) -> Select[Any]:
+def call_rows(table: Table) -> Select[Any]:
     """Calls without their payload: nothing is decrypted only to be thrown away."""
     return select(*(column for column in table.c if column not in {table.c.body, table.c.answer}))
 
 
-def _newest_first(
-    query: Select[Any], at: Column[float], key: Column[str], limit: int, cursor: Cursor | None
-) -> Select[Any]:
-    """One row more than asked for tells whether there is a next page."""
-    if cursor is not None:
-        query = query.where(or_(at < cursor[0], and_(at == cursor[0], key < cursor[1])))
-    return query.order_by(at.desc(), key.desc()).limit(limit + 1)
+def _payload(row: Row[Any]) -> CallPayload:
+    """A ticket's document and resumo as they were sent; without a ticket, the conversation's document."""
+    sent = json.loads(row.body.reveal()) if row.setor is not None else {}
+    return CallPayload(
+        document=Personal(sent["documento"]) if "documento" in sent else row.document,
+        contact=row.contact,
+        resumo=Personal(sent["resumo"]) if "resumo" in sent else None,
+        receipt=row.attachment_url,
+    )
 
 
-def _next(found: Sequence[_View], limit: int, cursor_of: Callable[[_View], Cursor]) -> Cursor | None:
-    return cursor_of(found[limit - 1]) if len(found) > limit else None
+def dismissal(row: Any) -> Dismissal | None:
+    """Who decided that this call or run needs no person; None where nobody did."""
+    if row.dismissed_at is None:
+        return None
+    return Dismissal(DismissReason(row.dismissed_reason), row.dismissed_by, row.dismissed_at)
+
+
+def run_summary(row: Any) -> RunSummary:
+    """A row of `runs`."""
+    return RunSummary(
+        run_id=row.run_id,
+        conversation_id=row.conversation_id,
+        thread_id=row.thread_id,
+        state=RunState(row.state),
+        platform_status=row.platform_status,
+        reason=row.reason,
+        continues_as=row.continues_as,
+        registered_at=row.registered_at,
+        closed_at=row.closed_at,
+        dismissal=dismissal(row),
+    )
+
+
+async def call_views(connection: AsyncConnection, tables: Tables, rows: Sequence[Any]) -> list[CallView]:
+    """Rows of `call_rows`, each with its attempts."""
+    a = tables.attempts
+    if not rows:
+        return []
+    ids = [row.call_id for row in rows]
+    attempts: dict[str, list[AttemptView]] = {call_id: [] for call_id in ids}
+    for row in await connection.execute(
+        select(a).where(a.c.call_id.in_(ids)).order_by(a.c.call_id, a.c.attempt)
+    ):
+        attempts[row.call_id].append(
+            AttemptView(row.attempt, row.begun_at, row.ended_at, row.result, row.certain)
+        )
+    return [_call_view(row, attempts[row.call_id]) for row in rows]
 
 
 def _call_view(row: Any, attempts: Sequence[AttemptView]) -> CallView:
@@ -289,4 +374,5 @@ def _call_view(row: Any, attempts: Sequence[AttemptView]) -> CallView:
         answered_at=row.answered_at,
         finished_at=row.finished_at,
         submitted_at=row.submitted_at,
+        dismissal=dismissal(row),
     )

@@ -227,7 +227,8 @@ def _woken(tables: Tables) -> Update:
 @prepared
 def _watched_again(tables: Tables) -> Update:
     """A run that had ended or was lost is as if new, but for what may have been submitted."""
-    nothing = dict.fromkeys(("reason", "closed_at", "continues_as"))
+    dismissal = "dismissed_reason", "dismissed_by", "dismissed_at"
+    nothing = dict.fromkeys(("reason", "closed_at", "continues_as", *dismissal))
     return _announced(tables).values(state=RunState.WATCHING, rounds=0, **nothing)
 
 

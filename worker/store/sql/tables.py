@@ -57,6 +57,7 @@ def _now_postgresql(_element: object, _compiler: object, **_: Any) -> str:
 WATCHING = literal(RunState.WATCHING, String, literal_execute=True)
 PENDING = literal(EventState.PENDING, String, literal_execute=True)
 STUCK = literal(EventState.STUCK, String, literal_execute=True)
+LOST = literal(RunState.LOST, String, literal_execute=True)
 REQUESTED = literal(HandoffState.REQUESTED, String, literal_execute=True)
 ACCEPTED = literal(HandoffState.ACCEPTED, String, literal_execute=True)
 """States written out: a partial index serves no query whose parameter might be another value."""
@@ -90,6 +91,16 @@ def payload_columns(table: Table) -> list[Column[Any]]:
     return [column for column in table.c if isinstance(column.type, Sealed)]
 
 
+def _partial(name: str, where: str, *columns: Column[Any]) -> None:
+    """An index of the rows for which `where` holds, on both databases."""
+    Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
+
+
+def _dismissal() -> tuple[Column[Any], ...]:
+    """Who decided that a row needs no person, when and why; all NULL where nobody did."""
+    return Column("dismissed_reason", String), Column("dismissed_by", String), Column("dismissed_at", Float)
+
+
 class Tables:
     """The schema of this version, its payload columns bound to the keys of one database."""
 
@@ -119,13 +130,12 @@ class Tables:
             Column("updated_at", Float, nullable=False),
             Column("active_at", Float, nullable=False, index=True),
             Column("discover_due", Float, nullable=False),
+            Column("log_id", String, index=True),
         )
-        told = text("document is not null or contact is not null or attachment_url is not null")
-        Index(
+        _partial(
             "ix_conversations_payload",
+            "document is not null or contact is not null or attachment_url is not null",
             self.conversations.c.active_at,
-            sqlite_where=told,
-            postgresql_where=told,
         )
         self.runs = Table(
             "runs",
@@ -147,11 +157,14 @@ class Tables:
             Column("wake", Integer, nullable=False, server_default=text("0")),
             Column("submit_begun_at", Float),
             Column("rounds", Integer, nullable=False, server_default=text("0")),
+            *_dismissal(),
         )
-        watching = text("state = 'watching'")
-        Index("ix_runs_due", self.runs.c.due, sqlite_where=watching, postgresql_where=watching)
-        over = text("closed_at is not null")
-        Index("ix_runs_closed_at", self.runs.c.closed_at, sqlite_where=over, postgresql_where=over)
+        Index("ix_runs_registered_at", self.runs.c.registered_at)
+        _partial("ix_runs_reason", "reason is not null", self.runs.c.reason, self.runs.c.registered_at)
+        _partial("ix_runs_lost", "state = 'lost'", self.runs.c.registered_at)
+        _partial("ix_runs_watching", "state = 'watching'", self.runs.c.registered_at)
+        _partial("ix_runs_due", "state = 'watching'", self.runs.c.due)
+        _partial("ix_runs_closed_at", "closed_at is not null", self.runs.c.closed_at)
         self.calls = Table(
             "calls",
             self.metadata,
@@ -190,29 +203,29 @@ class Tables:
             Column("answered_at", Float),
             Column("finished_at", Float),
             Column("submitted_at", Float),
+            *_dismissal(),
+        )
+        for name in ("setor", "motivo", "tool"):
+            Index(f"ix_calls_{name}", self.calls.c[name], self.calls.c.received_at)
+        _partial("ix_calls_open", "state in ('received', 'running')", self.calls.c.received_at)
+        _partial("ix_calls_rejected", "state = 'rejected'", self.calls.c.received_at)
+        _partial(
+            "ix_calls_needs_person",
+            "state in ('failed', 'unknown', 'no_protocol') and dismissed_at is null",
+            self.calls.c.received_at,
         )
         Index("ix_calls_idempotency_key", self.calls.c.idempotency_key)
-        several = text("extra_protocolo is not null")
-        Index(
-            "ix_calls_extra_protocolo",
-            self.calls.c.extra_protocolo,
-            sqlite_where=several,
-            postgresql_where=several,
-        )
-        kept = text("body is not null or answer is not null")
-        Index("ix_calls_payload", self.calls.c.finished_at, sqlite_where=kept, postgresql_where=kept)
-        waiting = text("due is not null")
-        Index("ix_calls_due", self.calls.c.due, sqlite_where=waiting, postgresql_where=waiting)
+        _partial("ix_calls_extra_protocolo", "extra_protocolo is not null", self.calls.c.extra_protocolo)
+        _partial("ix_calls_payload", "body is not null or answer is not null", self.calls.c.finished_at)
+        _partial("ix_calls_due", "due is not null", self.calls.c.due)
         Index(
             "ix_calls_conversation",
             self.calls.c.conversation_id,
             self.calls.c.received_at,
             self.calls.c.equal_key,
         )
-        untold = text("submitted_at is null")
-        Index("ix_calls_untold", self.calls.c.conversation_id, sqlite_where=untold, postgresql_where=untold)
-        dead = text("state in ('failed', 'unknown', 'no_protocol')")
-        Index("ix_calls_dead", self.calls.c.received_at, sqlite_where=dead, postgresql_where=dead)
+        _partial("ix_calls_untold", "submitted_at is null", self.calls.c.conversation_id)
+        _partial("ix_calls_dead", "state in ('failed', 'unknown', 'no_protocol')", self.calls.c.received_at)
         self.attempts = Table(
             "attempts",
             self.metadata,
@@ -241,27 +254,14 @@ class Tables:
             Column("due_at", Float),
             Column("overdue_at", Float),
         )
-        requested = text("state = 'requested'")
-        Index(
-            "ix_handoffs_waiting",
-            self.handoffs.c.requested_at,
-            sqlite_where=requested,
-            postgresql_where=requested,
-        )
-        Index(
+        _partial("ix_handoffs_waiting", "state = 'requested'", self.handoffs.c.requested_at)
+        _partial(
             "ix_handoffs_due",
+            "state = 'requested'",
             self.handoffs.c.due_at,
             self.handoffs.c.requested_at,
-            sqlite_where=requested,
-            postgresql_where=requested,
         )
-        accepted = text("state = 'accepted'")
-        Index(
-            "ix_handoffs_accepted",
-            self.handoffs.c.requested_at,
-            sqlite_where=accepted,
-            postgresql_where=accepted,
-        )
+        _partial("ix_handoffs_accepted", "state = 'accepted'", self.handoffs.c.requested_at)
         self.outbox = Table(
             "outbox",
             self.metadata,
@@ -278,17 +278,12 @@ class Tables:
             Column("owner", String),
             Column("lease_until", Float, nullable=False, server_default=text("0")),
         )
-        pending = text("state = 'pending'")
-        Index(
-            "ix_outbox_pending",
-            self.outbox.c.conversation_id,
-            self.outbox.c.seq,
-            sqlite_where=pending,
-            postgresql_where=pending,
-        )
-        Index("ix_outbox_due", self.outbox.c.due, sqlite_where=pending, postgresql_where=pending)
-        stuck = text("state = 'stuck'")
-        Index("ix_outbox_stuck", self.outbox.c.created_at, sqlite_where=stuck, postgresql_where=stuck)
+        _partial("ix_outbox_pending", "state = 'pending'", self.outbox.c.conversation_id, self.outbox.c.seq)
+        _partial("ix_outbox_due", "state = 'pending'", self.outbox.c.due)
+        _partial("ix_outbox_stuck", "state = 'stuck'", self.outbox.c.created_at)
+        _partial("ix_outbox_waiting", "state = 'pending'", self.outbox.c.created_at)
+        _partial("ix_outbox_discarded", "state = 'discarded'", self.outbox.c.created_at)
+        Index("ix_outbox_conversation", self.outbox.c.conversation_id, self.outbox.c.created_at)
         Index("ix_outbox_created_at", self.outbox.c.created_at)
         self.webhook_ids = Table(
             "webhook_ids",
@@ -315,12 +310,14 @@ class Tables:
             Column("done_at", Float),
             Column("report", String),
         )
-        asked = text("done_at is null")
-        Index(
-            "ix_erasures_requested_at",
-            self.erasures.c.requested_at,
-            sqlite_where=asked,
-            postgresql_where=asked,
+        _partial("ix_erasures_requested_at", "done_at is null", self.erasures.c.requested_at)
+        self.daemons = Table(
+            "daemons",
+            self.metadata,
+            Column("owner", String, primary_key=True),
+            Column("started_at", Float, nullable=False),
+            Column("seen_at", Float, nullable=False),
+            Column("report", String, nullable=False),
         )
         self.upkeep = Table(
             "upkeep",

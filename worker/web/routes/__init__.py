@@ -1,5 +1,6 @@
 """The calls of the HTTP API (contract §3), one module a subject."""
 
-from worker.web.routes import calls, conversations, handoffs, health, kpis, runs, webhooks
+from worker.web.routes import calls, conversations, events, handoffs, health, kpis, runs, webhooks
 
-ROUTERS = tuple(module.router for module in (conversations, runs, calls, handoffs, kpis, health, webhooks))
+_MODULES = (conversations, runs, calls, handoffs, events, kpis, health, webhooks)
+ROUTERS = tuple(module.router for module in _MODULES)

@@ -1,11 +1,12 @@
-"""Calls (contract §3): listed, read, tried again, resolved."""
+"""Calls (contract §3, §14): listed, exported, read, tried again, resolved, dismissed."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import StreamingResponse
 
 from worker.errors import RequestRefused
 from worker.model import CallState
+from worker.views import CallFilter
+from worker.web.calls_csv import calls_csv
 from worker.web.dependencies import (
     ACTING,
     ALWAYS,
@@ -19,11 +20,9 @@ from worker.web.dependencies import (
 )
 from worker.web.pagination import cursor_text, parse_cursor, parse_since
 from worker.web.problems import InvalidField, refusals
-from worker.web.requests import ConversationId, Resolution
-from worker.web.responses import (
-    Call,
-    CallPage,
-)
+from worker.web.queries import CallsWanted
+from worker.web.requests import DismissalRequest, Resolution, RetrySelection
+from worker.web.responses import Call, CallPage, Payload, RefusedRetry, Retries
 
 router = APIRouter()
 
@@ -35,34 +34,106 @@ router = APIRouter()
     responses=refusals(*ALWAYS, "dados_invalidos", "identificador_invalido"),
 )
 async def list_calls(
-    *,
-    services: ServicesDep,
-    state: Annotated[CallState | None, Query(description="Só neste estado.", examples=["failed"])] = None,
-    since: Annotated[
-        str | None, Query(description="Desde 24h, 7d, hoje ou um instante RFC 3339.", examples=["24h"])
-    ] = None,
-    conversation: Annotated[
-        ConversationId | None, Query(description="Só desta conversa.", examples=["conv-1"])
-    ] = None,
-    limit: Limit = 50,
-    cursor: After = None,
+    services: ServicesDep, which: CallsWanted, limit: Limit = 50, cursor: After = None
 ) -> CallPage:
     """Da mais nova à mais antiga."""
     found, following = await services.store.records.calls(
-        state=state,
-        since=None if since is None else parse_since(since, services.zone, services.now()),
-        conversation_id=conversation,
-        limit=limit,
-        cursor=None if cursor is None else parse_cursor(cursor),
+        which, limit=limit, cursor=None if cursor is None else parse_cursor(cursor)
     )
     return CallPage(
         items=[Call.of(view, services.zone) for view in found], next_cursor=cursor_text(following)
     )
 
 
+@router.get(
+    "/v1/calls.csv",
+    tags=["chamadas"],
+    summary="Exportar chamadas",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "Uma linha por chamada",
+            "content": {"text/csv": {"schema": {"type": "string"}}},
+        },
+        **refusals(*ALWAYS, "dados_invalidos", "identificador_invalido"),
+    },
+)
+async def export_calls(services: ServicesDep, which: CallsWanted) -> Response:
+    """Todas as chamadas do filtro, sem limite e sem dados pessoais; da mais nova à mais antiga."""
+    lines = calls_csv(services.store.records.every_call(which), services.zone)
+    headers = {"Content-Disposition": 'attachment; filename="chamadas.csv"'}
+    return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
+
+
 @router.get("/v1/calls/{call_id}", tags=["chamadas"], summary="Ler uma chamada", responses=FINDING)
 async def get_call(call_id: CallId, services: ServicesDep) -> Call:
     """O `call_id` é do worker, não da plataforma."""
+    return Call.of(await services.store.records.call(call_id), services.zone)
+
+
+@router.get(
+    "/v1/calls/{call_id}/payload",
+    tags=["chamadas"],
+    summary="Ler o conteúdo pessoal",
+    responses=refusals(*ALWAYS, "nao_encontrado", "identificador_invalido", "payload_expirado"),
+)
+async def get_payload(call_id: CallId, services: ServicesDep, request: Request) -> Payload:
+    """Documento, contato, resumo e comprovante, como estão guardados; a leitura fica registrada."""
+    return Payload.of(await services.store.records.payload(call_id, reader=request.state.reader))
+
+
+@router.post(
+    "/v1/calls/retry",
+    tags=["chamadas"],
+    summary="Tentar várias de novo",
+    status_code=202,
+    response_description="O que o worker vai enviar outra vez, e o que não pode ser enviado",
+    responses=refusals(*WRITING),
+)
+async def retry_calls(selection: RetrySelection, services: ServicesDep) -> Retries:
+    """Da mais antiga à mais nova, cada uma como em `POST /v1/calls/{call_id}/retry`."""
+    now = services.now()
+    which = CallFilter(
+        state=CallState(selection.state),
+        since=parse_since(selection.since, services.zone, now),
+        until=None if selection.until is None else parse_since(selection.until, services.zone, now, "until"),
+        setor=selection.setor,
+    )
+    runs, refused = await services.store.operators.retry_many(which)
+    for run_id in dict.fromkeys(runs):
+        services.wake(run_id)
+    return Retries(
+        requested=len(runs), refused=[RefusedRetry(call_id=call_id, code=code) for call_id, code in refused]
+    )
+
+
+@router.post(
+    "/v1/calls/{call_id}/dismiss",
+    tags=["chamadas"],
+    summary="Dispensar",
+    response_description="Não precisa mais de uma pessoa; o estado é o mesmo",
+    responses=refusals(*WRITING, "nao_encontrado", "estado_incompativel"),
+)
+async def dismiss_call(
+    call_id: CallId, dismissal: DismissalRequest, services: ServicesDep, request: Request
+) -> Call:
+    """A partir de `failed`, `unknown` e `no_protocol`. Quem e quando ficam registrados."""
+    await services.store.operators.dismiss(call_id, dismissal.reason, by=request.state.reader)
+    return Call.of(await services.store.records.call(call_id), services.zone)
+
+
+@router.delete(
+    "/v1/calls/{call_id}/dismiss",
+    tags=["chamadas"],
+    summary="Desfazer a dispensa",
+    response_description="Volta a precisar de uma pessoa",
+    responses=refusals(
+        *ALWAYS, "origem_recusada", "nao_encontrado", "identificador_invalido", "estado_incompativel"
+    ),
+)
+async def restore_call(call_id: CallId, services: ServicesDep) -> Call:
+    """Só se foi dispensada e ainda não voltou a ser enviada."""
+    await services.store.operators.restore(call_id)
     return Call.of(await services.store.records.call(call_id), services.zone)
 
 

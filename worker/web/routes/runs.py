@@ -1,22 +1,17 @@
-"""Runs (contract §3): the bot announces them."""
+"""Runs (contract §3, §14): the bot announces them; people find and dismiss the lost ones."""
 
 from typing import Annotated
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from worker.errors import RequestRefused
 from worker.settings.platforms import PLATFORMS
-from worker.web.dependencies import (
-    FINDING,
-    WRITING,
-    ServicesDep,
-    in_path,
-)
+from worker.web.dependencies import ALWAYS, FINDING, WRITING, After, Limit, ServicesDep, in_path
+from worker.web.pagination import cursor_text, parse_cursor
 from worker.web.problems import refusals
-from worker.web.requests import PlatformId, RunAnnouncement
-from worker.web.responses import (
-    Run,
-)
+from worker.web.queries import RunsWanted
+from worker.web.requests import DismissalRequest, PlatformId, RunAnnouncement
+from worker.web.responses import ListedRun, Run, RunPage
 
 router = APIRouter()
 
@@ -53,6 +48,53 @@ async def post_run(run: RunAnnouncement, services: ServicesDep, response: Respon
     services.wake(view.continues_as or view.run_id)
     response.status_code = 202 if new else 200
     return Run.of(view, services.zone)
+
+
+@router.get(
+    "/v1/runs",
+    tags=["execuções"],
+    summary="Listar execuções",
+    responses=refusals(*ALWAYS, "dados_invalidos", "identificador_invalido"),
+)
+async def list_runs(
+    services: ServicesDep, which: RunsWanted, limit: Limit = 50, cursor: After = None
+) -> RunPage:
+    """Da mais nova à mais antiga, pelo último anúncio; sem as chamadas."""
+    found, following = await services.store.records.runs(
+        which, limit=limit, cursor=None if cursor is None else parse_cursor(cursor)
+    )
+    items = [ListedRun.of(view, services.zone) for view in found]
+    return RunPage(items=items, next_cursor=cursor_text(following))
+
+
+@router.post(
+    "/v1/runs/{run_id:whole}/dismiss",
+    tags=["execuções"],
+    summary="Dispensar uma execução perdida",
+    response_description="Não precisa mais de uma pessoa; o estado é o mesmo",
+    responses=refusals(*WRITING, "nao_encontrado", "estado_incompativel"),
+)
+async def dismiss_run(
+    run_id: _RunPath, dismissal: DismissalRequest, services: ServicesDep, request: Request
+) -> ListedRun:
+    """Só a partir de `lost`. Quem e quando ficam registrados."""
+    await services.store.operators.dismiss_run(run_id, dismissal.reason, by=request.state.reader)
+    return ListedRun.of(await services.store.records.run_summary(run_id), services.zone)
+
+
+@router.delete(
+    "/v1/runs/{run_id:whole}/dismiss",
+    tags=["execuções"],
+    summary="Desfazer a dispensa",
+    response_description="Volta a precisar de uma pessoa",
+    responses=refusals(
+        *ALWAYS, "origem_recusada", "nao_encontrado", "identificador_invalido", "estado_incompativel"
+    ),
+)
+async def restore_run(run_id: _RunPath, services: ServicesDep) -> ListedRun:
+    """Só se foi dispensada."""
+    await services.store.operators.restore_run(run_id)
+    return ListedRun.of(await services.store.records.run_summary(run_id), services.zone)
 
 
 @router.get(

@@ -1,0 +1,30 @@
+"""Says every few seconds that this daemon lives, and how it is, for the commands beside it (contract §14)."""
+
+from collections.abc import Sequence
+
+from worker import __version__, metrics
+from worker.ports import Clock
+from worker.store.queries.daemons import REPORT_S, Daemons
+from worker.views import DaemonReport
+
+
+async def keep_reported(daemons: Daemons, owner: str, data_keys: Sequence[str], clock: Clock) -> None:
+    """Until cancelled; the record forgets a daemon that ends. Raises `StoreError`, as other side tasks."""
+    keys = daemons.key_hashes(data_keys)
+    try:
+        while True:
+            await daemons.report(_report(owner, keys))
+            await clock.sleep(REPORT_S)
+    finally:
+        await daemons.leave(owner)
+
+
+def _report(owner: str, keys: tuple[str, ...]) -> DaemonReport:
+    vitals = metrics.vitals()
+    return DaemonReport(
+        owner=owner,
+        version=__version__,
+        keys=keys,
+        breaker_open=vitals.breaker_open,
+        platform_failing=vitals.platform_failing,
+    )

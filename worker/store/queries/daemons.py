@@ -1,0 +1,72 @@
+"""Which daemons live, by what they report every few seconds; commands beside them ask here."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from sqlalchemy import delete, select, update
+
+from worker.model import ToolKind
+from worker.store.sql.database import Database
+from worker.store.sql.tables import now
+from worker.views import CrmOutcome, DaemonReport, LivingDaemon
+
+REPORT_S = 5.0
+"""Seconds between two reports of a daemon."""
+
+_LIVING_S = 4 * REPORT_S
+_FORGOTTEN_S = 3600.0
+_KEY_DIGITS = 16
+
+
+class Daemons:
+    """Writes and reads the reports of daemons."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+        self._t = database.tables.daemons
+
+    def key_hashes(self, keys: Sequence[str]) -> tuple[str, ...]:
+        """DATA_KEYS as a report names them: nothing of a key can be learned from it."""
+        return tuple(self._db.hasher.digest("data key", key)[:_KEY_DIGITS] for key in keys)
+
+    async def report(self, report: DaemonReport) -> None:
+        """Put on record that this daemon lives, and how it is; forget those that died long ago."""
+        t = self._t
+        written = {"seen_at": now(), "report": json.dumps(asdict(report))}
+        async with self._db.write() as connection:
+            this = update(t).where(t.c.owner == report.owner)
+            if not (await connection.execute(this.values(**written))).rowcount:
+                await connection.execute(t.insert().values(owner=report.owner, started_at=now(), **written))
+                await connection.execute(delete(t).where(t.c.seen_at < now() - _FORGOTTEN_S))
+
+    async def leave(self, owner: str) -> None:
+        """This daemon ends."""
+        async with self._db.write() as connection:
+            await connection.execute(delete(self._t).where(self._t.c.owner == owner))
+
+    async def living(self) -> Sequence[LivingDaemon]:
+        """Those that reported within the last 20 seconds, the oldest first."""
+        t = self._t
+        query = select(t).where(t.c.seen_at > now() - _LIVING_S).order_by(t.c.started_at)
+        async with self._db.read() as connection:
+            rows = (await connection.execute(query)).all()
+        return [LivingDaemon(_report(row.report), row.started_at, row.seen_at) for row in rows]
+
+    async def crm_outcomes(self, limit: int) -> Sequence[CrmOutcome]:
+        """How the last attempts of the newest tickets ended, the newest first."""
+        c, a = self._db.tables.calls, self._db.tables.attempts
+        newest = select(c.c.call_id).where(c.c.kind == ToolKind.TICKET).order_by(c.c.received_at.desc()).limit(limit)
+        query = (
+            select(a.c.ended_at, a.c.result)
+            .where(a.c.call_id.in_(newest.scalar_subquery()), a.c.ended_at.is_not(None))
+            .order_by(a.c.ended_at.desc())
+            .limit(limit)
+        )
+        async with self._db.read() as connection:
+            return [CrmOutcome(row.ended_at, row.result) for row in await connection.execute(query)]
+
+
+def _report(text: str) -> DaemonReport:
+    fields = json.loads(text)
+    return DaemonReport(**fields | {"keys": tuple(fields["keys"])})

@@ -1,0 +1,91 @@
+"""Events for the bot as people see them, and what a person decides about one that was not delivered."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Row, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from worker.errors import RequestRefused
+from worker.model import EventState
+from worker.store.queries.lists import events_where, newest_first, next_cursor
+from worker.store.sql import leases
+from worker.store.sql.database import Database
+from worker.store.sql.tables import STUCK, now
+from worker.views import Cursor, EventView
+
+
+class Events:
+    """Reads the outbox for people; retries and discards what the bot did not take."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+        self._t = database.tables.outbox
+
+    async def list(
+        self,
+        *,
+        state: EventState | None = None,
+        conversation_id: str | None = None,
+        limit: int = 50,
+        cursor: Cursor | None = None,
+    ) -> tuple[Sequence[EventView], Cursor | None]:
+        """The newest first."""
+        t = self._t
+        query = select(t).where(*events_where(self._db.tables, state, conversation_id))
+        query = newest_first(query, t.c.created_at, t.c.event_id, limit, cursor)
+        async with self._db.read() as connection:
+            found = [event_view(row) for row in await connection.execute(query)]
+        return found[:limit], next_cursor(found, limit, lambda view: (view.created_at, view.event_id))
+
+    async def retry(self, event_id: str) -> EventView:
+        """Deliver a stuck event after all: at once, and for another 72 hours.
+
+        Raises `nao_encontrado`; `estado_incompativel` unless it is stuck.
+        """
+        again = {"state": EventState.PENDING, "due": now(), "tries": 0}
+        return await self._change(event_id, again)
+
+    async def retry_all(self) -> int:
+        """Deliver every stuck event after all; returns how many there are."""
+        again = update(self._t).where(self._t.c.state == STUCK)
+        again = again.values(state=EventState.PENDING, due=now(), tries=0, **leases.GIVEN_BACK)
+        async with self._db.write() as connection:
+            return (await connection.execute(again)).rowcount
+
+    async def discard(self, event_id: str) -> EventView:
+        """Give a stuck event up. Raises `nao_encontrado`; `estado_incompativel` unless it is stuck."""
+        return await self._change(event_id, {"state": EventState.DISCARDED})
+
+    async def _change(self, event_id: str, values: dict[str, Any]) -> EventView:
+        t = self._t
+        change = update(t).where(t.c.event_id == event_id, t.c.state == STUCK)
+        async with self._db.write() as connection:
+            row = (
+                await connection.execute(change.values(**leases.GIVEN_BACK, **values).returning(*t.c))
+            ).first()
+            if row is None:
+                raise RequestRefused(await self._refusal(connection, event_id))
+            return event_view(row)
+
+    async def _refusal(self, connection: AsyncConnection, event_id: str) -> str:
+        query = select(self._t.c.seq).where(self._t.c.event_id == event_id)
+        exists = (await connection.execute(query)).scalar() is not None
+        return "estado_incompativel" if exists else "nao_encontrado"
+
+
+def event_view(row: Row[Any]) -> EventView:
+    """A row of the outbox."""
+    state = EventState(row.state)
+    return EventView(
+        event_id=row.event_id,
+        kind=json.loads(row.body)["type"],
+        conversation_id=row.conversation_id,
+        state=state,
+        created_at=row.created_at,
+        due=row.due if state is EventState.PENDING else None,
+        tries=row.tries,
+        result=row.result,
+        delivered_at=row.delivered_at,
+    )
