@@ -14,6 +14,7 @@ from worker.model import CallRecord, Outcome
 from worker.personal import Personal
 from worker.settings import Settings
 from worker.store.store import Store
+from worker.views import DaemonReport
 
 T = TypeVar("T")
 
@@ -21,6 +22,12 @@ RESUMO = "Maria Marcada pagou R$ 150,00"
 BODY = {"documento": "52998224725", "resumo": RESUMO, "setor": "FINANCEIRO", "motivo": "PAGAMENTO"}
 SENT = replace(TICKET, body=Personal.json(BODY | {"finalizar": "N"}))
 BOT = {"BOT_WEBHOOK_URL": "http://127.0.0.1:9/bot", "BOT_WEBHOOK_SECRET": "whsec_c2VncmVkbw=="}
+
+
+async def daemon_lives(rig: Rig) -> None:
+    """As if a daemon had just reported."""
+    report = DaemonReport("host:1:a", "1.0", (), breaker_open=False, platform_failing=None)
+    await rig.store.daemons.report(report)
 
 
 class CliRig:

@@ -14,7 +14,7 @@ import pytest
 from cryptography.fernet import Fernet
 from rich.console import Console
 
-from tests.cli.rig import BOT, RESUMO, SENT, CliRig
+from tests.cli.rig import BOT, RESUMO, SENT, CliRig, daemon_lives
 from tests.databases import KEY
 from tests.engine.harness import Harness
 from tests.fakes import COMPLETED, asks, call, opens_at_once
@@ -61,7 +61,7 @@ def test_on_a_terminal_a_state_has_its_colour(cli_rig: CliRig, make_settings: Ma
     cli_rig.ticket()
     screen = StringIO()
     console = Console(file=screen, force_terminal=True, color_system="standard", width=200)
-    listing = verbs.list_calls(make_settings(), console, verbs.Asked(), as_json=False)
+    listing = verbs.list_calls(make_settings(), console, verbs.Selection(), limit=50, as_json=False)
     asyncio.run(listing)
     assert "\x1b[31mfailed" in screen.getvalue()
 
@@ -352,10 +352,27 @@ async def _retry(
     return code, told.getvalue()
 
 
+async def test_a_retry_waits_for_nobody_where_nodaemon_lives(
+    rig: Rig, database_url: str, make_settings: MakeSettings
+) -> None:
+    waits = 0
+
+    async def nothing() -> None:
+        nonlocal waits
+        waits += 1
+
+    await daemon_lives(rig)
+    await rig.ago(25.0, "daemons", "seen_at")
+    code, told = await _retry(rig, database_url, make_settings, nothing)
+    assert (code, waits) == (Exit.ACCEPTED, 0)
+    assert "nenhum daemon está em execução" in told
+
+
 async def test_a_retry_waits_thirty_seconds_for_a_daemon(
     rig: Rig, database_url: str, make_settings: MakeSettings
 ) -> None:
     waits = 0
+    await daemon_lives(rig)
 
     async def nothing() -> None:
         nonlocal waits
@@ -369,6 +386,8 @@ async def test_a_retry_waits_thirty_seconds_for_a_daemon(
 async def test_a_retry_that_a_daemon_has_taken_and_not_ended_is_done(
     rig: Rig, database_url: str, make_settings: MakeSettings
 ) -> None:
+    await daemon_lives(rig)
+
     async def claim() -> None:
         await rig.store.calls.claim("daemon", 1, 10.0)
 
@@ -381,6 +400,8 @@ async def test_a_retry_that_a_daemon_has_taken_and_not_ended_is_done(
 async def test_a_retry_tells_what_became_of_it(
     rig: Rig, database_url: str, make_settings: MakeSettings, outcome: Outcome, code: Exit
 ) -> None:
+    await daemon_lives(rig)
+
     async def run_command() -> None:
         for record in await rig.store.calls.claim(rig.name, 1, 10.0):
             await rig.settled(await rig.attempted(record), outcome)
@@ -424,6 +445,7 @@ async def test_a_retry_from_another_process_is_carried_out_by_the_daemon_and_tol
     daemon = harness.worker()
     working = asyncio.create_task(daemon.run())
     env = {"DATABASE_URL": database_url, "DATA_KEYS": KEY, **BOT}
+    await daemon_lives(Rig(store))
     code, out, err = await _python("calls", "retry", failed.call_id, env=env)
     daemon.stop()
     await working

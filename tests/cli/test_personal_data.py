@@ -12,7 +12,7 @@ from cryptography.fernet import Fernet
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from tests.cli.rig import CliRig
+from tests.cli.rig import CliRig, daemon_lives
 from tests.cli.test_calls import Patience
 from tests.databases import KEY
 from tests.store.harness import DOCUMENT, HANDOFF, TICKET, OpenRig, Rig
@@ -85,6 +85,7 @@ async def test_the_daemons_report_says_what_went_and_what_stayed_and_why(
     await rig.conversation("c1", contact=CONTACT)
     await rig.attempted(await rig.admit(await rig.run()))
     screen, settings = io.StringIO(), make_settings(DATABASE_URL=database_url)
+    await daemon_lives(rig)
     console, clock = Console(file=screen, width=200), Patience(rig.store.erasures.process_next)
     assert await verbs.erase(settings, console, "c1", clock, as_json=False) is Exit.DONE
     assert screen.getvalue().splitlines() == [

@@ -64,7 +64,7 @@ def ids(some: Preview[DeadLetter]) -> list[str]:
 
 async def test_in_an_empty_database_nothing_happened_and_nothing_waits(rig: Rig) -> None:
     assert await rig.store.board.hours(0.0) == []
-    assert await backlog(rig) == Backlog(Preview([]), Preview([]), Preview([]), Preview([]))
+    assert await backlog(rig) == Backlog(*[Preview([])] * 5)
 
 
 async def test_an_hour_begins_where_it_begins_and_ends_before_the_next(rig: Rig) -> None:
@@ -230,10 +230,11 @@ async def test_what_waits_is_found_by_indexes_of_its_own(rig: Rig) -> None:
     plans = [await _plan(rig, *each) for each in statements if each[0].startswith("SELECT")]
     expected = (
         "received_at",
-        "calls_dead",
+        "calls_needs_person" if rig.store.database.sqlite else "calls_",  # of no rows, either is as good
         "handoffs_due",
         "handoffs_accepted",
         "outbox_stuck",
+        "runs_lost",
         "outbox_",
         "handoffs_",
         "handoffs_waiting",

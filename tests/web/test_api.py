@@ -388,6 +388,7 @@ async def test_a_call_shows_what_became_of_it(api: httpx.AsyncClient, records: F
         "received_at": "2025-10-27T15:34:00.250000-03:00",
         "finished_at": "2025-10-27T15:34:04.250000-03:00",
         "submitted_at": "2025-10-27T15:34:05.250000-03:00",
+        "dismissed": None,
     }
     assert [(step["event"], step["attempt"], step["result"]) for step in timeline] == [
         ("received", None, None),

@@ -94,7 +94,7 @@ def encoded(value: object) -> str:
         encoded([float("inf"), "tc"]),
         encoded([float("nan"), "tc"]),
         encoded({"a": 1, "b": 2}),
-        encoded([1.0, "x" * 129]),
+        encoded([1.0, "x" * 257]),
         base64.b64encode(b"[" * 50_000).decode(),
     ],
 )

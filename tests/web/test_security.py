@@ -391,7 +391,9 @@ async def test_what_does_not_exist_is_404(api: httpx.AsyncClient) -> None:
 
 async def test_a_wrong_method_is_405_and_says_which_are_right(api: httpx.AsyncClient) -> None:
     for path, allowed in [
-        ("/v1/runs", "POST"),
+        ("/v1/runs", "GET, HEAD, POST"),
+        ("/v1/runs/a/dismiss", "DELETE, POST"),
+        ("/v1/calls/retry", "POST"),
         ("/v1/conversations/c", "DELETE, GET, HEAD, PUT"),
         ("/livez", "GET, HEAD"),
         ("/static/docs.js", "GET, HEAD"),

@@ -134,14 +134,11 @@ async def _docs() -> FileResponse:
 
 async def _wrong_method(request: Request, error: HTTPException) -> Response:
     """405 with every method of the path: FastAPI names those of the first call that matches only."""
-    allowed = {
-        method
-        for router in ROUTERS
-        for route in router.routes
-        if isinstance(route, APIRoute) and route.matches(request.scope)[0] is Match.PARTIAL
-        for method in route.methods or ()
-    }
+    calls = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+    first = next((each for each in calls if each.matches(request.scope)[0] is Match.PARTIAL), None)
+    if first is None:
+        return problem("metodo_nao_permitido", headers=error.headers)
+    allowed = {method for each in calls if each.path == first.path for method in each.methods or ()}
     if "GET" in allowed:
         allowed.add("HEAD")
-    headers = {"Allow": ", ".join(sorted(allowed))} if allowed else error.headers
-    return problem("metodo_nao_permitido", headers=headers)
+    return problem("metodo_nao_permitido", headers={"Allow": ", ".join(sorted(allowed))})

@@ -56,7 +56,8 @@ class Daemons:
     async def crm_outcomes(self, limit: int) -> Sequence[CrmOutcome]:
         """How the last attempts of the newest tickets ended, the newest first."""
         c, a = self._db.tables.calls, self._db.tables.attempts
-        newest = select(c.c.call_id).where(c.c.kind == ToolKind.TICKET).order_by(c.c.received_at.desc()).limit(limit)
+        tickets = select(c.c.call_id).where(c.c.kind == ToolKind.TICKET)
+        newest = tickets.order_by(c.c.received_at.desc()).limit(limit)
         query = (
             select(a.c.ended_at, a.c.result)
             .where(a.c.call_id.in_(newest.scalar_subquery()), a.c.ended_at.is_not(None))

@@ -65,23 +65,6 @@ async def export_calls(services: ServicesDep, which: CallsWanted) -> Response:
     return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
 
 
-@router.get("/v1/calls/{call_id}", tags=["chamadas"], summary="Ler uma chamada", responses=FINDING)
-async def get_call(call_id: CallId, services: ServicesDep) -> Call:
-    """O `call_id` é do worker, não da plataforma."""
-    return Call.of(await services.store.records.call(call_id), services.zone)
-
-
-@router.get(
-    "/v1/calls/{call_id}/payload",
-    tags=["chamadas"],
-    summary="Ler o conteúdo pessoal",
-    responses=refusals(*ALWAYS, "nao_encontrado", "identificador_invalido", "payload_expirado"),
-)
-async def get_payload(call_id: CallId, services: ServicesDep, request: Request) -> Payload:
-    """Documento, contato, resumo e comprovante, como estão guardados; a leitura fica registrada."""
-    return Payload.of(await services.store.records.payload(call_id, reader=request.state.reader))
-
-
 @router.post(
     "/v1/calls/retry",
     tags=["chamadas"],
@@ -105,6 +88,23 @@ async def retry_calls(selection: RetrySelection, services: ServicesDep) -> Retri
     return Retries(
         requested=len(runs), refused=[RefusedRetry(call_id=call_id, code=code) for call_id, code in refused]
     )
+
+
+@router.get("/v1/calls/{call_id}", tags=["chamadas"], summary="Ler uma chamada", responses=FINDING)
+async def get_call(call_id: CallId, services: ServicesDep) -> Call:
+    """O `call_id` é do worker, não da plataforma."""
+    return Call.of(await services.store.records.call(call_id), services.zone)
+
+
+@router.get(
+    "/v1/calls/{call_id}/payload",
+    tags=["chamadas"],
+    summary="Ler o conteúdo pessoal",
+    responses=refusals(*ALWAYS, "nao_encontrado", "identificador_invalido", "payload_expirado"),
+)
+async def get_payload(call_id: CallId, services: ServicesDep, request: Request) -> Payload:
+    """Documento, contato, resumo e comprovante, como estão guardados; a leitura fica registrada."""
+    return Payload.of(await services.store.records.payload(call_id, reader=request.state.reader))
 
 
 @router.post(
