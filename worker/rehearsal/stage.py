@@ -25,7 +25,7 @@ from worker.simulator.crm import CrmSimulator
 from worker.simulator.server import serve
 from worker.store.store import Store
 from worker.times import SystemClock
-from worker.views import CallFilter, CallView
+from worker.views import CallFilter, CallView, RunView
 
 _LOOK_S = 0.1
 """How often the own database is asked whether a run has ended."""
@@ -75,9 +75,7 @@ class Stage:
 
     async def calls(self, conversation_id: str) -> list[CallView]:
         """The calls of a conversation, oldest first."""
-        newest, _ = await self._store.records.calls(
-            CallFilter(conversation_id=conversation_id), limit=_CALLS
-        )
+        newest, _ = await self._store.records.calls(CallFilter(conversation_id=conversation_id), limit=_CALLS)
         return list(newest)[::-1]
 
     async def stop(self) -> None:
