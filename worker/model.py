@@ -192,8 +192,6 @@ class RunSnapshot:
     expires_in_s: float | None = None
     #: The platform's hint: not polled again before this many seconds.
     poll_after_s: float | None = None
-    #: The assistant that runs, where the platform names it.
-    assistant: str | None = None
     #: The thread that the platform names for a run that was announced without one.
     thread_id: str | None = None
     #: Tokens used so far, where the platform tells: by the run, on `agents` by the whole session.

@@ -105,7 +105,9 @@ def build_worker(
         arrivals=store.arrivals,
         dispatcher=Dispatcher(tools, store.calls, lease, send_window_s=send_window_s, clock=clock),
         lease=lease,
-        pace=Pace(settings.POLL_MIN_S, settings.POLL_MAX_S, told=settings.OPENAI_WEBHOOK_SECRET is not None),
+        pace=Pace(
+            settings.POLL_MIN_S, settings.POLL_MAX_S, webhooks=settings.OPENAI_WEBHOOK_SECRET is not None
+        ),
         reads=TokenBucket(settings.POLL_RATE, clock),
         limits=LoopLimits(
             max_runs=settings.MAX_RUNS,

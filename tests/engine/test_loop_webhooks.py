@@ -25,7 +25,7 @@ class Ringing:
         self.harness = Harness(store)
         self.platform = self.harness.platform
         self.worker = self.harness.worker()
-        self.worker._driver._pace = pace
+        self.worker._driver._pace = self.worker._watched._pace = pace
         self.bell = WebhookReceiver(
             SECRET,
             store.webhooks,
@@ -40,11 +40,11 @@ class Ringing:
         self._webhooks = 0
 
     async def announce(self, run_id: str) -> None:
-        """A run at work, which has been looked at."""
+        """A run at work, which is watched."""
         self.platform.script(run_id, WORKING)
         answer = await self.api.post("/v1/runs", json={"conversation_id": "c1", "run_id": run_id})
         assert answer.status_code == 202
-        await until(lambda: self.looks(run_id) >= 1)
+        await until(lambda: any(run_id == each.run_id for each in self.worker._watched.all))
 
     async def ring(self, run_id: str, *looks: RunSnapshot) -> None:
         """Something has happened to the run, as these looks will show, and the platform says so."""
@@ -83,7 +83,7 @@ async def ringing(store: Store, pace: Pace) -> AsyncIterator[Ringing]:
 async def test_while_webhooks_arrive_a_run_costs_the_reads_that_fetch_its_calls_and_no_more(
     store: Store,
 ) -> None:
-    async with ringing(store, Pace(0.001, 3600.0, told=True)) as it:
+    async with ringing(store, Pace(0.001, 3600.0, webhooks=True)) as it:
         await it.announce("run_0")
         await until(lambda: it.looks("run_0") > 5)  # nobody has told anything: it is looked at all the time
         await it.ring("run_0", asks(call(0)), WORKING)
@@ -96,15 +96,15 @@ async def test_while_webhooks_arrive_a_run_costs_the_reads_that_fetch_its_calls_
         for number in range(1, 6):
             await it.ring(f"run_{number}", ENDED)
             await it.ended(f"run_{number}")
-        # One look finds each at work, one fetches its calls, one sees it ended.
-        assert [it.looks(f"run_{number}") for number in range(1, 6)] == [3] * 5
+        # One poll fetches its calls, one sees it ended.
+        assert [it.looks(f"run_{number}") for number in range(1, 6)] == [2] * 5
 
 
 async def test_a_run_nobody_announced_is_answered_after_its_webhook(store: Store) -> None:
     async def thread_of(run_id: str) -> str | None:
         return "thread_c1"
 
-    async with ringing(store, Pace(0.001, 0.01, told=True)) as it:
+    async with ringing(store, Pace(0.001, 0.01, webhooks=True)) as it:
         it.platform.thread_of = thread_of
         await it.ring("resp_new", asks(call(1)), ENDED)
         await until(lambda: len(it.platform.submitted) == 1)
@@ -116,10 +116,9 @@ async def test_a_wake_up_is_heard_once_directly_or_by_the_heartbeat(store: Store
     await harness.conversation()
     await harness.announce("run_1")
     (run,) = await store.runs.claim("me", 10, 10.0)
-    watched = WatchedRuns(SystemClock(), Pace(0.25, 5.0, told=True))
+    watched = WatchedRuns(SystemClock(), Pace(0.25, 5.0, webhooks=True))
     watched.begin(run)
-    watched_run = watched.next_due()
-    assert watched_run is not None
+    (watched_run,) = watched.all
 
     def asked() -> bool:
         told, watched_run.wake_pending = watched_run.wake_pending, False

@@ -1,217 +1,195 @@
-"""When a run is looked at next: within the bounds, under the budget, and at the right time."""
+"""When a run is polled next: as often as the read budget allows, in turn, and at once after a wake-up."""
 
 import random
-from collections.abc import Sequence
+from collections import Counter
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.pacing.computed import FIXED_S, fixed, fixed_with_reads
-from bench.pacing.durations import times
-from bench.pacing.overload import overload
-from bench.pacing.played import learned
-from tests.engine.harness import Harness
-from tests.fakes import COMPLETED, FakePlatform, asks, call
-from worker.engine.pacing import Pace, Wait, wait_for
-from worker.errors import PlatformUnavailable
-from worker.model import Answer, Run, RunRef, RunSnapshot, RunStatus
-from worker.store.store import Store
+from worker.engine.pacing import Agenda, Pace, TokenBucket, just_announced
+from worker.model import Run, RunRef
 
 SECONDS = st.floats(0.0, 5000.0)
 
 
-def claimed(*, rounds: int = 0, known_s: float = 0.0) -> Run:
-    return Run(RunRef("run_1", None), "c1", epoch=1, rounds=rounds, known_s=known_s)
+class VirtualClock:
+    """Time passes only by waiting for it."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += max(0.0, seconds)
 
 
-def familiar(lasts: float = 4.0) -> Pace:
-    """Has seen many runs take this long."""
-    pace = Pace(0.25, 5.0, random.Random(1))
-    for first in (True, False):
-        for _ in range(200):
-            pace.found(Wait(0.0, first=first, looked=lasts - 0.1), lasts + 0.1)
+def claimed(*, rounds: int = 0, known_s: float = 0.0, thread: str | None = "thread_1", woken: int = 0) -> Run:
+    return Run(RunRef("run_1", thread), "c1", epoch=1, rounds=rounds, known_s=known_s, woken=woken)
+
+
+def default_pace(*, webhooks: bool = False) -> Pace:
+    return Pace(0.25, 5.0, random.Random(1), webhooks=webhooks)
+
+
+def relying_on_webhooks() -> Pace:
+    pace = default_pace(webhooks=True)
+    pace.record_source(wake_up=True)
     return pace
 
 
 @settings(max_examples=80, deadline=None)
-@given(
-    st.floats(0.001, 5.0),
-    st.floats(1.0, 20.0),
-    st.lists(st.tuples(SECONDS, SECONDS).map(sorted), max_size=10),
-    SECONDS,
-    st.none() | st.floats(0.0, 300.0),
-)
-def test_a_delay_is_within_the_bounds_and_never_below_what_the_platform_wishes(
-    minimum: float, ratio: float, seen: list[list[float]], age: float, hint: float | None
+@given(st.floats(0.001, 5.0), SECONDS, st.floats(0.0, 20.0), st.none() | st.floats(0.0, 300.0))
+def test_the_next_poll_comes_a_minimum_after_the_last_and_never_before_the_hint(
+    minimum: float, polled_at: float, took: float, hint: float | None
 ) -> None:
-    maximum = minimum * ratio
-    pace = Pace(minimum, maximum, random.Random(1))
-    for after, by in seen:
-        pace.found(Wait(0.0, first=True, looked=after), by)
-    delay = pace.delay(Wait(0.0, first=True), age, hint)
-    floor = min(hint or 0.0, 60.0)
-    assert max(minimum, floor) <= delay <= max(maximum, floor)
-    assert 0.0 <= pace.first_delay(Wait(0.0, first=True), age) <= maximum
+    now = polled_at + took
+    due = Pace(minimum, 5.0).next_poll(polled_at, now, hint)
+    floor = now + min(hint or 0.0, 60.0)
+    assert floor <= due + 1e-9
+    assert due == pytest.approx(floor) or due == pytest.approx(polled_at + minimum, abs=0.051)
 
 
-def test_what_was_waited_for_is_learned_from_once() -> None:
-    pace = familiar(4.0)
-    wait = Wait(0.0, first=True, over=True)
-    for _ in range(500):
-        pace.found(wait, 1.0)
-    assert pace.delay(Wait(0.0, first=True), 0.0) > 3.0
+def test_the_time_a_poll_takes_is_part_of_the_interval() -> None:
+    """Counted from its answer, each poll would add the platform's latency to the customer's wait."""
+    assert default_pace().next_poll(100.0, 100.2) == pytest.approx(100.25)
 
 
-def test_a_run_is_first_looked_at_when_it_is_likely_to_want_something() -> None:
-    pace = familiar(4.0)
-    assert pace.first_delay(wait_for(claimed(), 100.0), 100.0) > 3.0
-    assert pace.first_delay(wait_for(claimed(known_s=3.0), 100.0), 100.0) < 2.0
-    assert pace.first_delay(wait_for(claimed(known_s=60.0), 100.0), 100.0) == 0.0
+@given(st.floats(0.0, 10_000.0))
+def test_the_first_poll_of_a_new_run_comes_within_the_first_interval(now: float) -> None:
+    assert now <= default_pace().first_poll(claimed(), now) <= now + 0.25
 
 
-def test_a_run_answered_by_a_process_that_is_gone_is_looked_at_at_once_and_teaches_nothing() -> None:
-    pace = familiar(4.0)
-    wait = wait_for(claimed(rounds=1, known_s=30.0), 100.0)
-    assert pace.first_delay(wait, 100.0) == 0.0
-    assert wait.over
-    assert pace.delay(wait, 100.0) > 3.0
+def test_runs_that_begin_together_are_polled_apart() -> None:
+    pace = default_pace()
+    dues = [pace.first_poll(claimed(), 0.0) for _ in range(1000)]
+    per_tick = Counter(int(due / 0.05) for due in dues)
+    assert max(per_tick.values()) < 300
 
 
-def test_a_run_that_goes_on_under_a_new_id_is_awaited_like_an_answered_one() -> None:
-    pace = Pace(0.25, 5.0, random.Random(1))
-    for _ in range(200):
-        pace.found(Wait(0.0, first=False, looked=3.9), 4.1)
-    assert pace.first_delay(wait_for(claimed(rounds=1, known_s=0.01), 100.0), 100.0) > 3.0
-    assert pace.first_delay(wait_for(claimed(), 100.0), 100.0) < 1.0
+@pytest.mark.parametrize("pace", [default_pace(), relying_on_webhooks()])
+def test_a_run_that_was_announced_long_ago_is_polled_at_once(pace: Pace) -> None:
+    """Its process may have been killed while the run waited for an answer."""
+    assert pace.first_poll(claimed(known_s=60.0), 100.0) == 100.0
 
 
-def test_where_webhooks_tell_the_first_look_is_at_once() -> None:
-    """One may have come before the run was watched."""
-    pace = Pace(0.25, 5.0, random.Random(1), told=True)
-    assert pace.first_delay(wait_for(claimed(), 100.0), 100.0) == 0.0
+@pytest.mark.parametrize(
+    ("rounds", "known_s", "expected"), [(0, 60.0, True), (1, 0.1, True), (1, 60.0, False)]
+)
+def test_only_a_run_without_rounds_or_with_a_fresh_announcement_is_just_announced(
+    rounds: int, known_s: float, expected: bool
+) -> None:
+    assert just_announced(claimed(rounds=rounds, known_s=known_s)) is expected
 
 
 @given(st.integers(0, 5000), st.none() | st.floats(0.0, 1e6))
-def test_delays_after_failures_grow_to_a_minute_and_no_further(failures: int, wish: float | None) -> None:
-    pace = Pace(0.25, 5.0, random.Random(1))
-    assert min(wish or 0.0, 60.0) <= pace.delay_after_failure(failures, wish) <= 60.0
+def test_delays_after_failures_grow_to_a_minute_and_no_further(
+    failures: int, retry_after: float | None
+) -> None:
+    delay = default_pace().delay_after_failure(failures, retry_after)
+    assert min(retry_after or 0.0, 60.0) <= delay <= 60.0
 
 
-# -------------------------------------------------------------------------------- what the loop tells of runs
+# -------------------------------------------------------------------------------------------------- webhooks
 
 
-class Listening(Pace):
-    """Keeps what it was taught."""
-
-    def __init__(self) -> None:
-        super().__init__(0.001, 0.01, random.Random(1))
-        self.heard: list[tuple[str | None, bool, bool]] = []
-
-    def found(self, wait: Wait, now: float) -> None:
-        if not wait.over:
-            assert 0.0 <= wait.looked <= now - wait.since
-            self.heard.append((wait.assistant, wait.first, wait.looked > 0.0))
-        super().found(wait, now)
+def test_while_webhooks_arrive_polls_are_only_the_safety_net() -> None:
+    pace = relying_on_webhooks()
+    assert pace.next_poll(100.0, 100.1) == pytest.approx(105.0)
+    assert pace.first_poll(claimed(), 100.0) == pytest.approx(105.0)
 
 
-async def played(store: Store, platform: FakePlatform, *looks: RunSnapshot | Exception) -> Listening:
-    harness, pace = Harness(store), Listening()
-    harness.platform = platform
-    platform.script("run_1", *looks)
-    await harness.conversation()
-    await harness.announce()
-    worker = harness.worker()
-    worker._driver._pace = worker._watched._pace = pace
-    await worker.run_until_idle()
-    return pace
+def test_a_webhook_that_came_before_the_claim_is_not_waited_for() -> None:
+    assert relying_on_webhooks().first_poll(claimed(woken=1), 100.0) == 100.0
 
 
-WORKING = RunSnapshot(RunStatus.WORKING, "in_progress", assistant="asst_1")
+def test_a_run_without_a_thread_is_polled_soon_although_webhooks_arrive() -> None:
+    """Its webhook is lost if it comes before the announcement: nothing connects it with a conversation."""
+    assert relying_on_webhooks().first_poll(claimed(thread=None), 100.0) <= 100.25
+    continued = claimed(thread=None, rounds=1)
+    assert relying_on_webhooks().first_poll(continued, 100.0) == pytest.approx(105.0)
 
 
-async def test_each_wait_teaches_once_when_it_asks_and_when_it_ends(store: Store) -> None:
-    pace = await played(store, FakePlatform(), WORKING, asks(call(1)), WORKING, COMPLETED)
-    assert pace.heard == [("asst_1", True, True), ("asst_1", False, True)]
-
-
-async def test_a_failed_submit_teaches_nothing_more(store: Store) -> None:
-    platform = FakePlatform()
-    platform.submit_faults.append((PlatformUnavailable(500), False))
-    pace = await played(store, platform, WORKING, asks(call(1)), WORKING, COMPLETED)
-    assert pace.heard == [("asst_1", True, True), ("asst_1", False, True)]
-
-
-async def test_a_submit_found_taken_later_begins_a_wait_of_unknown_age(store: Store) -> None:
-    platform = FakePlatform()
-    platform.submit_faults.append((PlatformUnavailable(500), True))
-    pace = await played(store, platform, WORKING, asks(call(1)), WORKING, COMPLETED)
-    assert pace.heard == [("asst_1", True, True)]
-
-
-async def test_an_answered_call_that_is_still_shown_is_not_taken_for_a_new_one(store: Store) -> None:
-    class Slow(FakePlatform):
-        """Takes every answer, and shows the call for one more look."""
-
-        async def inspect(self, ref: RunRef) -> RunSnapshot:
-            looks = self.scripts[ref.run_id]
-            look = looks.popleft() if len(looks) > 1 else looks[0]
-            assert isinstance(look, RunSnapshot)
-            return look
-
-        async def submit(self, ref: RunRef, answers: Sequence[Answer], *, again: bool = False) -> None:
-            pass
-
-    pace = await played(store, Slow(), WORKING, asks(call(1)), asks(call(1)), WORKING, COMPLETED)
-    assert pace.heard == [("asst_1", True, True), ("asst_1", False, True)]
-
-
-async def test_a_look_that_failed_is_no_look_that_found_nothing(store: Store) -> None:
-    pace = await played(store, FakePlatform(), PlatformUnavailable(500), COMPLETED)
-    assert pace.heard == [(None, True, False)]
-
-
-def test_when_webhooks_stop_runs_are_looked_at_as_often_as_before() -> None:
-    pace = Pace(0.25, 5.0, random.Random(1), told=True)
-    wait = Wait(since=0.0, first=True)
-    eager = pace.delay(wait, 0.0)
-    pace.learn(told=True)
-    assert pace.delay(wait, 0.0) >= 4.0
+def test_when_webhooks_stop_runs_are_polled_as_often_as_without_them() -> None:
+    pace = relying_on_webhooks()
     for _ in range(9):
-        pace.learn(told=False)
-    assert pace.delay(wait, 0.0) >= 4.0
-    pace.learn(told=False)
-    assert pace.delay(wait, 0.0) < 1.0 > eager
-    pace.learn(told=False)
-    assert pace.delay(wait, 0.0) < 1.0
+        pace.record_source(wake_up=False)
+    assert pace.next_poll(100.0, 100.0) == pytest.approx(105.0)
+    pace.record_source(wake_up=False)
+    assert pace.next_poll(100.0, 100.0) == pytest.approx(100.25)
+    pace.record_source(wake_up=False)
+    assert pace.next_poll(100.0, 100.0) == pytest.approx(100.25)
 
 
-# ------------------------------------------------------------------------------- what comes of it, in numbers
+def test_an_announcement_alone_makes_no_process_rely_on_webhooks_it_does_not_receive() -> None:
+    pace = default_pace(webhooks=False)
+    pace.record_source(wake_up=True)
+    assert pace.next_poll(100.0, 100.0) == pytest.approx(100.25)
 
 
-@pytest.mark.untraced
-@pytest.mark.parametrize("name", ["tight", "long tail", "two kinds", "drifting", "memoryless"])
-def test_no_fixed_interval_has_both_less_lag_and_fewer_reads(name: str) -> None:
-    durations = times(name, 2000)
-    ours = learned(durations)
-    for interval in FIXED_S:
-        theirs = fixed(durations[500:], interval)
-        assert ours.mean < theirs.mean or ours.reads < theirs.reads
+# ---------------------------------------------------------------------------------------- sharing the budget
 
 
-@pytest.mark.untraced
-@pytest.mark.parametrize(("name", "less"), [("tight", 0.5), ("two kinds", 0.3), ("drifting", 0.4)])
-def test_as_many_reads_find_sooner_than_at_a_fixed_interval(name: str, less: float) -> None:
-    durations = times(name, 2000)
-    ours = learned(durations)
-    assert ours.mean < (1 - less) * fixed_with_reads(durations[500:], ours.reads).mean
+class Polls:
+    """The loop's polling, in virtual time: `counts` and `latest` by run."""
+
+    def __init__(self, runs: int, rate: float) -> None:
+        self.clock = VirtualClock()
+        self.agenda, self.bucket = Agenda(self.clock), TokenBucket(rate, self.clock)
+        self.pace = default_pace()
+        self.counts: Counter[str] = Counter()
+        self.gaps: list[float] = []
+        self._latest: dict[str, float] = {}
+        for number in range(runs):
+            self.agenda.schedule(f"run_{number}", self.pace.first_poll(claimed(), self.clock.now))
+
+    async def one(self) -> str | None:
+        await self.agenda.ready()
+        await self.bucket.take()
+        run_id = self.agenda.pop()
+        if run_id is not None:
+            now = self.clock.now
+            self.counts[run_id] += 1
+            self.gaps.append(now - self._latest.get(run_id, now))
+            self._latest[run_id] = now
+            self.agenda.schedule(run_id, self.pace.next_poll(now, now))
+        return run_id
+
+    async def go_on(self, seconds: float) -> None:
+        end = self.clock.now + seconds
+        while self.clock.now < end:
+            await self.one()
 
 
-@pytest.mark.untraced
-@pytest.mark.parametrize("times_too_many", [2, 5])
-async def test_too_many_runs_are_all_looked_at_later_by_the_same(times_too_many: int) -> None:
-    wish = (await overload(1e9, runs=60, seconds=60.0)).reads_a_second
-    load = await overload(wish / times_too_many, runs=60, seconds=60.0)
-    assert load.reads_a_second == pytest.approx(wish / times_too_many, rel=0.02)
-    assert load.unevenness < 1.15
-    assert load.gini < 0.03
+async def test_while_the_budget_is_not_used_up_every_run_is_polled_each_minimum() -> None:
+    polls = Polls(runs=20, rate=200.0)
+    await polls.go_on(10.0)
+    assert set(polls.counts.values()) <= {39, 40, 41}
+    assert max(polls.gaps) < 0.3
+
+
+@pytest.mark.parametrize(("runs", "interval_s"), [(300, 1.5), (1000, 5.0), (3000, 15.0)])
+async def test_beyond_the_budget_all_runs_wait_proportionally_longer(runs: int, interval_s: float) -> None:
+    """Also beyond POLL_MAX_S, which the read budget overrides (contract §2)."""
+    polls = Polls(runs, rate=200.0)
+    await polls.go_on(4 * interval_s)
+    assert polls.counts.total() == pytest.approx(200.0 * 4 * interval_s, rel=0.03)
+    assert max(polls.counts.values()) - min(polls.counts.values()) <= 1
+    assert max(polls.gaps) == pytest.approx(interval_s, rel=0.1)
+
+
+async def test_a_wake_up_is_polled_next_however_many_runs_are_overdue() -> None:
+    polls = Polls(runs=1000, rate=200.0)
+    await polls.go_on(10.0)
+    woken = min(polls.counts, key=polls.counts.__getitem__)
+    polls.agenda.schedule_first(woken)
+    assert await polls.one() == woken
+
+
+async def test_a_cancelled_poll_does_not_happen() -> None:
+    polls = Polls(runs=3, rate=200.0)
+    polls.agenda.cancel("run_1")
+    await polls.go_on(2.0)
+    assert polls.counts.keys() == {"run_0", "run_2"}

@@ -113,9 +113,7 @@ async def test_a_session_that_does_not_work_has_ended_even_where_actions_are_lef
 async def test_a_session_at_work_or_in_a_status_nobody_knows_is_working(
     platform: AgentsPlatform, wire: Wire, status: str
 ) -> None:
-    assert await look_at(platform, wire, session(status, call())) == RunSnapshot(
-        RunStatus.WORKING, status, assistant="agent_1"
-    )
+    assert await look_at(platform, wire, session(status, call())) == RunSnapshot(RunStatus.WORKING, status)
 
 
 async def test_function_calls_are_ours_and_every_other_action_is_left_alone(
@@ -132,7 +130,7 @@ async def test_function_calls_are_ours_and_every_other_action_is_left_alone(
     assert look.status is RunStatus.REQUIRES_ACTION
     assert [each.platform_call_id for each in look.calls] == ["a", "b"]
     look = await look_at(platform, wire, session("requires_action", *others))
-    assert look == RunSnapshot(RunStatus.WORKING, "requires_action", assistant="agent_1")
+    assert look == RunSnapshot(RunStatus.WORKING, "requires_action")
 
 
 async def test_a_call_belongs_to_its_turn(platform: AgentsPlatform, wire: Wire) -> None:

@@ -122,13 +122,13 @@ async def house(make_settings: Make, name: str, *, told: bool) -> AsyncIterator[
         await platform.aclose()
 
 
-@pytest.mark.parametrize(("name", "needed"), [("responses", 5), ("agents", 2)])
-async def test_while_webhooks_arrive_a_run_is_read_when_announced_and_when_it_wants_something(
+@pytest.mark.parametrize(("name", "needed"), [("responses", 4), ("agents", 1)])
+async def test_while_webhooks_arrive_a_run_is_read_when_a_webhook_names_it(
     make_settings: Make, name: str, needed: int
 ) -> None:
-    """On `responses`: announced, told of its call, read again for its settings; the new one twice likewise.
+    """On `responses`: soon after the announcement, for its call and its settings; the new one when it ends.
 
-    The first webhook that is quicker than a look of our own is what makes them trusted.
+    The first webhook that comes before a poll is what makes the worker rely on them.
     """
     async with house(make_settings, name, told=True) as home:
         for _ in range(5):

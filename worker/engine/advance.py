@@ -62,14 +62,14 @@ class RunDriver:
         """
         woken, watched.wake_pending = watched.wake_pending, False
         watched.wakes_seen = watched.wake_count + watched.local_wakes
-        polled_at = self._clock.monotonic()
+        watched.polled_at = self._clock.monotonic()
         try:
             try:
                 snapshot = await self._platform.inspect(watched.run.ref)
             finally:
                 on_read()
             self._record_source(watched, snapshot, woken=woken)
-            await self._follow(watched, snapshot, polled_at)
+            await self._follow(watched, snapshot)
         except RunGone:
             await self._gone(watched)
         except PlatformError as error:
@@ -80,9 +80,9 @@ class RunDriver:
             self._watched.end(watched.run_id)
 
     def _record_source(self, watched: WatchedRun, snapshot: RunSnapshot, *, woken: bool) -> None:
-        """Record whether this call was found by polling or by a webhook. The first poll proves neither."""
+        """Record whether a poll or a wake-up found this call. The first poll proves neither."""
         if snapshot.status is RunStatus.REQUIRES_ACTION and watched.polls:
-            self._pace.learn(told=woken)
+            self._pace.record_source(wake_up=woken)
         if woken:
             watched.polls = 0
 
@@ -99,12 +99,11 @@ class RunDriver:
                 conversation_id=watched.run.conversation_id,
             )
 
-    async def _follow(self, watched: WatchedRun, snapshot: RunSnapshot, polled_at: float) -> None:
+    async def _follow(self, watched: WatchedRun, snapshot: RunSnapshot) -> None:
         self._log_unanswerable(watched, snapshot)
         await self._confirm_submitted(watched, snapshot)
         known_s = self._watched.known_s(watched)
         settling = not watched.answered_since_announced and known_s < self._traits.settling_s
-        self._time(watched, snapshot, polled_at, settling=settling)
         if snapshot.status is RunStatus.LOST:
             await self._close(
                 watched, RunState.LOST, snapshot.reason or snapshot.platform_status, snapshot.platform_status
@@ -121,16 +120,6 @@ class RunDriver:
             watched.deadline = None
             self._poll_later(watched, snapshot)
 
-    def _time(self, watched: WatchedRun, snapshot: RunSnapshot, polled_at: float, *, settling: bool) -> None:
-        """Measure how long such runs take: what this poll saw became true between the last poll and now."""
-        wait = watched.wait
-        wait.assistant = snapshot.assistant or wait.assistant
-        over = snapshot.status is RunStatus.LOST or (snapshot.status is RunStatus.ENDED and not settling)
-        if over or any(call.identity not in watched.submitted for call in snapshot.calls):
-            self._pace.found(wait, self._clock.monotonic())
-        else:
-            wait.looked = max(0.0, polled_at - wait.since)
-
     def _poll_later(self, watched: WatchedRun, snapshot: RunSnapshot) -> None:
         watched.polls += 1
         watched.failures, watched.refused_since = 0, None
@@ -138,8 +127,8 @@ class RunDriver:
         if not self._platform_ok:
             self._platform_ok = True
             logs.event("✅ plataforma voltou a atender")
-        delay = self._pace.delay(watched.wait, self._clock.monotonic(), snapshot.poll_after_s)
-        self._watched.poll_later(watched, delay)
+        now = self._clock.monotonic()
+        self._watched.poll_at(watched, self._pace.next_poll(watched.polled_at, now, snapshot.poll_after_s))
 
     # ----------------------------------------------------------------------------------- answer and submit
 
@@ -157,7 +146,7 @@ class RunDriver:
             await self._failed(watched, errors[0])
             return
         if batches:
-            watched.count_round(self._clock.monotonic())
+            watched.count_round()
         self._poll_later(watched, snapshot)
 
     def _deadline(self, snapshot: RunSnapshot) -> float:
@@ -220,7 +209,7 @@ class RunDriver:
         unsure = [answer.call_id for answer in gone if answer.accepted_at is None]
         if unsure and snapshot.status is not RunStatus.LOST:
             await self._runs.submitted(watched.run, unsure, snapshot.platform_status)
-            watched.count_round(self._clock.monotonic(), time_known=False)
+            watched.count_round()
 
     # ------------------------------------------------------------------------------------ ends and failures
 
@@ -241,7 +230,7 @@ class RunDriver:
     async def _gone(self, watched: WatchedRun) -> None:
         if self._watched.known_s(watched) < NEW_RUN_GRACE_S:
             watched.failures += 1
-            self._watched.poll_later(watched, self._pace.delay_after_failure(watched.failures))
+            self._poll_after_failure(watched)
         else:
             await self._close(watched, RunState.LOST, "nao_encontrada", None)
 
@@ -258,8 +247,11 @@ class RunDriver:
             if now - watched.refused_since > REFUSAL_LIMIT_S:
                 await self._close(watched, RunState.LOST, "plataforma_recusou", None)
                 return
-        delay = self._pace.delay_after_failure(watched.failures, error.retry_after_s)
-        self._watched.poll_later(watched, delay)
+        self._poll_after_failure(watched, error.retry_after_s)
+
+    def _poll_after_failure(self, watched: WatchedRun, retry_after_s: float | None = None) -> None:
+        delay = self._pace.delay_after_failure(watched.failures, retry_after_s)
+        self._watched.poll_at(watched, self._clock.monotonic() + delay)
 
 
 def _with_thread(run: Run, snapshot: RunSnapshot) -> Run:

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
-from worker.engine.pacing import Agenda, Pace, Wait, just_announced, wait_for
+from worker.engine.pacing import Agenda, Pace, just_announced
 from worker.model import CallIdentity, Run
 from worker.ports import Clock
 
@@ -26,14 +26,14 @@ class WatchedRun:
     announced_at: float
     #: Wake-ups that the database had counted when the run was claimed or last renewed.
     wake_count: int
-    #: The wait for the run's next call, as pacing measures it.
-    wait: Wait
     #: Wake-ups received in this process since then; the database counts them as well.
     local_wakes: int = 0
     #: A wake-up arrived during the current poll: poll again at once.
     wake_pending: bool = False
     #: All wake-ups known when the current poll began. A run is closed only if none came after it.
     wakes_seen: int = 0
+    #: When the latest poll began (monotonic seconds).
+    polled_at: float = 0.0
     #: At least one round was answered since the latest announcement.
     answered_since_announced: bool = False
     #: Polls since the last answered round, and failed polls in a row.
@@ -52,11 +52,10 @@ class WatchedRun:
     def run_id(self) -> str:
         return self.run.ref.run_id
 
-    def count_round(self, now: float, *, time_known: bool = True) -> None:
-        """Count one more answered round. `time_known`: it was answered just now, not at some earlier poll."""
+    def count_round(self) -> None:
+        """Count one more answered round."""
         self.run = replace(self.run, rounds=self.run.rounds + 1)
         self.polls, self.deadline, self.answered_since_announced = 0, None, True
-        self.wait = Wait(now, first=False, assistant=self.wait.assistant, over=not time_known)
 
 
 class WatchedRuns:
@@ -79,32 +78,34 @@ class WatchedRuns:
         return tuple(self._by_id.values())
 
     def begin(self, run: Run) -> None:
-        """Watch a claimed run; its first poll comes when it is likely to have a call."""
+        """Watch a claimed run."""
         now = self._clock.monotonic()
-        wait = wait_for(run, now)
         self._by_id[run.ref.run_id] = WatchedRun(
             run,
             announced_at=now,
             wake_count=run.woken,
-            wait=wait,
             answered_since_announced=not just_announced(run),
         )
-        self.agenda.put(run.ref.run_id, self._pace.first_delay(wait, now))
+        self.agenda.schedule(run.ref.run_id, self._pace.first_poll(run, now))
 
     def end(self, run_id: str) -> None:
         """Stop polling this run."""
         if self._by_id.pop(run_id, None):
-            self.agenda.drop(run_id)
+            self.agenda.cancel(run_id)
 
     def next_due(self) -> WatchedRun | None:
         """The run that has been due the longest; None if it is no longer watched."""
         run_id = self.agenda.pop()
         return self._by_id.get(run_id) if run_id else None
 
-    def poll_later(self, watched: WatchedRun, delay_s: float) -> None:
-        """Poll this run after a delay, or at once if a wake-up is pending. Does nothing once it has ended."""
-        if watched in self:
-            self.agenda.put(watched.run_id, 0.0 if watched.wake_pending else delay_s)
+    def poll_at(self, watched: WatchedRun, due: float) -> None:
+        """Poll this run at `due`, or at once if a wake-up is pending. Does nothing once it has ended."""
+        if watched not in self:
+            return
+        if watched.wake_pending:
+            self.agenda.schedule_first(watched.run_id)
+        else:
+            self.agenda.schedule(watched.run_id, due)
 
     def known_s(self, watched: WatchedRun) -> float:
         """Seconds since the bot's latest announcement of the run."""
@@ -118,7 +119,8 @@ class WatchedRuns:
             watched.announced_at = self._clock.monotonic()
             watched.local_wakes += 1
             watched.wake_pending, watched.answered_since_announced = True, False
-            self.agenda.hurry(run_id)
+            if self.agenda.is_scheduled(run_id):
+                self.agenda.schedule_first(run_id)
 
     def renewed(self, watched: WatchedRun, wake_count: int | None) -> None:
         """Take over what a heartbeat read: the run's wake-ups, or None if another process has the run.

@@ -106,10 +106,10 @@ class AgentsPlatform:
                 RunStatus.ENDED, status, reason=_ENDINGS[status], tokens=wire.tokens(session.get("usage"))
             )
         if status != "requires_action":
-            return RunSnapshot(RunStatus.WORKING, status, assistant=_agent_id(session))
+            return RunSnapshot(RunStatus.WORKING, status)
         calls, unanswerable = _calls(session.get("required_actions"))
         run_status = RunStatus.REQUIRES_ACTION if calls else RunStatus.WORKING
-        return RunSnapshot(run_status, status, calls, unanswerable, assistant=_agent_id(session))
+        return RunSnapshot(run_status, status, calls, unanswerable)
 
     async def submit(self, ref: RunRef, answers: Sequence[Answer], *, again: bool = False) -> None:
         """See `worker.ports.Platform.submit`: one request an answer, so that none is refused with another.

@@ -240,7 +240,7 @@ def _look(reply: wire.Reply, thread_id: str | None) -> RunSnapshot:
         run_status, reason = _ENDINGS[status]
         return RunSnapshot(run_status, status, reason=reason, tokens=wire.tokens(run.get("usage")))
     calls, unanswerable = _calls(run.get("required_action")) if status == "requires_action" else _NO_CALLS
-    expires_at, assistant = wire.number(run.get("expires_at")), run.get("assistant_id")
+    expires_at = wire.number(run.get("expires_at"))
     return RunSnapshot(
         RunStatus.REQUIRES_ACTION if calls else RunStatus.WORKING,
         status,
@@ -248,7 +248,6 @@ def _look(reply: wire.Reply, thread_id: str | None) -> RunSnapshot:
         unanswerable,
         expires_in_s=None if expires_at is None else expires_at - wire.now(reply.headers),
         poll_after_s=wire.poll_after_s(reply.headers),
-        assistant=assistant if wire.is_id(assistant) else None,
     )
 
 
