@@ -24,6 +24,7 @@ from worker.model import (
 )
 from worker.personal import Personal
 from worker.ports import Attempts
+from worker.times import SystemClock
 
 WORKING = RunSnapshot(RunStatus.WORKING, "in_progress")
 COMPLETED = RunSnapshot(RunStatus.ENDED, "completed", reason="concluida")
@@ -38,6 +39,21 @@ def call(number: int = 1, tool: str = "echo", arguments: object = None) -> ToolC
 def asks(*calls: ToolCall, expires_in_s: float | None = 600.0) -> RunSnapshot:
     """A look that finds the run waiting for these calls."""
     return RunSnapshot(RunStatus.REQUIRES_ACTION, "requires_action", calls, expires_in_s=expires_in_s)
+
+
+class JumpingClock(SystemClock):
+    """The real clock, which a test moves on."""
+
+    def __init__(self) -> None:
+        self.ahead_s = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead_s
+
+    async def sleep(self, seconds: float) -> None:
+        until = self.monotonic() + seconds
+        while self.monotonic() < until:  # noqa: ASYNC110  # a test moves the clock while this waits
+            await asyncio.sleep(min(0.005, seconds))
 
 
 class FakePlatform:
@@ -56,6 +72,7 @@ class FakePlatform:
         self.submit_faults: deque[tuple[Exception, bool]] = deque()
         self.newest: dict[str, RunRef] = {}
         self.looks: list[str] = []
+        self.before_answer: Callable[[str], None] = lambda _: None
         self.named: list[tuple[str, str]] | None = []
         self.listings = 0
 
@@ -70,6 +87,7 @@ class FakePlatform:
         looks = self.scripts[ref.run_id]
         waiting = isinstance(looks[0], RunSnapshot) and looks[0].status is RunStatus.REQUIRES_ACTION
         look = looks[0] if waiting or len(looks) == 1 else looks.popleft()
+        self.before_answer(ref.run_id)
         if isinstance(look, Exception):
             raise look
         return look

@@ -3,6 +3,7 @@
 WorkerError
 ├── ConfigError               the operator, before start: all problems listed, exit 2
 ├── StoreError                the operator: nothing can be recorded, so nothing may be done; exit 1
+├── Unreadable                the operator: a stored value needs a key that `DATA_KEYS` lacks
 ├── PlatformError
 │   ├── PlatformGone          the operator: this base URL does not serve this protocol
 │   ├── PlatformRefused       the operator: 401, 403, 400; loud, growing delay, keep running
@@ -34,6 +35,10 @@ class ConfigError(WorkerError):
 
 class StoreError(WorkerError):
     """The database cannot record: the operator acts; the daemon leaves rather than act unrecorded."""
+
+
+class Unreadable(WorkerError):
+    """No key of `DATA_KEYS` opens a stored value: the operator adds the key. It concerns that value alone."""
 
 
 # ---------------------------------------------------------------------------------------------- platform
@@ -77,11 +82,15 @@ class RunGone(PlatformError):
 
 
 class RequestRefused(WorkerError):
-    """A caller of the HTTP API asked for what cannot be done; `code` is one of contract §3."""
+    """A caller of the HTTP API asked for what cannot be done; `code` is one of contract §3.
 
-    def __init__(self, code: str) -> None:
+    `call_id`: the call that stands in the way, where it is another one.
+    """
+
+    def __init__(self, code: str, call_id: str | None = None) -> None:
         super().__init__(code)
         self.code = code
+        self.call_id = call_id
 
 
 # ---------------------------------------------------------------------------------------------- ownership

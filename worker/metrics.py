@@ -26,14 +26,19 @@ answers_reused = _counter("answers_reused", "Answers told again instead of done 
 duplicate_tickets = _counter("duplicate_tickets", "Second tickets of one call: both are kept, and shown.")
 runs_closed = _counter("runs_closed", "Runs by how they ended.", "state", "reason")
 orphan_responses = _counter("orphan_responses", "Continuations that may exist beside the one watched.")
+defects = _counter("defects", "Defects that were kept to the run, call or item they concern.", "of")
 log_redactions = _counter(
     "log_redactions", "Personal values caught on their way to a log: 0, or a defect.", "shape"
 )
 webhooks_dropped = _counter("webhooks_dropped", "Webhooks about nothing we know.")
+platform_errors = _counter("platform_errors", "Requests that the platform answered with an error.", "status")
+platform_up = _gauge(
+    "platform_up", "0 while the platform does not answer, or refuses the key; NaN: not asked."
+)
+platform_outage = _gauge("platform_outage_began_seconds", "When the outage that goes on began.", "status")
 runs_watched = _gauge("runs_watched", "Runs this process watches.")
 schema_drift = _gauge("schema_drift", "1 where an assistant's functions differ from ours.", "assistant")
 breaker_open = _gauge("breaker_open", "1 while the breaker towards the CRM is open.")
-platform_failing = _gauge("platform_failing", "1 while the platform's last answer was a failure, NaN before.")
 loop_tick_age_seconds = _gauge("loop_tick_age_seconds", "Since the loop last looked for work.")
 events_oldest_seconds = _gauge("events_oldest_seconds", "Age of the oldest event the bot has not taken yet.")
 events_stuck = _gauge("events_stuck", "Events given up after 72 h: a person is needed.")
@@ -49,7 +54,7 @@ ticket_seconds = Histogram(
     registry=registry,
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120),
 )
-platform_failing.set(math.nan)  # not asked yet
+platform_up.set(math.nan)
 for _kpi in KPIS:
     if _kpi.target is not None:
         kpi_target.labels(_kpi.name).set(_kpi.target.bound)
@@ -71,19 +76,22 @@ class Vitals:
     tick_age_s: float = 0.0
     runs_watched: int = 0
     drifted: tuple[str, ...] = ()
-    #: The platform's last answer was a failure; None: it was not asked yet.
+    #: The platform does not answer, or refuses the key; None: it was not asked yet.
     platform_failing: bool | None = None
+    #: HTTP status of the platform's outage (`none`: no answer) and when it began, seconds since the epoch.
+    platform_outage: tuple[str, float] | None = None
 
 
 def vitals() -> Vitals:
     """At this moment."""
-    (drift,) = schema_drift.collect()
+    (drift,), (outage,) = schema_drift.collect(), platform_outage.collect()
     return Vitals(
         breaker_open=bool(_value(breaker_open)),
         tick_age_s=_value(loop_tick_age_seconds),
         runs_watched=round(_value(runs_watched)),
-        platform_failing=None if math.isnan(failing := _value(platform_failing)) else bool(failing),
+        platform_failing=None if math.isnan(up := _value(platform_up)) else not up,
         drifted=tuple(sorted(one.labels["assistant"] for one in drift.samples if one.value)),
+        platform_outage=next(((one.labels["status"], one.value) for one in outage.samples), None),
     )
 
 

@@ -78,14 +78,14 @@ class Traits:
     `new_run_per_round`: a submit creates a run under a new id, is not idempotent, and leaves the old one as
     it was; so a submit is recorded before it is made.
     `settling_s`: an end seen this soon after the announcement may be that of the work before.
-    `life_s`: no run is watched longer; None where the platform itself ends them.
+    `life_s`: no run is watched longer, unless the platform says when it expires.
     """
 
     thread: ThreadRule
     one_by_one: bool = False
     new_run_per_round: bool = False
     settling_s: float = 0.0
-    life_s: float | None = None
+    life_s: float = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,6 +349,15 @@ class CallRecord:
     owner: str | None = None
     run_gone: bool = False
     received_at: float = 0.0
+    #: Seconds since it was received, when it was read.
+    age_s: float = field(default=0.0, compare=False)
+    #: Attempts that are still open: the process that made them died, or cannot record what became of them.
+    cut_off: int = 0
+
+    @property
+    def unsent(self) -> bool:
+        """It failed without an attempt of its own."""
+        return self.state is CallState.FAILED and self.attempts == 0 and self.idempotency_key is not None
 
     @property
     def waits(self) -> bool:

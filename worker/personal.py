@@ -39,10 +39,10 @@ class Personal:
         return format(_HIDDEN, spec)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Personal) and self._value == other._value
+        return isinstance(other, Personal) and self.reveal() == other.reveal()
 
     def __hash__(self) -> int:
-        return hash((_PURPOSE, self._value))
+        return hash((_PURPOSE, self.reveal()))
 
     def __getstate__(self) -> NoReturn:
         raise TypeError("a personal value is not pickled")

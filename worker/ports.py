@@ -167,6 +167,9 @@ class RunStore(Protocol):
     async def renew(self, owner: str, run_ids: Iterable[str], lease_s: float) -> Mapping[str, int]:
         """Renew the leases of watched runs: those that are still ours, and how often each was woken."""
 
+    async def record_statuses(self, owner: str, statuses: Mapping[str, str]) -> None:
+        """Keep the platform's own word for each of these runs, as far as they are this owner's."""
+
     async def release(self, owner: str) -> None: ...
 
     async def close(self, run: Run, state: RunState, reason: str, platform_status: str | None) -> bool:
@@ -243,6 +246,12 @@ class Ledger(Protocol):
         `checked`: the CRM itself was asked, so that `unknown` can become `failed`. `owner`: who says so.
         Raises `Withdrawn` when who says so lost the call and has no protocolo, and when what was found may be
         another's.
+        """
+
+    async def inherit(self, call_id: str) -> CallRecord:
+        """A waiting call takes over the key and the bytes of the one it waited for, if that ended unsent.
+
+        If another call has taken them over already, it waits for that one.
         """
 
     async def answer_at_deadline(self, call_id: str, sent: Personal, unsent: Personal) -> CallRecord:

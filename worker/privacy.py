@@ -4,12 +4,12 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from validate_docbr import CNPJ, CPF
 
-from worker.errors import ConfigError, StoreError
+from worker.errors import ConfigError, StoreError, Unreadable
 from worker.personal import Personal
 
 # ---------------------------------------------------------------------------------------------- documents
@@ -47,6 +47,35 @@ def mask_document(document: Personal) -> str:
     return "***"
 
 
+def holds_personal(protocolo: str, values: Iterable[Personal]) -> bool:
+    """Whether a protocolo is one of these documents or contacts, or has one of ten characters or more in it.
+
+    Punctuation does not count, nor does Brazil's country code before a telephone number.
+    """
+    number = _bare(protocolo)
+    return any(
+        number == bare or (len(bare) >= _TELLING and bare in number)
+        for value in values
+        for bare in _spellings(value)
+    )
+
+
+_TELLING = 10
+_COUNTRY = "55"
+
+
+def _spellings(value: Personal) -> Iterator[str]:
+    bare = _bare(value.reveal())
+    if bare:
+        yield bare
+    if bare.startswith(_COUNTRY) and len(bare) >= _TELLING + len(_COUNTRY):
+        yield bare.removeprefix(_COUNTRY)
+
+
+def _bare(text: str) -> str:
+    return "".join(filter(str.isalnum, text)).upper()
+
+
 # --------------------------------------------------------------------------------------------- encryption
 
 
@@ -71,11 +100,15 @@ class Vault:
         return self._fernet.encrypt(_encode(value.reveal()))
 
     def open(self, sealed: bytes) -> Personal:
-        """The value `seal` was given. Raises `StoreError` when no key opens it."""
+        """The value `seal` was given; it is decrypted when it is revealed, which may raise `Unreadable`."""
+        return _Sealed(self, sealed)
+
+    def decrypt(self, sealed: bytes) -> str:
+        """The text of a sealed value. Raises `Unreadable` when no key opens it."""
         try:
-            return Personal(self._fernet.decrypt(sealed).decode("utf-8", "surrogatepass"))
+            return self._fernet.decrypt(sealed).decode("utf-8", "surrogatepass")
         except (InvalidToken, UnicodeDecodeError):
-            raise StoreError("nenhuma chave de DATA_KEYS abre um valor gravado no banco") from None
+            raise Unreadable("nenhuma chave de DATA_KEYS abre um valor gravado no banco") from None
 
     def reseal(self, sealed: bytes) -> bytes | None:
         """The same value under the first key; None when it is already. Raises `StoreError` as `open` does."""
@@ -103,6 +136,32 @@ class Vault:
                 "DATA_KEYS não abre a chave de índice deste banco: inclua a chave com que ele foi criado "
                 "(as antigas ficam depois da nova, separadas por vírgula)"
             ) from None
+
+
+class _Sealed(Personal):
+    """A stored value: one that no key opens must not keep its row, and the rows read with it, from use."""
+
+    __slots__ = ("_opened", "_sealed", "_vault")
+
+    def __init__(self, vault: Vault, sealed: bytes) -> None:
+        self._vault, self._sealed = vault, sealed
+        self._opened: str | None = None
+
+    def reveal(self) -> str:
+        """Raises `Unreadable`."""
+        if self._opened is None:
+            self._opened = self._vault.decrypt(self._sealed)
+        return self._opened
+
+
+def readable(value: Personal | None) -> Personal | None:
+    """The value; None for one that no key opens."""
+    try:
+        if value is not None:
+            value.reveal()
+    except Unreadable:
+        return None
+    return value
 
 
 # ------------------------------------------------------------------------------------------- keyed hashes

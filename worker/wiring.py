@@ -127,7 +127,7 @@ def build_api(settings: Settings, store: Store, worker: Worker, webhooks: Webhoo
         store=store,
         platform=settings.PLATFORM or "",
         zone=ZoneInfo(settings.TIMEZONE),
-        protocolo=re.compile(settings.CRM_PROTOCOL_PATTERN),
+        protocolo=re.compile(settings.CRM_PROTOCOL_PATTERN, re.ASCII),
         wake=worker.wake,
         alive=worker.alive,
         webhooks=webhooks,

@@ -8,7 +8,7 @@ from worker.engine.lease import Lease
 from worker.engine.loop import Worker
 from worker.engine.pacing import LoopLimits, Pace, TokenBucket
 from worker.personal import Personal
-from worker.ports import Tool
+from worker.ports import Clock, Tool
 from worker.store.store import Store
 from worker.times import SystemClock
 
@@ -30,12 +30,15 @@ class Harness:
         self.platform = FakePlatform()
         self.tool = FakeTool()
         self.lease = Lease()
+        self.clock: Clock = SystemClock()
 
-    def worker(self, *, limits: LoopLimits = LIMITS, tools: list[Tool] | None = None) -> Worker:
-        clock = SystemClock()
+    def worker(
+        self, *, limits: LoopLimits = LIMITS, tools: list[Tool] | None = None, share: int = 8
+    ) -> Worker:
+        clock = self.clock
         self.lease = Lease()
         self.dispatcher = Dispatcher(
-            tools or [self.tool], self.store.calls, self.lease, send_window_s=30.0, clock=clock
+            tools or [self.tool], self.store.calls, self.lease, send_window_s=30.0, clock=clock, share=share
         )
         return Worker(
             platform=self.platform,

@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 
 from tests.engine.harness import LIMITS, Harness
-from tests.fakes import COMPLETED, EXPIRED, WORKING, FakeTool, asks, call, until
+from tests.fakes import COMPLETED, EXPIRED, WORKING, FakeTool, JumpingClock, asks, call, until
 from tests.store.harness import Rig
+from worker.engine import advance
 from worker.errors import PlatformRefused, PlatformUnavailable, RunGone, StoreError
-from worker.model import CallRecord, CallState, Outcome, Run, RunRef, RunState
+from worker.model import CallRecord, CallState, Outcome, Run, RunRef, RunSnapshot, RunState
 from worker.ports import Attempts
 from worker.store.store import Store
 
@@ -161,13 +162,39 @@ async def test_a_run_just_announced_may_be_unknown_to_the_platform_for_a_while(h
 
 async def test_a_run_long_known_that_the_platform_does_not_know_is_lost(harness: Harness) -> None:
     harness.platform.script("run_1", RunGone(404))
+    clock = _jumping(harness, 31.0, at_look=3)
     await harness.announce()
-    runs = harness.store.database.tables.runs
-    async with harness.store.database.write() as connection:
-        await connection.execute(runs.update().values(registered_at=runs.c.registered_at - 31))
+    await Rig(harness.store).ago(31.0, "runs", "registered_at")
     await harness.worker().run_until_idle()
     run = await harness.store.records.run("run_1")
     assert (run.state, run.reason) == (RunState.LOST, "nao_encontrada")
+    assert (clock.ahead_s, len(harness.platform.looks) >= 3) == (31.0, True)
+
+
+@pytest.mark.parametrize("between", [WORKING, PlatformUnavailable(404), PlatformUnavailable(503)])
+async def test_a_run_is_lost_only_after_half_a_minute_of_nothing_but_404(
+    harness: Harness, between: RunSnapshot | Exception
+) -> None:
+    harness.platform.script(
+        "run_1", WORKING, RunGone(404), between, RunGone(404), RunGone(404), asks(call(1)), COMPLETED
+    )
+    _jumping(harness, 31.0, at_look=3)
+    await harness.announce()
+    await Rig(harness.store).ago(300.0, "runs", "registered_at")
+    await harness.worker().run_until_idle()
+    assert (await harness.store.records.run("run_1")).state is RunState.ENDED
+
+
+def _jumping(harness: Harness, seconds: float, *, at_look: int) -> JumpingClock:
+    """The harness's clock, which jumps while the platform answers this look."""
+    harness.clock = clock = JumpingClock()
+
+    def jump(_: str) -> None:
+        if len(harness.platform.looks) == at_look:
+            clock.ahead_s += seconds
+
+    harness.platform.before_answer = jump
+    return clock
 
 
 async def test_rounds_beyond_the_limit_lose_the_run_unanswered(harness: Harness) -> None:
@@ -475,3 +502,131 @@ async def test_a_look_that_ends_nothing_asks_the_database_for_nothing(
     worker.stop()
     await serving
     assert len(claims) < 25
+
+
+# ------------------------------------------------------------------------------ limits, shares and deadlines
+
+
+async def test_a_run_never_has_more_than_its_share_under_way_and_others_are_not_kept_waiting(
+    harness: Harness,
+) -> None:
+    under_way, most = 0, 0
+    may_end = asyncio.Event()
+
+    async def performs(record: CallRecord, attempts: Attempts) -> Outcome:
+        nonlocal under_way, most
+        if record.run_id == "run_2":
+            return Outcome(CallState.DONE, protocolo=PROTOCOLO)
+        under_way += 1
+        most = max(most, under_way)
+        await may_end.wait()
+        under_way -= 1
+        return Outcome(CallState.DONE, protocolo=PROTOCOLO)
+
+    harness.tool.performance = performs
+    harness.platform.script("run_1", asks(*map(call, range(20))), COMPLETED)
+    harness.platform.script("run_2", asks(call(1)), COMPLETED)
+    await harness.announce()
+    serving = asyncio.create_task(harness.worker(share=3).run_until_idle())
+    await until(lambda: under_way == 3)
+    await harness.conversation("c2")
+    await harness.announce("run_2", "c2")
+    await until(lambda: bool(harness.platform.outputs("run_2")))
+    may_end.set()
+    await serving
+    assert (most, len(harness.platform.outputs("run_1"))) == (3, 20)
+
+
+async def test_calls_beyond_the_most_of_a_round_are_answered_with_an_error_and_logged(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(advance, "MAX_CALLS", 3)
+    harness.platform.script("run_1", asks(*map(call, range(5))), COMPLETED)
+    await harness.announce()
+    await harness.worker().run_until_idle()
+    told = harness.platform.outputs("run_1")
+    assert [answer.get("error") for answer in told] == [None, None, None, "erro_interno", "erro_interno"]
+    assert len((await harness.store.records.run("run_1")).calls) == 3
+    assert "chamadas demais numa rodada" in capfd.readouterr().err
+
+
+async def test_the_deadline_counts_from_when_the_call_was_received_whoever_owned_it(harness: Harness) -> None:
+    async def never(record: CallRecord, attempts: Attempts) -> Outcome:
+        await attempts.begin()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    harness.tool.performance = never
+    harness.platform.script("run_1", asks(call(1)), COMPLETED)
+    await harness.announce()
+    first = harness.worker(limits=replace(LIMITS, shutdown_grace_s=0.0))
+    serving = asyncio.create_task(first.run())
+    await until(lambda: bool(harness.tool.performed))
+    first.stop()
+    await serving
+    await Rig(harness.store).ago(60.0, "calls", "received_at")
+    limits = replace(LIMITS, call_deadline_s=61.0, shutdown_grace_s=0.0)
+    serving = asyncio.create_task(harness.worker(limits=limits).run())
+    await until(lambda: bool(harness.platform.submitted))
+    (told,) = harness.platform.outputs("run_1")
+    assert told["error"] == "em_confirmacao"
+    serving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await serving
+
+
+async def test_attempts_that_our_own_death_cut_off_do_not_use_up_the_crms(harness: Harness) -> None:
+    used: list[int] = []
+
+    async def performs(record: CallRecord, attempts: Attempts) -> Outcome:
+        used.append(attempts.used)
+        await attempts.begin()
+        used.append(attempts.used)
+        return Outcome(CallState.DONE, protocolo=PROTOCOLO)
+
+    rig = Rig(harness.store)
+    record = await rig.admit(await rig.run())
+    for _ in range(5):
+        record = await rig.attempted(record)
+    await rig.died(record)
+    await rig.ago(1.0, "runs", "lease_until")
+    harness.tool.performance = performs
+    harness.platform.script("run_1", asks(call(1)), COMPLETED)
+    await harness.worker().run_until_idle()
+    assert used == [2, 3]
+
+
+async def test_a_call_that_waited_for_one_that_ended_unsent_is_sent_in_its_place(harness: Harness) -> None:
+    rig = Rig(harness.store)
+    same = {"text": "o mesmo"}
+    cancelled = await rig.run("run_1")
+    first = await rig.decided(
+        cancelled, call(1, arguments=same), lambda c: harness.tool.plan(call(1, arguments=same).arguments, c)
+    )
+    await rig.lost(cancelled)
+    await rig.died(first)
+    harness.platform.script("run_2", asks(call(2, arguments=same)), COMPLETED)
+    await harness.announce("run_2")
+    await harness.worker().run_until_idle()
+    (sent,) = harness.tool.performed
+    assert (sent.run_id, sent.idempotency_key) == ("run_2", first.idempotency_key)
+    assert harness.platform.outputs("run_2") == [{"success": True, "protocolo": PROTOCOLO}]
+
+
+async def test_a_call_whose_ticket_a_person_resolved_before_it_was_sent_is_answered_and_not_sent(
+    harness: Harness,
+) -> None:
+    rig = Rig(harness.store)
+    same = {"text": "o mesmo"}
+    intent = harness.tool.plan(call(1, arguments=same).arguments, None)
+    failed = await rig.admit(await rig.run("run_1"), decision=intent)
+    await rig.settled(await rig.attempted(failed, certain=True), Outcome(CallState.FAILED, "crm_recusou"))
+    again = await rig.decided(await rig.run("run_2"), call(2, arguments=same), lambda _: intent)
+    assert again.idempotency_key == failed.idempotency_key
+    await harness.store.operators.resolve(failed.call_id, PROTOCOLO)
+    await rig.ago(1.0, "runs", "lease_until")
+    harness.platform.script("run_1", COMPLETED)
+    harness.platform.script("run_2", asks(call(2, arguments=same)), COMPLETED)
+    await harness.worker().run_until_idle()
+    assert harness.tool.performed == []
+    assert harness.platform.outputs("run_2") == [{"success": True, "protocolo": PROTOCOLO}]

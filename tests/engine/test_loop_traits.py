@@ -438,3 +438,47 @@ async def test_a_run_announced_without_a_thread_is_not_answered_for_the_conversa
         (RunState.LOST, "isolamento") if foreign else (RunState.ENDED, "continua")
     )
     assert len(harness.tool.performed) == (0 if foreign else 1)
+
+
+async def test_a_turn_answered_one_by_one_is_one_round_after_a_restart_as_well(harness: Harness) -> None:
+    class Sessions(FakePlatform):
+        async def submit(self, ref: RunRef, answers: Sequence[Answer], *, again: bool = False) -> None:
+            self.submitted.append((ref.run_id, tuple(answers)))
+            if len(self.submitted) == 26:
+                self.scripts[ref.run_id].popleft()
+
+    harness.platform = Sessions()
+    driven(harness, one_by_one=True)
+    harness.platform.script("run_1", asks(*map(call, range(26))), WORKING)
+    await harness.announce()
+    first = harness.worker()
+    serving = asyncio.create_task(first.run())
+    await until(lambda: len(harness.platform.submitted) == 26)
+    first.stop()
+    await serving
+    assert (await Rig(harness.store).row("runs")).rounds == 1
+    harness.platform.script("run_1", asks(call(30)), COMPLETED)
+    harness.platform.submitted.clear()
+    serving = asyncio.create_task(harness.worker().run_until_idle())
+    await until(lambda: bool(harness.platform.submitted))
+    harness.platform.script("run_1", COMPLETED)
+    await serving
+    assert (await harness.store.records.run("run_1")).state is RunState.ENDED
+
+
+async def test_a_run_that_no_platform_ends_is_given_up_after_a_day(harness: Harness) -> None:
+    forever = replace(WORKING, expires_in_s=None)
+    harness.platform.script("run_1", forever)
+    await harness.announce()
+    await Rig(harness.store).ago(86_401.0, "runs", "registered_at")
+    await harness.worker().run_until_idle()
+    run = await harness.store.records.run("run_1")
+    assert (run.state, run.reason) == (RunState.LOST, "prazo_esgotado")
+
+
+async def test_a_run_that_says_when_it_expires_is_watched_until_then(harness: Harness) -> None:
+    harness.platform.script("run_1", replace(WORKING, expires_in_s=600.0), COMPLETED)
+    await harness.announce()
+    await Rig(harness.store).ago(86_401.0, "runs", "registered_at")
+    await harness.worker().run_until_idle()
+    assert (await harness.store.records.run("run_1")).state is RunState.ENDED

@@ -276,11 +276,39 @@ async def test_a_receipt_is_taken_by_the_first_intent_that_uses_it(rig: Rig) -> 
     assert await _receipt_shown(rig, "run_3") is None
 
 
-async def test_a_receipt_sent_anew_is_fresh_again(rig: Rig) -> None:
+async def test_another_receipt_is_fresh_again(rig: Rig) -> None:
     await rig.conversation(attachment_url=RECEIPT)
     await rig.admit(await rig.run(), decision=WITH_RECEIPT)
+    another = Personal("https://arquivos.example/outro.jpg")
+    await rig.conversation(attachment_url=another)
+    assert await _receipt_shown(rig, "run_2") == another
+    await rig.admit(await rig.run("run_3"), decision=replace(WITH_RECEIPT, equal_on=("other",)))
+    await rig.conversation(attachment_url=another, attachment_at=await rig.time())
+    assert await _receipt_shown(rig, "run_4") == another
+
+
+@pytest.mark.parametrize("at", [None, 1.0])
+async def test_a_receipt_sent_twice_is_one_receipt(rig: Rig, at: float | None) -> None:
+    times = {} if at is None else {"attachment_at": await rig.time() - at}
+    await rig.conversation(attachment_url=RECEIPT, **times)
+    await rig.admit(await rig.run(), decision=WITH_RECEIPT)
+    before = await rig.row("conversations", conversation_id="c1")
+    await rig.conversation(attachment_url=Personal(RECEIPT.reveal()), **times)
+    await rig.conversation(attachment_url=Personal(RECEIPT.reveal()))
+    after = await rig.row("conversations", conversation_id="c1")
+    assert after.attachment_at == before.attachment_at
+    assert await _receipt_shown(rig, "run_2") is None
+
+
+async def test_a_time_alone_is_that_of_the_receipt_on_file(rig: Rig) -> None:
     await rig.conversation(attachment_url=RECEIPT)
+    await rig.conversation(attachment_at=await rig.time() - 301.0)
+    assert await _receipt_shown(rig, "run_1") is None
+    await rig.conversation(attachment_at=await rig.time())
     assert await _receipt_shown(rig, "run_2") == RECEIPT
+    await rig.admit(await rig.run("run_3"), decision=WITH_RECEIPT)
+    await rig.conversation(attachment_at=await rig.time())
+    assert await _receipt_shown(rig, "run_4") is None
 
 
 async def test_a_receipt_is_given_back_when_surely_nothing_was_opened(rig: Rig) -> None:
@@ -765,3 +793,62 @@ async def test_an_attempt_begun_while_the_deadline_asks_counts_as_sent(rig: Rig)
         await until_one_waits(rig)
     answered = await asking
     assert (answered.state, answered.answer) == (CallState.RUNNING, LATE)
+
+
+# ------------------------------------------------------------------------------ a call that ended unsent
+
+
+async def test_who_waited_for_a_call_that_ended_unsent_takes_its_key_and_bytes_over(rig: Rig) -> None:
+    first = await rig.admit(await rig.run("run_1"))
+    second, third = [await rig.admit(await rig.run(f"run_{n}")) for n in (2, 3)]
+    assert (second.waits, third.waits) == (True, True)
+    gone = Outcome(CallState.FAILED, "execucao_encerrada")
+    assert (await rig.settled(first, gone)).unsent
+    heir = await rig.store.calls.inherit(second.call_id)
+    assert (heir.idempotency_key, heir.body) == (first.idempotency_key, first.body)
+    assert (heir.waits, heir.state) == (False, CallState.RECEIVED)
+    after = await rig.store.calls.inherit(third.call_id)
+    assert (after.waits, after.equal_to) == (True, second.call_id)
+    assert await rig.store.calls.inherit(second.call_id) == heir
+
+
+@pytest.mark.parametrize("outcome", [DONE, REFUSED, AMBIGUOUS, UNKNOWN])
+async def test_who_waited_for_a_call_that_was_sent_inherits_nothing(rig: Rig, outcome: Outcome) -> None:
+    first = await rig.admit(await rig.run("run_1"))
+    second = await rig.admit(await rig.run("run_2"))
+    assert await rig.store.calls.inherit(second.call_id) == second
+    await rig.settled(await rig.attempted(first), outcome)
+    assert await rig.store.calls.inherit(second.call_id) == second
+
+
+async def test_a_new_try_of_a_call_that_ended_unsent_is_waited_for(rig: Rig) -> None:
+    first = await rig.admit(await rig.run("run_1"))
+    waiting = await rig.admit(await rig.run("run_2"))
+    await rig.settled(first, Outcome(CallState.FAILED, "execucao_encerrada"))
+    again = await rig.admit(await rig.run("run_3"))
+    assert again.idempotency_key == first.idempotency_key
+    assert (await rig.store.calls.inherit(waiting.call_id)).equal_to == again.call_id
+
+
+async def test_the_receipt_goes_on_with_the_bytes_that_hold_it(rig: Rig) -> None:
+    await rig.conversation(attachment_url=RECEIPT)
+    body = Personal(f'{{"resumo": "Maria pagou {RECEIPT.reveal()}"}}')
+    first = await rig.admit(await rig.run("run_1"), decision=replace(WITH_RECEIPT, body=body))
+    waiting = await rig.admit(await rig.run("run_2"), decision=WITH_RECEIPT)
+    await rig.settled(first, Outcome(CallState.FAILED, "execucao_encerrada"))
+    assert (await rig.row("conversations")).attachment_taken_by is None
+    await rig.store.calls.inherit(waiting.call_id)
+    assert (await rig.row("conversations")).attachment_taken_by == waiting.call_id
+
+
+async def test_attempts_that_were_cut_off_are_counted_until_they_end(rig: Rig) -> None:
+    record = await rig.attempted(await rig.attempted(await rig.admit(await rig.run()), certain=True))
+    assert (record.attempts, record.cut_off) == (2, 1)
+    await rig.store.calls.end_attempt(record.call_id, 2, certain=False, detail="timeout")
+    assert (await rig.store.calls.get(record.call_id)).cut_off == 0
+
+
+async def test_a_call_knows_how_long_ago_it_was_received_by_the_databases_clock(rig: Rig) -> None:
+    record = await rig.admit(await rig.run())
+    await rig.ago(90.0, "calls", "received_at")
+    assert (await rig.store.calls.get(record.call_id)).age_s == pytest.approx(90.0, abs=5.0)

@@ -68,6 +68,23 @@ async def test_a_second_daemon_on_the_same_file_is_told_who_holds_it(make_settin
     await (await _open(make_settings())).close()
 
 
+@pytest.mark.parametrize("where", ["file", "folder"])
+async def test_a_second_daemon_by_another_path_to_the_same_file_is_told_as_well(
+    make_settings: MakeSettings, tmp_path: Path, where: str
+) -> None:
+    first = await _open(make_settings())
+    path = _file_of(make_settings())
+    other = tmp_path / "other"
+    if where == "file":
+        other.symlink_to(path)
+    else:
+        other.symlink_to(path.parent)
+        other = other / path.name
+    sentence = await _refusal(make_settings(DATABASE_URL=f"sqlite:///{other}"))
+    assert f"pid {os.getpid()}" in sentence
+    await first.close()
+
+
 async def test_a_command_opens_the_file_beside_the_daemon(make_settings: MakeSettings) -> None:
     daemon = await _open(make_settings())
     await Rig(daemon).conversation()

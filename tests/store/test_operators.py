@@ -8,6 +8,7 @@ import pytest
 
 from tests.store.harness import (
     AMBIGUOUS,
+    DOCUMENT,
     DONE,
     HANDOFF,
     LATE,
@@ -288,6 +289,83 @@ async def test_a_protocolo_of_an_equal_call_is_the_tickets_own(rig: Rig) -> None
     await _with(rig, DONE, "run_2")
     await rig.store.operators.resolve(failed.call_id, PROTOCOLO)
     assert (await rig.store.calls.get(failed.call_id)).protocolo == PROTOCOLO
+
+
+async def _refusal(asked: Awaitable[object]) -> tuple[str, str | None]:
+    with pytest.raises(RequestRefused) as refused:
+        await asked
+    return refused.value.code, refused.value.call_id
+
+
+async def test_a_protocolo_found_for_a_failed_call_ends_its_next_try_that_was_not_sent(rig: Rig) -> None:
+    first = await _with(rig, REFUSED)
+    unsent = await rig.admit(await rig.run("run_2"))
+    waits = await rig.admit(await rig.run("run_3"))
+    assert (unsent.idempotency_key, waits.waits) == (first.idempotency_key, True)
+    await rig.store.operators.resolve(first.call_id, PROTOCOLO)
+    for call_id in (first.call_id, unsent.call_id):
+        after = await rig.store.calls.get(call_id)
+        assert (after.state, after.protocolo) == (CallState.DONE, PROTOCOLO)
+    assert not await rig.begins(unsent)
+    left = await rig.store.calls.answer_at_deadline(unsent.call_id, LATE, UNSENT)
+    assert (left.state, left.answered) == (CallState.DONE, False)
+    told = await rig.settled(unsent, DONE)
+    assert (told.answered, told.answered_success) == (True, True)
+
+
+async def test_a_protocolo_found_for_one_try_completes_the_failed_ones_as_well(rig: Rig) -> None:
+    first = await _with(rig, REFUSED)
+    second = await _with(rig, AMBIGUOUS, "run_2")
+    await rig.store.operators.resolve(second.call_id, PROTOCOLO)
+    assert (await rig.store.calls.get(first.call_id)).protocolo == PROTOCOLO
+
+
+async def test_a_ticket_that_is_being_sent_is_not_completed_and_the_sending_call_is_named(rig: Rig) -> None:
+    first = await _with(rig, REFUSED)
+    sending = await rig.attempted(await rig.admit(await rig.run("run_2")))
+    before = await rig.rows("calls")
+    refusal = await _refusal(rig.store.operators.resolve(first.call_id, PROTOCOLO))
+    assert refusal == ("estado_incompativel", sending.call_id)
+    assert await rig.rows("calls") == before
+    retry = await _refusal(rig.store.operators.retry(first.call_id))
+    assert retry == ("estado_incompativel", sending.call_id)
+
+
+async def test_a_ticket_that_has_a_protocolo_is_not_given_another(rig: Rig) -> None:
+    failed = await _with(rig, AMBIGUOUS)
+    done = await _with(rig, DONE, "run_2")
+    refusal = await _refusal(rig.store.operators.resolve(failed.call_id, "90000001"))
+    assert refusal == ("estado_incompativel", done.call_id)
+
+
+@postgresql
+async def test_a_try_that_begins_while_a_person_decides_waits_and_is_not_made(
+    rig: Rig, neighbour: Rig
+) -> None:
+    first = await _with(rig, REFUSED)
+    unsent = await rig.admit(await rig.run("run_2"))
+    async with rig.store.database.write() as deciding:
+        await rig.store.database.serialise(deciding, "c1")
+        resolving = asyncio.create_task(neighbour.store.operators.resolve(first.call_id, PROTOCOLO))
+        await until_one_waits(rig)
+    await resolving
+    assert not await rig.begins(unsent)
+
+
+@pytest.mark.parametrize("number", [DOCUMENT, "529.982.247-25", "24999998888", "5524999998888"])
+async def test_the_customers_document_or_contact_is_no_protocolo(rig: Rig, number: str) -> None:
+    await rig.conversation(contact=Personal("+55 24 99999-8888"))
+    record = await _with(rig, UNKNOWN)
+    assert await _code(rig.store.operators.resolve(record.call_id, number)) == "dados_invalidos"
+    assert await rig.store.calls.get(record.call_id) == record
+
+
+async def test_the_document_a_call_came_with_is_no_protocolo_when_the_conversation_has_another(
+    rig: Rig,
+) -> None:
+    record = await _with(rig, UNKNOWN)
+    await rig.conversation(client_document=Personal("11144477735"))
+    assert await _code(rig.store.operators.resolve(record.call_id, DOCUMENT)) == "dados_invalidos"
 
 
 async def test_what_a_person_found_is_shared_by_the_calls_that_waited(rig: Rig) -> None:

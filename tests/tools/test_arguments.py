@@ -51,6 +51,18 @@ def test_what_is_absent_null_or_blank_reads_as_missing(text: str) -> None:
     assert read_text(text) == {"resumo": "", "setor": ""}
 
 
+@pytest.mark.parametrize(
+    "text", ["\u200b", "\u2800", "\u3164 \u00ad", "\u115f\uffa0\u034f", "\ufe0f\u2060\ue000"]
+)
+def test_a_text_that_shows_nothing_reads_as_missing(text: str) -> None:
+    assert read_text(json.dumps({"resumo": text, "setor": f"a{text}"})) == {"resumo": "", "setor": f"a{text}"}
+
+
+@pytest.mark.parametrize("text", ["👍", ".", "ç", "１", "$", "한"])
+def test_a_text_that_shows_anything_is_one(text: str) -> None:
+    assert read_text(json.dumps({"resumo": text}))["resumo"] == text
+
+
 def test_texts_are_read_as_given_in_the_tools_order() -> None:
     found = read_text('{"setor": " SUPORTE ", "resumo": "Olá \\ud83d\\ude00\\n"}')
     assert list(found.items()) == [("resumo", "Olá 😀\n"), ("setor", " SUPORTE ")]

@@ -294,7 +294,8 @@ async def test_exactly_one_ticket_that_can_be_ours_is_adopted(
 
 
 @pytest.mark.parametrize(
-    "protocolo", [None, "", "A-12", "1234567", True, 2.5e15, [PROTOCOLO], PROTOCOLO + "\n"]
+    "protocolo",
+    [None, "", "A-12", "1234567", True, 25102715.5, [PROTOCOLO], "2510\n271534", "５２９９８２２４７"],
 )
 async def test_a_ticket_without_a_protocolo_proves_that_something_was_opened_and_no_more(
     protocolo: object,
@@ -302,6 +303,35 @@ async def test_a_ticket_without_a_protocolo_proves_that_something_was_opened_and
     assert await find(listing(ROW | {"protocolo": protocolo})) is NOT_KNOWN
     assert await find(listing(ROW, ROW | {"protocolo": protocolo})) is NOT_KNOWN
     assert await find(listing(ROW, OLD | {"protocolo": protocolo})) == PROTOCOLO
+
+
+@pytest.mark.parametrize("protocolo", ["52998224725", 52998224725, " 529.982.247-25", "24999998888"])
+async def test_the_customers_document_or_contact_is_no_protocolo_and_proves_no_absence(
+    protocolo: object,
+) -> None:
+    sought = replace(SOUGHT, contact=(Personal("+55 24 99999-8888"),))
+    changes = {"protocol_pattern": "."}
+    assert await find(listing(ROW | {"protocolo": protocolo}), sought=sought, **changes) is NOT_KNOWN
+
+
+@pytest.mark.parametrize(
+    ("body", "declared"), [("latin-1", "ISO-8859-1"), ("latin-1", None), ("utf-8", "ISO-8859-1")]
+)
+async def test_a_listing_is_read_in_the_charset_it_declares_or_has(body: str, declared: str | None) -> None:
+    content_type = "application/json" + (f"; charset={declared}" if declared else "")
+    row = json.dumps([ROW], ensure_ascii=False).encode(body)
+    assert await find(reply(body=row, Content_Type=content_type)) == PROTOCOLO
+
+
+async def test_a_setor_in_a_charset_nobody_declared_proves_no_absence() -> None:
+    row = json.dumps([ROW], ensure_ascii=False).encode("cp850")
+    assert await find(reply(body=row)) is NOT_KNOWN
+
+
+@pytest.mark.parametrize("written", ["2.510271534789012E15", f'" {PROTOCOLO} "'])
+async def test_a_number_counts_by_its_value_and_blanks_around_a_text_do_not(written: str) -> None:
+    row = json.dumps(ROW | {"protocolo": "@"}).replace('"@"', written)
+    assert await find(reply(body=f"[{row}]".encode())) == PROTOCOLO
 
 
 @pytest.mark.parametrize("digits", ["12345678", "98765432109876543210"])

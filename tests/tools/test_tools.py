@@ -291,6 +291,86 @@ async def test_a_protocolo_is_read_from_text_and_from_numbers_of_any_length(prot
     )
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        "2.510271534789012E15",
+        "2510271534789012.0",
+        "251027153478901200e-2",
+        f'" {PROTOCOLO} "',
+        f'"\\t{PROTOCOLO}\\n"',
+        f'"\\u00a0{PROTOCOLO}"',
+    ],
+)
+async def test_a_number_counts_by_its_value_and_blanks_around_a_text_do_not(written: str) -> None:
+    answer = f'[{{"data": [{{"resposta": [{{"protocolo": {written}}}]}}]}}]'
+    assert (await perform(Delivered(200, answer.encode()))).protocolo == PROTOCOLO
+
+
+@pytest.mark.parametrize(
+    ("body", "charset"),
+    [
+        ("latin-1", "ISO-8859-1"),
+        ("latin-1", None),
+        ("latin-1", "utf-8"),
+        ("latin-1", "zlib_codec"),
+        ("cp1252", "windows-1252"),
+        ("utf-8", "ISO-8859-1"),
+        ("utf-8-sig", None),
+        ("utf-16", "UTF-16"),
+    ],
+)
+async def test_an_answer_is_read_in_the_charset_it_declares_or_has(body: str, charset: str | None) -> None:
+    answer = f'[{{"data": [{{"situação": "é", "resposta": [{{"protocolo": "{PROTOCOLO}"}}]}}]}}]'
+    assert (await perform(Delivered(200, answer.encode(body), charset))).protocolo == PROTOCOLO
+
+
+@pytest.mark.parametrize("digits", ["２５１０２７１５３４７８９０１２", "٢٥١٠٢٧١٥٣٤٧٨٩٠١٢"])
+@pytest.mark.parametrize("pattern", [CRM.protocol_pattern, "."])
+async def test_digits_of_other_scripts_are_no_protocolo(digits: str, pattern: str) -> None:
+    crm = replace(CRM, protocol_pattern=pattern)
+    found = await perform(Delivered(200, crm_answer(digits)), crm=crm)
+    assert found.state is CallState.NO_PROTOCOL
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "1e999999999", "-1e999999999", "NaN", "Infinity"])
+async def test_a_number_that_no_protocolo_can_be_is_none(number: str) -> None:
+    answer = f'[{{"data": [{{"resposta": [{{"protocolo": {number}}}]}}]}}]'
+    assert (await perform(Delivered(200, answer.encode()))).state is CallState.NO_PROTOCOL
+
+
+async def test_a_pattern_without_anchors_needs_to_match_only_a_part() -> None:
+    crm = replace(CRM, protocol_pattern=r"TK-\d+")
+    assert (await perform(Delivered(200, crm_answer("2025/TK-17/B")), crm=crm)).protocolo == "2025/TK-17/B"
+
+
+@pytest.mark.parametrize(
+    "protocolo",
+    [
+        "52998224725",
+        52998224725,
+        "529.982.247-25",
+        "0052998224725",
+        "24999998888",
+        "5524999998888",
+        "024999998888",
+    ],
+)
+async def test_the_customers_document_or_contact_is_no_protocolo(protocolo: object) -> None:
+    ticket = {"documento": "52998224725", "resumo": "[WhatsApp: +55 24 99999-8888] Maria pagou"}
+    crm = replace(CRM, protocol_pattern=".")
+    found = await perform(
+        Delivered(200, crm_answer(protocolo)), replace(CALL, body=Personal.json(ticket)), crm
+    )
+    assert (found.state, found.protocolo) == (CallState.NO_PROTOCOL, None)
+
+
+async def test_a_protocolo_that_shares_some_digits_with_the_customers_numbers_is_one() -> None:
+    ticket = {"documento": "52998224725", "resumo": "[WhatsApp: 2510271] Maria pagou"}
+    found = await perform(Delivered(200, crm_answer(PROTOCOLO)), replace(CALL, body=Personal.json(ticket)))
+    assert found.protocolo == PROTOCOLO
+
+
 async def test_what_the_crm_adds_to_its_answer_does_not_matter() -> None:
     answer = f'[{{"ok": 1, "data": [{{"resposta": [{{"protocolo": {PROTOCOLO}, "x": 1.5}}, 2]}}, 3]}}, 4]'
     assert (await perform(Delivered(200, answer.encode()))).protocolo == PROTOCOLO
@@ -314,7 +394,7 @@ async def test_what_the_crm_adds_to_its_answer_does_not_matter() -> None:
         b"2510271534789012",
         *map(
             crm_answer,
-            [None, True, [PROTOCOLO], "", "1234567", "2510271534789012\n", "x25102715", 25102715.5, 10**20],
+            [None, True, [PROTOCOLO], "", "1234567", "2510271534\n789012", "x25102715", 25102715.5, 10**20],
         ),
     ],
     ids=lambda answer: repr(answer[:60]),

@@ -109,7 +109,12 @@ async def test_a_protocolo_that_another_call_holds_is_named_as_the_problem(count
     counter.operators.refusal = "dados_invalidos"
     answer = await counter.api.post("/v1/calls/tc_1/resolve", json={"protocolo": PROTOCOLO})
     assert code(answer) == (422, "dados_invalidos")
-    assert answer.json()["errors"] == [{"field": "protocolo", "message": "já é o protocolo de outra chamada"}]
+    assert answer.json()["errors"] == [
+        {
+            "field": "protocolo",
+            "message": "já é o protocolo de outra chamada, ou é o documento ou o contato do cliente",
+        }
+    ]
 
 
 @pytest.mark.parametrize("action", ["retry", "resolve"])

@@ -201,7 +201,8 @@ async def restore_call(settings: Settings, console: Console, call_id: str) -> Ex
 
 async def resolve_call(settings: Settings, console: Console, call_id: str, protocolo: str) -> Exit:
     """Complete a call with the protocolo a person found at the CRM."""
-    if not (protocolo.isprintable() and re.search(settings.CRM_PROTOCOL_PATTERN, protocolo)):
+    protocolo = protocolo.strip()
+    if not (protocolo.isprintable() and re.search(settings.CRM_PROTOCOL_PATTERN, protocolo, re.ASCII)):
         raise ConfigError("--protocolo não tem a forma de um protocolo (CRM_PROTOCOL_PATTERN)")
     async with beside(settings) as store:
         await store.operators.resolve(call_id, protocolo)

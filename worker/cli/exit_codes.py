@@ -39,7 +39,7 @@ REFUSALS = {
     "nao_encontrado": "Não há nada com este identificador",
     "estado_incompativel": "A chamada não está num estado que permita isto, ou outra já abre o mesmo ticket",
     "payload_expirado": "O conteúdo desta chamada já foi apagado: ela não pode mais ser enviada nem lida",
-    "dados_invalidos": "Este protocolo já é de outro ticket",
+    "dados_invalidos": "Este protocolo já é de outro ticket, ou é o documento ou o contato do cliente",
     "conversa_desconhecida": "Não há conversa com este identificador",
 }
 
@@ -76,7 +76,8 @@ def run_command(work: Coroutine[Any, Any, int | None], **refusals: str) -> None:
             raise misconfigured(ConfigError(PlatformGone.sentence)) from None
         if isinstance(cause, RequestRefused):
             meant = (REFUSALS | refusals)[cause.code]
-            _stderr.print(f"✗ {meant} ({cause.code})", markup=False, soft_wrap=True)
+            other = f": {cause.call_id}" if cause.call_id else ""
+            _stderr.print(f"✗ {meant}{other} ({cause.code})", markup=False, soft_wrap=True)
         elif isinstance(cause, StoreError):
             _stderr.print(
                 f"✗ O banco deixou de gravar ({cause}); nada mais será feito sem registro",

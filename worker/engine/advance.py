@@ -8,22 +8,38 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from worker import logs, metrics
-from worker.engine.dispatch import Dispatcher
+from worker.engine.dispatch import Dispatcher, Limits
 from worker.engine.lease import Lease
 from worker.engine.pacing import LoopLimits, Pace
+from worker.engine.platform_health import PlatformHealth, Request
 from worker.engine.watched_runs import SubmittedAnswer, WatchedRun, WatchedRuns
-from worker.errors import Isolated, PlatformError, PlatformRefused, RunGone, StoreError, Withdrawn
+from worker.errors import (
+    InternalError,
+    Isolated,
+    PlatformError,
+    PlatformRefused,
+    RunGone,
+    StoreError,
+    Withdrawn,
+)
 from worker.model import Answer, CallRecord, Run, RunSnapshot, RunState, RunStatus, ToolCall
+from worker.personal import Personal
 from worker.ports import LEASE_S, Clock, Platform, RunStore
 
-NEW_RUN_GRACE_S = 30.0
-"""A run that was just announced may be a 404 for this long: the bot can be quicker than the platform."""
+GONE_S = 30.0
+"""A run is lost after 404 for this long: the bot can be quicker than the platform, and a proxy may err."""
 
 EXPIRY_MARGIN_S = 30.0
 """Answers are ready this long before the platform gives the run up (contract §2, CALL_DEADLINE_S)."""
 
 APPLY_S = 5.0
 """If the platform still asks for an accepted answer after this many seconds, submit the same bytes again."""
+
+_LONGEST_ASIDE_S = 300.0
+"""A run that meets a defect each time is polled at least this often. Seconds."""
+
+MAX_CALLS = 128
+"""Calls of one round that are worked on; the others are answered with an error."""
 
 REFUSAL_LIMIT_S = 600.0
 """A run is lost when the platform has refused our key for this many seconds: no run lives longer."""
@@ -53,7 +69,7 @@ class RunDriver:
         self._pace = pace
         self._limits = limits
         self._clock = clock
-        self._platform_ok = True
+        self._health = PlatformHealth(clock)
 
     async def advance(self, watched: WatchedRun, on_read: Callable[[], None]) -> None:
         """Poll the run once and do what it needs.
@@ -68,16 +84,46 @@ class RunDriver:
                 snapshot = await self._platform.inspect(watched.run.ref)
             finally:
                 on_read()
+            self._health.answered(Request.POLL)
+            watched.gone_since = None
+            watched.platform_status = snapshot.platform_status
             self._record_source(watched, snapshot, woken=woken)
             await self._follow(watched, snapshot)
-        except RunGone:
+            watched.defects = 0
+        except (StoreError, asyncio.CancelledError):
+            raise
+        except Exception as error:  # noqa: BLE001  # one run's defect is that run's alone
+            await self._handle(watched, error)
+
+    async def _handle(self, watched: WatchedRun, error: Exception) -> None:
+        """What became of a run whose poll did not come to its end."""
+        if not isinstance(error, RunGone):
+            watched.gone_since = None
+        if isinstance(error, RunGone):
+            self._health.failed(Request.POLL, error)
             await self._gone(watched)
-        except PlatformError as error:
+        elif isinstance(error, PlatformError):
+            self._health.failed(Request.POLL, error)
             await self._failed(watched, error)
-        except Isolated:
+        elif isinstance(error, Isolated):
             await self._close(watched, RunState.LOST, "isolamento", None)
-        except Withdrawn:
+        elif isinstance(error, Withdrawn):
             self._watched.end(watched.run_id)
+        else:
+            self._put_aside(watched, error)
+
+    def _put_aside(self, watched: WatchedRun, error: Exception) -> None:
+        """A defect met this run, in our code or in what the platform shows: poll it again ever later."""
+        watched.defects += 1
+        metrics.defects.labels("run").inc()
+        logs.failure(
+            "defeito ao acompanhar uma execução: fica para depois",
+            error,
+            run_id=watched.run_id,
+            conversation_id=watched.run.conversation_id,
+        )
+        delay = min(_LONGEST_ASIDE_S, 2.0**watched.defects)
+        self._watched.poll_at(watched, self._clock.monotonic() + delay)
 
     def _record_source(self, watched: WatchedRun, snapshot: RunSnapshot, *, woken: bool) -> None:
         """Record whether a poll or a wake-up found this call. The first poll proves neither."""
@@ -112,7 +158,7 @@ class RunDriver:
             await self._close(
                 watched, RunState.ENDED, snapshot.reason or snapshot.platform_status, snapshot.platform_status
             )
-        elif self._traits.life_s is not None and known_s > self._traits.life_s:
+        elif snapshot.expires_in_s is None and known_s > self._traits.life_s:
             await self._close(watched, RunState.LOST, "prazo_esgotado", snapshot.platform_status)
         elif snapshot.status is RunStatus.REQUIRES_ACTION:
             await self._act(watched, snapshot)
@@ -123,10 +169,6 @@ class RunDriver:
     def _poll_later(self, watched: WatchedRun, snapshot: RunSnapshot) -> None:
         watched.polls += 1
         watched.failures, watched.refused_since = 0, None
-        metrics.platform_failing.set(0)
-        if not self._platform_ok:
-            self._platform_ok = True
-            logs.event("✅ plataforma voltou a atender")
         now = self._clock.monotonic()
         self._watched.poll_at(watched, self._pace.next_poll(watched.polled_at, now, snapshot.poll_after_s))
 
@@ -138,8 +180,7 @@ class RunDriver:
             await self._close(watched, RunState.LOST, "rodadas_demais", snapshot.platform_status)
             return
         watched.deadline = watched.deadline or self._deadline(snapshot)
-        calls = [call for call in snapshot.calls if not self._just_accepted(watched, call)]
-        batches = [[call] for call in calls] if self._traits.one_by_one else [calls] if calls else []
+        batches = self._batches(watched, snapshot)
         results = await asyncio.gather(*(self._answer(watched, snapshot, batch) for batch in batches))
         errors = [error for error in results if error is not None]
         if errors:
@@ -148,6 +189,26 @@ class RunDriver:
         if batches:
             watched.count_round()
         self._poll_later(watched, snapshot)
+
+    def _batches(self, watched: WatchedRun, snapshot: RunSnapshot) -> list[list[ToolCall]]:
+        """The calls to answer now, by the submit they go into."""
+        calls = [call for call in snapshot.calls if not self._just_accepted(watched, call)]
+        watched.excess = frozenset(call.identity for call in snapshot.calls[MAX_CALLS:])
+        if watched.excess:
+            logs.event(
+                "! chamadas demais numa rodada: as que excedem são respondidas com erro_interno | "
+                "count={count} run_id={run_id} conversationId={conversation_id}",
+                level="WARNING",
+                count=len(watched.excess),
+                run_id=watched.run_id,
+                conversation_id=watched.run.conversation_id,
+            )
+        if not self._traits.one_by_one:
+            return [calls] if calls else []
+        excess = [call for call in calls if call.identity in watched.excess]
+        return [[call] for call in calls if call.identity not in watched.excess] + (
+            [excess] if excess else []
+        )
 
     def _deadline(self, snapshot: RunSnapshot) -> float:
         limit = self._limits.call_deadline_s
@@ -169,21 +230,35 @@ class RunDriver:
         Returns the error of a failed submit. The next poll shows whether it was accepted after all, whatever
         the error was: some servers answer a second submit with 404.
         """
-        deadline = watched.deadline or 0.0
         run = _with_thread(watched.run, snapshot)
-        records = await asyncio.gather(*(self._dispatcher.answer(run, call, deadline) for call in calls))
+        answered = await asyncio.gather(*(self._answered(watched, run, call) for call in calls))
         if not self._lease.holds():
             raise Withdrawn("the lease has lapsed")
-        for call, record in zip(calls, records, strict=True):
-            watched.submitted[call.identity] = SubmittedAnswer(record.call_id)
-        answers = [_answer(call, record) for call, record in zip(calls, records, strict=True)]
+        records = [record for record, _ in answered if record is not None]
+        for call, (record, _) in zip(calls, answered, strict=True):
+            watched.submitted[call.identity] = SubmittedAnswer(record.call_id if record else None)
+        answers = [answer for _, answer in answered]
         try:
             await self._submit(watched, snapshot, answers, [record.call_id for record in records])
         except PlatformError as error:
+            self._health.failed(Request.SUBMIT, error)
             return error
+        self._health.answered(Request.SUBMIT)
         for call in calls:
             watched.submitted[call.identity].accepted_at = self._clock.monotonic()
         return None
+
+    async def _answered(
+        self, watched: WatchedRun, run: Run, call: ToolCall
+    ) -> tuple[CallRecord | None, Answer]:
+        """A call's record and answer; no record of one that a round has too many of."""
+        if call.identity in watched.excess:
+            return None, _answer(call, _TOO_MANY, success=False)
+        limits = Limits(watched.deadline or 0.0, self._limits.call_deadline_s)
+        record = await self._dispatcher.answer(run, call, limits)
+        if record.answer is None:
+            raise RuntimeError("an answered call has no answer")
+        return record, _answer(call, record.answer, success=record.answered_success)
 
     async def _submit(
         self, watched: WatchedRun, snapshot: RunSnapshot, answers: Sequence[Answer], call_ids: Sequence[str]
@@ -194,6 +269,7 @@ class RunDriver:
         ref = await self._platform.submit(run.ref, answers, again=again)
         if ref is None:
             await self._runs.submitted(run, call_ids, snapshot.platform_status)
+            watched.recorded_status = snapshot.platform_status
             return
         new = await self._runs.continued(
             run, call_ids, snapshot.platform_status, ref, owner=self._lease.owner, lease_s=LEASE_S
@@ -206,9 +282,10 @@ class RunDriver:
         """A submit without a clear response was accepted if the run no longer asks for those calls."""
         pending = {call.identity for call in snapshot.calls}
         gone = [watched.submitted.pop(each) for each in list(watched.submitted) if each not in pending]
-        unsure = [answer.call_id for answer in gone if answer.accepted_at is None]
+        unsure = [answer.call_id for answer in gone if answer.accepted_at is None and answer.call_id]
         if unsure and snapshot.status is not RunStatus.LOST:
             await self._runs.submitted(watched.run, unsure, snapshot.platform_status)
+            watched.recorded_status = snapshot.platform_status
             watched.count_round()
 
     # ------------------------------------------------------------------------------------ ends and failures
@@ -228,20 +305,19 @@ class RunDriver:
             )
 
     async def _gone(self, watched: WatchedRun) -> None:
-        if self._watched.known_s(watched) < NEW_RUN_GRACE_S:
+        """Lost after 30 s of nothing but 404: a proxy, or a replica that lags behind, may answer once."""
+        now = self._clock.monotonic()
+        watched.gone_since = watched.gone_since or now
+        if min(self._watched.known_s(watched), now - watched.gone_since) < GONE_S:
             watched.failures += 1
             self._poll_after_failure(watched)
         else:
             await self._close(watched, RunState.LOST, "nao_encontrada", None)
 
     async def _failed(self, watched: WatchedRun, error: PlatformError) -> None:
-        """Poll again later, with a growing delay. Only the first failure and the recovery are logged."""
+        """Poll again later, with a growing delay."""
         now = self._clock.monotonic()
         watched.failures += 1
-        metrics.platform_failing.set(1)
-        if self._platform_ok:
-            self._platform_ok = False
-            logs.failure("plataforma não atende", error)
         if isinstance(error, PlatformRefused):
             watched.refused_since = watched.refused_since or now
             if now - watched.refused_since > REFUSAL_LIMIT_S:
@@ -263,13 +339,14 @@ def _with_thread(run: Run, snapshot: RunSnapshot) -> Run:
     )
 
 
-def _answer(call: ToolCall, record: CallRecord) -> Answer:
-    if record.answer is None:
-        raise StoreError("an answered call has no answer")
+_TOO_MANY = Personal.json(InternalError().answer())
+
+
+def _answer(call: ToolCall, output: Personal, *, success: bool) -> Answer:
     return Answer(
         platform_call_id=call.platform_call_id,
-        output=record.answer,
-        success=record.answered_success,
+        output=output,
+        success=success,
         turn_id=call.turn_id,
         content=call.content,
     )

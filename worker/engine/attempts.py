@@ -8,6 +8,9 @@ from worker.errors import Withdrawn
 from worker.model import CallRecord, Sent
 from worker.ports import Clock, Ledger
 
+_CUT_OFF_FREE = 3
+"""Attempts that a death of ours ended, and that do not count towards `CRM_MAX_ATTEMPTS`."""
+
 
 @dataclass(slots=True)
 class Sending:
@@ -37,7 +40,8 @@ class CallAttempts:
 
     @property
     def used(self) -> int:
-        return self._last - self._call.retry_from
+        """Attempts that our own death cut off are no failures of the CRM: up to three do not count."""
+        return self._last - self._call.retry_from - min(self._call.cut_off, _CUT_OFF_FREE)
 
     @property
     def begun(self) -> bool:

@@ -5,10 +5,11 @@ conversation in the thread's metadata instead: then the thread is found as well.
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+from worker import logs, metrics
 from worker.engine.pacing import LoopLimits, TokenBucket
-from worker.errors import PlatformError
+from worker.errors import PlatformError, StoreError
 from worker.ports import Arrivals, Clock, Platform
 
 _AT_ONCE = 20
@@ -54,12 +55,25 @@ class Discovery:
             return
         await self._share.take()
         await self._reads.take()
-        with contextlib.suppress(PlatformError):
+        with _contained():
             await self._arrivals.adopt_threads(await self._platform.listed())
 
     async def _look(self, conversation_id: str, thread_id: str) -> bool:
-        try:
+        with _contained():
             ref = await self._platform.discover(thread_id)
-        except PlatformError:
-            return False
-        return ref is not None and await self._arrivals.watch_discovered(conversation_id, ref)
+            return ref is not None and await self._arrivals.watch_discovered(conversation_id, ref)
+        return False
+
+
+@contextlib.contextmanager
+def _contained() -> Iterator[None]:
+    """A platform that does not answer, or a defect: this conversation waits for its next turn."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except PlatformError:
+        pass
+    except Exception as error:  # noqa: BLE001  # one conversation's defect keeps no other from being found
+        metrics.defects.labels("discovery").inc()
+        logs.failure("defeito na descoberta de execuções", error)

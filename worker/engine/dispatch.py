@@ -8,8 +8,10 @@ import contextlib
 import dataclasses
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
-from worker import logs
+from worker import logs, metrics
 from worker.engine.attempts import CallAttempts, Sending
 from worker.engine.instrumentation import Instrumentation
 from worker.engine.lease import Lease
@@ -40,25 +42,48 @@ from worker.model import (
 )
 from worker.personal import Personal
 from worker.ports import LEASE_S, Clock, Ledger, Tool
+from worker.privacy import readable
 
 _FOLLOW_S = 0.25
 """How often a call that waits for an equal one looks whether that is decided."""
 
 MAX_RECONCILED = 64
-"""Calls without a living owner are taken up while no more than this are under way."""
+"""Calls without a living owner are taken up while no more than this many such are under way."""
 
 _NO_TOOL = "-"
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a call must be answered."""
+
+    #: Monotonic seconds: the run waits no longer.
+    deadline: float
+    #: Seconds since the ledger received the call, whichever process did.
+    longest_s: float
+
+
+_Settled = CallRecord | Exception | None
+"""What became of the work on a call: settled, a defect, or None where this process may not go on."""
 
 
 class Dispatcher:
     """Answers calls from the ledger. Work goes on in tasks of the process: a deadline abandons only the wait.
 
     `send_window_s`: how long after an attempt began its effect may still appear at the CRM (contract §4).
+    `share`: calls of one conversation that are performed at a time.
     """
 
     def __init__(
-        self, tools: Iterable[Tool], ledger: Ledger, lease: Lease, *, send_window_s: float, clock: Clock
+        self,
+        tools: Iterable[Tool],
+        ledger: Ledger,
+        lease: Lease,
+        *,
+        send_window_s: float,
+        clock: Clock,
+        share: int = 8,
     ) -> None:
         self._tools = {tool.name: tool for tool in tools}
         self._other = self._tools.pop("*", None)
@@ -67,7 +92,11 @@ class Dispatcher:
         self._clock = clock
         self._instrumentation = Instrumentation(self._tools.keys() - {"*"})
         self._sending = Sending(ledger, lease, clock, send_window_s, self._instrumentation)
-        self._work: dict[str, asyncio.Task[CallRecord | None]] = {}
+        self._share = share
+        self._shares: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._work: dict[str, asyncio.Task[_Settled]] = {}
+        #: Of the work under way, the calls that were claimed without a run.
+        self._reconciled: set[str] = set()
         self._writes: set[asyncio.Task[CallRecord]] = set()
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -80,7 +109,7 @@ class Dispatcher:
         self._sending.stopping = True
 
     @property
-    def working(self) -> frozenset[asyncio.Task[CallRecord | None]]:
+    def working(self) -> frozenset[asyncio.Task[_Settled]]:
         """The work under way, that of abandoned waits included."""
         return frozenset(self._work.values())
 
@@ -90,28 +119,33 @@ class Dispatcher:
             with contextlib.suppress(Withdrawn):
                 await write
 
-    async def answer(self, run: Run, call: ToolCall, deadline: float) -> CallRecord:
-        """The ledger's record of this call, its answer set: at the latest at `deadline` (monotonic clock).
+    async def answer(self, run: Run, call: ToolCall, limits: Limits) -> CallRecord:
+        """The ledger's record of this call, its answer set within these limits.
 
         Raises `Withdrawn` when this process may not go on (the next owner does), `Isolated`, `StoreError`.
         """
-        record = await self._admitted(run, call, deadline)
-        if record.answered:
+        record, left_s = await self._admitted(run, call, limits)
+        if record.answered or not record.state.open:
             self._instrumentation.replayed(record)
-            return self._remembered(record)
+            return await self._replayed(record)
         if record.owner != self._lease.owner:
             return await self._answer_at_deadline(record)
         work = self._begin(record)
-        await asyncio.wait({work}, timeout=max(0.0, deadline - self._clock.monotonic()))
+        await asyncio.wait({work}, timeout=max(0.0, left_s))
         if not work.done():
             return await self._answer_at_deadline(record)
-        return self._remembered(work.result() or await self._answered_elsewhere(record))
+        settled = work.result()
+        if isinstance(settled, Exception):
+            raise settled
+        return await self._replayed(settled or await self._answered_elsewhere(record))
 
     async def reconcile(self) -> None:
         """Go on with calls whose process or run is gone, and with those a person wants tried again."""
-        free = MAX_RECONCILED - len(self._work)
+        self._reconciled &= self._work.keys()
+        free = MAX_RECONCILED - len(self._reconciled)
         if free > 0 and not self._sending.stopping:
             for record in await self._ledger.claim(self._lease.owner, free, LEASE_S):
+                self._reconciled.add(record.call_id)
                 self._begin(record)
 
     async def keep_leases(self) -> None:
@@ -122,8 +156,11 @@ class Dispatcher:
         """Give back what was not finished."""
         await self._ledger.release(self._lease.owner)
 
-    async def _admitted(self, run: Run, call: ToolCall, deadline: float) -> CallRecord:
-        """The call, answered or ours to work on; at the deadline it may still be another process's."""
+    async def _admitted(self, run: Run, call: ToolCall, limits: Limits) -> tuple[CallRecord, float]:
+        """The call, answered or ours to work on, and the seconds left until its deadline.
+
+        At the deadline it may still be another process's.
+        """
         call = self._named(call)
         tool = self._tool_named(call.tool)
         while True:
@@ -135,9 +172,9 @@ class Dispatcher:
                 owner=self._lease.owner,
                 lease_s=LEASE_S,
             )
-            late = self._clock.monotonic() >= deadline
-            if record.answered or record.owner == self._lease.owner or late:
-                return record
+            left_s = min(limits.deadline - self._clock.monotonic(), limits.longest_s - record.age_s)
+            if record.answered or record.owner == self._lease.owner or left_s <= 0:
+                return record, left_s
             await self._sending.pause(_FOLLOW_S)
 
     async def _answer_at_deadline(self, record: CallRecord) -> CallRecord:
@@ -146,18 +183,25 @@ class Dispatcher:
         )
         code = BeingConfirmed.code if record.state.open else record.error
         self._instrumentation.refused(record.tool, record.kind, code, record.setor, record.conversation_id)
-        return self._remembered(record)
+        return await self._replayed(record)
 
     async def _answered_elsewhere(self, record: CallRecord) -> CallRecord:
-        """The work was withdrawn: the call may have been answered meanwhile, else it is the next owner's."""
+        """The work was withdrawn: the call may have been decided meanwhile, else it is the next owner's."""
         record = await self._ledger.get(record.call_id)
-        if not record.answered:
+        if record.state.open and not record.answered:
             raise Withdrawn("left to the next owner")
         return record
 
+    async def _replayed(self, record: CallRecord) -> CallRecord:
+        """A call with its answer. One that a person decided before it had an answer is given it now."""
+        if not record.answered:
+            outcome = Outcome(record.state, record.error, record.protocolo)
+            record = await self._written(record, record, outcome)
+        return self._remembered(record)
+
     def _remembered(self, record: CallRecord) -> CallRecord:
         """A call with its answer; one that is no longer kept is said anew, from the record."""
-        if record.answer is not None:
+        if readable(record.answer) is not None:
             return record
         outcome = Outcome(record.state, record.error, record.protocolo)
         answer, success = self._say(record, outcome)
@@ -202,15 +246,27 @@ class Dispatcher:
 
     # ----------------------------------------------------------------------------------------- the work
 
-    def _begin(self, record: CallRecord) -> asyncio.Task[CallRecord | None]:
+    def _begin(self, record: CallRecord) -> asyncio.Task[_Settled]:
         if self._tasks is None:
             raise RuntimeError("Dispatcher.start comes first")
         if record.call_id in self._work:
             return self._work[record.call_id]
-        task = self._tasks.create_task(self._settle(record))
+        task = self._tasks.create_task(self._contained(record))
         self._work[record.call_id] = task
         task.add_done_callback(lambda _: self._work.pop(record.call_id, None))
         return task
+
+    async def _contained(self, record: CallRecord) -> _Settled:
+        """One call's defect is that call's alone. Only a database that cannot record ends the daemon."""
+        try:
+            return await self._settle(record)
+        except StoreError:
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever it is, the other calls go on
+            metrics.defects.labels("call").inc()
+            logs.failure("defeito ao concluir uma chamada: fica para depois", error, call_id=record.call_id)
+            await self._ledger.check_later(record)
+            return error
 
     async def _settle(self, record: CallRecord) -> CallRecord | None:
         """Bring one call to its outcome and record it with its answer; None when we may not go on."""
@@ -238,12 +294,23 @@ class Dispatcher:
             return record, Outcome(CallState.FAILED, RunEnded.code)
         if record.body is None:
             return record, _unsent(record)
-        return record, await self._perform(record)
+        async with self._share_of(record.conversation_id):
+            return record, await self._perform(record)
 
-    async def _followed(self, record: CallRecord) -> tuple[CallRecord, Outcome]:
+    def _share_of(self, conversation_id: str) -> asyncio.Semaphore:
+        """What one customer may have under way at a time, so that the others' calls go on."""
+        # Held by those who wait for it, and gone with the last of them.
+        share = self._shares.get(conversation_id) or asyncio.Semaphore(self._share)
+        self._shares[conversation_id] = share
+        return share
+
+    async def _followed(self, record: CallRecord) -> tuple[CallRecord, Outcome | None]:
+        """The outcome of the equal call before; of its own, if that one ended without having been sent."""
         while (first := await self._ledger.get(record.equal_to or "")).state.open:
             await self._sending.pause(_FOLLOW_S)
-        output = first.answer if first.answered_success else None
+        if first.unsent and (heir := await self._ledger.inherit(record.call_id)) != record:
+            return await self._outcome(heir)
+        output = readable(first.answer) if first.answered_success else None
         return first, Outcome(first.state, first.error, first.protocolo, output=output)
 
     def _tool(self, record: CallRecord) -> Tool:

@@ -150,7 +150,17 @@ class Worker:
             self._lease.renewed(taken)
             for watched_run in watched:
                 self._watched.renewed(watched_run, kept.get(watched_run.run_id))
+            await self._record_statuses()
             await self._clock.sleep(HEARTBEAT_S)
+
+    async def _record_statuses(self) -> None:
+        """Keep what the last polls saw, for people: polls themselves are not recorded."""
+        changed = [run for run in self._watched.all if run.platform_status != run.recorded_status]
+        statuses = {run.run_id: run.platform_status for run in changed if run.platform_status is not None}
+        if statuses:
+            await self._runs.record_statuses(self._lease.owner, statuses)
+        for run in changed:
+            run.recorded_status = statuses.get(run.run_id)
 
     async def _keep_polling(self, tasks: asyncio.TaskGroup) -> None:
         """Earliest due first, under one read budget, with a bounded number of reads in flight."""

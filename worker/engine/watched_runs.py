@@ -12,7 +12,8 @@ from worker.ports import Clock
 class SubmittedAnswer:
     """An answer that was submitted, and whether the platform accepted it."""
 
-    call_id: str
+    #: The ledger's id of the call; None for one that a round had too many of.
+    call_id: str | None
     #: When the platform accepted it, monotonic seconds; None without a clear response.
     accepted_at: float | None = None
 
@@ -39,6 +40,15 @@ class WatchedRun:
     #: Polls since the last answered round, and failed polls in a row.
     polls: int = 0
     failures: int = 0
+    #: Polls in a row that a defect ended.
+    defects: int = 0
+    #: First of the 404s in a row, monotonic seconds.
+    gone_since: float | None = None
+    #: The platform's own word at the last poll, and the one that the database has.
+    platform_status: str | None = None
+    recorded_status: str | None = None
+    #: Calls of the current round that are more than are worked on.
+    excess: frozenset[CallIdentity] = frozenset()
     #: First of the refusals (401, 403) in a row, monotonic seconds.
     refused_since: float | None = None
     #: When the calls of the current round must be answered, monotonic seconds.

@@ -1,5 +1,7 @@
 """What requests to the CRM and to the bot share: the client, limits, the signature, failure codes."""
 
+import codecs
+import contextlib
 import re
 import socket
 import ssl
@@ -70,6 +72,28 @@ async def read(response: httpx.Response) -> bytes | None:
         if len(body) > BODY_LIMIT:
             return None
     return body
+
+
+def decoded(body: bytes, charset: str | None) -> str:
+    """An answer as text, as it declares itself or as it must be.
+
+    Text that is valid UTF-8 is nothing else, whatever it declares; only UTF-16 can pass for it by chance.
+    What is neither valid UTF-8 nor as declared is Latin-1.
+    """
+    declared = [charset] if charset and _is_text_codec(charset) else []
+    wide = declared if charset and charset.lower().startswith(("utf-16", "utf-32", "utf16", "utf32")) else []
+    for encoding in (*wide, "utf-8-sig", *declared):
+        with contextlib.suppress(UnicodeDecodeError):
+            return body.decode(encoding)
+    return body.decode("latin-1")
+
+
+def _is_text_codec(charset: str) -> bool:
+    """Not every codec of Python is a charset, and some take quadratic time."""
+    try:
+        return codecs.lookup(charset).name.startswith(("utf-8", "utf-16", "utf-32", "iso8859", "cp", "ascii"))
+    except LookupError:
+        return False
 
 
 def _encodings(response: httpx.Response) -> list[str]:

@@ -31,6 +31,8 @@ class Delivered:
 
     status: int
     body: bytes = field(repr=False)
+    #: The charset that the answer declares.
+    charset: str | None = None
 
 
 @dataclass(eq=False)
@@ -201,7 +203,7 @@ async def _judged(response: httpx.Response) -> Delivered:
         body = await client.read(response)
         if body is None:
             raise Failed("body_too_large", certain=False, strike=False)
-        return Delivered(status, body)
+        return Delivered(status, body, response.charset_encoding)
     certain = 300 <= status < 500 and status != 408
     raise Failed(
         f"http_{status}",

@@ -240,15 +240,21 @@ def _look(reply: wire.Reply, thread_id: str | None) -> RunSnapshot:
         run_status, reason = _ENDINGS[status]
         return RunSnapshot(run_status, status, reason=reason, tokens=wire.tokens(run.get("usage")))
     calls, unanswerable = _calls(run.get("required_action")) if status == "requires_action" else _NO_CALLS
-    expires_at = wire.number(run.get("expires_at"))
     return RunSnapshot(
         RunStatus.REQUIRES_ACTION if calls else RunStatus.WORKING,
         status,
         calls,
         unanswerable,
-        expires_in_s=None if expires_at is None else expires_at - wire.now(reply.headers),
+        expires_in_s=_expires_in_s(run, reply),
         poll_after_s=wire.poll_after_s(reply.headers),
     )
+
+
+def _expires_in_s(run: Mapping[str, object], reply: wire.Reply) -> float | None:
+    """None without a time: one in the past, of a run that is at work, is none."""
+    expires_at = wire.number(run.get("expires_at"))
+    left = 0.0 if expires_at is None else expires_at - wire.now(reply.headers)
+    return left if left > 0 else None
 
 
 _NO_CALLS = wire.Calls((), 0)

@@ -257,9 +257,11 @@ def _translated(error: Exception, passing: re.Pattern[str]) -> PlatformError:
 
 def _refusal(answer: RawResponse, code: object, passing: re.Pattern[str]) -> PlatformError:
     word = code if is_word(code) else None
-    if answer.status == 404:
+    said_by_platform = isinstance(_json(answer.content), dict)
+    if answer.status == 404 and said_by_platform:
         return RunGone(answer.status, word)
-    passes = answer.status in {408, 409, 429} or answer.status >= 500
+    # A proxy's page says nothing about the run.
+    passes = answer.status in {404, 408, 409, 429} or answer.status >= 500
     passes = passes or (answer.status == 400 and bool(passing.search(answer.text)))
     kind = PlatformUnavailable if passes else PlatformRefused
     return kind(answer.status, word, _retry_after_s(answer.headers))

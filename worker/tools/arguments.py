@@ -2,6 +2,7 @@
 
 import json
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 
 from worker.errors import InvalidArguments, MissingParameters
@@ -51,4 +52,13 @@ def _text(name: str, value: object) -> str:
         raise InvalidArguments
     if UNRECORDABLE.search(value):
         raise InvalidArguments(f"{name} contém caracteres que não podem ser registrados")
-    return value if value.strip() else ""
+    return value if _is_visible(value) else ""
+
+
+_BLANK_LETTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+"""Letters and symbols that show nothing: fillers of Hangul, and the empty pattern of Braille."""
+
+
+def _is_visible(text: str) -> bool:
+    """Whether a text shows anything: a letter, number, punctuation or symbol."""
+    return any(unicodedata.category(each)[0] in "LNPS" and each not in _BLANK_LETTERS for each in text)

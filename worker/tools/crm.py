@@ -6,11 +6,13 @@ from dataclasses import dataclass, field, replace
 
 from worker.errors import BeingConfirmed, CrmRefused, CrmUnavailable, InternalError, MissingProtocolo
 from worker.model import CallRecord, CallState, Outcome
+from worker.outbound import client
 from worker.outbound.guard import Guard, Undelivered
 from worker.outbound.post import Delivered
 from worker.personal import Personal
 from worker.ports import Attempts
 from worker.tools.lookup import Absent, Lookup, Sought
+from worker.tools.protocolo import ProtocoloReader, loads
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class Crm:
         self._guard = guard
         self._settings = settings
         self._lookup = lookup
-        self._pattern = re.compile(settings.protocol_pattern)
+        self._protocolos = ProtocoloReader(settings.protocol_pattern)
 
     async def open(self, call: CallRecord, attempts: Attempts) -> Outcome:
         """Open the ticket that `call.body` describes, whatever earlier owners may have sent of it."""
@@ -86,16 +88,17 @@ class Crm:
     async def _find(self, lookup: Lookup, call: CallRecord, attempts: Attempts) -> str | Absent:
         if call.body is None:
             return Absent.NOT_KNOWN
-        document = Personal(json.loads(call.body.reveal())["documento"])
+        document, *contact = _personal(call.body)
         since = (await attempts.sent()).first_at
-        sought = Sought(document, call.setor or "", call.motivo or "", since)
+        sought = Sought(document, call.setor or "", call.motivo or "", since, tuple(contact))
         return await lookup.find(sought, attempts.held_by_another)
 
     # -------------------------------------------------------------------------------------- what came back
 
     async def _accepted(self, delivery: Delivered, call: CallRecord, attempts: Attempts) -> Outcome:
-        protocolo = _protocolo(delivery.body)
-        if protocolo is not None and protocolo.isprintable() and self._pattern.search(protocolo):
+        personal = _personal(call.body) if call.body else []
+        protocolo = self._protocolos.read(_protocolo(delivery), personal)
+        if protocolo is not None:
             return Outcome(CallState.DONE, protocolo=protocolo, certain=False)
         # It was accepted, so it is not sent again whatever a lookup shows.
         accepted = Outcome(CallState.NO_PROTOCOL, MissingProtocolo.code, certain=False)
@@ -124,14 +127,23 @@ def _found(protocolo: str) -> Outcome:
     return Outcome(CallState.DONE, protocolo=protocolo, certain=False, found=True)
 
 
-def _protocolo(answer: bytes) -> str | None:
-    """The protocolo of the CRM's answer, if it has the shape of contract §4."""
+def _protocolo(answer: Delivered) -> object:
+    """What stands where the CRM's answer has its protocolo, if it has the shape of contract §4."""
     try:
-        # Numbers stay the text they are: a protocolo may be longer than a float is exact.
-        found = json.loads(answer, parse_int=str, parse_float=str)
+        body = loads(client.decoded(answer.body, answer.charset))
     except (ValueError, RecursionError):
         return None
-    match found:
-        case [{"data": [{"resposta": [{"protocolo": str(protocolo)}, *_]}, *_]}, *_]:
+    match body:
+        case [{"data": [{"resposta": [{"protocolo": protocolo}, *_]}, *_]}, *_]:
             return protocolo
     return None
+
+
+_CONTACT = re.compile(r"\[WhatsApp: (.*?)\] ")
+
+
+def _personal(body: Personal) -> list[Personal]:
+    """The document of a ticket's body, and its contact if it has one."""
+    ticket = json.loads(body.reveal())
+    contact = _CONTACT.match(ticket.get("resumo", ""))
+    return [Personal(ticket.get("documento", "")), *([Personal(contact[1])] if contact else [])]

@@ -60,7 +60,7 @@ class Forward:
         key, body = call.idempotency_key, _message(first, call.body.reveal()).encode()
         headers = client.signed(self._settings.secret, key, body) | {"Idempotency-Key": key}
         delivery = await self._guard.post(self._settings.url, body, headers, attempts)
-        output = _output(delivery.body) if isinstance(delivery, Delivered) else None
+        output = _output(delivery) if isinstance(delivery, Delivered) else None
         if output is None:
             return Outcome(CallState.FAILED, ToolFailed.code, certain=False)
         return Outcome(CallState.DONE, certain=False, output=output)
@@ -102,10 +102,10 @@ def _message(call: CallRecord, arguments: str) -> str:
     return f'{{"type": "tool.call", "timestamp": "{received}", "data": {data}}}'
 
 
-def _output(answer: bytes) -> Personal | None:
+def _output(answer: Delivered) -> Personal | None:
     """What the bot wants the model to be told: a text as it is, an object as JSON."""
     try:
-        match json.loads(answer):
+        match json.loads(client.decoded(answer.body, answer.charset)):
             case {"output": str(text)}:
                 pass
             case {"output": dict(said)}:

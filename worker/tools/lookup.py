@@ -1,7 +1,6 @@
 """Asking the CRM what became of a ticket whose attempt brought no answer (contract §4)."""
 
 import asyncio
-import json
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from worker import logs
 from worker.catalog import fold
 from worker.outbound import client
 from worker.personal import Personal
+from worker.tools.protocolo import ProtocoloReader, loads
 
 _SLACK_S = 120.0
 """The CRM's clock may be behind the database's by this much."""
@@ -20,6 +20,10 @@ _SLACK_S = 120.0
 _BRAZILIAN_DAY = re.compile(r"\A(\d{2})/(\d{2})/(\d{4})")
 # Narrower than `fromisoformat`, which takes 1712051210304 (milliseconds) for a moment of the year 1712.
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?")
+
+
+_MISREAD = re.compile(r"[\x80-\x9f]")
+"""What other charsets than Latin-1 become when they are read as it."""
 
 
 class Absent(Enum):
@@ -37,6 +41,8 @@ class Sought:
     setor: str
     motivo: str
     since: float
+    #: The customer's contact, which is no protocolo either.
+    contact: tuple[Personal, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +79,7 @@ class Lookup:
     def __init__(self, settings: LookupSettings) -> None:
         self._settings = settings
         self._zone = ZoneInfo(settings.timezone)
-        self._pattern = re.compile(settings.protocol_pattern)
+        self._protocolos = ProtocoloReader(settings.protocol_pattern)
         self._headers = dict([settings.auth_header]) if settings.auth_header else {}
         self._client = client.client(settings.url, settings.timeout_s)
 
@@ -83,7 +89,7 @@ class Lookup:
         `held` tells whether another ticket of ours has that protocolo. A row is another ticket when it surely
         differs; one that cannot be read proves that something may have been opened, and no more.
         """
-        rows = await self._ask(sought.document)
+        rows = await self._ask(sought)
         if rows is None:
             return Absent.NOT_KNOWN
         left = [row for row in rows if self._may_be(row, sought)]
@@ -99,16 +105,16 @@ class Lookup:
         """Close the idle connections."""
         await self._client.aclose()
 
-    async def _ask(self, document: Personal) -> Sequence[_Row] | None:
+    async def _ask(self, sought: Sought) -> Sequence[_Row] | None:
         """The rows of the CRM's answer; None when it gave none that can be read."""
         asking = self._client.stream(
-            "POST", self._settings.url, json={"documento": document.reveal()}, headers=self._headers
+            "POST", self._settings.url, json={"documento": sought.document.reveal()}, headers=self._headers
         )
         found, code = None, "formato"
         try:
             async with asyncio.timeout(self._settings.timeout_s), asking as answer:
                 if answer.is_success:
-                    found = json.loads(await client.read(answer) or b"")
+                    found = loads(client.decoded(await client.read(answer) or b"", answer.charset_encoding))
                 else:
                     code = f"http_{answer.status_code}"
         except (ValueError, RecursionError):
@@ -116,7 +122,7 @@ class Lookup:
         except Exception as error:  # noqa: BLE001  # httpx lets some pass (ssl.SSLError)
             code = client.code(error)
         if isinstance(found, list) and all(isinstance(row, dict) for row in found):
-            return [self._row(row) for row in found]
+            return [self._row(row, sought) for row in found]
         logs.event("! a consulta ao CRM não deu resposta útil | code={code}", level="WARNING", code=code)
         return None
 
@@ -132,12 +138,12 @@ class Lookup:
 
     # ------------------------------------------------------------------------------------------ reading a row
 
-    def _row(self, said: dict[str, object]) -> _Row:
+    def _row(self, said: dict[str, object], sought: Sought) -> _Row:
         return _Row(
             setor=_folded(said.get("setor")),
             motivo=_folded(said.get("motivo")),
             opened=self._opened(said.get("data_abertura")),
-            protocolo=self._protocolo(said.get("protocolo")),
+            protocolo=self._protocolos.read(said.get("protocolo"), (sought.document, *sought.contact)),
         )
 
     def _opened(self, said: object) -> datetime | date | None:
@@ -158,10 +164,7 @@ class Lookup:
         once, again = (moment.replace(tzinfo=self._zone, fold=which) for which in (0, 1))
         return once if once.utcoffset() == again.utcoffset() else None
 
-    def _protocolo(self, said: object) -> str | None:
-        text = str(said) if type(said) is int else said
-        return text if isinstance(text, str) and text.isprintable() and self._pattern.search(text) else None
-
 
 def _folded(said: object) -> str | None:
-    return fold(said) if isinstance(said, str) else None
+    """None as well for text in a charset that nobody declared: it would look like another setor."""
+    return fold(said) if isinstance(said, str) and not _MISREAD.search(said) else None

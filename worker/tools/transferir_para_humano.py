@@ -17,7 +17,7 @@ from worker.model import (
 from worker.opening_hours import in_words, rfc3339
 from worker.personal import Personal
 from worker.ports import Attempts
-from worker.privacy import echo
+from worker.privacy import echo, readable
 from worker.tools.arguments import read, require
 from worker.tools.parts import ToolParts
 
@@ -85,7 +85,8 @@ class TransferirParaHumano:
 
     def success(self, call: CallRecord) -> Personal:
         """What the model is told of a recorded hand-off whose stored answer is gone (contract §6)."""
-        return _success(call.departamento, call.body.reveal() if call.body else "")
+        motivo = readable(call.body)
+        return _success(call.departamento, motivo.reveal() if motivo else "")
 
     def _departamento(self, text: str) -> str:
         departamento = self._catalog.departamento(text)

@@ -106,6 +106,7 @@ class Problem(BaseModel):
     status: int
     detail: str
     code: str = Field(json_schema_extra={"enum": [*sorted(PROBLEMS)]})
+    call_id: str | None = Field(None, description="Só em 409: a chamada que impede o pedido, se é outra.")
     errors: list[FieldProblem] | None = Field(None, description="Só em 422: um item por campo a corrigir.")
 
 
@@ -127,10 +128,16 @@ class _ProblemResponse(JSONResponse):
 
 
 def problem(
-    code: str, errors: Sequence[FieldProblem] = (), headers: Mapping[str, str] | None = None
+    code: str,
+    errors: Sequence[FieldProblem] = (),
+    headers: Mapping[str, str] | None = None,
+    *,
+    call_id: str | None = None,
 ) -> Response:
     """The answer for `code`. Raises `KeyError` for a code that contract §3 does not know."""
     body = _body(code)
+    if call_id is not None:
+        body |= {"detail": f"A chamada {call_id} abre, ou abriu, este mesmo ticket.", "call_id": call_id}
     if errors:
         body["errors"] = [error.model_dump() for error in errors]
     busy = {"Retry-After": "1"} if code == "indisponivel" else {}
@@ -167,7 +174,8 @@ _CODE_OF_STATUS = {400: "json_invalido", 404: "nao_encontrado"}
 
 
 async def _refused(_: Request, error: RequestRefused) -> Response:
-    return problem(error.code, [error.problem] if isinstance(error, InvalidField) else [])
+    errors = [error.problem] if isinstance(error, InvalidField) else []
+    return problem(error.code, errors, call_id=error.call_id)
 
 
 async def _store_failed(_: Request, error: StoreError) -> Response:

@@ -83,8 +83,9 @@ def _contact(value: object) -> Personal:
 
 
 def _protocolo(value: object) -> str:
-    if isinstance(value, str) and value.strip() and value.isprintable() and len(value) <= 64:
-        return value
+    text = value.strip() if isinstance(value, str) else ""
+    if text and text.isprintable() and len(text) <= 64:
+        return text
     raise wrong("precisa ser um texto de 1 a 64 caracteres imprimíveis")
 
 

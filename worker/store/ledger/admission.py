@@ -9,10 +9,20 @@ from sqlalchemy import Float, Insert, Select, Update, and_, bindparam, exists, f
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.errors import Isolated, Withdrawn
-from worker.model import Attendance, CallState, Conversation, Intent, Rejection, Run, ToolCall, ToolKind
+from worker.model import (
+    Attendance,
+    CallRecord,
+    CallState,
+    Conversation,
+    Intent,
+    Rejection,
+    Run,
+    ToolCall,
+    ToolKind,
+)
 from worker.opening_hours import rfc3339
 from worker.personal import Personal
-from worker.privacy import Hasher
+from worker.privacy import Hasher, readable
 from worker.store.ledger.equal_calls import earlier_equal
 from worker.store.ledger.outbox import Outbox
 from worker.store.sql.database import Database
@@ -121,7 +131,8 @@ class Admission:
             return await self._on_its_own(connection, row, intent)
         if equal.state is not CallState.FAILED:
             return {"equal_to": equal.call_id}
-        body = equal.body or intent.body  # what was erased is not sent: the ticket, and its key, are the same
+        # What was erased, or cannot be read, is not sent: the ticket, and its key, are the same.
+        body = readable(equal.body) or intent.body
         if body == intent.body:
             await self._take_receipt(connection, row, intent)
         return {
@@ -143,6 +154,16 @@ class Admission:
         if intent.uses_receipt:
             taken = {"conversation": row["conversation_id"], "call": row["call_id"]}
             await _receipt_taken(connection, self._db.tables, **taken)
+
+    async def pass_receipt_on(self, connection: AsyncConnection, heir: CallRecord, first: CallRecord) -> None:
+        """The receipt in the bytes that `heir` takes over is taken by it, if nobody has it."""
+        c = self._db.tables.conversations
+        this = c.c.conversation_id == heir.conversation_id
+        held = readable((await connection.execute(select(c.c.attachment_url).where(this))).scalar())
+        body = readable(first.body)
+        if held is not None and body is not None and held.reveal() in body.reveal():
+            free = c.c.attachment_taken_by.is_(None)
+            await connection.execute(update(c).where(this, free).values(attachment_taken_by=heir.call_id))
 
     async def _hand_off(self, connection: AsyncConnection, row: _Columns, intent: Intent) -> None:
         times = intent.attendance

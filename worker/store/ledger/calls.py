@@ -27,6 +27,7 @@ from worker.errors import CrmUnavailable, Erased, Withdrawn
 from worker.model import CallRecord, CallState, Outcome, Run, RunState, Sent, ToolCall, ToolKind
 from worker.personal import Personal
 from worker.ports import Decide
+from worker.privacy import readable
 from worker.store.ledger.admission import Admission, arrival, call_key, former_call_key
 from worker.store.ledger.outcomes import Outcomes
 from worker.store.ledger.rows import find_by_key, get, keeps_beside, record, select_calls
@@ -129,14 +130,42 @@ class Calls:
                 await self._outcomes.give(connection, call_id, answer, success=success)
             elif outcome.protocolo is not None and outcome.protocolo != before.protocolo:
                 await self._outcomes.keep_beside(connection, call_id, outcome.protocolo)
+            elif not before.answered and _is_outcome_of(before, outcome):
+                await self._outcomes.give(connection, call_id, answer, success=success)
             if before.erased:
                 await wipe(connection, self._db.tables, self._t.c.call_id == call_id)
             return await get(connection, self._db.tables, call_id)
+
+    async def inherit(self, call_id: str) -> CallRecord:
+        """A call that waited for one that ended unsent takes its key and bytes over; see `ports.Ledger`."""
+        tables = self._db.tables
+        conversation = (await self.get(call_id)).conversation_id
+        async with self._db.write() as connection:
+            await self._db.serialise(connection, conversation)
+            heir = await get(connection, tables, call_id, lock=True)
+            first = await get(connection, tables, heir.equal_to or "")
+            if not (heir.waits and heir.state.open and first.unsent):
+                return heir
+            other = await _other_try(connection, tables, key=first.idempotency_key)
+            if other.rows:
+                changed = {"equal_to": other.scalar()}
+            else:
+                changed = {
+                    "idempotency_key": first.idempotency_key,
+                    "body": readable(first.body),
+                    "maybe_sent": first.maybe_sent,
+                }
+                await self._admission.pass_receipt_on(connection, heir, first)
+            t = tables.calls
+            await connection.execute(update(t).where(t.c.call_id == call_id).values(**changed))
+            return await get(connection, tables, call_id)
 
     async def answer_at_deadline(self, call_id: str, sent: Personal, unsent: Personal) -> CallRecord:
         """The run cannot wait any longer; see `ports.Ledger.answer_at_deadline`."""
         async with self._db.write() as connection:
             before = await get(connection, self._db.tables, call_id, lock=True)
+            if not before.state.open:
+                return before
             if not before.answered and (before.waits or before.maybe_sent):
                 await self._outcomes.give(connection, call_id, sent, success=False)
             elif not before.answered:
@@ -245,6 +274,14 @@ def _held(tables: Tables) -> Update:
 
 
 @prepared
+def _other_try(tables: Tables) -> Select[Any]:
+    """A call that has this key and has not failed: the first waiting call that took it over, or a new one."""
+    t = tables.calls
+    tries = select(t.c.call_id).where(t.c.idempotency_key == bindparam("key"))
+    return tries.where(t.c.state != CallState.FAILED).order_by(t.c.received_at).limit(1)
+
+
+@prepared
 def _counted(tables: Tables) -> Update:
     """One more attempt of a call that is still to be made by us."""
     t = tables.calls
@@ -265,6 +302,12 @@ def _begun(tables: Tables) -> Insert:
         begun_at=now(),
         send_deadline=now() + bindparam("window_s", type_=Float),
     )
+
+
+def _is_outcome_of(before: CallRecord, outcome: Outcome) -> bool:
+    """A call that a person has decided before it was answered."""
+    recorded = (before.state, before.error, before.protocolo)
+    return recorded == (outcome.state, outcome.error, outcome.protocolo)
 
 
 def _improves(before: CallRecord, outcome: Outcome) -> bool:

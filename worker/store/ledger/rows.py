@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Table, and_, bindparam, exists, not_, or_, select
+from sqlalchemy import ColumnElement, Select, Table, and_, bindparam, exists, func, not_, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.errors import StoreError
 from worker.model import CallRecord, CallState, ToolKind
 from worker.store.sql.statements import prepared
-from worker.store.sql.tables import WATCHING, Tables
+from worker.store.sql.tables import WATCHING, Tables, now
 
 
 async def get(connection: AsyncConnection, tables: Tables, call_id: str, *, lock: bool = False) -> CallRecord:
@@ -74,7 +74,14 @@ def select_calls(tables: Tables) -> Select[Any]:
     t, a, r = tables.calls, tables.attempts, tables.runs.alias("its_run")
     uncertain = exists().where(a.c.call_id == t.c.call_id, a.c.certain.is_not(True))
     watched = exists().where(r.c.run_id == t.c.run_id, r.c.state == WATCHING)
-    return select(t, uncertain.label("uncertain"), not_(watched).label("run_gone"))
+    cut_off = select(func.count()).where(a.c.call_id == t.c.call_id, a.c.ended_at.is_(None)).scalar_subquery()
+    return select(
+        t,
+        uncertain.label("uncertain"),
+        not_(watched).label("run_gone"),
+        (now() - t.c.received_at).label("age_s"),
+        cut_off.label("cut_off"),
+    )
 
 
 def record(row: Any) -> CallRecord:
@@ -105,6 +112,8 @@ def record(row: Any) -> CallRecord:
         owner=row.owner,
         run_gone=bool(row.run_gone),
         received_at=row.received_at,
+        age_s=row.age_s,
+        cut_off=row.cut_off,
     )
 
 

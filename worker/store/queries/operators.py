@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, Table, exists, select, update
+from sqlalchemy import ColumnElement, Table, and_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.errors import RequestRefused
 from worker.model import CallRecord, CallState, Outcome, RunState
+from worker.privacy import holds_personal, readable
 from worker.store.ledger.calls import held_by_another
 from worker.store.ledger.outcomes import Outcomes
-from worker.store.ledger.rows import find
+from worker.store.ledger.rows import find, record, select_calls
 from worker.store.queries.lists import calls_where
 from worker.store.sql import leases
 from worker.store.sql.database import Database
@@ -112,18 +113,47 @@ class Operators:
     async def resolve(self, call_id: str, protocolo: str) -> None:
         """Complete a ticket with the protocolo a person found; the bot is told (late).
 
-        A call that waited for an equal one shares what becomes of that one. Raises `nao_encontrado`,
-        `estado_incompativel`; `dados_invalidos` when another ticket has this protocolo.
+        The ticket is that of all calls with its key: those that were not sent are not sent any more, and
+        those that waited share the outcome. Raises `nao_encontrado`; `estado_incompativel`, naming the call
+        that sends this ticket or has another protocolo; `dados_invalidos` when another ticket has this
+        protocolo, and when it is the customer's document or contact.
         """
         async with self._db.write() as connection:
             await self._alone(connection, call_id, protocolo)
             call = await self._known(connection, call_id, lock=True)
             if call.state not in _RESOLVABLE or call.setor is None or call.idempotency_key is None:
                 raise RequestRefused("estado_incompativel")
+            others = await self._others_of_ticket(connection, call)
+            for other in others:
+                if other.state is CallState.RUNNING or other.protocolo not in (None, protocolo):
+                    raise RequestRefused("estado_incompativel", other.call_id)
             if await held_by_another(connection, self._t, call, protocolo):
                 raise RequestRefused("dados_invalidos")
+            if await self._is_personal(connection, call, protocolo):
+                raise RequestRefused("dados_invalidos")
             done = Outcome(CallState.DONE, protocolo=protocolo, certain=False)
-            await self._outcomes.finish(connection, call, done)
+            for each in (call, *(other for other in others if other.state is not CallState.DONE)):
+                await self._outcomes.finish(connection, each, done)
+
+    async def _others_of_ticket(self, connection: AsyncConnection, call: CallRecord) -> Sequence[CallRecord]:
+        """The other calls with this one's key, locked: none begins an attempt until we have decided."""
+        t = self._t
+        ticket = and_(t.c.idempotency_key == call.idempotency_key, t.c.call_id != call.call_id)
+        # Apart from reading: a statement that waited for the lock sees other tables as they were before.
+        await connection.execute(select(t.c.call_id).where(ticket).order_by(t.c.call_id).with_for_update())
+        rows = await connection.execute(select_calls(self._db.tables).where(ticket).order_by(t.c.call_id))
+        return [record(row) for row in rows]
+
+    async def _is_personal(self, connection: AsyncConnection, call: CallRecord, protocolo: str) -> bool:
+        """Whether a number is the document or contact of the call's conversation, now or when it came."""
+        c = self._db.tables.conversations
+        conversation = select(c.c.document, c.c.contact).where(c.c.conversation_id == call.conversation_id)
+        now = (await connection.execute(conversation)).first()
+        then = select(self._t.c.document_hash).where(self._t.c.call_id == call.call_id)
+        bare = "".join(filter(str.isalnum, protocolo)).upper()
+        if self._db.hasher.digest("document", bare) == (await connection.execute(then)).scalar():
+            return True
+        return holds_personal(protocolo, [each for each in map(readable, now or ()) if each is not None])
 
     async def _alone(self, connection: AsyncConnection, call_id: str, *subjects: str) -> None:
         """No equal call is admitted, and no other person decides about the same ticket, until we have."""
@@ -148,21 +178,21 @@ class Operators:
         allowed = {CallState.FAILED, CallState.UNKNOWN} if self._may_repeat else {CallState.FAILED}
         if call.state not in allowed or call.idempotency_key is None:
             raise RequestRefused("estado_incompativel")
-        if await self._carried_on(connection, call):
-            raise RequestRefused("estado_incompativel")
+        if other := await self._carried_on(connection, call):
+            raise RequestRefused("estado_incompativel", other)
         if call.body is None:
             raise RequestRefused("payload_expirado")
         return call
 
-    async def _carried_on(self, connection: AsyncConnection, call: CallRecord) -> bool:
-        """Another call makes, or made, the same ticket: it is the one to be tried again."""
+    async def _carried_on(self, connection: AsyncConnection, call: CallRecord) -> str | None:
+        """Another call that makes, or made, the same ticket: it is the one to be tried again."""
         t = self._t
-        other = exists().where(
+        other = select(t.c.call_id).where(
             t.c.idempotency_key == call.idempotency_key,
             t.c.call_id != call.call_id,
             t.c.state != CallState.FAILED,
         )
-        return bool((await connection.execute(select(other))).scalar())
+        return (await connection.execute(other.limit(1))).scalar()
 
 
 async def _dismiss(

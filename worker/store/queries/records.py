@@ -12,6 +12,7 @@ from worker.kpis import Kpis
 from worker.logs import hidden_id
 from worker.model import CallState, RunState
 from worker.personal import Personal
+from worker.privacy import readable
 from worker.store import migrations
 from worker.store.personal_data.access_log import enter
 from worker.store.queries.handoffs import handoff_view, shown
@@ -67,7 +68,9 @@ class Records:
             thread_id = cast("str | None", changes.get("thread_id"))
             await self._db.serialise(connection, conversation_id, thread_id)
             await self._check_thread(connection, conversation_id, thread_id)
-            values = self._columns(changes) | {"log_id": hidden_id(self._db.hasher, conversation_id)}
+            known = await self._attachment(connection, conversation_id)
+            values = self._columns(changes) | _attachment_columns(changes, *known)
+            values["log_id"] = hidden_id(self._db.hasher, conversation_id)
             changed = await connection.execute(
                 update(c).where(c.c.conversation_id == conversation_id).values(**values)
             )
@@ -117,12 +120,16 @@ class Records:
                 if isinstance(document, Personal)
                 else None
             )
-        if "attachment_url" in changes:
-            url = changes["attachment_url"]
-            at = changes.get("attachment_at")
-            values |= {"attachment_url": url, "attachment_taken_by": None}
-            values["attachment_at"] = None if url is None else now() if at is None else at
         return values
+
+    async def _attachment(
+        self, connection: AsyncConnection, conversation_id: str
+    ) -> tuple[Personal | None, float | None]:
+        """The receipt that is on file, and when it came."""
+        c = self._t.conversations
+        query = select(c.c.attachment_url, c.c.attachment_at).where(c.c.conversation_id == conversation_id)
+        row = (await connection.execute(query)).first()
+        return (None, None) if row is None else (readable(row.attachment_url), row.attachment_at)
 
     async def _conversation(self, connection: AsyncConnection, conversation_id: str) -> ConversationView:
         c = self._t.conversations
@@ -133,9 +140,9 @@ class Records:
             conversation_id=row.conversation_id,
             thread_id=row.thread_id,
             assistant=row.assistant,
-            document=row.document,
-            contact=row.contact,
-            attachment_url=row.attachment_url,
+            document=readable(row.document),
+            contact=readable(row.contact),
+            attachment_url=readable(row.attachment_url),
             attachment_at=row.attachment_at,
             created_at=row.created_at,
             updated_at=row.updated_at,
@@ -269,7 +276,7 @@ class Records:
             if row is None:
                 raise RequestRefused("nao_encontrado")
             await enter(connection, self._t, reader, handoff_id)
-            return handoff_view(row, row.motivo)
+            return handoff_view(row, readable(row.motivo))
 
     # ------------------------------------------------------------------------------- figures and readiness
 
@@ -287,6 +294,23 @@ class Records:
         async with self._db.write() as connection:
             await connection.execute(update(self._t.index_key).values(id=self._t.index_key.c.id))
             return await connection.run_sync(migrations.current)
+
+
+def _attachment_columns(
+    changes: Mapping[str, object], stored: Personal | None, stored_at: float | None
+) -> dict[str, object]:
+    """What changes of the receipt: the same one, sent again, is not a second receipt.
+
+    A time alone is that of the receipt on file.
+    """
+    at = changes.get("attachment_at")
+    if "attachment_url" not in changes:
+        return {"attachment_at": at} if at is not None and stored is not None else {}
+    url = changes["attachment_url"]
+    if url is not None and url == stored and (at is None or at == stored_at):
+        return {}
+    arrived_at = None if url is None else now() if at is None else at
+    return {"attachment_url": url, "attachment_taken_by": None, "attachment_at": arrived_at}
 
 
 @prepared

@@ -43,7 +43,8 @@ class Arrivals:
     async def watch_discovered(self, conversation_id: str, ref: RunRef) -> bool:
         """Watch a run that discovery found, unless it is known already; whether it is watched anew.
 
-        Where the run is the thread, a known one that has ended is found at work again. Not if the thread is
+        Where the run is the thread, a known one that has ended is found at work again, and so is any that was
+        lost as `nao_encontrada`. Not if the thread is
         the conversation's no more: its next owner may be about to announce this run.
         """
         async with self._db.write() as connection:
@@ -51,11 +52,11 @@ class Arrivals:
             thread = await _thread(connection, self._db.tables, conversation=conversation_id)
             if thread.scalar() != ref.thread_id:
                 return False
-            known = await connection.execute(
-                select(self._runs.c.conversation_id).where(self._runs.c.run_id == ref.run_id)
-            )
-            owner = known.scalar()
-            if owner is not None and (self._rule is not ThreadRule.IS_THE_RUN or owner != conversation_id):
+            known = await self._known(connection, ref.run_id)
+            if known is not None and (
+                known.conversation_id != conversation_id
+                or not (self._rule is ThreadRule.IS_THE_RUN or _lost_sight_of(known))
+            ):
                 return False
             return await self._watch(connection, conversation_id, ref)
 
@@ -106,7 +107,7 @@ class Arrivals:
         session = self._rule is ThreadRule.IS_THE_RUN
         known = (await connection.execute(select(t).where(t.c.run_id == run_id))).first()
         if known is not None and not (session and known.state != RunState.WATCHING):
-            if known.state == RunState.WATCHING:
+            if known.state == RunState.WATCHING or _lost_sight_of(known):
                 await self._watch(connection, known.conversation_id, RunRef(run_id, known.thread_id))
             return True
         thread = run_id if session else thread_id
@@ -195,6 +196,11 @@ def _watched(tables: Tables) -> Insert:
         registered_at=now(),
         due=now(),
     )
+
+
+def _lost_sight_of(run: Any) -> bool:
+    """Lost by 404s alone, which may have been a proxy's: a run that is seen again goes on."""
+    return bool(run.state == RunState.LOST and run.reason == "nao_encontrada")
 
 
 _CAME_TO_NOTHING = {"falhou", "cancelada"}

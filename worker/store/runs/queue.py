@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Update, bindparam, select, update
+from sqlalchemy import ColumnElement, Integer, Select, Update, bindparam, case, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningUpdate
 
@@ -44,6 +44,18 @@ class Runs:
         )
         return {row.run_id: row.wake for row in rows}
 
+    async def record_statuses(self, owner: str, statuses: Mapping[str, str]) -> None:
+        """Keep the platform's own word for each of these runs, as far as they are this owner's."""
+        t = self._t
+        runs_of: dict[str, list[str]] = {}
+        for run_id, status in statuses.items():
+            runs_of.setdefault(status, []).append(run_id)
+        async with self._db.write(urgent=True) as connection:
+            for status, run_ids in sorted(runs_of.items()):
+                ours = select(t.c.run_id).where(t.c.run_id.in_(run_ids), t.c.owner == owner)
+                changed = update(t).where(leases.locked(t.c.run_id, ours, wait=True))
+                await connection.execute(changed.values(platform_status=status))
+
     async def release(self, owner: str) -> None:
         """Give all leases back, due at once."""
         async with self._db.write() as connection:
@@ -64,12 +76,16 @@ class Runs:
             return closed
 
     async def submitted(self, run: Run, call_ids: Sequence[str], platform_status: str) -> None:
-        """The platform took these answers, whoever owns the run by now; one more round of ours is done."""
+        """The platform took these answers, whoever owns the run by now: the round after `run.rounds`.
+
+        Where answers are submitted one by one, all of one look are one round.
+        """
         async with self._db.write() as connection:
             # The run's row first, as in `close`: two processes that know of one end never wait crosswise.
             if not self._db.sqlite:
                 await _lock(connection, self._tables, run=run.ref.run_id)
-            await _one_round(connection, self._tables, **_ours(run), status=platform_status)
+            counted = {"round": run.rounds + 1, "status": platform_status}
+            await _one_round(connection, self._tables, **_ours(run), **counted)
             await self._mark_submitted(connection, call_ids)
 
     async def begin_submit(self, run: Run) -> bool:
@@ -220,8 +236,9 @@ def _lock(tables: Tables) -> Select[Any]:
 
 @prepared
 def _one_round(tables: Tables) -> Update:
-    counted = {"rounds": tables.runs.c.rounds + 1, "platform_status": bindparam("status")}
-    return update(tables.runs).where(*_still_ours(tables)).values(**counted)
+    t, this_round = tables.runs, bindparam("round", type_=Integer)
+    rounds = case((t.c.rounds < this_round, this_round), else_=t.c.rounds)
+    return update(t).where(*_still_ours(tables)).values(rounds=rounds, platform_status=bindparam("status"))
 
 
 def _ending(tables: Tables) -> Update:

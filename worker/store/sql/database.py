@@ -181,7 +181,7 @@ class Database:
             path.touch(mode=0o600)
 
     def _take_lock(self) -> None:
-        path = _file(self.url)
+        path = _file(self.url).resolve()  # one file may have several paths: the lock is the file's
         self._lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -171,7 +171,8 @@ async def resolve_call(call_id: CallId, resolution: Resolution, services: Servic
     except RequestRefused as refusal:
         if refusal.code != "dados_invalidos":
             raise
-        raise InvalidField("protocolo", "já é o protocolo de outra chamada") from None
+        message = "já é o protocolo de outra chamada, ou é o documento ou o contato do cliente"
+        raise InvalidField("protocolo", message) from None
     return await _changed(services, call_id)
 
 

@@ -1,0 +1,49 @@
+"""Reads a protocolo out of what the CRM answers: one rule for the POST and for the lookup."""
+
+import json
+import re
+from collections.abc import Sequence
+from decimal import Decimal
+
+from worker.personal import Personal
+from worker.privacy import holds_personal
+
+_LONGEST = 64
+"""Digits of a number that is read; a protocolo has about 16."""
+
+
+def loads(text: str) -> object:
+    """JSON whose numbers are `Decimal`: a protocolo may be longer than a float is exact. Raises `ValueError`.
+
+    Raises `RecursionError` as well.
+    """
+    return json.loads(text, parse_int=Decimal, parse_float=Decimal)
+
+
+class ProtocoloReader:
+    """Knows the form of this CRM's protocolos (`CRM_PROTOCOL_PATTERN`)."""
+
+    def __init__(self, pattern: str) -> None:
+        self._pattern = re.compile(pattern, re.ASCII)
+
+    def read(self, value: object, personal: Sequence[Personal] = ()) -> str | None:
+        """A text without the blanks around it, or a number by its value; None when it is no protocolo.
+
+        `personal`: the customer's document and contact. Some CRMs answer with one of them: no protocolo.
+        """
+        text = _integer(value) if isinstance(value, Decimal) else value
+        if not isinstance(text, str):
+            return None
+        text = text.strip()
+        if not text.isprintable() or not self._pattern.search(text) or _has_foreign_digits(text):
+            return None
+        return None if holds_personal(text, personal) else text
+
+
+def _integer(number: Decimal) -> str | None:
+    whole = number.is_finite() and number.adjusted() < _LONGEST and number == number.to_integral_value()
+    return str(int(number)) if whole else None
+
+
+def _has_foreign_digits(text: str) -> bool:
+    return any(character.isdigit() and not character.isascii() for character in text)
