@@ -231,7 +231,7 @@ def test_a_protocolo_of_another_ticket_completes_nothing(cli_rig: CliRig) -> Non
     assert (refused.exit_code, "(dados_invalidos)" in refused.stderr) == (1, True)
 
 
-@pytest.mark.parametrize("protocolo", ["12", "abc", "1234567890\n", ""])
+@pytest.mark.parametrize("protocolo", ["12", "abc", "12345\n67890", "１２３４５６７８９０", ""])
 def test_what_is_no_protocolo_is_a_wrong_use(cli_rig: CliRig, protocolo: str) -> None:
     wrong = cli_rig.run("calls", "resolve", cli_rig.ticket().call_id, "--protocolo", protocolo)
     assert (wrong.exit_code, "--protocolo" in wrong.stderr) == (2, True)

@@ -162,13 +162,26 @@ async def test_every_submit_is_a_round_and_its_answers_are_marked_once(rig: Rig)
     await rig.store.runs.submitted(run, [first.call_id], "requires_action")
     await rig.ago(100.0, "calls", "submitted_at", call_id=first.call_id)
     marked = (await rig.row("calls", call_id=first.call_id)).submitted_at
-    await rig.store.runs.submitted(run, [first.call_id, second.call_id], "queued")
+    await rig.store.runs.submitted(run, [first.call_id], "requires_action")
+    assert (await rig.row("runs")).rounds == 1
+    next_round = replace(run, rounds=1)
+    await rig.store.runs.submitted(next_round, [first.call_id, second.call_id], "queued")
     row = await rig.row("runs")
     assert (row.rounds, row.platform_status) == (2, "queued")
     assert (await rig.row("calls", call_id=first.call_id)).submitted_at == marked
     assert (await rig.row("calls", call_id=second.call_id)).submitted_at > marked
     await rig.ago(1.0, "runs", "lease_until")
     assert (await rig.claimed()).rounds == 2
+
+
+async def test_the_status_of_the_last_poll_is_kept_for_runs_that_are_still_ours(rig: Rig) -> None:
+    for number in (1, 2, 3):
+        await rig.run(f"run_{number}")
+    await rig.change("runs", {"owner": "other"}, run_id="run_3")
+    statuses = {"run_1": "queued", "run_2": "in_progress", "run_3": "queued"}
+    await rig.store.runs.record_statuses("me", statuses)
+    kept = {row.run_id: row.platform_status for row in await rig.rows("runs")}
+    assert kept == {"run_1": "queued", "run_2": "in_progress", "run_3": None}
 
 
 async def test_answers_a_former_owner_saw_taken_are_marked_but_the_rounds_are_not_its_own(

@@ -193,10 +193,11 @@ class FakeRecords:
 
 @dataclass
 class FakeOperators:
-    """Does what it is asked, unless `refusal` names a reason not to."""
+    """Does what it is asked, unless `refusal` names a reason not to, and `other` the call in the way."""
 
     records: FakeRecords
     refusal: str | None = None
+    other: str | None = None
 
     async def retryable(self, call_id: str) -> CallRecord:
         raise NotImplementedError
@@ -210,7 +211,7 @@ class FakeOperators:
     async def _change(self, call_id: str, **changes: Any) -> None:
         call = await self.records.call(call_id)
         if self.refusal:
-            raise RequestRefused(self.refusal)
+            raise RequestRefused(self.refusal, self.other)
         self.records.all_calls.remove(call)
         self.records.all_calls.append(replace(call, **changes))
 

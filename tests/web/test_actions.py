@@ -81,7 +81,8 @@ async def test_a_call_that_is_not_there_cannot_be_changed(counter: Counter) -> N
         {"protocolo": "   "},
         {"protocolo": "1234567"},
         {"protocolo": "529.982.247-25"},
-        {"protocolo": "25102715\n"},
+        {"protocolo": "2510\n2715"},
+        {"protocolo": "２５１０２７１５３４"},
         {"protocolo": "2" * 65},
         {"protocolo": PROTOCOLO, "Maria": "x"},
         [],
@@ -103,6 +104,18 @@ async def test_what_this_crm_gives_as_a_protocolo_is_a_matter_of_configuration(c
     async with calling(app) as api:
         answer = await api.post("/v1/calls/tc_1/resolve", json={"protocolo": "TR-7 ç"})
     assert answer.json()["protocolo"] == "TR-7 ç"
+
+
+async def test_blanks_around_a_protocolo_do_not_count(counter: Counter) -> None:
+    answer = await counter.api.post("/v1/calls/tc_1/resolve", json={"protocolo": f" {PROTOCOLO}\n"})
+    assert answer.json()["protocolo"] == PROTOCOLO
+
+
+async def test_the_call_that_sends_the_ticket_is_named(counter: Counter) -> None:
+    counter.operators.refusal, counter.operators.other = "estado_incompativel", "tc_other"
+    answer = await counter.api.post("/v1/calls/tc_1/resolve", json={"protocolo": PROTOCOLO})
+    assert code(answer) == (409, "estado_incompativel")
+    assert answer.json()["call_id"] == "tc_other"
 
 
 async def test_a_protocolo_that_another_call_holds_is_named_as_the_problem(counter: Counter) -> None:
