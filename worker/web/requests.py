@@ -84,7 +84,8 @@ def _contact(value: object) -> Personal:
 
 def _protocolo(value: object) -> str:
     text = value.strip() if isinstance(value, str) else ""
-    if text and text.isprintable() and len(text) <= 64:
+    foreign_digits = any(each.isdigit() and not each.isascii() for each in text)
+    if text and text.isprintable() and len(text) <= 64 and not foreign_digits:
         return text
     raise wrong("precisa ser um texto de 1 a 64 caracteres imprimíveis")
 
