@@ -39,6 +39,7 @@ class Log:
 
 @pytest.fixture
 def log(capfd: pytest.CaptureFixture[str]) -> Log:
+    sinks.forget_repetitions()  # of the test before
     return Log(capfd)
 
 
