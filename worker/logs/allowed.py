@@ -75,8 +75,9 @@ def _word(name: str, shape: re.Pattern[str]) -> Callable[[object], Shown]:
 
     def show(value: object) -> Shown:
         allowed = context.words.get(name)
-        shown = _shaped(shape)(value)
-        return shown if allowed is None or shown in allowed else None
+        if allowed is None:
+            return _shaped(shape)(value)
+        return value if isinstance(value, str) and value in allowed else None
 
     return show
 

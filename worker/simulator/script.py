@@ -271,6 +271,8 @@ def _sentences(rounds: Rounds) -> list[str]:
 
 def _success(heard: Heard) -> str:
     output = _object(heard.output)
+    if output.get("fora_do_horario"):
+        return str(output.get("mensagem"))
     if heard.call.name == "transferir_para_humano":
         return f"Vou transferir você para o atendimento humano: {output.get('departamento')}."
     return _opened(output)

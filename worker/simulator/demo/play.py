@@ -2,13 +2,16 @@
 
 import asyncio
 import contextlib
+import json
 import re
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx
 from cryptography.fernet import Fernet
@@ -24,6 +27,8 @@ from worker.simulator.demo.worker_process import WorkerDied, worker_process
 from worker.simulator.lineup import LINEUP
 from worker.simulator.server import interrupts, serve
 
+_ZONE = ZoneInfo("America/Sao_Paulo")
+_WEEKDAYS = ("seg", "ter", "qua", "qui", "sex", "sáb", "dom")
 _QUICK = {
     "POLL_MIN_S": "0.05",
     "POLL_MAX_S": "0.25",
@@ -132,7 +137,21 @@ def _settings(folder: Path, platform_url: str, crm_url: str) -> dict[str, str]:
         "CRM_WEBHOOK_URL": crm_url,
         "DATABASE_URL": f"sqlite:///{folder / 'worker.db'}",
         "DATA_KEYS": Fernet.generate_key().decode(),
+        "CATALOG_FILE": str(_catalogue(folder)),
+        "TIMEZONE": _ZONE.key,
     }
+
+
+def _catalogue(folder: Path) -> Path:
+    """The document's catalogue, with a departamento that is closed whenever the demo is played."""
+    package = Path(__file__).parents[2]
+    shipped = package / "schemas" if (package / "schemas").is_dir() else package.parent / "schemas"
+    catalogue = json.loads((shipped / "catalogo.json").read_text(encoding="utf-8"))
+    opens_on = _WEEKDAYS[(datetime.now(_ZONE).weekday() + 2) % 7]
+    catalogue["atendimento"] = {"técnico": [f"{opens_on} 08:00-18:00"]}
+    path = folder / "catalogo.json"
+    path.write_text(json.dumps(catalogue, ensure_ascii=False), encoding="utf-8")
+    return path
 
 
 # ------------------------------------------------------------------------------------------- what is shown

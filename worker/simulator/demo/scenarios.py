@@ -78,6 +78,11 @@ _EVERYWHERE = (
         Seen(("transferência done",), told="transferência"),
     ),
     Scenario(
+        "Fora do horário: ninguém é prometido agora",
+        "Preciso que um técnico venha aqui",
+        Seen(("transferência done",), told="quando o atendimento volta"),
+    ),
+    Scenario(
         "CRM falha duas vezes e volta",
         "Enviei o comprovante",
         Seen(("ticket done",), (_PAYMENT,), sends=3, keys=1),

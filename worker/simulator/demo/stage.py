@@ -156,4 +156,5 @@ _MEANINGS = (
     ("CPF ou CNPJ", "pedido de CPF ou CNPJ"),
     ("sendo confirmado", "registro em confirmação"),
     ("transferir", "transferência"),
+    ("atendimento volta", "quando o atendimento volta"),
 )
