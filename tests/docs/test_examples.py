@@ -9,15 +9,18 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
 
 from tests.docs.pages import ROOT, block
 from tests.system.daemon import free_port, launched
+from worker.opening_hours import DAYS
 from worker.simulator.crm import CrmSimulator
 from worker.simulator.lineup import LINEUP
 from worker.simulator.server import serve
@@ -246,5 +249,67 @@ async def test_the_guides_receiver_verifies_an_event_and_refuses_a_forged_one(
     (ticket,) = home.crm.tickets
     refused, opened, ended = printed.splitlines()
     assert refused == "400"
-    assert opened == f"ticket.opened whatsapp-1 {ticket.protocolo}"
-    assert ended.startswith("run.ended whatsapp-1")
+    assert opened == f"ticket.opened whatsapp-1 {ticket.protocolo} bot"
+    assert ended == "run.ended whatsapp-1 - bot"
+
+
+NIGHT = """
+setores: {FINANCEIRO: [INFORMAR PAGAMENTO]}
+departamentos: [financeiro, técnico]
+atendimento: {técnico: ["%s 08:00-18:00"]}
+"""
+"""The financeiro is always open; the técnico, a whole day or more away from it, is not."""
+
+
+def night(folder: Path) -> str:
+    """A catalogue whose técnico is closed whenever the test runs; its path."""
+    path = folder / "catalogo.yaml"
+    weekday = (datetime.now(ZoneInfo("America/Sao_Paulo")).weekday() + 2) % 7
+    path.write_text(NIGHT % DAYS[weekday], encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize("name", ["python", "ts"])
+async def test_the_guides_receiver_lives_through_the_whole_life_of_a_hand_off(
+    tmp_path: Path, name: str
+) -> None:
+    needs("curl")
+    written = language(name)
+    written.saved(tmp_path, "events.py" if name == "python" else "events.mts")
+    events = f"http://127.0.0.1:{BOT}/events"
+    own = {"BOT_WEBHOOK_URL": events, "BOT_WEBHOOK_SECRET": SECRET, "HANDOFF_SLA_S": "0.2"}
+    async with rig(tmp_path, CATALOG_FILE=night(tmp_path), **own) as home:
+        receiver = tmp_path / f"events{written.suffix}"
+        port = str(home.ports[BOT])
+        receiver.write_text(receiver.read_text(encoding="utf-8").replace(str(BOT), port), encoding="utf-8")
+        start, announce = block(README, "bash", "/threads/runs"), block(GUIDE, "bash", "/v1/conversations/")
+        closed = block(GUIDE, "bash", "/v1/handoffs").replace("/return", "/close")
+
+        def asks(words: str) -> str:
+            return f"({start.replace('Enviei o comprovante', words)}{announce}) > /dev/null\n"
+
+        def until(lines: int) -> str:
+            return f"until [ $(wc -l < events.txt) -ge {lines} ]; do sleep 0.05; done\n"
+
+        printed = await home.terminal(
+            f"export BOT_WEBHOOK_SECRET={SECRET} WORKER_URL=http://127.0.0.1:{WORKER}\n"
+            f"{written.command} events{written.suffix} > events.txt & receiver=$!\n"
+            "trap 'kill $receiver' EXIT\n"
+            f"until curl -s -o /dev/null {events}; do sleep 0.05; done\n"
+            'json=(-H "Content-Type: application/json")\n'
+            f"{asks('Quero um atendente')}{until(3)}"
+            f"({block(GUIDE, 'bash', '/v1/handoffs')}) > /dev/null\n{until(5)}"
+            f"{asks('Quero um atendente')}{until(8)}({closed}) > /dev/null\n{until(10)}"
+            f"{asks('Preciso que um técnico venha')}{until(12)}"
+            "cat events.txt\n"
+        )
+    lines = [line.split() for line in printed.splitlines()]
+    assert {conversation for _, conversation, *_ in lines} == {"whatsapp-1"}
+    seen = [(kind, when if kind == "handoff.requested" else "-", who) for kind, _, when, who in lines]
+    handoffs = [each for each in seen if each[0] != "run.ended"]
+    once = ["handoff.requested", "handoff.overdue", "handoff.accepted"]
+    assert [kind for kind, _, _ in handoffs] == [*once, "handoff.returned", *once, "handoff.closed", once[0]]
+    attended_to = [number for number, (_, _, who) in enumerate(handoffs) if who == "person"]
+    assert attended_to == [2, 6]  # from each acceptance until what follows it
+    assert [when for kind, when, _ in handoffs if kind == once[0]][:2] == ["-", "-"]
+    assert re.fullmatch(r"20\d\d-\d\d-\d\dT08:00:00-03:00", handoffs[-1][1])
