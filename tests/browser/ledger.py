@@ -5,16 +5,19 @@ import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from random import Random
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from tests.system import personal_values as marked
-from worker.model import CallState
+from worker.model import CallState, ToolKind
 from worker.personal import Personal
 from worker.store.store import Store
 from worker.tools.abrir_ticket_crm import AbrirTicketCrm
+from worker.tools.transferir_para_humano import TransferirParaHumano
 
-TICKET = AbrirTicketCrm.name
+TICKET, HANDOFF = AbrirTicketCrm.name, TransferirParaHumano.name
 
 HOUR_S = 3600.0
 _PAIRS = (
@@ -69,6 +72,7 @@ class Day:
             "run_id": f"run_{key}",
             "conversation_id": marked.ID_PHONE if self.dice.random() < 0.1 else f"whatsapp-{key[:6]}",
             "tool": TICKET,
+            "kind": ToolKind.TICKET,
             "state": state,
             "setor": setor,
             "motivo": motivo,
@@ -113,12 +117,20 @@ class Day:
     def failed(self, at: float, results: list[tuple[str, float]], error: str = "crm_indisponivel") -> None:
         self.sent(at, CallState.FAILED, results, error=error)
 
-    def handoff(self, waits_s: float, departamento: str, *, accepted_s: float | None = None) -> None:
+    def handoff(
+        self,
+        waits_s: float,
+        departamento: str,
+        *,
+        accepted_s: float | None = None,
+        due_in_s: float | None = None,
+        opens_in_s: float | None = None,
+    ) -> None:
         """A customer who asked for a person so long ago, and was attended to so long ago."""
         at = self.now - waits_s
         none = dict.fromkeys(("setor", "motivo", "exact", "idempotency_key"))
         given = {"departamento": departamento, "finished_at": at, "submitted_at": at + 0.2, **none}
-        row = self.call(at, CallState.DONE, **given | {"tool": "transferir_para_humano"})
+        row = self.call(at, CallState.DONE, **given | {"tool": HANDOFF, "kind": ToolKind.HANDOFF})
         self.rows["handoffs"].append(
             {
                 "handoff_id": f"ho_{row['call_key']}",
@@ -129,6 +141,8 @@ class Day:
                 "state": "requested" if accepted_s is None else "accepted",
                 "requested_at": at,
                 "accepted_at": None if accepted_s is None else self.now - accepted_s,
+                "due_at": None if due_in_s is None else self.now + due_in_s,
+                "opens_at": None if opens_in_s is None else self.now + opens_in_s,
             }
         )
 
@@ -175,6 +189,22 @@ def crm_down() -> Day:
     day.undelivered(73 * HOUR_S, "ticket.opened")
     for waits_s in (2900, 2500, 1700, 900, 200):
         day.handoff(waits_s, "financeiro")
+    return day
+
+
+def night() -> Day:
+    """A night on which one departamento attends, and too slowly; the others open in the morning."""
+    day = Day()
+    for at in day.moments(2 * HOUR_S):
+        day.opened(at)
+    here = datetime.fromtimestamp(day.now, ZoneInfo("America/Sao_Paulo"))
+    morning = here.replace(hour=8, minute=0, second=0, microsecond=0)
+    opens_in_s = (morning - here) / timedelta(seconds=1) + (24 * HOUR_S if here >= morning else 0)
+    for waits_s, departamento in ((40 * 60, "financeiro"), (9 * 60, "cobrança")):
+        day.handoff(waits_s, departamento, opens_in_s=opens_in_s, due_in_s=opens_in_s + 900)
+    day.handoff(52 * 60, "suporte", due_in_s=-37 * 60)
+    day.handoff(4 * 60, "suporte", due_in_s=11 * 60)
+    day.handoff(20 * 60, "suporte", accepted_s=12 * 60, due_in_s=-5 * 60)
     return day
 
 

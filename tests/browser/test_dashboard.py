@@ -158,6 +158,7 @@ async def photograph(page: Any, name: str) -> None:
     [
         (ledger.healthy, False, "Tudo funciona"),
         (ledger.crm_down, True, "O CRM não responde"),
+        (ledger.night, False, "1 cliente espera por um atendente além do prazo"),
         (ledger.empty, False, "Tudo funciona"),
     ],
 )

@@ -278,7 +278,7 @@ async def test_the_guides_receiver_lives_through_the_whole_life_of_a_hand_off(
     written.saved(tmp_path, "events.py" if name == "python" else "events.mts")
     events = f"http://127.0.0.1:{BOT}/events"
     own = {"BOT_WEBHOOK_URL": events, "BOT_WEBHOOK_SECRET": SECRET, "HANDOFF_SLA_S": "0.2"}
-    async with rig(tmp_path, CATALOG_FILE=night(tmp_path), **own) as home:
+    async with asyncio.timeout(60), rig(tmp_path, CATALOG_FILE=night(tmp_path), **own) as home:
         receiver = tmp_path / f"events{written.suffix}"
         port = str(home.ports[BOT])
         receiver.write_text(receiver.read_text(encoding="utf-8").replace(str(BOT), port), encoding="utf-8")

@@ -420,7 +420,10 @@ async def test_a_customer_at_night_and_one_past_the_deadline_are_told_apart() ->
     waiting = Backlog(requested=some(late, night, soon), overdue=1, longest_wait_s=750.0)
     text = (await page(board=FakeBoard(waiting=waiting))).text
     assert "✕ Espera há 12 min prazo vencido há 1 min financeiro" in text
-    assert "Espera há 12 min prazo 28/10 15:49 Fora do horário: o atendimento abre terça-feira, 28/10" in text
+    assert (
+        "Espera há 12 min prazo 28/10 15:49 financeiro Fora do horário; abre terça-feira, 28/10, às 15:34."
+        in text
+    )
     assert "○ Espera há 12 min prazo 15:35:00 financeiro" in text
 
 
