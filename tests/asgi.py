@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from fastapi import FastAPI
 
+from worker.engine.reply_check import ReplyCheck
 from worker.store.store import Store
 from worker.web.app import create_api
 from worker.web.dependencies import Services
@@ -25,5 +26,6 @@ def services(store: Any, changes: Mapping[str, Any]) -> Services:
         "protocolo": re.compile(r"^\d{8,20}$"),
         "wake": lambda run_id: None,
         "alive": lambda: True,
+        "replies": ReplyCheck(getattr(store, "replies", None)),  # fake records have none
     }
     return Services(store=store, **{**fields, **changes})

@@ -17,6 +17,7 @@ from worker.model import (
     RunRef,
     RunSnapshot,
     RunStatus,
+    Spoken,
     ThreadRule,
     ToolCall,
     ToolKind,
@@ -75,6 +76,8 @@ class FakePlatform:
         self.before_answer: Callable[[str], None] = lambda _: None
         self.named: list[tuple[str, str]] | None = []
         self.listings = 0
+        self.said: dict[str, str | Exception] = {}
+        self.reads: list[str] = []
 
     def script(self, run_id: str, *looks: RunSnapshot | Exception) -> None:
         self.scripts[run_id] = deque(looks)
@@ -108,6 +111,13 @@ class FakePlatform:
         if self.named is None:
             raise PlatformUnavailable
         return self.named
+
+    async def reply(self, ref: RunRef) -> Spoken:
+        self.reads.append(ref.run_id)
+        said = self.said.get(ref.run_id)
+        if isinstance(said, Exception):
+            raise said
+        return Spoken(said)
 
     async def aclose(self) -> None:
         pass

@@ -39,6 +39,14 @@ class Kpis:
     handoffs: Mapping[str, int] = field(default_factory=dict)
     by_setor: Mapping[str, int] = field(default_factory=dict)
     by_motivo: Mapping[str, int] = field(default_factory=dict)
+    #: Replies checked in the period, those with a finding, and how many had each code.
+    replies_checked: int = 0
+    replies_suspect: int = 0
+    by_code: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def suspect_rate(self) -> float | None:
+        return _ratio(self.replies_suspect, self.replies_checked)
 
     @property
     def success_rate(self) -> float | None:
@@ -210,6 +218,30 @@ KPIS: tuple[Kpi, ...] = (
         "Tentativas de abrir_ticket_crm além da primeira de cada chamada.",
         Unit.COUNT,
         lambda kpis: kpis.retries,
+    ),
+    Kpi(
+        "replies_checked",
+        "Respostas conferidas",
+        "Respostas do assistente comparadas com o que foi registrado: pelo bot antes de enviar, ou pelo "
+        "worker ao fim da execução.",
+        Unit.COUNT,
+        lambda kpis: kpis.replies_checked,
+    ),
+    Kpi(
+        "replies_suspect",
+        "Respostas sem lastro",
+        "Respostas conferidas que dizem o que não aconteceu: protocolo, ticket ou transferência inexistente, "
+        "ou uma função escrita como texto.",
+        Unit.COUNT,
+        lambda kpis: kpis.replies_suspect,
+    ),
+    Kpi(
+        "suspect_rate",
+        "Taxa de respostas sem lastro",
+        "replies_suspect ÷ replies_checked, de 0 a 1.",
+        Unit.RATE,
+        lambda kpis: kpis.suspect_rate,
+        Target(Side.AT_MOST, 0.0),
     ),
 )
 """In the order in which people read them."""

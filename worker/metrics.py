@@ -36,6 +36,7 @@ platform_up = _gauge(
     "platform_up", "0 while the platform does not answer, or refuses the key; NaN: not asked."
 )
 platform_outage = _gauge("platform_outage_began_seconds", "When the outage that goes on began.", "status")
+replies = _counter("replies", "Replies by what their check came to.", "verdict")
 runs_watched = _gauge("runs_watched", "Runs this process watches.")
 schema_drift = _gauge("schema_drift", "1 where an assistant's functions differ from ours.", "assistant")
 breaker_open = _gauge("breaker_open", "1 while the breaker towards the CRM is open.")

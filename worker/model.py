@@ -194,6 +194,8 @@ class RunSnapshot:
     poll_after_s: float | None = None
     #: The thread that the platform names for a run that was announced without one.
     thread_id: str | None = None
+    #: What the assistant said in an ended run, where the run itself holds it; None: not told here.
+    reply: Personal | None = None
     #: Tokens used so far, where the platform tells: by the run, on `agents` by the whole session.
     tokens: int | None = None
 
@@ -403,6 +405,13 @@ class Sent:
     settles_in_s: float
 
 
+class ReplySource(StrEnum):
+    """Who had a reply checked: the bot before it was sent, or the worker after the run had ended."""
+
+    API = "api"
+    RUN = "run"
+
+
 @dataclass(frozen=True, slots=True)
 class Swept:
     """What one night's retention took: `payloads` and `contacts` were emptied, the others are rows."""
@@ -416,3 +425,4 @@ class Swept:
     webhooks: int = 0
     accesses: int = 0
     erasures: int = 0
+    replies: int = 0

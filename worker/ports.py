@@ -1,6 +1,6 @@
 """The seams the core stands on: what it asks of a platform, of a tool and of the store."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from worker.model import (
@@ -10,6 +10,7 @@ from worker.model import (
     Intent,
     Outcome,
     Rejection,
+    ReplySource,
     Run,
     RunRef,
     RunSnapshot,
@@ -22,6 +23,7 @@ from worker.model import (
     Utterance,
 )
 from worker.personal import Personal
+from worker.replies import Code, Facts
 
 LEASE_S = 10.0
 """How long a claim lasts without a heartbeat: a dead process's runs are taken over within this plus 1 s."""
@@ -73,6 +75,9 @@ class Platform(Protocol):
         Raises `RunGone` on 404.
         """
 
+    async def reply(self, ref: RunRef) -> Spoken:
+        """What the assistant said in this run, which has ended: one read. Raises `PlatformError`."""
+
     def converse(self, assistant: str | Mapping[str, object]) -> "Dialogue":
         """Begin a conversation with an assistant, for a rehearsal.
 
@@ -100,6 +105,21 @@ class Dialogue(Protocol):
 
         `run_ids`: all runs of the conversation, those too that the worker's answers created.
         """
+
+
+class ReplyLedger(Protocol):
+    """What the reply check asks of the store (contract §10)."""
+
+    async def facts(self, conversation_id: str, numbers: Collection[str]) -> Facts:
+        """What holds of the conversation. Raises `RequestRefused` (`conversa_desconhecida`)."""
+
+    async def checked_by_bot(self, run_id: str) -> bool:
+        """Whether the bot had a reply of this run checked since the run was announced the last time."""
+
+    async def record(
+        self, conversation_id: str, run_id: str | None, source: ReplySource, codes: Sequence[Code]
+    ) -> None:
+        """Store a check, and tell the bot of a suspect reply: one transaction."""
 
 
 class Attempts(Protocol):

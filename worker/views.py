@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic, TypeVar
 
-from worker.model import CallState, EventState, RunState
+from worker.model import CallState, EventState, ReplySource, RunState
 from worker.personal import Personal
 
 _Item = TypeVar("_Item")
@@ -236,6 +236,22 @@ class Erasure:
     calls: int = 0
     handoffs: int = 0
     events: int = 0
+    replies: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyView:
+    """A checked reply: what was found, never what it says."""
+
+    check_id: int
+    conversation_id: str
+    #: None: the bot did not say which run the reply is of.
+    run_id: str | None
+    source: ReplySource
+    #: Empty when nothing was found.
+    codes: tuple[str, ...]
+    #: Seconds since the epoch.
+    checked_at: float
 
 
 Cursor = tuple[float, str]
@@ -326,6 +342,8 @@ class Backlog:
     stuck: Preview[StuckEvent] = Preview()
     #: Lost within the last three days, and their conversations had no run since.
     lost: Preview[RunSummary] = Preview()
+    #: Of the last 24 hours, the newest first.
+    suspect: Preview[ReplyView] = Preview()
     events: int = 0
     #: Of the requested hand-offs, those past their deadline (counted up to `COUNTED_UP_TO`).
     overdue: int = 0

@@ -13,6 +13,7 @@ from worker.engine.dispatch import Dispatcher
 from worker.engine.lease import Lease
 from worker.engine.loop import Worker
 from worker.engine.pacing import LoopLimits, Pace, TokenBucket
+from worker.engine.reply_check import EndedReplies, ReplyCheck
 from worker.outbound.guard import Guard, GuardPolicy
 from worker.ports import Clock, Platform, Tool
 from worker.settings import Settings
@@ -99,6 +100,7 @@ def build_worker(
 ) -> Worker:
     """The loop with everything it stands on."""
     send_window_s = settings.CRM_TIMEOUT_S + settings.CRM_SETTLE_S
+    reads = TokenBucket(settings.POLL_RATE, clock)
     return Worker(
         platform=platform,
         runs=store.runs,
@@ -108,7 +110,8 @@ def build_worker(
         pace=Pace(
             settings.POLL_MIN_S, settings.POLL_MAX_S, webhooks=settings.OPENAI_WEBHOOK_SECRET is not None
         ),
-        reads=TokenBucket(settings.POLL_RATE, clock),
+        reads=reads,
+        replies=EndedReplies(platform, store.replies, reads, clock, enabled=settings.REPLY_CHECK == "on"),
         limits=LoopLimits(
             max_runs=settings.MAX_RUNS,
             max_rounds=settings.MAX_ROUNDS,
@@ -130,6 +133,7 @@ def build_api(settings: Settings, store: Store, worker: Worker, webhooks: Webhoo
         protocolo=re.compile(settings.CRM_PROTOCOL_PATTERN, re.ASCII),
         wake=worker.wake,
         alive=worker.alive,
+        replies=ReplyCheck(store.replies),
         webhooks=webhooks,
     )
     return create_api(

@@ -7,6 +7,7 @@ from worker.engine.dispatch import Dispatcher
 from worker.engine.lease import Lease
 from worker.engine.loop import Worker
 from worker.engine.pacing import LoopLimits, Pace, TokenBucket
+from worker.engine.reply_check import EndedReplies
 from worker.personal import Personal
 from worker.ports import Clock, Tool
 from worker.store.store import Store
@@ -33,13 +34,23 @@ class Harness:
         self.clock: Clock = SystemClock()
 
     def worker(
-        self, *, limits: LoopLimits = LIMITS, tools: list[Tool] | None = None, share: int = 8
+        self,
+        *,
+        limits: LoopLimits = LIMITS,
+        tools: list[Tool] | None = None,
+        share: int = 8,
+        head_start_s: float | None = None,
     ) -> Worker:
+        """`head_start_s`: the bot's before a reply is checked; None: no reply is."""
         clock = self.clock
         self.lease = Lease()
         self.dispatcher = Dispatcher(
             tools or [self.tool], self.store.calls, self.lease, send_window_s=30.0, clock=clock, share=share
         )
+        reads = TokenBucket(10_000.0, clock)
+        replies = None
+        if head_start_s is not None:
+            replies = EndedReplies(self.platform, self.store.replies, reads, clock, head_start_s=head_start_s)
         return Worker(
             platform=self.platform,
             runs=self.store.runs,
@@ -47,7 +58,8 @@ class Harness:
             dispatcher=self.dispatcher,
             lease=self.lease,
             pace=Pace(0.001, 0.01, random.Random(1)),
-            reads=TokenBucket(10_000.0, clock),
+            reads=reads,
+            replies=replies,
             limits=limits,
             clock=clock,
         )

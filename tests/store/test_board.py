@@ -64,7 +64,7 @@ def ids(some: Preview[DeadLetter]) -> list[str]:
 
 async def test_in_an_empty_database_nothing_happened_and_nothing_waits(rig: Rig) -> None:
     assert await rig.store.board.hours(0.0) == []
-    assert await backlog(rig) == Backlog(*[Preview([])] * 5)
+    assert await backlog(rig) == Backlog(*[Preview([])] * 6)
 
 
 async def test_an_hour_begins_where_it_begins_and_ends_before_the_next(rig: Rig) -> None:
@@ -235,6 +235,7 @@ async def test_what_waits_is_found_by_indexes_of_its_own(rig: Rig) -> None:
         "handoffs_accepted",
         "outbox_stuck",
         "runs_lost",
+        "ix_reply_checks_",
         "outbox_",
         "handoffs_",
         "handoffs_waiting",

@@ -261,9 +261,10 @@ async def test_a_period_is_read_by_its_index_whatever_is_counted(rig: Rig) -> No
     await rig.store.records.kpis(1000.0, 2000.0)
     event.remove(engine, "before_cursor_execute", note)
     plans = [await _plan(rig, *each) for each in asked if each[0].startswith(("SELECT", "WITH"))]
-    assert len(plans) == 4
+    assert len(plans) == 5
     assert ["ix_calls_received_at" in plan for plan in plans].count(True) == 3
     assert ["ix_handoffs_requested_at" in plan for plan in plans].count(True) == 1
+    assert ["ix_reply_checks_checked_at" in plan for plan in plans].count(True) == 1
     by_call = "SEARCH attempts USING INDEX" if rig.store.database.sqlite else "pk_attempts"
     assert [by_call in plan for plan in plans].count(True) == 1
 

@@ -23,6 +23,7 @@ CALLS = {
     "post /v1/webhooks/openai": {"204"},
     "get /v1/handoffs": {"200"},
     "get /v1/handoffs/{handoff_id}": {"200"},
+    "post /v1/replies": {"200"},
     "post /v1/handoffs/{handoff_id}/accept": {"200"},
     "post /v1/handoffs/{handoff_id}/return": {"200"},
     "post /v1/handoffs/{handoff_id}/close": {"200"},

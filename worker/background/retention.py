@@ -71,7 +71,7 @@ def _tell(swept: Swept) -> None:
     logs.event(
         "● retenção: conteúdo de {payloads} chamadas e {contacts} conversas; registros de {calls} chamadas, "
         "{runs} execuções, {conversations} conversas, {events} eventos, {webhooks} webhooks, "
-        "{accesses} leituras, {erasures} apagamentos",
+        "{accesses} leituras, {erasures} apagamentos, {replies} conferências de respostas",
         payloads=swept.payloads,
         contacts=swept.contacts,
         calls=swept.calls,
@@ -81,4 +81,5 @@ def _tell(swept: Swept) -> None:
         webhooks=swept.webhooks,
         accesses=swept.accesses,
         erasures=swept.erasures,
+        replies=swept.replies,
     )

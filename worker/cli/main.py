@@ -27,10 +27,12 @@ calls = App(help="O registro das chamadas: consultar, tentar de novo, concluir, 
 runs = App(help="As execuções: consultar, dispensar as perdidas.")
 events = App(help="Os avisos ao bot: consultar, entregar de novo, descartar.")
 handoffs = App(help="A fila de atendimento humano: consultar, assumir, devolver ao bot, encerrar.")
+replies = App(help="As respostas do assistente que dizem o que não aconteceu: consultar.")
 cli.add_typer(calls, name="calls")
 cli.add_typer(runs, name="runs")
 cli.add_typer(handoffs, name="handoffs")
 cli.add_typer(events, name="events")
+cli.add_typer(replies, name="replies")
 
 _Call = Annotated[str, typer.Argument(metavar="CALL", help="O identificador da chamada (tc_…).")]
 _Handoff = Annotated[str, typer.Argument(metavar="HANDOFF", help="O identificador do pedido (ho_…).")]
@@ -498,3 +500,15 @@ def close_handoff(handoff_id: _Handoff) -> None:
 
     returned = "Este pedido já foi devolvido ao bot"
     run_command(verbs.close_handoff(configured()[0], stdout(), handoff_id), estado_incompativel=returned)
+
+
+@replies.command("list")
+def list_replies(
+    since: Annotated[str | None, _Since] = None,
+    limit: _Limit = 50,
+    as_json: _AsJson = False,
+) -> None:
+    """Lista as respostas sem lastro, da mais nova à mais antiga: códigos e horários, nunca o texto."""
+    from worker.cli import replies as verbs  # noqa: PLC0415  # as in `run`
+
+    run_command(verbs.list_replies(configured()[0], stdout(), since=since, limit=limit, as_json=as_json))

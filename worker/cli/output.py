@@ -12,11 +12,11 @@ from rich.text import Text
 
 from worker.model import CallState
 from worker.views import HandoffState
-from worker.web.responses import CallPage, EventPage, HandoffPage, RunPage
+from worker.web.responses import CallPage, EventPage, HandoffPage, RunPage, SuspectReplyPage
 
 _Value = TypeVar("_Value")
 
-_Page = CallPage | HandoffPage | RunPage | EventPage
+_Page = CallPage | HandoffPage | RunPage | EventPage | SuspectReplyPage
 
 _ROOMY = 140
 """Columns of a terminal on which a call fits on a line."""

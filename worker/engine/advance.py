@@ -59,7 +59,10 @@ class RunDriver:
         pace: Pace,
         limits: LoopLimits,
         clock: Clock,
+        ended: Callable[[Run, Personal | None], None] | None = None,
     ) -> None:
+        """`ended`: called when a run has ended, with what was said in it where the run itself holds that."""
+        self._ended = ended
         self._platform = platform
         self._traits = platform.traits
         self._runs = runs
@@ -155,9 +158,10 @@ class RunDriver:
                 watched, RunState.LOST, snapshot.reason or snapshot.platform_status, snapshot.platform_status
             )
         elif snapshot.status is RunStatus.ENDED and not settling:
-            await self._close(
-                watched, RunState.ENDED, snapshot.reason or snapshot.platform_status, snapshot.platform_status
-            )
+            reason = snapshot.reason or snapshot.platform_status
+            closed = await self._close(watched, RunState.ENDED, reason, snapshot.platform_status)
+            if closed and self._ended is not None:
+                self._ended(watched.run, snapshot.reply)
         elif snapshot.expires_in_s is None and known_s > self._traits.life_s:
             await self._close(watched, RunState.LOST, "prazo_esgotado", snapshot.platform_status)
         elif snapshot.status is RunStatus.REQUIRES_ACTION:
@@ -290,10 +294,14 @@ class RunDriver:
 
     # ------------------------------------------------------------------------------------ ends and failures
 
-    async def _close(self, watched: WatchedRun, state: RunState, reason: str, status: str | None) -> None:
-        """Close a run. If a wake-up came after this poll began, the run stays open and is claimed again."""
+    async def _close(self, watched: WatchedRun, state: RunState, reason: str, status: str | None) -> bool:
+        """Close a run; whether it is closed.
+
+        If a wake-up came after this poll began, the run stays open and is claimed again.
+        """
         self._watched.end(watched.run_id)
-        if await self._runs.close(replace(watched.run, woken=watched.wakes_seen), state, reason, status):
+        closed = await self._runs.close(replace(watched.run, woken=watched.wakes_seen), state, reason, status)
+        if closed:
             metrics.runs_closed.labels(state, reason).inc()
             logs.event(
                 "● execução encerrada | state={state} reason={reason} conversationId={conversation_id}",
@@ -303,6 +311,7 @@ class RunDriver:
                 conversation_id=watched.run.conversation_id,
                 run_id=watched.run_id,
             )
+        return closed
 
     async def _gone(self, watched: WatchedRun) -> None:
         """Lost after 30 s of nothing but 404: a proxy, or a replica that lags behind, may answer once."""

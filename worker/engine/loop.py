@@ -13,6 +13,7 @@ from worker.engine.discovery import Discovery
 from worker.engine.dispatch import Dispatcher
 from worker.engine.lease import HEARTBEAT_S, Lease, boottime
 from worker.engine.pacing import LoopLimits, Pace, TokenBucket
+from worker.engine.reply_check import EndedReplies
 from worker.engine.watched_runs import WatchedRun, WatchedRuns
 from worker.errors import StoreError
 from worker.ports import LEASE_S, Arrivals, Clock, Platform, RunStore
@@ -42,7 +43,9 @@ class Worker:
         reads: TokenBucket,
         limits: LoopLimits,
         clock: Clock,
+        replies: EndedReplies | None = None,
     ) -> None:
+        """`replies`: checks what was said in runs that have ended; None: nothing is."""
         self._platform = platform
         self._runs = runs
         self._dispatcher = dispatcher
@@ -60,7 +63,9 @@ class Worker:
             pace=pace,
             limits=limits,
             clock=clock,
+            ended=None if replies is None else replies.add,
         )
+        self._replies = replies
         self._discovery = Discovery(platform, arrivals, reads, limits, clock)
         self._advancing: set[asyncio.Task[None]] = set()
         self._slots = asyncio.Semaphore(READS_IN_FLIGHT)
@@ -84,6 +89,8 @@ class Worker:
                     tasks.create_task(self._keep_polling(tasks)),
                     tasks.create_task(self._discovery.run(self._woken.set)),
                 ]
+                if self._replies is not None:
+                    sides.append(tasks.create_task(self._replies.run()))
                 await self._stopping.wait()
                 await self._wind_down(sides)
                 heartbeat.cancel()

@@ -128,6 +128,14 @@ class TokenBucket:
         if self._tokens < 0:
             await self._clock.sleep(-self._tokens / self.rate)
 
+    async def take_spare(self) -> None:
+        """Wait for a token that nobody who calls `take` wants: behind every waiter, and those that come."""
+        self._refill()
+        while self._tokens < 1:
+            await self._clock.sleep((1 - self._tokens) / self.rate)
+            self._refill()
+        self._tokens -= 1
+
     def _refill(self) -> None:
         now = self._clock.monotonic()
         self._tokens = min(self._burst, self._tokens + (now - self._filled_at) * self.rate)

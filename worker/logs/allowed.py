@@ -127,7 +127,8 @@ FIELDS: Mapping[str, Callable[[object], Shown]] = {
     **dict.fromkeys(("code", "status", "state", "reason", "platform"), _code),
     **dict.fromkeys(("attempt", "count", "seconds", "port"), _number),
     **dict.fromkeys(("payloads", "contacts", "calls", "runs", "conversations"), _number),
-    **dict.fromkeys(("events", "webhooks", "accesses", "erasures"), _number),
+    **dict.fromkeys(("events", "webhooks", "accesses", "erasures", "replies"), _number),
+    "codes": _shaped(re.compile(r"[a-z_]{1,40}(?:,[a-z_]{1,40}){0,9}")),
     **dict.fromkeys(("name", "version"), _shaped(_NAME)),
 }
 """Every field that may be written, and what of its value: what does not look as it should is not shown."""

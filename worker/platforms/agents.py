@@ -140,6 +140,13 @@ class AgentsPlatform:
         """The session is both."""
         return run_id
 
+    async def reply(self, ref: RunRef) -> Spoken:
+        """See `worker.ports.Platform.reply`: the newest turn of the session, by its newest items."""
+        listing = await dialogue.get(self._connection, f"{_path(ref.run_id)}/items?order=desc&limit=100")
+        items = wire.entries(listing)
+        newest = next((item.get("turn_id") for item in items if item.get("turn_id")), None)
+        return Spoken(dialogue.spoken([item for item in items if item.get("turn_id") == newest][::-1]))
+
     def converse(self, assistant: str | Mapping[str, object]) -> Dialogue:
         """See `worker.ports.Platform.converse`."""
         return AgentsDialogue(self._connection, str(assistant), self._sleep)

@@ -132,6 +132,10 @@ class AssistantsPlatform:
         """None: a run is found through its thread only."""
         return None
 
+    async def reply(self, ref: RunRef) -> Spoken:
+        """See `worker.ports.Platform.reply`."""
+        return await _reply(self._connection, ref)
+
     def converse(self, assistant: str | Mapping[str, object]) -> Dialogue:
         """See `worker.ports.Platform.converse`."""
         return AssistantsDialogue(self._connection, str(assistant))
@@ -162,10 +166,7 @@ class AssistantsDialogue:
 
     async def reply(self, ref: RunRef) -> Spoken:
         """See `worker.ports.Dialogue.reply`."""
-        query = f"run_id={quote(ref.run_id, safe='')}&order=asc&limit=100"
-        listing = await dialogue.get(self._connection, f"{self._thread}/messages?{query}")
-        texts = [text for message in wire.entries(listing) for text in _texts(message)]
-        return Spoken("\n".join(texts) or None)
+        return await _reply(self._connection, ref)
 
     async def delete(self, run_ids: Iterable[str] = ()) -> Sequence[str]:
         """See `worker.ports.Dialogue.delete`."""
@@ -203,6 +204,15 @@ class AssistantsDialogue:
         file = (image.name, image.content, image.media_type)
         request = self._connection.client.files.with_raw_response.create(file=file, purpose=purpose)
         return dialogue.made_id((await self._connection.ask(request)).body)
+
+
+async def _reply(connection: wire.Connection, ref: RunRef) -> Spoken:
+    """What the assistant said in a run. Raises `PlatformError`."""
+    thread = _runs(ref.thread_id).removesuffix("/runs")
+    query = f"run_id={quote(ref.run_id, safe='')}&order=asc&limit=100"
+    listing = await dialogue.get(connection, f"{thread}/messages?{query}")
+    texts = [text for message in wire.entries(listing) for text in _texts(message)]
+    return Spoken("\n".join(texts) or None)
 
 
 def _texts(message: Json) -> list[str]:

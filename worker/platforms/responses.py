@@ -20,6 +20,7 @@ from worker.model import (
     Traits,
     Utterance,
 )
+from worker.personal import Personal
 from worker.platforms import continuation, dialogue, wire
 from worker.platforms.credentials import credentials
 from worker.platforms.definitions import Envelope
@@ -130,6 +131,10 @@ class ResponsesPlatform:
     async def thread_of(self, run_id: str) -> str | None:
         """See `worker.ports.Platform.thread_of`: the conversation; None for a response of a chain."""
         return _conversation_id((await self._retrieve(RunRef(run_id, None))).body)
+
+    async def reply(self, ref: RunRef) -> Spoken:
+        """See `worker.ports.Platform.reply`: the response holds it."""
+        return Spoken(dialogue.spoken(_dicts((await self._retrieve(ref)).body.get("output"))))
 
     def converse(self, assistant: str | Mapping[str, object]) -> Dialogue:
         """See `worker.ports.Platform.converse`: this platform stores no assistant."""
@@ -266,7 +271,7 @@ def _completed(response: Json) -> RunSnapshot:
     items = _dicts(response.get("output"))
     calls = continuation.waiting(items)
     if not calls:
-        return RunSnapshot(RunStatus.ENDED, "completed", reason="concluida")
+        return RunSnapshot(RunStatus.ENDED, "completed", reason="concluida", reply=_reply(items))
     if any(call.get("status") not in (None, "completed") for call in calls):
         return RunSnapshot(RunStatus.ENDED, "completed", reason="incompleta")
     if reason := continuation.obstacle(response, items):
@@ -274,6 +279,11 @@ def _completed(response: Json) -> RunSnapshot:
     answerable, unanswerable = wire.each_once(map(_call, calls))
     status = RunStatus.REQUIRES_ACTION if answerable else RunStatus.WORKING
     return RunSnapshot(status, "completed", answerable, unanswerable)
+
+
+def _reply(items: Sequence[Json]) -> Personal | None:
+    said = dialogue.spoken(items)
+    return None if said is None else Personal(said)
 
 
 def _call(item: Json) -> ToolCall | None:

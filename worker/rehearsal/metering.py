@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from worker.errors import PlatformError
-from worker.model import Answer, RunRef, RunSnapshot
+from worker.model import Answer, RunRef, RunSnapshot, Spoken
 from worker.ports import Clock, Dialogue, Platform
 
 AWAY_S = 60.0
@@ -68,6 +68,9 @@ class MeteredPlatform:
 
     async def thread_of(self, run_id: str) -> str | None:
         return await self._platform.thread_of(run_id)
+
+    async def reply(self, ref: RunRef) -> Spoken:
+        return await self._platform.reply(ref)
 
     def converse(self, assistant: str | Mapping[str, object]) -> Dialogue:
         return self._platform.converse(assistant)

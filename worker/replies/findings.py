@@ -1,7 +1,7 @@
 """What a reply claims, and which of its claims the ledger does not bear out (contract §10)."""
 
-from collections.abc import Iterator, Set
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Set
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -36,6 +36,10 @@ class Facts:
     ticket_opened: bool = False
     #: A hand-off of the conversation was requested within the last 24 hours.
     handoff_requested: bool = False
+
+    def vouching_for(self, numbers: Iterable[str]) -> "Facts":
+        """The same, with numbers that the bot knows from elsewhere."""
+        return replace(self, protocolos=self.protocolos | frozenset(numbers))
 
 
 @dataclass(frozen=True, slots=True)

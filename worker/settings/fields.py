@@ -120,6 +120,7 @@ class Settings(BaseModel):
     DISCOVER_INTERVAL_S: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 10.0
     DISCOVER_WINDOW_S: Seconds = 900.0
     MAX_RUNS: Count = 10_000
+    REPLY_CHECK: Literal["on", "off"] = "on"
     ATTACHMENT_FRESH_S: Seconds = 300.0
     SHUTDOWN_GRACE_S: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 20.0
     RETENTION_PAYLOAD_DAYS: Count = 30

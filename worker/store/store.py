@@ -11,6 +11,7 @@ from worker.store.ledger.admission import Admission
 from worker.store.ledger.calls import Calls
 from worker.store.ledger.outbox import Outbox
 from worker.store.ledger.outcomes import Outcomes
+from worker.store.ledger.replies import Replies
 from worker.store.personal_data.access_log import AccessLog
 from worker.store.personal_data.erasure import Erasures
 from worker.store.personal_data.export import Export
@@ -32,7 +33,8 @@ from worker.store.sql.database import Database
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """`runs` and `calls` are the loop's, `outbox` is for the events, `webhooks` for what the platform tells.
+    """`runs` and `calls` are the loop's, `outbox` is for the events, `webhooks` for what the platform tells,
+    `replies` for the reply check.
 
     `records`, `operators` and `handoffs` are people's, `board` is their dashboard's. The last five are about
     what is personal: its end, its keys, and who has read it.
@@ -43,6 +45,7 @@ class Store:
     arrivals: Arrivals
     calls: Calls
     outbox: Outbox
+    replies: Replies
     records: Records
     operators: Operators
     handoffs: Handoffs
@@ -85,6 +88,7 @@ class Store:
                 outcomes,
             ),
             outbox=outbox,
+            replies=Replies(database, outbox),
             records=Records(database, arrivals),
             operators=Operators(database, outcomes, may_repeat=may_repeat),
             handoffs=Handoffs(database, outbox),

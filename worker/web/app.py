@@ -56,6 +56,7 @@ _TAGS = [
         "name": "avisos ao bot",
         "description": "O que o bot recebe por webhook, e o que não aceitou.",
     },
+    {"name": "respostas", "description": "O que o assistente diz, comparado com o que aconteceu."},
     {"name": "indicadores", "description": "Os números de um período."},
     {"name": "webhooks", "description": "O que a plataforma avisa."},
     {"name": "saúde", "description": "Para máquinas; sem token."},

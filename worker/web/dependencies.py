@@ -11,6 +11,7 @@ from fastapi import Depends, Path, Query, Request
 from starlette.convertors import StringConvertor, register_url_convertor
 
 from worker import metrics
+from worker.engine.reply_check import ReplyCheck
 from worker.metrics import Vitals
 from worker.store.store import Store
 from worker.web.problems import refusals
@@ -33,6 +34,8 @@ class Services:
     wake: Callable[[str], None]
     #: The loop ticked lately.
     alive: Callable[[], bool]
+    #: Checks replies for the bot.
+    replies: ReplyCheck
     #: None without OPENAI_WEBHOOK_SECRET; its `run()` belongs to the caller.
     webhooks: WebhookReceiver | None = None
     #: This process's gauges.

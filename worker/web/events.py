@@ -43,6 +43,18 @@ class HandoffRequested(HandoffEvent):
     )
 
 
+class ReplyEvent(BaseModel):
+    """Uma resposta do assistente que diz o que não aconteceu."""
+
+    run_id: str | None = Field(description="A execução, se o bot a informou.", examples=["run_abc123"])
+    conversation_id: str = Field(examples=["conv-1"])
+    codes: list[str] = Field(examples=[["ticket_nao_aberto"]])
+    source: str = Field(
+        description="`api`: o bot pediu a conferência. `run`: o worker conferiu ao fim da execução.",
+        examples=["run"],
+    )
+
+
 class RunEvent(BaseModel):
     """O fim de uma execução."""
 
@@ -63,6 +75,7 @@ EVENTS: Mapping[str, tuple[type[BaseModel], str]] = {
     "handoff.overdue": (HandoffEvent, "Ninguém assumiu o cliente dentro do prazo"),
     "handoff.returned": (HandoffEvent, "A conversa voltou para o bot"),
     "handoff.closed": (HandoffEvent, "O atendimento humano foi encerrado"),
+    "reply.suspect": (ReplyEvent, "O assistente disse ao cliente o que não aconteceu"),
     "run.ended": (RunEvent, "A execução terminou"),
     "run.lost": (RunEvent, "A execução não pode mais ser respondida"),
 }

@@ -111,6 +111,15 @@ def _document(value: object) -> Personal:
     return document
 
 
+_LONGEST_REPLY = 20_000
+
+
+def _reply(value: object) -> Personal:
+    if isinstance(value, str) and 1 <= len(value) <= _LONGEST_REPLY:
+        return Personal(value)
+    raise wrong(f"precisa ser um texto de 1 a {_LONGEST_REPLY} caracteres")
+
+
 _RFC_3339 = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)"
 
 
@@ -134,6 +143,7 @@ Protocolo = Annotated[str, *_read_by(_protocolo, maxLength=64)]
 Contact = Annotated[Personal, *_read_by(_contact, maxLength=64)]
 AttachmentUrl = Annotated[Personal, *_read_by(_url, format="uri", maxLength=2048)]
 Document = Annotated[Personal, *_read_by(_document)]
+ReplyText = Annotated[Personal, *_read_by(_reply, minLength=1, maxLength=_LONGEST_REPLY)]
 Moment = Annotated[float, *_read_by(_moment, format="date-time")]
 """Seconds since the epoch."""
 
@@ -222,6 +232,31 @@ class RetrySelection(_Body):
     setor: str | None = Field(None, max_length=64, description="Só deste setor, na grafia do catálogo.")
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"state": "failed", "since": "2h"}]})
+
+
+class ReplyToCheck(_Body):
+    """Uma resposta do assistente, antes de ser enviada ao cliente."""
+
+    conversation_id: ConversationId = Field(description="A conversa, já registrada com PUT.")
+    text: ReplyText = Field(description="A resposta; não é guardada nem registrada em lugar nenhum.")
+    run_id: PlatformId | None = Field(
+        None, description="A execução que a escreveu: o worker não a lê de novo."
+    )
+    known_numbers: list[Protocolo] = Field(
+        [], max_length=100, description="Números que o bot garante, como o protocolo de outro sistema."
+    )
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "conversation_id": "conv-1",
+                    "text": "Prontinho! Abri seu chamado, o protocolo é 2510271534789012.",
+                    "run_id": "run_abc123",
+                }
+            ]
+        }
+    )
 
 
 class RunAnnouncement(_Body):

@@ -1,14 +1,15 @@
 """What a caller is shown (contract §3): the JSON forms of the store's views, without payload."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, tzinfo
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from worker.model import CallState, EventState, RunState
+from worker.model import CallState, EventState, ReplySource, RunState
 from worker.personal import Personal
 from worker.privacy import mask_document
+from worker.replies import Code, Finding, instruction_for
 from worker.views import (
     AttemptView,
     CallPayload,
@@ -20,6 +21,7 @@ from worker.views import (
     EventView,
     HandoffState,
     HandoffView,
+    ReplyView,
     RunSummary,
     RunView,
 )
@@ -289,6 +291,57 @@ class RetriedEvents(_Shown):
     requested: int = Field(description="Quantos avisos serão entregues de novo.", examples=[12])
 
 
+class ReplyFinding(_Shown):
+    """Algo que a resposta diz e que não aconteceu."""
+
+    code: Code
+    start: int = Field(description="Onde começa no texto, em pontos de código Unicode.", examples=[41])
+    end: int = Field(description="Onde termina, sem incluí-lo.", examples=[57])
+
+
+class ReplyVerdict(_Shown):
+    """O que a conferência de uma resposta achou."""
+
+    ok: bool
+    findings: list[ReplyFinding] = Field(description="Na ordem do texto; um por frase e código.")
+    instrucao: str | None = Field(
+        description="O que dizer ao modelo antes de tentar de novo; null quando `ok`.",
+        examples=["Nenhum ticket com esse protocolo foi aberto nesta conversa. …"],
+    )
+
+    @classmethod
+    def of(cls, findings: Sequence[Finding]) -> Self:
+        shown = [ReplyFinding(code=each.code, start=each.start, end=each.end) for each in findings]
+        return cls(ok=not shown, findings=shown, instrucao=instruction_for(findings))
+
+
+class SuspectReply(_Shown):
+    """Uma resposta que diz o que não aconteceu; o texto não é guardado."""
+
+    conversation_id: str = Field(examples=["conv-1"])
+    run_id: str | None = Field(description="Se o bot a informou.", examples=["run_abc123"])
+    codes: list[str] = Field(examples=[["ticket_nao_aberto"]])
+    source: ReplySource = Field(description="`api`: a pedido do bot. `run`: ao fim da execução.")
+    checked_at: datetime = Field(examples=[_EXAMPLE_TIME])
+
+    @classmethod
+    def of(cls, view: ReplyView, zone: tzinfo) -> Self:
+        return cls(
+            conversation_id=view.conversation_id,
+            run_id=view.run_id,
+            codes=list(view.codes),
+            source=view.source,
+            checked_at=_time(view.checked_at, zone),
+        )
+
+
+class SuspectReplyPage(_Shown):
+    """Respostas sem lastro, da mais nova à mais antiga."""
+
+    items: list[SuspectReply]
+    next_cursor: str | None = Field(description="Para a próxima página; null na última.")
+
+
 class Handoff(_Shown):
     """Um pedido de atendimento humano."""
 
@@ -394,6 +447,7 @@ _WHY = {
     "runs": _RECORD,
     "calls": f"{_RECORD}; guardam protocolo, setor, motivo, horários e o hash do documento",
     "handoffs": _RECORD,
+    "replies": "conferências de respostas, só com códigos e horários: até RETENTION_RECORD_DAYS",
     "events": "avisos ao bot, só com identificadores e códigos: até serem entregues e o prazo passar",
 }
 _GONE = ("documents", "contacts", "receipts", "requests", "answers", "motivos")

@@ -197,6 +197,9 @@ class Erasures:
         of_handoffs = select(func.count(), func.count(h.c.motivo)).join(t, t.c.call_id == h.c.call_id)
         handoffs, motivos = (await connection.execute(of_handoffs.where(which))).one()
         told = select(func.count()).where(o.c.conversation_id.in_(select(t.c.conversation_id).where(which)))
+        c = self._t.reply_checks
+        theirs = select(t.c.conversation_id).where(which)
+        checked = select(func.count()).where(c.c.conversation_id.in_(theirs))
         return Erasure(
             in_flight=requests,
             replayable=answers,
@@ -205,6 +208,7 @@ class Erasures:
             calls=calls,
             handoffs=handoffs,
             events=(await connection.execute(told)).scalar_one(),
+            replies=(await connection.execute(checked)).scalar_one(),
         )
 
     async def _told(self, connection: AsyncConnection, which: ColumnElement[bool]) -> dict[str, int]:

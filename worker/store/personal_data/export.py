@@ -59,6 +59,7 @@ class Export:
             "handoffs": await _rows(connection, t.handoffs, t.handoffs.c.call_id.in_(of_calls)),
             "events": await _rows(connection, t.outbox, t.outbox.c.conversation_id.in_(theirs)),
             "erasures": await _rows(connection, t.erasures, asked),
+            "replies": await _rows(connection, t.reply_checks, t.reply_checks.c.conversation_id.in_(theirs)),
         }
 
     async def _gone(self, connection: AsyncConnection, digest: str) -> list[str]:

@@ -83,6 +83,7 @@ class Retention:
             webhooks=await self._all(self._webhooks),
             accesses=await self._all(self._accesses),
             erasures=await self._all(self._erasures),
+            replies=await self._all(self._replies),
         )
         await self._db.checkpoint()
         return swept
@@ -178,6 +179,11 @@ class Retention:
     async def _erasures(self, connection: AsyncConnection) -> int:
         e = self._t.erasures
         return await self._delete(connection, e.c.erasure_id, e.c.done_at < now() - self._record_s)
+
+    async def _replies(self, connection: AsyncConnection) -> int:
+        """Checks of replies hold codes only: they are kept as long as the record."""
+        c = self._t.reply_checks
+        return await self._delete(connection, c.c.check_id, c.c.checked_at < now() - self._record_s)
 
     # --------------------------------------------------------------------------------------------- within
 

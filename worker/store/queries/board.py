@@ -23,10 +23,11 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
 
 from worker.model import CallState, ToolKind
+from worker.store.ledger.replies import reply_view
 from worker.store.queries.kpis import calls
 from worker.store.queries.records import run_summary
 from worker.store.sql.database import Database
-from worker.store.sql.tables import ACCEPTED, DEAD, LOST, PENDING, REQUESTED, STUCK, now
+from worker.store.sql.tables import ACCEPTED, DEAD, LOST, NO_CODES, PENDING, REQUESTED, STUCK, now
 from worker.views import (
     COUNTED_UP_TO,
     Backlog,
@@ -41,6 +42,7 @@ from worker.views import (
 _HOUR_S = 3600.0
 _LOST_S = 72 * _HOUR_S
 """How long a lost run asks for a person: after three days its customer has written again, or left."""
+_DAY_S = 24 * _HOUR_S
 _UNSURE = (CallState.UNKNOWN, CallState.NO_PROTOCOL)
 
 
@@ -105,6 +107,7 @@ class Board:
             accepted_rows, taken = await _some(connection, accepted, limit)
             stuck_rows, kept = await _some(connection, stuck, limit)
             lost_rows, lost = await _some(connection, self._lost(), limit)
+            suspect_rows, suspects = await _some(connection, self._suspect(), limit)
             events = await _count(connection, select(outbox.c.seq).where(outbox.c.state == PENDING))
             overdue = await _count(connection, late)
             longest_wait_s = (await connection.execute(self._longest_wait())).scalar_one()
@@ -114,10 +117,16 @@ class Board:
             Preview([_handoff(row) for row in accepted_rows], taken),
             Preview([_stuck(row) for row in stuck_rows], kept),
             Preview([run_summary(row) for row in lost_rows], lost),
+            Preview([reply_view(row) for row in suspect_rows], suspects),
             events,
             overdue,
             longest_wait_s,
         )
+
+    def _suspect(self) -> Select[Any]:
+        c = self._t.reply_checks
+        recent = c.c.checked_at > now() - _DAY_S
+        return select(c).where(c.c.codes != NO_CODES, recent).order_by(c.c.checked_at.desc())
 
     def _dead(self) -> Select[Any]:
         """Decided against us, and no later call makes, or made, the same ticket (it has the same key)."""

@@ -1,7 +1,7 @@
 """Counts and times the KPIs in the database (contract §7); what they mean is `worker.kpis`'s to say."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import BigInteger, Column, ColumnElement, Row, Select, and_, case, cast, func, select, true
@@ -22,6 +22,7 @@ async def measure(connection: AsyncConnection, tables: Tables, since: float, unt
     """The KPIs of what came in from `since` to before `until` (None: to now), in seconds since the epoch."""
     pairs = (await connection.execute(counts(tables, since, until))).all()
     handed_off = await connection.execute(departamentos(tables, since, until))
+    checked = {row.codes: row.times for row in await connection.execute(replies(tables, since, until))}
 
     def total(name: str) -> int:
         return sum(getattr(row, name) for row in pairs)
@@ -41,7 +42,19 @@ async def measure(connection: AsyncConnection, tables: Tables, since: float, unt
         handoffs={row.departamento: row.requested for row in handed_off},
         by_setor=_opened(pairs, "setor"),
         by_motivo=_opened(pairs, "motivo"),
+        replies_checked=sum(checked.values()),
+        replies_suspect=sum(times for codes, times in checked.items() if codes),
+        by_code=_by_code(checked),
     )
+
+
+def _by_code(checked: Mapping[str, int]) -> dict[str, int]:
+    """Suspect replies by code, most first; a reply with two codes counts for both."""
+    found = Counter[str]()
+    for codes, times in checked.items():
+        for code in codes.split(",") if codes else ():
+            found[code] += times
+    return dict(found.most_common())
 
 
 def _opened(pairs: Iterable[Row[Any]], by: str) -> dict[str, int]:
@@ -123,6 +136,13 @@ def departamentos(tables: Tables, since: float, until: float | None) -> Select[A
     requested = func.count().label("requested")
     found = select(h.c.departamento, requested).where(_within(h.c.requested_at, since, until))
     return found.group_by(h.c.departamento).order_by(requested.desc(), h.c.departamento)
+
+
+def replies(tables: Tables, since: float, until: float | None) -> Select[Any]:
+    """How many replies were checked, for each combination of codes."""
+    c = tables.reply_checks
+    counted = select(c.c.codes, func.count().label("times"))
+    return counted.where(_within(c.c.checked_at, since, until)).group_by(c.c.codes)
 
 
 def attempt_spans(tables: Tables, since: float, until: float | None) -> Select[Any]:

@@ -62,6 +62,9 @@ REQUESTED = literal(HandoffState.REQUESTED, String, literal_execute=True)
 ACCEPTED = literal(HandoffState.ACCEPTED, String, literal_execute=True)
 """States written out: a partial index serves no query whose parameter might be another value."""
 
+NO_CODES = literal("", String, literal_execute=True)
+"""`reply_checks.codes` of a clean reply, written out as in the index on suspect ones."""
+
 OPEN = tuple(state for state in CallState if state.open)
 """States of calls without an outcome yet."""
 
@@ -285,6 +288,24 @@ class Tables:
         _partial("ix_outbox_discarded", "state = 'discarded'", self.outbox.c.created_at)
         Index("ix_outbox_conversation", self.outbox.c.conversation_id, self.outbox.c.created_at)
         Index("ix_outbox_created_at", self.outbox.c.created_at)
+        self.reply_checks = Table(
+            "reply_checks",
+            self.metadata,
+            Column("check_id", Integer, primary_key=True),
+            Column("conversation_id", String, nullable=False, index=True),
+            Column("run_id", String, index=True),
+            Column("source", String, nullable=False),
+            # Comma-separated, empty when nothing was found.
+            Column("codes", String, nullable=False),
+            Column("checked_at", Float, nullable=False, index=True),
+        )
+        suspect = text("codes <> ''")
+        Index(
+            "ix_reply_checks_suspect",
+            self.reply_checks.c.checked_at,
+            sqlite_where=suspect,
+            postgresql_where=suspect,
+        )
         self.webhook_ids = Table(
             "webhook_ids",
             self.metadata,

@@ -162,6 +162,7 @@ def _environment() -> Environment:
     environment.filters |= {"lasting": words.lasting, "count": Unit.COUNT.written}
     environment.globals |= {
         "safe_id": lambda value: words.safe("conversation_id", value),
+        "safe_run": lambda value: words.safe("run_id", value),
         "safe_tool": lambda value: words.safe("tool", value),
         "steps": timeline.steps,
         "what": timeline.what,

@@ -1,0 +1,37 @@
+"""`replies`: suspect replies as an operator reads them, beside the daemon (contract §10). No text is kept."""
+
+from collections.abc import Sequence
+from zoneinfo import ZoneInfo
+
+from rich.console import Console
+from rich.table import Table
+
+from worker.cli.database import beside, since_option
+from worker.cli.exit_codes import Exit
+from worker.cli.output import listing, print_page
+from worker.settings import Settings
+from worker.web.pagination import cursor_text
+from worker.web.responses import SuspectReply, SuspectReplyPage
+
+
+async def list_replies(
+    settings: Settings, console: Console, *, since: str | None, limit: int, as_json: bool
+) -> Exit:
+    """The newest suspect replies. Raises `ConfigError` and `StoreError`."""
+    zone = ZoneInfo(settings.TIMEZONE)
+    begin = None if since is None else since_option(since, zone)
+    async with beside(settings) as store:
+        views, cursor = await store.replies.suspects(limit=limit, since=begin)
+    items = [SuspectReply.of(view, zone) for view in views]
+    page = SuspectReplyPage(items=items, next_cursor=cursor_text(cursor))
+    print_page(page, _rows(console, items), console, as_json=as_json)
+    return Exit.DONE
+
+
+def _rows(console: Console, replies: Sequence[SuspectReply]) -> Table:
+    names = ("conferida", "conversa", "execução", "origem", "códigos")
+    rows = (
+        (each.checked_at, each.conversation_id, each.run_id or "-", each.source, ", ".join(each.codes))
+        for each in replies
+    )
+    return listing(console, names, rows)
