@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from worker import __version__, logs, wiring
 from worker.background import gauges, overdue_handoffs, presence, schema_drift, systemd
+from worker.background.containment import keep_going
 from worker.background.event_delivery import EventDelivery
 from worker.background.retention import Upkeep
 from worker.catalog import Catalog
@@ -65,12 +66,12 @@ async def _work_and_serve(
             upkeep = Upkeep(store.erasures, store.retention, zone, clock, lambda: datetime.now(UTC))
             sides = [
                 store.database.listen(worker.wake),
-                schema_drift.keep_compared(settings, clock),
-                gauges.keep_refreshed(store.records, clock),
-                overdue_handoffs.keep_recorded(store.handoffs, clock),
+                keep_going("schema_drift", lambda: schema_drift.keep_compared(settings, clock), clock),
+                keep_going("gauges", lambda: gauges.keep_refreshed(store.records, clock), clock),
+                keep_going("handoffs", lambda: overdue_handoffs.keep_recorded(store.handoffs, clock), clock),
                 presence.keep_reported(store.daemons, lease.owner, settings.data_keys, clock),
                 systemd.keep_watchdog(worker.alive, clock),
-                upkeep.run(),
+                keep_going("upkeep", upkeep.run, clock),
             ]
             if settings.HTTP_PORT:
                 sides.append(_serve(settings, store, worker))

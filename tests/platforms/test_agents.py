@@ -571,3 +571,13 @@ async def test_a_call_seen_before_it_is_registered_is_answered_all_the_same() ->
         await harness.platform.submit(ref, answers(look))
         harness.pass_time()
         assert (await harness.platform.inspect(ref)).status is RunStatus.ENDED
+
+
+@pytest.mark.parametrize("page", [b"<html>Not Found</html>", b"", b'"not found"', b"[]"])
+async def test_a_404_that_is_no_json_error_says_nothing_about_the_run(
+    platform: AgentsPlatform, wire: Wire, page: bytes
+) -> None:
+    wire.says(page, 404)
+    with pytest.raises(PlatformUnavailable) as caught:
+        await platform.inspect(REF)
+    assert caught.value.status == 404

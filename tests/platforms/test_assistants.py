@@ -737,3 +737,22 @@ async def test_openais_description_has_nothing_against_our_requests(
 
 async def test_a_run_known_by_its_id_only_has_no_thread_to_tell(platform: AssistantsPlatform) -> None:
     assert await platform.thread_of("run_1") is None
+
+
+@pytest.mark.parametrize("page", [b"<html>Not Found</html>", b"", b'"not found"', b"[]"])
+async def test_a_404_that_is_no_json_error_says_nothing_about_the_run(
+    platform: AssistantsPlatform, wire: Wire, page: bytes
+) -> None:
+    wire.says(page, 404)
+    with pytest.raises(PlatformUnavailable) as caught:
+        await platform.inspect(REF)
+    assert caught.value.status == 404
+
+
+@pytest.mark.parametrize("expires_at", [0, -1, NOW_S - 1, "0"])
+async def test_a_time_in_the_past_is_no_time_for_a_run_at_work(
+    platform: AssistantsPlatform, wire: Wire, expires_at: object
+) -> None:
+    body = run("requires_action", required_action=action(function()), expires_at=expires_at)
+    look = await look_at(platform, wire, body, date=NOW)
+    assert (look.status, look.expires_in_s) == (RunStatus.REQUIRES_ACTION, None)

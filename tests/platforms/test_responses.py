@@ -830,3 +830,13 @@ async def test_the_real_thing_goes_round_twice_and_the_platform_understands_ever
     first, *_, last = simulator.responses.kept.values()
     assert {**last.settings} == {**first.settings}
     assert len(last.rounds()) == 2
+
+
+@pytest.mark.parametrize("page", [b"<html>Not Found</html>", b"", b'"not found"', b"[]"])
+async def test_a_404_that_is_no_json_error_says_nothing_about_the_run(
+    platform: ResponsesPlatform, wire: Wire, page: bytes
+) -> None:
+    wire.says(page, 404)
+    with pytest.raises(PlatformUnavailable) as caught:
+        await platform.inspect(REF)
+    assert caught.value.status == 404

@@ -172,6 +172,17 @@ async def test_a_run_found_in_a_thread_that_has_moved_on_is_left_to_its_new_conv
     assert await rig.announce("c2", "run_1", None)
 
 
+@pytest.mark.parametrize(("reason", "again"), [("nao_encontrada", True), ("cancelada", False)])
+async def test_discovery_takes_up_a_run_that_was_lost_by_404s_alone(
+    rig: Rig, reason: str, again: bool
+) -> None:
+    run = await rig.run("run_1")
+    await rig.store.runs.close(run, RunState.LOST, reason, None)
+    assert await rig.store.arrivals.watch_discovered("c1", run.ref) is again
+    await rig.conversation("c2", thread_id="thread_c2")
+    assert not await rig.store.arrivals.watch_discovered("c2", RunRef("run_1", "thread_c2"))
+
+
 # ------------------------------------------------------------------------------------- the run is the thread
 
 

@@ -101,3 +101,14 @@ async def test_a_session_nobody_has_or_another_has_by_now_is_left_alone(sessions
     await sessions.conversation("c2", thread_id="sess_1")
     assert await sessions.store.webhooks.told("wh_3", "sess_1") is False
     assert [row.state for row in await sessions.rows("runs")] == ["ended"]
+
+
+async def test_a_response_lost_by_404s_alone_is_watched_again_when_a_webhook_names_it(chains: Rig) -> None:
+    run = await chains.run("resp_1")
+    await chains.store.runs.close(run, RunState.LOST, "nao_encontrada", None)
+    assert await chains.store.webhooks.told("wh_1", "resp_1") is True
+    assert (await chains.row("runs")).state == "watching"
+    run = await chains.claimed("resp_1")
+    await chains.store.runs.close(run, RunState.LOST, "cancelada", "cancelled")
+    assert await chains.store.webhooks.told("wh_2", "resp_1") is True
+    assert (await chains.row("runs")).state == "lost"

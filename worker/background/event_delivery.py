@@ -2,7 +2,8 @@
 
 import asyncio
 
-from worker import logs
+from worker import logs, metrics
+from worker.errors import StoreError
 from worker.model import Event
 from worker.outbound import client
 from worker.ports import Clock
@@ -50,9 +51,20 @@ class EventDelivery:
                 due = await self._outbox.claim(self._owner, _AT_ONCE, _LEASE_S)
                 async with asyncio.TaskGroup() as tries:
                     for event in due:
-                        tries.create_task(self._deliver(event))
+                        tries.create_task(self._contained(event))
                 if not due:
                     await self._clock.sleep(_IDLE_S)
+
+    async def _contained(self, event: Event) -> None:
+        """One event's defect is that event's: it is tried again as if the bot had refused it."""
+        try:
+            await self._deliver(event)
+        except StoreError:
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever it is, the other events go on
+            metrics.defects.labels("event").inc()
+            logs.failure("defeito ao entregar um evento: fica para depois", error)
+            await self._outbox.retry(event, "defect", _wait_s(event.tries))
 
     async def _deliver(self, event: Event) -> None:
         result = await self._post(event)

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from worker import logs, metrics
-from worker.errors import PlatformError, PlatformUnavailable, RequestRefused
+from worker.errors import PlatformError, PlatformUnavailable, RequestRefused, StoreError
 from worker.model import PLATFORM_ID
 from worker.ports import Clock
 from worker.store.runs.webhooks import Webhooks
@@ -91,11 +91,20 @@ class WebhookReceiver:
     async def _look(self) -> None:
         while True:
             run_id = await self._unknown.get()
-            thread_id = await self._thread(run_id)
-            if thread_id is not None and await self._store.found(run_id, thread_id):
-                self._wake(run_id)
-            else:
-                metrics.webhooks_dropped.inc()
+            try:
+                await self._look_at(run_id)
+            except StoreError:
+                raise
+            except Exception as error:  # noqa: BLE001  # one webhook's defect keeps no other from being read
+                metrics.defects.labels("webhook").inc()
+                logs.failure("defeito ao tratar um webhook", error, run_id=run_id)
+
+    async def _look_at(self, run_id: str) -> None:
+        thread_id = await self._thread(run_id)
+        if thread_id is not None and await self._store.found(run_id, thread_id):
+            self._wake(run_id)
+        else:
+            metrics.webhooks_dropped.inc()
 
     async def _thread(self, run_id: str) -> str | None:
         for wait_s in (*_WAITS_S, None):

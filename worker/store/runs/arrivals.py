@@ -44,8 +44,8 @@ class Arrivals:
         """Watch a run that discovery found, unless it is known already; whether it is watched anew.
 
         Where the run is the thread, a known one that has ended is found at work again, and so is any that was
-        lost as `nao_encontrada`. Not if the thread is
-        the conversation's no more: its next owner may be about to announce this run.
+        lost as `nao_encontrada`. Not if the thread is the conversation's no more: its next owner may be about
+        to announce this run.
         """
         async with self._db.write() as connection:
             await self._db.serialise(connection, conversation_id, ref.run_id)

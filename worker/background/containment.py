@@ -1,0 +1,34 @@
+"""A defect of one side task ends neither the daemon nor the task: only a database that cannot record does."""
+
+from collections.abc import Callable, Coroutine
+
+from worker import logs, metrics
+from worker.errors import ConfigError, StoreError
+from worker.ports import Clock
+
+_FIRST_S, _LAST_S = 1.0, 300.0
+
+
+async def keep_going(name: str, task: Callable[[], Coroutine[object, object, None]], clock: Clock) -> None:
+    """Run a side task until it returns; begin it again after a defect, ever later.
+
+    Raises `StoreError` and `ConfigError`, as they are or in the group that the task raised.
+    """
+    wait_s = _FIRST_S
+    while True:
+        try:
+            return await task()
+        except Exception as error:  # whatever it is, the others go on
+            if is_operators(error):
+                raise
+            metrics.defects.labels(name).inc()
+            logs.failure("defeito numa tarefa do daemon: ela recomeça mais tarde | {name}", error, name=name)
+        await clock.sleep(wait_s)
+        wait_s = min(_LAST_S, 2 * wait_s)
+
+
+def is_operators(error: BaseException) -> bool:
+    """The database cannot record, or the configuration must change: nothing may go on."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(map(is_operators, error.exceptions))
+    return isinstance(error, (StoreError, ConfigError))
