@@ -275,19 +275,25 @@ async def test_a_platform_that_is_busy_for_a_moment_is_spoken_to_again(rig: Rig)
 
 
 async def test_ctrl_c_deletes_what_was_made_and_says_so(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
-    begun = asyncio.Event()
+    third = asyncio.Event()
+    conversations = 0
 
     def interrupted(said: Sequence[Said], rounds: Rounds) -> Move:
-        begun.set()
+        nonlocal conversations
+        conversations += not rounds
+        if conversations == 3:
+            third.set()
         return decide(said, rounds)
 
     rig.play(interrupted)
-    rehearsing = asyncio.create_task(rig.rehearse(repeat=50))
-    await begun.wait()
+    rehearsing = asyncio.create_task(rig.rehearse(PAID, HANDED_OVER, repeat=50, at_once=1))
+    await third.wait()
     assert rig.kept() > 0
     os.kill(os.getpid(), signal.SIGINT)
     code, shown = await rehearsing
-    assert (code, shown) == (130, "")
+    assert code == 130
+    assert "Resultado parcial: o ensaio não chegou ao fim." in shown
+    assert "1 de 1" in shown
     assert "■ encerrando: apagando na plataforma o que foi criado" in capsys.readouterr().err
     assert rig.kept() == 0
 

@@ -84,7 +84,7 @@ async def play(settings: Settings, options: Options, console: Console) -> int:
                 rehearse(settings, platform, catalog, rehearsal, on_played=on_played), progress
             )
     if end:
-        _print_remains(rehearsal, progress)
+        _show_unfinished(rehearsal, options, console, progress)
         return end
     return _show(rehearsal.results(), before, options, console)
 
@@ -228,8 +228,17 @@ def _interruptible(task: "asyncio.Future[None]", console: Console) -> Iterator[l
 # ---------------------------------------------------------------------------------------------- the output
 
 
+def _show_unfinished(rehearsal: Rehearsal, options: Options, console: Console, progress: Console) -> None:
+    """What was played before the end, for people; a program gets no half of a result."""
+    if rehearsal.attempts and not options.as_json:
+        console.print("Resultado parcial: o ensaio não chegou ao fim.")
+        print_report(rehearsal.results(), console)
+    else:
+        _print_remains(rehearsal, progress)
+
+
 def _print_remains(rehearsal: Rehearsal, console: Console) -> None:
-    """What could not be deleted, of a rehearsal that did not come to its end."""
+    """What could not be deleted, where there is no report that lists it."""
     if rehearsal.not_deleted:
         console.print("Não pôde ser apagado na plataforma; apague à mão:")
         for name in rehearsal.not_deleted:
