@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from worker.errors import PlatformUnavailable
 from worker.model import (
@@ -22,6 +22,7 @@ from worker.model import (
     ToolCall,
     ToolKind,
     Traits,
+    Utterance,
 )
 from worker.personal import Personal
 from worker.ports import Attempts
@@ -78,6 +79,7 @@ class FakePlatform:
         self.listings = 0
         self.said: dict[str, str | Exception] = {}
         self.reads: list[str] = []
+        self.dialogues: list[FakeDialogue] = []
 
     def script(self, run_id: str, *looks: RunSnapshot | Exception) -> None:
         self.scripts[run_id] = deque(looks)
@@ -119,6 +121,10 @@ class FakePlatform:
             raise said
         return Spoken(said)
 
+    def converse(self, assistant: object) -> "FakeDialogue":
+        self.dialogues.append(FakeDialogue(self))
+        return self.dialogues[-1]
+
     async def aclose(self) -> None:
         pass
 
@@ -130,6 +136,28 @@ class FakePlatform:
             if submitted == run_id
             for answer in answers
         ]
+
+
+class FakeDialogue:
+    """Each message starts the next scripted run of its platform; the reply repeats the worker's last answer."""
+
+    def __init__(self, platform: FakePlatform) -> None:
+        self.messages: list[Utterance] = []
+        self.deleted = False
+        self._platform = platform
+
+    async def say(self, utterance: Utterance) -> RunRef:
+        run_id = list(self._platform.scripts)[len(self.messages)]
+        self.messages.append(utterance)
+        return RunRef(run_id, "thread_1")
+
+    async def reply(self, ref: RunRef) -> Spoken:
+        outputs = self._platform.outputs(ref.run_id)
+        return Spoken(str(outputs[-1].get("mensagem")) if outputs else "Olá!")
+
+    async def delete(self, run_ids: Iterable[str] = ()) -> Sequence[str]:
+        self.deleted = True
+        return ()
 
 
 Performance = Callable[[CallRecord, Attempts], Awaitable[Outcome]]

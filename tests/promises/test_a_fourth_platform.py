@@ -3,14 +3,19 @@
 import contextlib
 import sys
 from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
 from types import ModuleType
 
 import pytest
+from rich.console import Console
 
 from tests.asgi import api_over
-from tests.fakes import COMPLETED, FakePlatform, asks
+from tests.fakes import COMPLETED, FakePlatform, asks, call
 from tests.web.fake_records import calling
 from worker import catalog, platforms, wiring
+from worker.cli import rehearse
+from worker.cli.rehearse import Options
 from worker.engine.lease import Lease
 from worker.model import ToolCall
 from worker.personal import Personal
@@ -61,6 +66,19 @@ async def test_a_fourth_platform_is_configured_watched_and_answered(
         assert wiring.platforms.spec(settings).wake_event == "run.waits"
     finally:
         await store.close()
+
+
+async def test_a_fourth_platform_is_rehearsed(
+    invented: FakePlatform, make_settings: Callable[..., Settings], tmp_path: Path
+) -> None:
+    arguments = {"resumo": "Maria pagou", "setor": "FINANCEIRO", "motivo": "PAGAMENTO"}
+    invented.script("inv_1", asks(call(1, "abrir_ticket_crm", arguments)), COMPLETED)
+    request, shown = tmp_path / "request.json", StringIO()
+    request.write_text('{"model": "inventado"}')
+    options = Options(scenarios=["financeiro-comprovante-imagem"], request=request, yes=True)
+    code = await rehearse.play(make_settings(PLATFORM="invented"), options, Console(file=shown))
+    assert (code, "✓ 1 de 1 cenários passaram" in shown.getvalue()) == (0, True)
+    assert [dialogue.deleted for dialogue in invented.dialogues] == [True]
 
 
 async def _announced(store: Store, run_id: str) -> None:

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from worker.model import CallState, Image, RunRef, RunState, Utterance
+from worker.model import CallState, Image, RunRef, RunState, ToolKind, Utterance
 from worker.ports import Dialogue
 from worker.rehearsal.judging import Happened, judge
 from worker.rehearsal.metering import MeteredPlatform
 from worker.rehearsal.results import Attempt, MadeCall
-from worker.rehearsal.scenarios import MEDIA_TYPES, Scenario, Turn
+from worker.rehearsal.scenarios import MEDIA_TYPES, Scenario, Turn, functions
 from worker.rehearsal.stage import Stage
 from worker.replies.findings import Facts
 from worker.replies.reading import read_reply
@@ -108,11 +108,12 @@ class Conversation:
 
 def findings(text: str, calls: Sequence[CallView]) -> list[str]:
     """What a reply claims that these calls do not bear out: the check of contract §10."""
-    done = {call.tool for call in calls if call.state is CallState.DONE}
+    kinds = functions()
+    done = {kinds.get(call.tool) for call in calls if call.state is CallState.DONE}
     facts = Facts(
         protocolos=frozenset(_protocolos(calls)),
-        ticket_opened="abrir_ticket_crm" in done,
-        handoff_requested="transferir_para_humano" in done,
+        ticket_opened=ToolKind.TICKET in done,
+        handoff_requested=ToolKind.HANDOFF in done,
     )
     return [finding.code for finding in read_reply(text).findings(facts)]
 

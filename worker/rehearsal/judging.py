@@ -4,11 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from worker.catalog import fold
-from worker.model import CallState
+from worker.model import CallState, ToolKind
 from worker.rehearsal.results import Checks, Code, MadeCall, Mistake
-from worker.rehearsal.scenarios import FUNCTIONS, Expectation, ExpectedCall
-
-_TICKET = "abrir_ticket_crm"
+from worker.rehearsal.scenarios import Expectation, ExpectedCall, functions
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +108,7 @@ def _accepts(expectation: ExpectedCall, call: MadeCall) -> bool:
 
 def _of_calls(expected: Expectation, happened: Happened, matched: _Matched) -> Iterator[Mistake]:
     for expectation, call in matched.wrong:
-        code = Code.WRONG_PAIR if call.function == _TICKET else Code.WRONG_DEPARTAMENTO
+        code = Code.WRONG_PAIR if _opens_ticket(call.function) else Code.WRONG_DEPARTAMENTO
         yield Mistake(code=code, function=call.function, expected=str(expectation), detail=str(call))
     for expectation in matched.missing:
         yield _missing(expectation, happened.calls)
@@ -171,7 +169,7 @@ def _checks(expected: Expectation, happened: Happened, matched: _Matched) -> Che
     due = [expectation for expectation in expected.calls or () if not expectation.optional]
     right = [expectation for expectation, _ in matched.right if not expectation.optional]
     wrong = [expectation for expectation, _ in matched.wrong]
-    forbidden = [function for function in FUNCTIONS if expected.forbids(function)]
+    forbidden = [function for function in functions() if expected.forbids(function)]
     return Checks(
         due=len(due),
         called=len(right) + len(wrong),
@@ -192,4 +190,8 @@ def _was_called(function: str, expected: Expectation, happened: Happened) -> boo
 
 
 def _tickets(expectations: Sequence[ExpectedCall]) -> int:
-    return sum(_TICKET in expectation.function for expectation in expectations)
+    return sum(any(map(_opens_ticket, expectation.function)) for expectation in expectations)
+
+
+def _opens_ticket(function: str) -> bool:
+    return functions().get(function) is ToolKind.TICKET

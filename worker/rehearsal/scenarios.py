@@ -11,15 +11,14 @@ from typing import TypeVar
 
 import yaml
 
+from worker import tools
 from worker.catalog import Catalog, fold
 from worker.errors import ConfigError
+from worker.model import ToolKind
 from worker.personal import Personal
 from worker.privacy import parse_document
 
 _Value = TypeVar("_Value")
-
-FUNCTIONS = ("abrir_ticket_crm", "transferir_para_humano")
-"""The functions that a rehearsal answers: the worker's own."""
 
 SHIPPED = Path(__file__).parent / "cenarios.yaml"
 """The scenarios that come with the worker."""
@@ -36,6 +35,11 @@ _OTHER_CATALOGUE = (
     "Os cenários incluídos são os do catálogo incluído: para o de CATALOG_FILE, escreva os seus e use "
     "--scenarios"
 )
+
+
+def functions() -> Mapping[str, ToolKind]:
+    """The functions that a rehearsal answers, which are the worker's own, and what each does."""
+    return {tool.name: tool.kind for tool in tools.TOOLS}
 
 
 class CrmState(StrEnum):
@@ -308,21 +312,18 @@ class _Reader:
             optional=self._boolean(fields, "opcional") or False,
         )
 
-    def _check_fields(self, fields: Fields, functions: Collection[str]) -> None:
+    def _check_fields(self, fields: Fields, called: Collection[str]) -> None:
         """`setor` and `motivo` are a ticket's, `departamento` is a hand-off's."""
-        owners = {
-            "setor": "abrir_ticket_crm",
-            "motivo": "abrir_ticket_crm",
-            "departamento": "transferir_para_humano",
-        }
-        for name, owner in owners.items():
-            if name in fields and functions and owner not in functions:
-                self._problem(fields[name], f"{name} só existe em {owner}")
+        kinds = {"setor": ToolKind.TICKET, "motivo": ToolKind.TICKET, "departamento": ToolKind.HANDOFF}
+        for name, kind in kinds.items():
+            owners = [function for function, its_kind in functions().items() if its_kind is kind]
+            if name in fields and called and not set(owners) & set(called):
+                self._problem(fields[name], f"{name} só existe em {' e '.join(owners)}")
 
     def _function(self, node: yaml.Node, text: str) -> str | None:
-        if text in FUNCTIONS:
+        if text in functions():
             return text
-        self._problem(node, f'a função "{text}" não existe; use {", ".join(FUNCTIONS)}')
+        self._problem(node, f'a função "{text}" não existe; use {", ".join(functions())}')
         return None
 
     def _setor(self, node: yaml.Node, text: str) -> str | None:
