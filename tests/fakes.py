@@ -139,7 +139,7 @@ class FakePlatform:
 
 
 class FakeDialogue:
-    """Each message starts the next scripted run of its platform; the reply repeats the worker's last answer."""
+    """Each message starts the next scripted run of its platform; the reply repeats the last answer."""
 
     def __init__(self, platform: FakePlatform) -> None:
         self.messages: list[Utterance] = []
