@@ -53,6 +53,7 @@ def test_nothing_live_is_left_in_the_settings(make_settings: MakeSettings, tmp_p
         "DATABASE_URL",
         "DATA_KEYS",
         "DISCOVER_INTERVAL_S",
+        "REPLY_CHECK",
         "SHUTDOWN_GRACE_S",
     }
     assert own.data_keys != [KEY]

@@ -4,15 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from worker.model import CallState, Image, RunRef, RunState, ToolKind, Utterance
+from worker.model import Image, RunRef, RunState, Utterance
 from worker.ports import Dialogue
 from worker.rehearsal.judging import Happened, judge
 from worker.rehearsal.metering import MeteredPlatform
 from worker.rehearsal.results import Attempt, MadeCall
-from worker.rehearsal.scenarios import MEDIA_TYPES, Scenario, Turn, functions
+from worker.rehearsal.scenarios import MEDIA_TYPES, Scenario, Turn
 from worker.rehearsal.stage import Stage
-from worker.replies.findings import Facts
-from worker.replies.reading import read_reply
 from worker.views import CallView, RunView
 
 _NORMAL_ENDS = {"concluida", "ociosa"}
@@ -99,23 +97,10 @@ class Conversation:
         self._end = self._end or spoken.failure
         self._replies.append(spoken.text)
         if spoken.text is not None:
-            calls = await self._stage.calls(self._id)
-            self._findings += findings(spoken.text, calls)
+            self._findings += await self._stage.findings(self._id, run.run_id, spoken.text)
 
 
 # ------------------------------------------------------------------------------------- reading what happened
-
-
-def findings(text: str, calls: Sequence[CallView]) -> list[str]:
-    """What a reply claims that these calls do not bear out: the check of contract §10."""
-    kinds = functions()
-    done = {kinds.get(call.tool) for call in calls if call.state is CallState.DONE}
-    facts = Facts(
-        protocolos=frozenset(_protocolos(calls)),
-        ticket_opened=ToolKind.TICKET in done,
-        handoff_requested=ToolKind.HANDOFF in done,
-    )
-    return [finding.code for finding in read_reply(text).findings(facts)]
 
 
 def _protocolos(calls: Iterable[CallView]) -> list[str]:

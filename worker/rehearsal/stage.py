@@ -17,7 +17,9 @@ from worker import wiring
 from worker.catalog import Catalog
 from worker.engine.lease import Lease
 from worker.engine.loop import Worker
-from worker.model import RunRef, RunState
+from worker.engine.reply_check import ReplyCheck
+from worker.model import ReplySource, RunRef, RunState
+from worker.personal import Personal
 from worker.ports import Clock, Platform
 from worker.rehearsal.scenarios import CrmState
 from worker.settings import Settings
@@ -44,6 +46,7 @@ class Stage:
         self._store = store
         self._worker = worker
         self._clock = clock
+        self._replies = ReplyCheck(store.replies)
         self.running = asyncio.create_task(worker.run())
 
     async def announce(self, conversation_id: str, ref: RunRef, about: Mapping[str, object]) -> None:
@@ -77,6 +80,13 @@ class Stage:
         """The calls of a conversation, oldest first."""
         newest, _ = await self._store.records.calls(CallFilter(conversation_id=conversation_id), limit=_CALLS)
         return list(newest)[::-1]
+
+    async def findings(self, conversation_id: str, run_id: str, reply: str) -> list[str]:
+        """What the reply claims and this ledger does not bear out (contract §10)."""
+        checked = await self._replies.check(
+            conversation_id, Personal(reply), source=ReplySource.RUN, run_id=run_id
+        )
+        return [finding.code for finding in checked]
 
     async def stop(self) -> None:
         """Begin nothing more, and wait for what is in flight."""
@@ -130,6 +140,7 @@ def rehearsal_settings(settings: Settings, *, database: Path, crm_url: str) -> S
             "TOOL_FORWARD_URL": None,
             "OPENAI_WEBHOOK_SECRET": None,
             "DISCOVER_INTERVAL_S": 0.0,
+            "REPLY_CHECK": "off",  # a conversation has each reply checked itself
             "SHUTDOWN_GRACE_S": min(settings.SHUTDOWN_GRACE_S, 5.0),
         }
     )
