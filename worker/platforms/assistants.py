@@ -172,7 +172,7 @@ class AssistantsDialogue:
         """See `worker.ports.Dialogue.delete`."""
         if self._newest is not None:
             with contextlib.suppress(PlatformError):  # most often: it has ended
-                await dialogue.post(self._connection, f"{_path(self._newest)}/cancel", {})
+                await dialogue.post(self._connection, f"{_path(self._newest)}/cancel")
         return await self._belongings.delete()
 
     async def _begin(self) -> str:

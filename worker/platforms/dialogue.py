@@ -61,12 +61,9 @@ class Belongings:
         return False
 
 
-async def post(connection: wire.Connection, path: str, body: Json, **headers: str) -> Json:
+async def post(connection: wire.Connection, path: str, body: Json | None = None) -> Json:
     """One POST, read as a JSON object. Raises `PlatformError`s."""
-    request = connection.client.post(
-        path, cast_to=httpx2.Response, body=body, options={"headers": headers} if headers else {}
-    )
-    return (await connection.ask(request)).body
+    return (await connection.ask(connection.client.post(path, cast_to=httpx2.Response, body=body))).body
 
 
 async def get(connection: wire.Connection, path: str) -> Json:

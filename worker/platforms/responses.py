@@ -222,7 +222,7 @@ class ResponsesDialogue:
             self._made(run_id)
         if self._newest is not None:
             with contextlib.suppress(PlatformError):  # most often: it has ended
-                await dialogue.post(self._connection, f"/responses/{self._newest}/cancel", {})
+                await dialogue.post(self._connection, f"/responses/{self._newest}/cancel")
         return await self._belongings.delete()
 
     def _made(self, run_id: str) -> str:
