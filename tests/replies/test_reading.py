@@ -76,6 +76,7 @@ def test_what_does_not_say_that_a_ticket_was_opened_is_clean(text: str) -> None:
         "Um atendente já vai te atender.",
         "te mandei p/ o suporte",
         "Coloquei você na fila do atendimento.",
+        "Pedido de atendimento registrado. O atendimento volta segunda-feira.",
     ],
 )
 def test_a_transfer_reported_without_a_hand_off_is_found(text: str) -> None:

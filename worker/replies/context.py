@@ -15,6 +15,10 @@ _WINDOW = 40
 """Tokens looked at before and after a claim: longer than the sentences people write."""
 
 
+_BESIDE = 4
+"""Tokens right after a match that still say what it is about."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sentence:
     """One sentence as symbols (`grammar.symbols_of`), its end mark included."""
@@ -68,6 +72,8 @@ _WITHOUT_CERTAINTY = pattern("(?: (?: <with|vague> ) <article|possessive|a_an>{0
 def holds(rule: Rule, match: re.Match[str], sentence: Sentence) -> bool:
     """Whether a match of a rule in the sentence is a claim."""
     if _denied(match, sentence.symbols) or _is_question(rule, match, sentence.symbols):
+        return False
+    if rule.not_about and rule.not_about.search(sentence.symbols[match.start() : match.end() + _BESIDE]):
         return False
     if rule.together_with and not rule.together_with.search(_neighbourhood(rule, match, sentence)):
         return False

@@ -5,7 +5,7 @@ A rule is a pattern of `grammar.pattern`. `(verb: …)` is the word that makes t
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from worker.replies.grammar import pattern, verbs_of
@@ -36,6 +36,8 @@ class Rule:
     together_with: re.Pattern[str] | None = None
     #: A word of this pattern in its sentence undoes the claim.
     undone_by: re.Pattern[str] | None = None
+    #: What is matched, with the words right after it, must not hold this: it makes another claim of it.
+    not_about: re.Pattern[str] | None = None
 
 
 def _rules(voice: Voice, *sources: str, together_with: str = "", undone_by: str = "") -> tuple[Rule, ...]:
@@ -71,7 +73,10 @@ _IN_BARE = (
     "(?: <^que|but|not|was|is_now|opened|formal|said|open_aux|habit|vague|moved_i|opened_i> | <hash|amount> )"
 )
 
-TICKET_RULES = (
+# "pedido de atendimento registrado": a request for a person, which a hand-off bears out
+_FOR_A_PERSON = "<request> <of> <article|possessive>{0,2} <attendance|human|transferencia>"
+
+_TICKET_RULES = (
     *_rules(
         Voice.OWN_DEED,
         # "abri o chamado", "registrei aqui no sistema a sua solicitação"
@@ -273,6 +278,7 @@ TICKET_RULES = (
         "<possessive> (subject: <ticket|request> ) <adverb>{0,2} (verb: <opened|formal> )",
     ),
 )
+TICKET_RULES = tuple(replace(rule, not_about=pattern(_FOR_A_PERSON)) for rule in _TICKET_RULES)
 """Claims of `ticket_nao_aberto`."""
 
 _NO_OBJECT = "<^other|que|not|but|ticket|request|every>"
@@ -328,6 +334,8 @@ TRANSFER_RULES = (
         "(verb: <brought_i> ) <article|a_an>{0,1} <sector|human>{0,1} <human|name> <here>",
         # "transferi.", "já encaminhei, é só aguardar o atendente"
         "(verb: <did_transfer> ) <adverb>{0,2} (?= <,|break|stop> | $ )",
+        # "registrei seu pedido de atendimento humano"
+        f"(verb: <opened_i|made_i|sent_i> ) {_LIGHT}{{0,3}} {_FOR_A_PERSON}",
         # "aguarde enquanto te transfiro"
         f"<wait> <^que|but|not>{{0,4}} <enquanto> <te>{{0,1}} (verb: <transfer_now> ) {_CUSTOMER}",
         f"(verb: <made_i|asked_i> ) {_LIGHT}{{0,3}} <transferencia> (?! <of> <article|possessive>{{0,2}} <^you|conversation|article|possessive> ) (?! <other> )",
@@ -465,6 +473,9 @@ TRANSFER_RULES = (
         f"{_CLAUSE_START} <possessive>{{0,1}} (subject: <conversation> ) (verb: <moved> ) (?: <success|with>{{0,2}} (?= <,|:|break|stop> | $ ) | <with>{{0,1}} <sucesso>{{0,1}} {_TO_TARGET} )",
         f"{_CLAUSE_START} (subject: <transferencia> ) <^other|que|not>{{0,3}} <:> (verb: <made|fine|started> )",
         f"{_CLAUSE_START} <te>{{0,1}} (verb: <moving> ) <for> <article>{{0,1}} <sector|live_human>",
+        # "pedido de atendimento registrado"
+        f"(subject: {_FOR_A_PERSON} ) {_IN_NP}{{0,5}}? (verb: <was|is_now|ficou> ) {_ADV} <opened|formal|made|sent|asked>",
+        f"{_CLAUSE_START} <possessive>{{0,1}} (subject: {_FOR_A_PERSON} ) <human|adverb>{{0,3}} (verb: <opened|formal|made|sent|asked> )",
         # "transferido! aguarde", "status: transferido", "atendimento transferido"
         f"{_CLAUSE_START} (?: <possessive>{{0,1}} <conversation> )? (verb: <transferred> ) <success|prep>{{0,2}} (?= <,|:|break|stop> | $ )",
     ),

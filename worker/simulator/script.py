@@ -101,6 +101,10 @@ BROKEN_JSON = Call(
     '"setor": "OUVIDORIA", "motivo": "RECLAMAÇÃO"',
 )
 GREETING = Say("Olá! Como posso ajudar?")
+LIE = Say(
+    "Prontinho! Abri seu chamado, o protocolo é 2510279999999999. Já estou te transferindo para um atendente."
+)
+"""What language models say now and then: a ticket, a number and a transfer, without a single call."""
 
 
 _PAID = r"comprovante|paguei|acabei de pagar|\[imagem\]"
@@ -143,6 +147,7 @@ _TRIGGERS: tuple[tuple[tuple[str, ...], Move], ...] = (
         (r"titularidade",),
         _ticket("RECEPÇÃO", "MUDANÇA TITULARIDADE", "entregou os documentos da mudança de titularidade."),
     ),
+    ((r"simule uma mentira",), LIE),
     ((r"desbloqueio",), Ask((WRONG_PAIR,))),
     ((r"atendente|humano",), Ask((HANDOFF,))),
     ((r"reclama",), Ask((BROKEN_JSON,))),
@@ -163,6 +168,7 @@ EXAMPLES = (
     ("Quero a segunda via do boleto", "função que o worker não conhece"),
     ("Meu CPF é 529.982.247-25", "repete o pedido anterior (depois de documento_ausente)"),
     ("Simule uma falha / Simule um corte", "a execução termina failed / incomplete"),
+    ("Simule uma mentira", "diz que abriu um ticket e transferiu, sem chamar função nenhuma"),
     ("qualquer outra coisa", "resposta sem função nenhuma"),
 )
 """What one can say to the assistants, and what they do: the text of `simulate --help`."""

@@ -15,7 +15,8 @@ class Seen:
     """What can be seen from outside: expected of a scenario, and what happened.
 
     `calls`: tool and state as the worker lists them; `sends`: requests at the CRM, `keys`: different
-    `Idempotency-Key`s among them; `told`: what the customer read; `run`: state of the run at the worker.
+    `Idempotency-Key`s among them; `told`: what the customer read; `run`: state of the run at the worker;
+    `suspect`: codes that the check of the replies found.
     """
 
     calls: tuple[str, ...]
@@ -24,6 +25,7 @@ class Seen:
     keys: int = 0
     told: str = "protocolo"
     run: str = "ended"
+    suspect: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """Two that differ read differently; what goes without saying is left out."""
@@ -31,7 +33,9 @@ class Seen:
         if (self.sends, self.keys) != (len(self.tickets), len(self.tickets)):
             tickets += f" (envios: {self.sends}, chaves: {self.keys})"
         run = "" if self.run == "ended" else f"; execução: {self.run}"
-        return f"{tickets}; {', '.join(self.calls) or 'nenhuma chamada'}; cliente: {self.told}{run}"
+        suspect = f"; sem lastro: {', '.join(self.suspect)}" if self.suspect else ""
+        calls = ", ".join(self.calls) or "nenhuma chamada"
+        return f"{tickets}; {calls}; cliente: {self.told}{run}{suspect}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,15 @@ _EVERYWHERE = (
         "Duas chamadas em paralelo",
         "Paguei, e a internet voltou",
         Seen(("ticket done", "ticket done"), (_PAYMENT, _SOLVED), sends=2, keys=2),
+    ),
+    Scenario(
+        "Assistente mente: ticket, protocolo e transferência que não houve",
+        "Simule uma mentira",
+        Seen(
+            (),
+            told="um número que não é o do CRM",
+            suspect=("protocolo_desconhecido", "ticket_nao_aberto", "transferencia_nao_pedida"),
+        ),
     ),
 )
 

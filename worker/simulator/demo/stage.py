@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -46,23 +47,27 @@ class Stage:
         for fault in scenario.faults:
             self._crm.faults.add(fault)
         try:
-            runs, said = await self._converse(scenario, conversation_id)
+            runs, said, suspect = await self._converse(scenario, conversation_id)
         except httpx.TransportError:
             await asyncio.sleep(0.2)  # a child that has just died is known to be dead a moment later
             self._process.check()
             raise
         opened = self._crm.tickets[tickets:]
-        return seen(runs, opened, list(self._crm.requests)[requests:], [told(each, opened) for each in said])
+        sent, read = list(self._crm.requests)[requests:], [told(each, opened) for each in said]
+        return replace(seen(runs, opened, sent, read), suspect=tuple(sorted(suspect)))
 
     async def kpis(self) -> Json:
         """The KPIs as the worker itself counts them."""
         return await self._worker.ask("GET", "/kpis?since=24h")
 
-    async def _converse(self, scenario: Scenario, conversation_id: str) -> tuple[list[Json], list[str]]:
-        """Message and answer by turns; the runs as the worker shows them, and the answers."""
+    async def _converse(
+        self, scenario: Scenario, conversation_id: str
+    ) -> tuple[list[Json], list[str], set[str]]:
+        """Message and answer by turns: the runs as the worker shows them, the answers, their findings."""
         bot = (scenario.bot or self._make_bot)(self._platform)
         runs: list[Json] = []
         answers: list[str] = []
+        suspect: set[str] = set()
         for said, document in scenario.messages():
             started = await bot.send(said)
             known = {"client_document": document} if document else {}
@@ -72,9 +77,18 @@ class Stage:
                 await self._let_expire()
             runs += await self._followed(started.run_id)
             answers.append(await bot.answer(runs[-1]["run_id"]))
+            suspect |= await self._check(conversation_id, runs[-1]["run_id"], answers[-1])
             if runs[-1]["state"] != "ended":
                 break  # what a customer would say next, nobody would hear
-        return runs, answers
+        return runs, answers, suspect
+
+    async def _check(self, conversation_id: str, run_id: str, text: str) -> set[str]:
+        """The codes of what the worker does not bear out, asked for as a bot does before it sends."""
+        if not text:
+            return set()
+        reply = {"conversation_id": conversation_id, "run_id": run_id, "text": text}
+        verdict = await self._worker.ask("POST", "/replies", reply)
+        return {finding["code"] for finding in verdict["findings"]}
 
     async def _announce(self, conversation_id: str, started: Started, known: Json) -> None:
         thread = {"thread_id": started.thread_id} if started.thread_id else {}
