@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import gc
 import signal
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -17,16 +18,21 @@ from worker.background.retention import Upkeep
 from worker.catalog import Catalog
 from worker.engine.lease import Lease
 from worker.engine.loop import Worker
+from worker.errors import StoreUnavailable
 from worker.platforms import connect
-from worker.ports import Clock
+from worker.ports import Clock, Platform
 from worker.process import forbid_core_dumps, raise_descriptor_limit
 from worker.settings import Settings
+from worker.store.patience import patient
 from worker.store.store import Store
 from worker.times import SystemClock
 from worker.web.server import serve
 
 _YOUNG = 20_000
 """New objects after which cycles are looked for: after Python's 700, that was 5 % of the CPU."""
+
+_OPEN_AGAIN_S = 1.0
+"""Between two tries to open a database that does not answer."""
 
 
 async def run(settings: Settings, warnings: Sequence[str]) -> None:
@@ -45,7 +51,7 @@ async def run(settings: Settings, warnings: Sequence[str]) -> None:
         stack.push_async_callback(platform.aclose)
         for warning in [*warnings, *await platform.probe()]:
             logs.event("! {problem}", level="WARNING", problem=warning)
-        store = await Store.open(settings, platform.name, owner=True, thread=platform.traits.thread)
+        store = await _open_store(settings, platform)
         stack.push_async_callback(store.close)
         logs.use_hasher(store.database.hasher)
         clock, lease = SystemClock(), Lease()
@@ -54,23 +60,59 @@ async def run(settings: Settings, warnings: Sequence[str]) -> None:
         await _work_and_serve(settings, store, worker, lease=lease, clock=clock)
 
 
+async def _open_store(settings: Settings, platform: Platform) -> Store:
+    """Open the database, waiting for a PostgreSQL that does not answer yet.
+
+    Raises `ConfigError`, and `StoreUnavailable` when it did not answer for DATABASE_GRACE_S.
+    """
+    began = time.monotonic()
+    while True:
+        try:
+            return await Store.open(settings, platform.name, owner=True, thread=platform.traits.thread)
+        except StoreUnavailable as error:
+            if time.monotonic() - began > settings.DATABASE_GRACE_S:
+                raise
+            logs.event(
+                "! aguardando o banco de dados para iniciar | {problem}",
+                level="WARNING",
+                throttled=True,
+                problem=str(error),
+            )
+        await asyncio.sleep(_OPEN_AGAIN_S)
+
+
 async def _work_and_serve(
     settings: Settings, store: Store, worker: Worker, *, lease: Lease, clock: Clock
 ) -> None:
     """The loop with everything beside it; when the loop has ended, so has the daemon."""
     gc.freeze()  # what was built stays: to look through it again and again was 6 % of the CPU
     gc.set_threshold(_YOUNG)
-    with _signals(worker):
+    availability = store.database.availability
+
+    def stop() -> None:
+        worker.stop()
+        asyncio.get_running_loop().call_later(settings.SHUTDOWN_GRACE_S, availability.lose_patience)
+
+    with _signals(stop):
         async with asyncio.TaskGroup() as tasks:
             zone = ZoneInfo(settings.TIMEZONE)
-            upkeep = Upkeep(store.erasures, store.retention, zone, clock, lambda: datetime.now(UTC))
+            erasures, retention = (
+                patient(store.erasures, availability),
+                patient(store.retention, availability),
+            )
+            upkeep = Upkeep(erasures, retention, zone, clock, lambda: datetime.now(UTC))
+            records, handoffs = patient(store.records, availability), patient(store.handoffs, availability)
             sides = [
                 store.database.listen(worker.wake),
+                store.database.keep_probing(settings.DATABASE_GRACE_S),
                 keep_going("schema_drift", lambda: schema_drift.keep_compared(settings, clock), clock),
-                keep_going("gauges", lambda: gauges.keep_refreshed(store.records, clock), clock),
-                keep_going("handoffs", lambda: overdue_handoffs.keep_recorded(store.handoffs, clock), clock),
-                presence.keep_reported(store.daemons, lease.owner, settings.data_keys, clock),
-                systemd.keep_watchdog(worker.alive, clock),
+                keep_going("gauges", lambda: gauges.keep_refreshed(records, clock), clock),
+                keep_going("handoffs", lambda: overdue_handoffs.keep_recorded(handoffs, clock), clock),
+                presence.keep_reported(
+                    patient(store.daemons, availability), lease.owner, settings.data_keys, clock
+                ),
+                # Who waits for the database is not hung; a new process would wait as well.
+                systemd.keep_watchdog(lambda: worker.alive() or availability.refusal is not None, clock),
                 keep_going("upkeep", upkeep.run, clock),
             ]
             if settings.HTTP_PORT:
@@ -79,7 +121,9 @@ async def _work_and_serve(
                 systemd.tell(systemd.READY)
             if settings.BOT_WEBHOOK_URL and settings.BOT_WEBHOOK_SECRET:
                 secret = settings.BOT_WEBHOOK_SECRET.get_secret_value()
-                delivery = EventDelivery(store.outbox, lease.owner, settings.BOT_WEBHOOK_URL, secret, clock)
+                delivery = EventDelivery(
+                    patient(store.outbox, availability), lease.owner, settings.BOT_WEBHOOK_URL, secret, clock
+                )
                 sides.append(delivery.run())
             beside = [tasks.create_task(side) for side in sides]
             await worker.run()
@@ -112,7 +156,7 @@ def _start_logs(settings: Settings, catalog: Catalog) -> None:
 
 
 @contextlib.contextmanager
-def _signals(worker: Worker) -> Iterator[None]:
+def _signals(on_first: Callable[[], None]) -> Iterator[None]:
     """The first SIGTERM or SIGINT stops gracefully; then the default is back, so the second one ends us."""
     loop = asyncio.get_running_loop()
     handled = (signal.SIGTERM, signal.SIGINT)
@@ -121,7 +165,7 @@ def _signals(worker: Worker) -> Iterator[None]:
         systemd.tell(systemd.STOPPING)
         logs.event("■ encerrando: nenhuma tentativa nova; aguardando as que estão em andamento")
         restore()
-        worker.stop()
+        on_first()
 
     def restore() -> None:
         for number in handled:

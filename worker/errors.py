@@ -3,6 +3,7 @@
 WorkerError
 ├── ConfigError               the operator, before start: all problems listed, exit 2
 ├── StoreError                the operator: nothing can be recorded, so nothing may be done; exit 1
+│   └── StoreUnavailable      time: PostgreSQL does not answer; wait, at most DATABASE_GRACE_S
 ├── Unreadable                the operator: a stored value needs a key that `DATA_KEYS` lacks
 ├── PlatformError
 │   ├── PlatformGone          the operator: this base URL does not serve this protocol
@@ -35,6 +36,10 @@ class ConfigError(WorkerError):
 
 class StoreError(WorkerError):
     """The database cannot record: the operator acts; the daemon leaves rather than act unrecorded."""
+
+
+class StoreUnavailable(StoreError):
+    """PostgreSQL does not answer, or gave a transaction up: nothing of it is certain, and time may help."""
 
 
 class Unreadable(WorkerError):

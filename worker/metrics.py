@@ -37,6 +37,12 @@ platform_up = _gauge(
 )
 platform_outage = _gauge("platform_outage_began_seconds", "When the outage that goes on began.", "status")
 replies = _counter("replies", "Replies by what their check came to.", "verdict")
+database_errors = _counter("database_errors", "Failures of the database that say it is away.", "status")
+database_up = _gauge("database_up", "0 while the database does not answer.")
+database_outage = _gauge("database_outage_began_seconds", "When the outage that goes on began.", "status")
+bot_errors = _counter("bot_errors", "Events that the bot did not take.", "status")
+bot_up = _gauge("bot_up", "0 while the bot does not take events.")
+bot_outage = _gauge("bot_outage_began_seconds", "When the outage that goes on began.", "status")
 runs_watched = _gauge("runs_watched", "Runs this process watches.")
 schema_drift = _gauge("schema_drift", "1 where an assistant's functions differ from ours.", "assistant")
 breaker_open = _gauge("breaker_open", "1 while the breaker towards the CRM is open.")
@@ -81,19 +87,30 @@ class Vitals:
     platform_failing: bool | None = None
     #: HTTP status of the platform's outage (`none`: no answer) and when it began, seconds since the epoch.
     platform_outage: tuple[str, float] | None = None
+    #: Cause of an outage that goes on, a short code, and when it began, seconds since the epoch.
+    database_outage: tuple[str, float] | None = None
+    bot_outage: tuple[str, float] | None = None
 
 
 def vitals() -> Vitals:
     """At this moment."""
-    (drift,), (outage,) = schema_drift.collect(), platform_outage.collect()
+    (drift,) = schema_drift.collect()
     return Vitals(
         breaker_open=bool(_value(breaker_open)),
         tick_age_s=_value(loop_tick_age_seconds),
         runs_watched=round(_value(runs_watched)),
         platform_failing=None if math.isnan(up := _value(platform_up)) else not up,
+        database_outage=_outage(database_outage),
+        bot_outage=_outage(bot_outage),
         drifted=tuple(sorted(one.labels["assistant"] for one in drift.samples if one.value)),
-        platform_outage=next(((one.labels["status"], one.value) for one in outage.samples), None),
+        platform_outage=_outage(platform_outage),
     )
+
+
+def _outage(gauge: Gauge) -> tuple[str, float] | None:
+    """The cause that the gauge has as its label, and the value; None while it has no sample."""
+    (family,) = gauge.collect()
+    return next(((one.labels["status"], one.value) for one in family.samples), None)
 
 
 def _value(gauge: Gauge) -> float:

@@ -17,6 +17,7 @@ from worker.engine.reply_check import EndedReplies, ReplyCheck
 from worker.outbound.guard import Guard, GuardPolicy
 from worker.ports import Clock, Platform, Tool
 from worker.settings import Settings
+from worker.store.patience import patient
 from worker.store.store import Store
 from worker.times import SystemClock
 from worker.tools.crm import Crm, CrmSettings
@@ -99,13 +100,16 @@ def build_worker(
     settings: Settings, platform: Platform, store: Store, tools: Sequence[Tool], *, lease: Lease, clock: Clock
 ) -> Worker:
     """The loop with everything it stands on."""
+    availability = store.database.availability
     send_window_s = settings.CRM_TIMEOUT_S + settings.CRM_SETTLE_S
     reads = TokenBucket(settings.POLL_RATE, clock)
     return Worker(
         platform=platform,
-        runs=store.runs,
-        arrivals=store.arrivals,
-        dispatcher=Dispatcher(tools, store.calls, lease, send_window_s=send_window_s, clock=clock),
+        runs=patient(store.runs, availability),
+        arrivals=patient(store.arrivals, availability),
+        dispatcher=Dispatcher(
+            tools, patient(store.calls, availability), lease, send_window_s=send_window_s, clock=clock
+        ),
         lease=lease,
         pace=Pace(
             settings.POLL_MIN_S, settings.POLL_MAX_S, webhooks=settings.OPENAI_WEBHOOK_SECRET is not None

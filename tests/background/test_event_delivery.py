@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +16,8 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from tests.fakes import until
 from tests.raw_server import Act, Exchange, Gate, RawServer, reply, reset, say
 from tests.store.harness import Rig
-from worker import logs
-from worker.background.event_delivery import EventDelivery
+from worker import logs, metrics
+from worker.background.event_delivery import BotHealth, EventDelivery
 from worker.errors import StoreError
 from worker.model import Event, EventState
 from worker.settings import Settings
@@ -83,9 +84,13 @@ async def due_again(rig: Rig) -> None:
     await rig.change("outbox", {"due": 0.0})
 
 
-async def burst(rig: Rig, url: str, *, timeout_s: float = 5.0, owner: str = "me") -> bool:
+async def burst(
+    rig: Rig, url: str, *, timeout_s: float = 5.0, owner: str = "me", health: BotHealth | None = None
+) -> bool:
     """Deliver until nothing is due; False when event delivery has stopped by itself."""
-    delivery = EventDelivery(rig.store.outbox, owner, url, SECRET, UntilIdle(), timeout_s=timeout_s)
+    delivery = EventDelivery(
+        rig.store.outbox, owner, url, SECRET, UntilIdle(), timeout_s=timeout_s, health=health
+    )
     try:
         await delivery.run()
     except Idle:
@@ -335,7 +340,11 @@ async def test_an_event_that_is_given_up_is_kept_and_told_to_the_operator_and_th
         lines = await logged(tmp_path, burst(rig, bot.url))
         assert numbers(bot) == [1, 2]
     assert await states(rig) == [STUCK, DELIVERED]
-    assert lines == ["! evento não entregue em 72 h: precisa de uma pessoa | code=http_500"]
+    assert lines == [
+        "! o bot não recebe os eventos; eles esperam | code=http_500",
+        "! evento não entregue em 72 h: precisa de uma pessoa | code=http_500",
+        "✅ o bot voltou a receber eventos",
+    ]
 
 
 async def logged(folder: Path, work: Any) -> list[str]:
@@ -347,6 +356,31 @@ async def logged(folder: Path, work: Any) -> list[str]:
     finally:
         logs.shutdown()
     return [json.loads(line)["message"] for line in path.read_text("utf-8").splitlines()]
+
+
+async def test_a_bot_that_refuses_for_hours_is_one_line_and_one_for_a_new_cause_and_for_its_return(
+    rig: Rig, tmp_path: Path
+) -> None:
+    await put(rig, 1)
+    refused = metrics.bot_errors.labels("http_503")._value.get()
+    async with a_bot(reply(503), reply(503), reply(500), reply()) as bot:
+
+        async def work() -> None:
+            for since, outage in ((True, "http_503"), (True, "http_503"), (True, "http_500"), (False, None)):
+                await due_again(rig)
+                await burst(rig, bot.url, health=health)
+                shown = metrics.vitals().bot_outage
+                assert (shown is not None and time.time() - shown[1] < 60) is since
+                assert (shown[0] if shown else None) == outage
+
+        health = BotHealth()
+        lines = await logged(tmp_path, work())
+    assert lines == [
+        "! o bot não recebe os eventos; eles esperam | code=http_503",
+        "! o bot não recebe os eventos; eles esperam | code=http_500",
+        "✅ o bot voltou a receber eventos",
+    ]
+    assert metrics.bot_errors.labels("http_503")._value.get() == refused + 2
 
 
 # -------------------------------------------------------------------------------------------------- the 410
@@ -364,7 +398,10 @@ async def test_a_410_turns_delivery_off_until_restart(rig: Rig, tmp_path: Path) 
         lines = await logged(tmp_path, work())
         assert stopped == [True]
         assert sorted(numbers(bot)) == [1, 3]
-        assert lines == ["! o bot respondeu 410: entrega de eventos desligada até reiniciar"]
+        assert lines == [
+            "! o bot não recebe os eventos; eles esperam | code=http_410",
+            "! o bot respondeu 410: entrega de eventos desligada até reiniciar",
+        ]
         assert await states(rig) == [PENDING] * 3
         await due_again(rig)
         bot.default = reply()

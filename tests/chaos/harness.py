@@ -15,6 +15,7 @@ import psycopg
 from sqlalchemy import func, select
 
 from tests.chaos.fleet import Fleet
+from tests.chaos.replicas import Pair
 from tests.chaos.tally import Report, count
 from tests.chaos.world import CRM_SETTLE_S, CRM_TIMEOUT_S, Mode, World
 from worker.errors import StoreError
@@ -42,7 +43,8 @@ _SHORT_STOP_S, _LONG_STOP_S = (0.3, 2.5), (9.0, 14.0)
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What is run, and how much is done to it. `restarts`: of PostgreSQL, by crash. `customers`: at once.
+    """What is run, and how much is done to it. `restarts`: of PostgreSQL, by crash. `failovers`: of
+    PostgreSQL, from a primary that is killed to its standby. `customers`: at once.
 
     `between_kills_s`: within these bounds.
     """
@@ -52,13 +54,17 @@ class Cell:
     kills: int
     stops: int = 0
     restarts: int = 0
+    failovers: int = 0
     customers: int = 30
     between_kills_s: tuple[float, float] = (0.0, 0.5)
     worker: str = WORKER
 
 
-async def play(cell: Cell, url: str, settings: Settings, folder: Path) -> Report:
-    """Run one cell against an empty database. Raises when a worker ends in a way nobody asked for."""
+async def play(cell: Cell, url: str, settings: Settings, folder: Path, pair: Pair | None = None) -> Report:
+    """Run one cell against an empty database. Raises when a worker ends in a way nobody asked for.
+
+    `pair`: the servers behind `url`, where one of them is to fail.
+    """
     began = time.monotonic()
     rng = random.Random(f"{SEED} {cell}")
     async with _MIGRATING:  # only an owner makes the schema
@@ -69,6 +75,7 @@ async def play(cell: Cell, url: str, settings: Settings, folder: Path) -> Report
         environ = _environ(settings, url, platform_url, crm_url, cell.mode)
         async with Fleet(folder, environ, cell.processes, cell.worker).running() as fleet:
             storm = Storm(cell, fleet, world, store, rng)
+            storm.pair = pair
             await storm.rage(url)
             _judge_exits(fleet, cell)
     tally = await count(world, store)
@@ -81,6 +88,7 @@ async def play(cell: Cell, url: str, settings: Settings, folder: Path) -> Report
         kills=cell.kills,
         stops=cell.stops,
         restarts=cell.restarts,
+        resumed=storm.resumed,
         seconds=time.monotonic() - began,
         took_over=storm.took_over,
         took_over_beside=storm.took_over_beside,
@@ -112,12 +120,9 @@ def _environ(settings: Settings, url: str, platform_url: str, crm_url: str, mode
 
 
 def _judge_exits(fleet: Fleet, cell: Cell) -> None:
-    """Killed by us; 1 where it could record nothing (PostgreSQL crashed, or gave a frozen one up), 2 where
-    it could not start because PostgreSQL was away.
-    """
+    """Killed by us; 1 where PostgreSQL gave a frozen one up. Restarts and fail-overs end none."""
     expected = {-signal.SIGKILL}
     expected |= {1} if cell.stops else set()
-    expected |= {1, 2} if cell.restarts else set()
     unexpected = set(fleet.exits) - expected
     assert not unexpected, f"workers ended with {unexpected} (CHAOS_SEED={SEED}): {fleet.said()}"
 
@@ -140,6 +145,9 @@ class Storm:
         self._world = world
         self._store = store
         self._rng = rng
+        self.pair: Pair | None = None
+        self.resumed: list[float] = []
+        """Seconds from each promotion of the standby to the next attempt."""
         self._owners: dict[str, str | None] = {}
         self._talks: list[asyncio.Task[None]] = []
         self._orphans: dict[str, Orphan] = {}
@@ -156,6 +164,7 @@ class Storm:
                 blows.create_task(self._repeat(self._cell.kills, self._cell.between_kills_s, self._kill))
                 blows.create_task(self._repeat(self._cell.stops, (0.5, 2.0), self._stop))
                 blows.create_task(self._repeat(self._cell.restarts, (6.0, 12.0), lambda: self._crash(url)))
+                blows.create_task(self._repeat(self._cell.failovers, (3.0, 6.0), self._fail_over))
             coming.cancel()
             await self._silence()
             watching.cancel()
@@ -203,6 +212,17 @@ class Storm:
     async def _crash(self, url: str) -> None:
         self._disturb(self._fleet.pids)
         await crash_restart(url)
+        self._disturb(self._fleet.pids)
+
+    async def _fail_over(self) -> None:
+        """The primary goes in the middle of the work; measures how long until an attempt is begun again."""
+        assert self.pair is not None
+        self._disturb(self._fleet.pids)
+        promoted_at = await self.pair.fail_over()
+        async with asyncio.timeout(60):
+            await self.pair.written("select 1 from attempts where begun_at > %s", after=promoted_at)
+        self.resumed.append(time.time() - promoted_at)
+        await self.pair.restore()
         self._disturb(self._fleet.pids)
 
     def _disturb(self, pids: set[int]) -> None:

@@ -112,6 +112,7 @@ def _mark(text: str) -> str:
 class Report:
     """One row of the table. `took_over`: how long runs of killed processes waited for their next owner.
 
+    `resumed`: seconds from each promotion of a standby to the next attempt.
     `…_beside`: where another process was at work all along; the others first had to start, to be continued,
     or to get their database back.
     """
@@ -122,6 +123,7 @@ class Report:
     kills: int
     stops: int
     restarts: int
+    resumed: Sequence[float]
     seconds: float
     took_over: Sequence[float]
     took_over_beside: Sequence[float]
@@ -129,9 +131,9 @@ class Report:
 
 
 _COLUMNS = (
-    *("banco", "proc.", "CRM", "SIGKILL", "SIGSTOP", "quedas", "execuções", "chamadas", "tickets"),
+    *("banco", "proc.", "CRM", "SIGKILL", "SIGSTOP", "quedas", "trocas", "execuções", "chamadas", "tickets"),
     *("duplicados", "perdidas", "sumidas", "ocultos", "falsos", "tardios", "unknown", "failed"),
-    *("tomada de posse", "ao lado de um vivo", "tempo"),
+    *("tomada de posse", "ao lado de um vivo", "retomada", "tempo"),
 )
 
 
@@ -151,9 +153,10 @@ def table(reports: Sequence[Report], seed: str) -> Table:
 def _cells(report: Report) -> Iterator[object]:
     tally = report.tally
     yield from (report.where, report.processes, report.mode, report.kills, report.stops, report.restarts)
+    yield len(report.resumed)
     yield from (tally.runs, tally.wanted, tally.tickets, tally.duplicates, tally.lost, tally.missing)
     yield from (tally.hidden, tally.untrue, tally.late, tally.unknown, tally.states[CallState.FAILED])
-    yield from (_spread(times) for times in (report.took_over, report.took_over_beside))
+    yield from (_spread(times) for times in (report.took_over, report.took_over_beside, report.resumed))
     yield f"{report.seconds:.0f} s"
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.harness import SEED, Cell, play
+from tests.chaos.replicas import Pair
 from tests.chaos.tally import Report
 from tests.chaos.world import IDEMPOTENT, LOOKUP, NEITHER, Mode
 from tests.conftest import database_of_its_own
@@ -106,6 +107,34 @@ async def test_beside_the_living_the_runs_of_the_dead_are_taken_over(
     row = await storm(cell, on_postgres)
     judge(row, LOOKUP)
     assert row.took_over_beside
+
+
+async def fail_over(
+    cell: Cell, make_settings: Callable[..., Settings], folder: Path, report: list[Report]
+) -> None:
+    async with Pair.running() as pair:
+        row = await play(cell, pair.url, make_settings(DATABASE_URL=pair.url), folder, pair)
+    report.append(row)
+    judge(row, cell.mode)
+    assert len(row.resumed) == cell.failovers
+    assert max(row.resumed) < 10, f"CHAOS_SEED={SEED}: {row.resumed}"
+
+
+@pytest.mark.usefixtures("postgres")
+async def test_when_a_standby_takes_over_no_worker_ends_and_each_ticket_is_opened_once(
+    make_settings: Callable[..., Settings], tmp_path: Path, report: list[Report]
+) -> None:
+    cell = Cell(2, LOOKUP, kills=0, failovers=1, customers=8)
+    await fail_over(cell, make_settings, tmp_path, report)
+
+
+@IN_THE_LONG_MATRIX
+@MODES
+@pytest.mark.usefixtures("postgres")
+async def test_standby_after_standby_takes_over_and_each_ticket_is_opened_once(
+    mode: Mode, make_settings: Callable[..., Settings], tmp_path: Path, report: list[Report]
+) -> None:
+    await fail_over(Cell(2, mode, kills=0, failovers=6), make_settings, tmp_path, report)
 
 
 async def test_a_worker_that_writes_no_intent_opens_tickets_twice(on_sqlite: str, storm: Storm) -> None:

@@ -180,13 +180,13 @@ async def test_one_thing_that_is_wrong_exits_1(shell: Shell) -> None:
 
 
 async def test_settings_that_cannot_be_used_are_all_told_and_exit_2(shell: Shell) -> None:
-    broken = {"DATA_KEYS": "", "POLL_RATE": "-1", "POLL_RATTE": "1"}
+    broken = {"DATA_KEYS": "", "POLL_RATE": "-1", "MAX_RUMS": "1"}
     checked = await shell.run("check", **broken)
     assert checked.exit_code == 2
     assert [line.split()[:2] for line in sorted(checked.stdout.splitlines())] == [
         ["✗", "DATA_KEYS"],
+        ["✗", "MAX_RUMS"],
         ["✗", "POLL_RATE"],
-        ["✗", "POLL_RATTE"],
     ]
     report = json.loads((await shell.run("check", "--json", **broken)).stdout)
     assert {each["code"] for each in report["findings"]} == {"settings"}

@@ -8,21 +8,24 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from cryptography.fernet import Fernet
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, inspect, make_url, text
 
 from tests.databases import KEY
 from tests.store.harness import DONE, HANDOFF, TICKET, Rig
-from worker.errors import ConfigError, StoreError
+from worker.errors import ConfigError, StoreError, StoreUnavailable
 from worker.personal import Personal
 from worker.privacy import Vault
 from worker.settings import Settings
 from worker.store import migrations
+from worker.store.patience import patient
 from worker.store.sql import database as database_module
 from worker.store.sql.database import Database
+from worker.store.sql.refusals import Refusal, may_pass, outage_of, why_no_connection
 from worker.store.store import Store
 
 MakeSettings = Callable[..., Settings]
@@ -195,6 +198,11 @@ async def test_a_place_that_cannot_be_written_is_named_with_what_to_check(
         "sqlite:///worker.db?mode=memory",
         "postgresql://ana:segredo@servidor:porta/banco",
         "postgresql://ana:segredo@[servidor/banco",
+        "postgresql://ana:Top@segredo@127.0.0.1:1/banco",
+        "postgresql://ana:Top@@segredo@127.0.0.1:1/banco",
+        "postgresql://ana:Top@segredo/1@127.0.0.1/banco",
+        "postgresql://ana@127.0.0.1/segredo@banco",
+        "postgresql://127.0.0.1/banco?pass@segredo=1",
     ],
 )
 async def test_a_url_that_names_no_database_is_refused_without_showing_it(
@@ -209,9 +217,125 @@ async def test_a_url_that_names_no_database_is_refused_without_showing_it(
 async def test_a_server_that_does_not_answer_is_named_without_the_password(
     make_settings: MakeSettings, scheme: str
 ) -> None:
-    sentence = await _refusal(make_settings(DATABASE_URL=f"{scheme}://ana:segredo@127.0.0.1:1/banco"))
-    assert "127.0.0.1" in sentence
-    assert "segredo" not in sentence
+    with pytest.raises(StoreUnavailable) as refused:
+        await _open(make_settings(DATABASE_URL=f"{scheme}://ana:segredo@127.0.0.1:1/banco"))
+    assert str(refused.value) == (
+        "O PostgreSQL (127.0.0.1, porta 1) não pôde ser aberto: ninguém atende nesta porta"
+    )
+
+
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [
+        ("ana:segredo@nao.existe.invalid/x", "(nao.existe.invalid, porta 5432) não pôde ser aberto: o nome"),
+        ("ana:segredo@127.0.0.1:1,127.0.0.1:2/x", "(127.0.0.1, porta 1; 127.0.0.1, porta 2) não pôde"),
+        ("ana:segredo@/x?host=127.0.0.1,127.0.0.1&port=1,2", "(127.0.0.1, porta 1; 127.0.0.1, porta 2)"),
+        ("ana:segredo@/x?host=127.0.0.1:1", "(127.0.0.1, porta 1) não pôde"),
+        ("/x?host=/nao/existe", "(local, porta 5432) não pôde ser aberto: ninguém atende"),
+    ],
+)
+async def test_a_server_that_may_come_back_is_named_with_its_port_and_what_is_wrong(
+    make_settings: MakeSettings, address: str, sentence: str
+) -> None:
+    with pytest.raises(StoreUnavailable) as refused:
+        await _open(make_settings(DATABASE_URL=f"postgresql://{address}"))
+    assert sentence in str(refused.value)
+    assert "segredo" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"database": "nenhum"}, "o banco de DATABASE_URL não existe neste servidor"),
+        ({"username": "ninguem"}, "o usuário de DATABASE_URL não existe neste servidor"),
+    ],
+)
+async def test_what_an_operator_must_change_is_a_problem_of_the_configuration(
+    make_settings: MakeSettings, postgres: str, changes: dict[str, str], sentence: str
+) -> None:
+    url = make_url(postgres).set(**changes).render_as_string(hide_password=False)
+    assert sentence in await _refusal(make_settings(DATABASE_URL=url))
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "passes"),
+    [
+        ('FATAL:  password authentication failed for user "ana"', "senha_recusada", False),
+        ('FATAL:  autenticação do tipo senha falhou para o usuário "ana"', "senha_recusada", False),
+        ('FATAL:  no pg_hba.conf entry for host "10.0.0.1"', "acesso_negado", False),
+        ("FATAL:  sorry, too many clients already", "conexoes_esgotadas", True),
+        ("FATAL:  remaining connection slots are reserved", "conexoes_esgotadas", True),
+        ("FATAL:  the database system is starting up", "iniciando", True),
+        ("connection timeout expired", "tempo_esgotado", True),
+        ("session is read-only", "somente_leitura", True),
+        ("server closed the connection unexpectedly", "conexao_perdida", True),
+        (
+            'Multiple connection attempts failed. - host: a: role "ana" does not exist - host: b: Connection '
+            "refused",
+            "recusada",
+            True,
+        ),
+    ],
+)
+def test_what_a_server_says_is_told_in_words_and_only_some_of_it_passes(
+    text: str, code: str, passes: bool
+) -> None:
+    refusal = why_no_connection(psycopg.OperationalError(text))
+    assert (refusal.code, refusal.passes) == (code, passes)
+    assert "ana" not in refusal.sentence
+
+
+def test_an_error_of_a_statement_says_nothing_about_the_server() -> None:
+    assert outage_of(psycopg.errors.UniqueViolation("x")) is None
+    assert not may_pass(psycopg.errors.UniqueViolation("x"))
+    assert may_pass(psycopg.errors.DeadlockDetected("x"))
+    for lost in (psycopg.errors.AdminShutdown, psycopg.errors.TooManyConnections):
+        assert outage_of(lost("x")) is not None
+
+
+@postgresql
+async def test_a_connection_that_was_ended_is_an_outage_that_the_next_transaction_ends(
+    database_url: str, make_settings: MakeSettings
+) -> None:
+    store = await _open(make_settings(DATABASE_URL=database_url))
+    with pytest.raises(StoreUnavailable):
+        await _raw(store, "select pg_terminate_backend(pg_backend_pid())")
+    assert store.database.availability.refusal is not None
+    assert await patient(store.records, store.database.availability).ready()
+    assert store.database.availability.refusal is None
+    await store.close()
+
+
+@postgresql
+async def test_a_patient_verb_waits_for_the_probe_while_others_are_refused_at_once(
+    database_url: str, make_settings: MakeSettings
+) -> None:
+    store = await _open(make_settings(DATABASE_URL=database_url))
+    availability, probed = store.database.availability, asyncio.Event()
+
+    async def probe() -> None:
+        if not probed.is_set():
+            raise StoreUnavailable
+
+    probing = asyncio.create_task(availability.keep_probing(probe, 60))
+    await asyncio.sleep(0)
+    availability.failed(Refusal("recusada", "ninguém atende nesta porta"))
+    waiting = asyncio.create_task(patient(store.records, availability).ready())
+    with pytest.raises(StoreUnavailable):
+        await store.records.ready()
+    await asyncio.sleep(0.6)
+    assert not waiting.done()
+    probed.set()
+    assert await waiting
+    availability.failed(Refusal("recusada", "ninguém atende nesta porta"))
+    probed.clear()
+    waiting = asyncio.create_task(patient(store.records, availability).ready())
+    await asyncio.sleep(0)
+    availability.lose_patience()
+    with pytest.raises(StoreUnavailable):
+        await waiting
+    probing.cancel()
+    await store.close()
 
 
 # ------------------------------------------------------------------------------------------------- the keys

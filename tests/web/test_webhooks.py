@@ -10,7 +10,14 @@ from tests.fakes import until
 from tests.web.fake_records import FakeRecords, an_api, calling
 from tests.web.webhook_sender import ACTION_REQUIRED, COMPLETED, PATH, SECRET, event, send, signed
 from worker import metrics, platforms
-from worker.errors import PlatformError, PlatformRefused, PlatformUnavailable, RunGone, StoreError
+from worker.errors import (
+    PlatformError,
+    PlatformRefused,
+    PlatformUnavailable,
+    RunGone,
+    StoreError,
+    StoreUnavailable,
+)
 from worker.settings import Settings
 from worker.web import webhooks
 from worker.web.webhooks import WebhookReceiver
@@ -276,6 +283,30 @@ async def test_a_platform_that_never_answers_is_given_up(house: House) -> None:
     await send(house.api, "resp_new")
     await until(lambda: dropped() == before + 1)
     assert house.clock.waits == [1.0, 5.0, 25.0]
+
+
+async def test_a_platform_that_wishes_us_away_for_a_day_is_asked_again_after_a_minute(house: House) -> None:
+    """The other webhooks wait behind a few such: a day of them would be lost."""
+    house.threads = {"resp_new": [PlatformUnavailable(503, None, 86_400.0)] * 3 + ["conv_ours"]}
+    await send(house.api, "resp_new")
+    await until(lambda: house.woken == ["resp_new"])
+    assert house.clock.waits == [60.0, 60.0, 60.0]
+
+
+async def test_a_run_is_watched_once_a_database_that_was_away_is_back(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.threads = {"resp_new": ["conv_ours"]}
+    found, away = house.notes.found, [StoreUnavailable(), StoreUnavailable()]
+
+    async def away_for_a_while(run_id: str, thread_id: str) -> bool:
+        if away:
+            raise away.pop()
+        return await found(run_id, thread_id)
+
+    monkeypatch.setattr(house.notes, "found", away_for_a_while)
+    await send(house.api, "resp_new")
+    await until(lambda: house.woken == ["resp_new"])
 
 
 async def test_a_flood_of_runs_of_others_is_dropped_beyond_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:

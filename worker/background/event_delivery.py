@@ -1,6 +1,7 @@
 """Events to the bot: a durable outbox, signed, in order per conversation (contract §5)."""
 
 import asyncio
+import time
 
 from worker import logs, metrics
 from worker.errors import StoreError
@@ -18,6 +19,43 @@ _GIVE_UP_S = 72 * 3600.0
 _GONE = "http_410"
 
 
+class BotHealth:
+    """Logs the beginning, each new cause and the end of the bot's refusals once, and keeps the metrics."""
+
+    def __init__(self) -> None:
+        self._cause: str | None = None
+        #: When the outage that goes on began, seconds since the epoch.
+        self._began = 0.0
+        metrics.bot_up.set(1)
+        metrics.bot_outage.clear()
+
+    def record(self, result: str) -> None:
+        """What a try to deliver brought: a short code."""
+        if result.startswith("http_2"):
+            self._taken()
+        else:
+            metrics.bot_errors.labels(result).inc()
+            self._refused(result)
+
+    def _taken(self) -> None:
+        if self._cause is not None:
+            self._cause = None
+            metrics.bot_up.set(1)
+            metrics.bot_outage.clear()
+            logs.event("✅ o bot voltou a receber eventos")
+
+    def _refused(self, cause: str) -> None:
+        if self._cause == cause:
+            return
+        if self._cause is None:
+            self._began = time.time()
+        self._cause = cause
+        metrics.bot_up.set(0)
+        metrics.bot_outage.clear()
+        metrics.bot_outage.labels(cause).set(self._began)
+        logs.event("! o bot não recebe os eventos; eles esperam | code={code}", level="WARNING", code=cause)
+
+
 class EventDelivery:
     """Delivers the events of the outbox. A slow or dead bot never delays the run loop.
 
@@ -33,6 +71,7 @@ class EventDelivery:
         clock: Clock,
         *,
         timeout_s: float = _TIMEOUT_S,
+        health: BotHealth | None = None,
     ) -> None:
         self._outbox = outbox
         self._owner = owner
@@ -41,6 +80,7 @@ class EventDelivery:
         self._clock = clock
         self._timeout_s = timeout_s
         self._http = client.client(url, timeout_s)
+        self._health = health or BotHealth()
         #: The bot answered 410: nothing is sent until a restart.
         self._off = False
 
@@ -68,6 +108,7 @@ class EventDelivery:
 
     async def _deliver(self, event: Event) -> None:
         result = await self._post(event)
+        self._health.record(result)
         if result.startswith("http_2"):
             await self._outbox.delivered(event, result)
         elif _tried_s(event.tries) >= _GIVE_UP_S:

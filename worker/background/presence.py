@@ -1,8 +1,10 @@
 """Says every few seconds that this daemon lives, and how it is, for the commands beside it (contract §14)."""
 
+import contextlib
 from collections.abc import Sequence
 
 from worker import __version__, metrics
+from worker.errors import StoreError
 from worker.ports import Clock
 from worker.store.queries.daemons import REPORT_S, Daemons
 from worker.views import DaemonReport
@@ -16,7 +18,8 @@ async def keep_reported(daemons: Daemons, owner: str, data_keys: Sequence[str], 
             await daemons.report(_report(owner, keys))
             await clock.sleep(REPORT_S)
     finally:
-        await daemons.leave(owner)
+        with contextlib.suppress(StoreError):  # it is forgotten by itself, a little later
+            await daemons.leave(owner)
 
 
 def _report(owner: str, keys: tuple[str, ...]) -> DaemonReport:

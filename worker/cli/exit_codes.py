@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from worker import logs, settings
-from worker.errors import ConfigError, PlatformGone, RequestRefused, StoreError
+from worker.errors import ConfigError, PlatformGone, RequestRefused, StoreError, StoreUnavailable
 
 
 class Exit(IntEnum):
@@ -78,6 +78,8 @@ def run_command(work: Coroutine[Any, Any, int | None], **refusals: str) -> None:
             meant = (REFUSALS | refusals)[cause.code]
             other = f": {cause.call_id}" if cause.call_id else ""
             _stderr.print(f"✗ {meant}{other} ({cause.code})", markup=False, soft_wrap=True)
+        elif isinstance(cause, StoreUnavailable):
+            _stderr.print(f"✗ {cause}", markup=False, soft_wrap=True)
         elif isinstance(cause, StoreError):
             _stderr.print(
                 f"✗ O banco deixou de gravar ({cause}); nada mais será feito sem registro",

@@ -158,7 +158,8 @@ class Worker:
             for watched_run in watched:
                 self._watched.renewed(watched_run, kept.get(watched_run.run_id))
             await self._record_statuses()
-            await self._clock.sleep(HEARTBEAT_S)
+            if self._lease.holds():  # else the heartbeat took too long: nothing may be sent before the next
+                await self._clock.sleep(HEARTBEAT_S)
 
     async def _record_statuses(self) -> None:
         """Keep what the last polls saw, for people: polls themselves are not recorded."""

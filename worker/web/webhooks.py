@@ -11,13 +11,22 @@ from collections.abc import Awaitable, Callable, Mapping
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from worker import logs, metrics
-from worker.errors import PlatformError, PlatformUnavailable, RequestRefused, StoreError
+from worker.errors import (
+    PlatformError,
+    PlatformUnavailable,
+    RequestRefused,
+    StoreError,
+    StoreUnavailable,
+)
 from worker.model import PLATFORM_ID
 from worker.ports import Clock
 from worker.store.runs.webhooks import Webhooks
 
 _AT_ONCE = 4
 _WAITING = 1000
+_LONGEST_WAIT_S = 60.0
+"""However long the platform wishes us to wait: while a few wait, no other webhook is looked into."""
+
 _WAITS_S = (1.0, 5.0, 25.0)
 """Before each further try at a platform that does not answer: a webhook that was taken is not sent again."""
 
@@ -101,10 +110,18 @@ class WebhookReceiver:
 
     async def _look_at(self, run_id: str) -> None:
         thread_id = await self._thread(run_id)
-        if thread_id is not None and await self._store.found(run_id, thread_id):
+        if thread_id is not None and await self._watched(run_id, thread_id):
             self._wake(run_id)
         else:
             metrics.webhooks_dropped.inc()
+
+    async def _watched(self, run_id: str, thread_id: str) -> bool:
+        """Watch the run, once the database answers: a webhook that was taken is not sent again."""
+        while True:
+            try:
+                return await self._store.found(run_id, thread_id)
+            except StoreUnavailable:
+                await self._clock.sleep(_WAITS_S[0])
 
     async def _thread(self, run_id: str) -> str | None:
         for wait_s in (*_WAITS_S, None):
@@ -112,7 +129,7 @@ class WebhookReceiver:
                 return await self._thread_of(run_id)
             except PlatformUnavailable as error:
                 if wait_s is not None:
-                    await self._clock.sleep(max(wait_s, error.retry_after_s or 0.0))
+                    await self._clock.sleep(max(wait_s, min(error.retry_after_s or 0.0, _LONGEST_WAIT_S)))
             except PlatformError:
                 return None
         logs.event(

@@ -1,6 +1,7 @@
 """How each database is connected to: SQLAlchemy's engines, and what a connection is told when it is made."""
 
 import asyncio
+import re
 import sqlite3
 import time
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any
 
 import aiosqlite
 from sqlalchemy import URL, Dialect, event, make_url
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -16,6 +18,21 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from worker.errors import ConfigError, StoreError
 from worker.ports import LEASE_S
 
+_PSYCOPG: Any = PGDialect_psycopg()  # type: ignore[no-untyped-call]  # SQLAlchemy's
+_CONNECTION_LIMITS = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+"""A server that is gone without a word is noticed within ten seconds. libpq's names; the last in ms."""
+
+_UNREADABLE = (
+    "DATABASE_URL não pôde ser lida; use sqlite:///pasta/worker.db ou "
+    "postgresql://usuario:senha@servidor/banco. Na senha, troque caracteres especiais por %XX: "
+    "%40 no lugar de @, %2F de /, %3A de :"
+)
 _BUSY_S = 30.0
 CONNECTIONS = 16
 _FETCHED = 64  # what aiosqlite.connect would say
@@ -26,16 +43,39 @@ _IDLE_S = 1.0
 def parse(text: str) -> URL:
     """The URL with our drivers. Raises `ConfigError`; the text itself may hold a password."""
     try:
-        url = make_url(text)
+        url = make_url(_with_host_list(text))
     except (SQLAlchemyError, ValueError):
-        raise ConfigError(
-            "DATABASE_URL não pôde ser lida; use sqlite:///pasta/worker.db ou "
-            "postgresql://usuario:senha@servidor/banco (com %XX no lugar de caracteres especiais da senha)"
-        ) from None
+        raise ConfigError(_UNREADABLE) from None
     sqlite = url.get_backend_name() == "sqlite"
     if sqlite and (url.query or url.database in (None, "", ":memory:")):
         raise ConfigError("DATABASE_URL precisa ser o caminho de um arquivo, como sqlite:///data/worker.db")
+    if not sqlite and _is_cut_wrongly(url):
+        raise ConfigError(_UNREADABLE)
     return url.set(drivername="sqlite+aiosqlite" if sqlite else "postgresql+psycopg")
+
+
+def _is_cut_wrongly(url: URL) -> bool:
+    """Whether a part holds what belongs to a password with `@`, `/` or `:` in it: no part may be shown."""
+    return any(set("@/[]") & set(part) for part in (url.host or "", url.database or "", *url.query))
+
+
+def _with_host_list(text: str) -> str:
+    """libpq's `@a:5432,b:5433/` as SQLAlchemy takes several servers: in the query."""
+    found = re.fullmatch(r"(postgres(?:ql)?://(?:[^@/]*@)?)([^@/?]+,[^@/?]+)(/[^?]*)?(?:\?(.*))?", text)
+    if found is None:
+        return text
+    head, servers, path, query = found.groups()
+    named = [server.partition(":") for server in servers.split(",")]
+    hosts, ports = ",".join(each[0] for each in named), ",".join(each[2] or "5432" for each in named)
+    return f"{head}{path or '/'}?host={hosts}&port={ports}{'&' + query if query else ''}"
+
+
+def connect_arguments(url: URL) -> dict[str, Any]:
+    """What psycopg is given to connect with: the URL's, and limits where the URL has none."""
+    arguments: dict[str, Any] = _PSYCOPG.create_connect_args(url)[1]
+    if not str(arguments.get("port", "0")).strip(","):  # SQLAlchemy makes `,` of hosts without ports
+        del arguments["port"]
+    return {**_CONNECTION_LIMITS, **arguments}
 
 
 _POOL: dict[str, Any] = {
@@ -49,7 +89,9 @@ _POOL: dict[str, Any] = {
 def pooled(url: URL) -> AsyncEngine:
     """As many connections as there is work for; on SQLite each in a thread of its own."""
     if url.get_backend_name() != "sqlite":
-        engine = create_async_engine(url, **_POOL)
+        limits = {name: value for name, value in _CONNECTION_LIMITS.items() if name not in url.query}
+        engine = create_async_engine(url, **_POOL, connect_args=limits)
+        event.listen(engine.sync_engine, "do_connect", _on_postgres_do_connect)
         event.listen(engine.sync_engine, "connect", _on_postgres_connect)
         event.listen(engine.sync_engine, "checkin", _on_postgres_checkin)
         event.listen(engine.sync_engine, "checkout", partial(_on_postgres_checkout, engine.dialect))
@@ -73,6 +115,13 @@ def in_place(url: URL) -> AsyncEngine:
     event.listen(engine.sync_engine, "connect", _on_sqlite_connect)
     event.listen(engine.sync_engine, "begin", _on_sqlite_begin)
     return engine
+
+
+def _on_postgres_do_connect(
+    _dialect: object, _record: object, _args: object, arguments: dict[str, Any]
+) -> None:
+    if not str(arguments.get("port", "0")).strip(","):  # as in `connect_arguments`
+        del arguments["port"]
 
 
 def _on_postgres_connect(connection: Any, _record: object) -> None:

@@ -15,12 +15,22 @@ from sqlalchemy import URL, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.errors import ConfigError, StoreError
+from worker.errors import ConfigError, StoreError, StoreUnavailable
 from worker.privacy import Hasher, Vault, new_index_key
 from worker.store import migrations
+from worker.store.sql.availability import Availability
 from worker.store.sql.backup import keep_copy
-from worker.store.sql.connections import CONNECTIONS, driver_of, in_place, parse, pooled, reading
+from worker.store.sql.connections import (
+    CONNECTIONS,
+    connect_arguments,
+    driver_of,
+    in_place,
+    parse,
+    pooled,
+    reading,
+)
 from worker.store.sql.group_commit import GroupCommit
+from worker.store.sql.refusals import Refusal, may_pass, outage_of, place_of
 from worker.store.sql.tables import Tables
 
 _CHECKPOINTS = 10
@@ -50,6 +60,7 @@ class Database:
         # calls is no failure of the database.
         self._room = asyncio.Semaphore(CONNECTIONS - 1)
         self._lock: int | None = None
+        self.availability = Availability()
         self._name = secrets.token_hex(8)
 
     @property
@@ -74,7 +85,7 @@ class Database:
                 await self._find()
         except (SQLAlchemyError, OSError) as error:
             await self.close()
-            raise ConfigError(_cannot_open(self.url, error)) from None
+            raise self._cannot_open(error) from None
         except BaseException:
             await self.close()
             raise
@@ -99,7 +110,7 @@ class Database:
         `brief`: rows by their keys, which on SQLite cost less than a thread does.
         """
         engine = self._in_place if brief else self._engine
-        with _driver_errors(self._engine.dialect.loaded_dbapi.Error):
+        with self._reduced_errors():
             async with self._room, engine.connect() as plain:
                 connection = await plain.execution_options(**reading(self.url))
                 await connection.begin()  # by itself it begins with a statement of SQLAlchemy's own
@@ -111,13 +122,57 @@ class Database:
 
         `urgent` (heartbeats) does not queue for a connection: one is kept free for it.
         """
-        with _driver_errors(self._engine.dialect.loaded_dbapi.Error):
+        with self._reduced_errors():
             if self._group_commit is not None:
                 async with self._group_commit.write() as connection:
                     yield connection
                 return
             async with contextlib.nullcontext() if urgent else self._room, self._engine.begin() as connection:
                 yield connection
+
+    @contextlib.contextmanager
+    def _reduced_errors(self, *, probing: bool = False) -> Iterator[None]:
+        """What the driver raises, as `StoreError`. A server that is away is asked by a probe only."""
+        if self.availability.refusal is not None and self.availability.probed and not probing:
+            raise StoreUnavailable(self.availability.refusal.sentence)
+        with _driver_errors(self._engine.dialect.loaded_dbapi.Error, reduced=self._reduced):
+            yield
+        if self.availability.refusal is not None and not self.availability.probed:
+            self.availability.recovered()
+
+    def _reduced(self, error: BaseException) -> StoreError:
+        if self.sqlite:
+            return StoreError(_names(error))
+        if (refusal := outage_of(error)) is not None:
+            self.availability.failed(refusal)
+            return StoreUnavailable(refusal.sentence)
+        return StoreUnavailable(_names(error)) if may_pass(error) else StoreError(_names(error))
+
+    async def probe(self) -> None:
+        """Ask the server whether it can be written to. Raises `StoreUnavailable` when it does not say yes."""
+        with self._reduced_errors(probing=True):
+            async with self._engine.connect() as connection:
+                standby = (await connection.execute(text("select pg_is_in_recovery()"))).scalar_one()
+            if standby:
+                await self._engine.dispose()  # the next connections may be made to another server
+                raise OSError("read-only")
+
+    async def keep_probing(self, grace_s: float) -> None:
+        """See `Availability.keep_probing`; SQLite is not probed."""
+        if self.sqlite:
+            await asyncio.Event().wait()
+        await self.availability.keep_probing(self.probe, grace_s)
+
+    def _cannot_open(self, error: BaseException) -> ConfigError | StoreError:
+        """The operator's to mend, or PostgreSQL's to answer later."""
+        if self.sqlite:
+            return ConfigError(_cannot_open_file(self.url, error))
+        refusal = outage_of(error)
+        if refusal is None:
+            refusal = Refusal("erro", f"o servidor recusou o que foi pedido ({_names(error)})", passes=False)
+        where = place_of(connect_arguments(self.url))
+        sentence = f"O PostgreSQL ({where}) não pôde ser aberto: {refusal.sentence}"
+        return StoreUnavailable(sentence) if refusal.passes else ConfigError(sentence)
 
     async def notify(self, connection: AsyncConnection, run_id: str) -> None:
         """Tell the other processes, once this transaction has committed, that a run wants a look.
@@ -136,8 +191,8 @@ class Database:
 
         while True:
             with contextlib.suppress(psycopg.Error, OSError):
-                url = self.url.set(drivername="postgresql").render_as_string(hide_password=False)
-                async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+                opened = psycopg.AsyncConnection.connect(**connect_arguments(self.url), autocommit=True)
+                async with await opened as connection:
                     await connection.execute(f"listen {_CHANNEL}")
                     async for told in connection.notifies():
                         teller, _, run_id = told.payload.partition(" ")
@@ -230,11 +285,13 @@ def _truncate_log(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _driver_errors(kind: type[BaseException] = sqlite3.Error) -> Iterator[None]:
+def _driver_errors(
+    kind: type[BaseException] = sqlite3.Error, reduced: Callable[[BaseException], StoreError] | None = None
+) -> Iterator[None]:
     try:
         yield
     except (SQLAlchemyError, kind, OSError) as error:
-        raise StoreError(_names(error)) from None
+        raise (StoreError(_names(error)) if reduced is None else reduced(error)) from None
 
 
 def _names(error: BaseException) -> str:
@@ -246,12 +303,7 @@ def _file(url: URL) -> Path:
     return Path(url.database or "").absolute()
 
 
-def _cannot_open(url: URL, error: BaseException) -> str:
-    if url.get_backend_name() != "sqlite":
-        where = url.host or "local"
-        return (
-            f"O PostgreSQL ({where}) não pôde ser aberto ({_names(error)}); confira DATABASE_URL e o servidor"
-        )
+def _cannot_open_file(url: URL, error: BaseException) -> str:
     if isinstance(error, OSError) or isinstance(getattr(error, "orig", None), sqlite3.OperationalError):
         return (
             f"O banco {_file(url)} não pôde ser aberto ({_names(error)}); confira se o caminho é o do "

@@ -4,8 +4,9 @@ One page, written by the server; its script asks for the same page again and put
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import tzinfo
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from worker import __version__
+from worker.errors import StoreError
 from worker.kpis import KPIS, Kpis, Unit
 from worker.metrics import Vitals
 from worker.opening_hours import in_words
@@ -51,6 +53,7 @@ class Notice:
 _BAD = words.Look("Problema", "✕", "bad")
 _WARN = words.Look("Atenção", "!", "warn")
 _GOOD = words.Look("Em ordem", "✓", "good")
+_NO_DATABASE = Notice(_BAD, "O banco de dados não atende: confira o servidor e veja o log.")
 _QUEUE = words.Look("Fila", "○", "quiet")
 
 
@@ -63,9 +66,21 @@ class Dashboard:
         self._zone = services.zone
         self._figures = ThrottledKpiCache()
         self._template = _environment().get_template("dashboard.html")
+        self._outage = _environment().get_template("outage.html")
 
     async def show(self, since: Since = "24h") -> Response:
-        """The whole page. `since`: 24h, 7d or 30d."""
+        """The whole page. `since`: 24h, 7d or 30d. Without a database it says only that, and since when."""
+        try:
+            return await self._whole(since)
+        except StoreError:
+            now = self._services.now()
+            outages = outage_notices(self._services.vitals(), self._zone, now)
+            page = self._outage.render(
+                notices=[*outages] or [_NO_DATABASE], clock=words.clock(now, self._zone, now)
+            )
+            return HTMLResponse(page, 503, headers={**_HEADERS, "Retry-After": "5"})
+
+    async def _whole(self, since: Since) -> Response:
         period = chart.PERIODS[since]
         figures = await self._figures.get(since, lambda: self._count(period))
         backlog = await self._store.board.backlog(LISTED)
@@ -100,16 +115,41 @@ class Dashboard:
             "alive": alive,
             "vitals": vitals,
             "backlog": backlog,
-            "notices": list(notices(alive, vitals, backlog, None if figures is None else figures.kpis)),
+            "notices": [
+                *(outages := list(outage_notices(vitals, self._zone, now))),
+                *notices(alive, vitals, backlog, None if figures is None else figures.kpis, outages),
+            ],
             "clock": lambda at: words.clock(at, self._zone, now),
             "in_words": lambda at: in_words(at, self._zone),
         }
 
 
-def notices(alive: bool, vitals: Vitals, backlog: Backlog, kpis: Kpis | None) -> Iterator[Notice]:
+def outage_notices(vitals: Vitals, zone: tzinfo, now: float) -> Iterator[Notice]:
+    """What is down, since when, and what to do."""
+    if vitals.database_outage:
+        cause, since = vitals.database_outage[0], words.clock(vitals.database_outage[1], zone, now)
+        yield Notice(
+            _BAD,
+            f"O banco de dados não atende desde {since} ({cause}): nada é enviado até "
+            "ele voltar, e nada se perde. Confira o servidor do PostgreSQL e a rede até ele.",
+        )
+    if vitals.bot_outage:
+        cause, since = vitals.bot_outage[0], words.clock(vitals.bot_outage[1], zone, now)
+        yield Notice(
+            _WARN,
+            f"O bot não recebe eventos desde {since} ({cause}): eles esperam por ele. "
+            "Confira o serviço em BOT_WEBHOOK_URL.",
+        )
+
+
+def notices(
+    alive: bool, vitals: Vitals, backlog: Backlog, kpis: Kpis | None, outages: Sequence[Notice] = ()
+) -> Iterator[Notice]:
     """What whoever looks at night must know first, the worst first; the queue is work, not a problem."""
     problems = [*_broken(alive, vitals), *_left(backlog), *_missed(kpis)]
-    yield from problems or [Notice(_GOOD, "Tudo funciona, e nenhuma chamada precisa de uma pessoa.")]
+    yield from problems
+    if not problems and not outages:
+        yield Notice(_GOOD, "Tudo funciona, e nenhuma chamada precisa de uma pessoa.")
     if backlog.requested.items:
         longest = words.lasting(backlog.longest_wait_s)
         many = some(backlog.requested.count, "cliente espera", "clientes esperam")
