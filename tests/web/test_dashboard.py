@@ -22,6 +22,7 @@ from worker.privacy import Hasher
 from worker.views import AttemptView, Backlog, CallView, DeadLetter, Hour, OpenHandoff, Preview, StuckEvent
 from worker.web.dashboard import chart, page, timeline, words
 from worker.web.dashboard.kpi_cache import Figures, ThrottledKpiCache
+from worker.web.dashboard.page import notices, outage_notices
 
 SAO_PAULO = ZoneInfo("America/Sao_Paulo")
 WEB = Path(page.__file__).parents[1]
@@ -573,3 +574,36 @@ async def test_the_page_is_only_read() -> None:
         answer = await client.post("/")
         assert (answer.status_code, answer.json()["code"]) == (405, "metodo_nao_permitido")
         assert (await client.head("/")).status_code == 200
+
+
+# ---------------------------------------------------------------------------------------------- outages
+
+
+@pytest.mark.parametrize(
+    ("outage", "sentence"),
+    [
+        (
+            {"platform_outage": ("401", EPOCH - 60)},
+            "A plataforma recusa a chave (HTTP 401) desde 15:33:00. Troque",
+        ),
+        ({"platform_outage": ("none", EPOCH - 60)}, "A plataforma não responde desde 15:33:00. Nada a fazer"),
+        (
+            {"platform_outage": ("503", EPOCH - 60)},
+            "A plataforma responde com erro (HTTP 503) desde 15:33:00.",
+        ),
+        ({"bot_outage": ("http_503", EPOCH - 60)}, "O bot não recebe eventos desde 15:33:00 (http_503)"),
+        (
+            {"database_outage": ("recusada", EPOCH - 60)},
+            "O banco de dados não atende desde 15:33:00 (recusada)",
+        ),
+    ],
+)
+def test_what_is_down_is_said_with_since_when_and_what_to_do(outage: dict[str, Any], sentence: str) -> None:
+    (notice,) = outage_notices(Vitals(**outage), ZoneInfo("America/Sao_Paulo"), EPOCH)
+    assert notice.text.startswith(sentence)
+
+
+def test_nothing_is_called_in_order_beside_an_outage() -> None:
+    outages = list(outage_notices(Vitals(bot_outage=("timeout", EPOCH)), ZoneInfo("UTC"), EPOCH))
+    assert list(notices(True, Vitals(), Backlog(), None, outages)) == []
+    assert [each.look.tone for each in notices(True, Vitals(), Backlog(), None)] == ["good"]

@@ -133,6 +133,11 @@ def outage_notices(vitals: Vitals, zone: tzinfo, now: float) -> Iterator[Notice]
             f"O banco de dados não atende desde {since} ({cause}): nada é enviado até "
             "ele voltar, e nada se perde. Confira o servidor do PostgreSQL e a rede até ele.",
         )
+    if vitals.platform_outage:
+        status, since = vitals.platform_outage[0], words.clock(vitals.platform_outage[1], zone, now)
+        yield Notice(
+            _BAD, f"A plataforma {_platform_trouble(status)} desde {since}. {_platform_cure(status)}"
+        )
     if vitals.bot_outage:
         cause, since = vitals.bot_outage[0], words.clock(vitals.bot_outage[1], zone, now)
         yield Notice(
@@ -140,6 +145,18 @@ def outage_notices(vitals: Vitals, zone: tzinfo, now: float) -> Iterator[Notice]
             f"O bot não recebe eventos desde {since} ({cause}): eles esperam por ele. "
             "Confira o serviço em BOT_WEBHOOK_URL.",
         )
+
+
+def _platform_trouble(status: str) -> str:
+    if status in {"401", "403"}:
+        return f"recusa a chave (HTTP {status})"
+    return "não responde" if status == "none" else f"responde com erro (HTTP {status})"
+
+
+def _platform_cure(status: str) -> str:
+    if status in {"401", "403"}:
+        return "Troque OPENAI_API_KEY, ou a permissão dela, e reinicie; as execuções esperam."
+    return "Nada a fazer além de esperar, se ela estiver fora; confira a rede e OPENAI_BASE_URL."
 
 
 def notices(
