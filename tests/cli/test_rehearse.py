@@ -4,15 +4,16 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -298,6 +299,16 @@ async def test_ctrl_c_deletes_what_was_made_and_says_so(rig: Rig, capsys: pytest
     assert rig.kept() == 0
 
 
+async def test_ctrl_c_in_the_middle_of_a_deletion_lets_it_end(rig: Rig) -> None:
+    rig.simulator.faults.add(Fault(on="delete_file", delay_s=0.3, times=None))
+    rehearsing = asyncio.create_task(rig.rehearse(PAID, repeat=2, at_once=1))
+    while not any(request.method == "DELETE" for request in rig.simulator.requests):  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGINT)
+    assert (await rehearsing)[0] == 130
+    assert rig.kept() == 0
+
+
 async def test_a_platform_that_crashes_leaves_a_list_of_what_is_left(
     rig: Rig, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -381,24 +392,47 @@ async def test_the_request_keeps_its_own_tools_and_gets_ours(
     ]
 
 
+@pytest.mark.parametrize("answer", ["", "n", "não sei", None], ids=str)
 async def test_on_a_terminal_nothing_starts_without_a_yes(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], answer: str | None
 ) -> None:
-    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
-    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
-    asked: list[str] = []
-
-    def decline(text: str, **_: object) -> bool:
-        asked.append(text)
-        return False
-
-    monkeypatch.setattr("typer.confirm", decline)
-    code = await verbs.play(
-        rig.settings, Options(scenarios=["suporte-resolvido-pela-ia"], repeat=3), Console(file=StringIO())
-    )
-    assert (code, asked) == (Exit.REFUSED, ["Continuar?"])
-    assert "Serão iniciadas ao menos 6 execuções em assistants" in capsys.readouterr().err
+    with terminal(monkeypatch, answer):
+        code = await verbs.play(
+            rig.settings, Options(scenarios=["suporte-resolvido-pela-ia"], repeat=3), Console(file=StringIO())
+        )
+    assert code == Exit.REFUSED
+    told = capsys.readouterr().err
+    assert "Serão iniciadas ao menos 6 execuções em assistants" in told
     assert [each.method for each in rig.simulator.requests if each.method != "GET"] == []
+
+
+async def test_on_a_terminal_a_yes_starts_it_and_yes_does_not_ask(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = Options(scenarios=[PAID])
+    with terminal(monkeypatch, "Sim"):
+        assert await verbs.play(rig.settings, options, Console(file=StringIO())) == Exit.DONE
+    with terminal(monkeypatch, "n"):
+        yes = replace(options, yes=True)
+        assert await verbs.play(rig.settings, yes, Console(file=StringIO())) == Exit.DONE
+
+
+@contextmanager
+def terminal(monkeypatch: pytest.MonkeyPatch, answer: str | None) -> Iterator[None]:
+    """An operator at a terminal who types this when asked; None: Ctrl-C."""
+
+    def typed(_question: str, **_: object) -> str:
+        if answer is None:
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGINT)
+            raise typer.Abort
+        return answer
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+        patch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+        patch.setattr("typer.prompt", typed)
+        yield
 
 
 def test_the_list_names_every_scenario_with_its_rule_and_starts_nothing() -> None:

@@ -167,7 +167,19 @@ def _agreed(options: Options, order: Order, platform: str, console: Console) -> 
         markup=False,
         soft_wrap=True,
     )
-    return typer.confirm("Continuar?", default=False, err=True)
+    return _yes("Continuar? [s/N]")
+
+
+def _yes(question: str) -> bool:
+    """Ctrl-C and Ctrl-D are a no. While asyncio has the signal, the first Ctrl-C would not reach it."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        answer = typer.prompt(question, default="n", show_default=False, err=True)
+    except typer.Abort:
+        return False
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    return fold(answer) in {"s", "sim", "y", "yes"}
 
 
 # ---------------------------------------------------------------------------------------------- while it runs
