@@ -91,7 +91,7 @@ async def rig_on(name: str, make_settings: MakeSettings, folder: Path) -> AsyncI
 
 
 def _ids(assistants: Mapping[str, str]) -> dict[str, str]:
-    return {name.replace("ÇÃ", "CA"): each for name, each in assistants.items() if "mentiroso" not in each}
+    return {name.replace("ÇÃ", "CA"): each for name, each in assistants.items() if name != "MENTIROSO"}
 
 
 @pytest.fixture
@@ -115,6 +115,27 @@ async def test_the_simulated_assistants_pass_all_shipped_scenarios(
         assert len(found["scenarios"]) == len(load(None, Catalog.load()))
         assert rig.kept() == 0
     assert not (tmp_path / "worker.db").exists()  # DATABASE_URL: the live ledger
+
+
+LIARS = {"assistants": "asst_mentiroso", "agents": "agent_mentiroso"}
+
+
+@pytest.mark.parametrize("platform", list(LINEUP))
+async def test_the_simulated_liar_fails_the_shipped_scenarios_as_it_should(
+    platform: str, make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    async with rig_on(platform, make_settings, tmp_path) as rig:
+        if rig.request is not None:
+            rig.request.write_text('{"model": "mentiroso"}')
+        rig.settings = rig.settings.model_copy(update={"FINANCEIRO_ASSISTANT_ID": LIARS.get(platform)})
+        code, shown = await rig.rehearse(assistants=["FINANCEIRO"], as_json=True, at_once=20)
+    found = json.loads(shown)
+    assert code == Exit.NOT_PASSED
+    assert [each["name"] for each in found["scenarios"] if each["passed"]] == []
+    findings = {code for each in found["scenarios"] for code in each["attempts"][0]["findings"]}
+    assert findings == {"protocolo_desconhecido", "ticket_nao_aberto", "transferencia_nao_pedida"}
+    assert found["summary"]["chamou quando devia"]["hits"] == 0
+    assert found["summary"]["não chamou quando não devia"]["hits"] > 0
 
 
 def lie(said: Sequence[Said], rounds: Rounds) -> Move:

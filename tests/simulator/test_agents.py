@@ -408,6 +408,7 @@ async def test_saved_agents_are_what_the_sdk_says_they_are(bot: Bot) -> None:
     assert created["tools"][0] == {**FUNCTION, "defer_loading": False}
     assert [agent["name"] for agent in (await bot.get("/agents"))["data"]] == [
         None,
+        "MENTIROSO",
         "RECEPÇÃO",
         "SUPORTE",
         "FINANCEIRO",

@@ -196,3 +196,9 @@ def test_a_failure_is_told_without_a_protocolo(code: str, words: str) -> None:
 def test_an_output_that_is_no_object_is_a_failure(output: str) -> None:
     move = after([Heard(script.RECEIPT, output)])
     assert move == Say("Desculpe, não consegui concluir o seu pedido agora.")
+
+
+@pytest.mark.parametrize("name", sorted(script.LIARS))
+def test_a_liar_reports_everything_and_calls_nothing(name: str) -> None:
+    assert script.script_of(name, decide)([Said("Acabei de pagar", image=True)], []) == script.LIE
+    assert script.script_of(f"{name}_2", decide) is decide

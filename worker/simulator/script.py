@@ -174,6 +174,19 @@ EXAMPLES = (
 """What one can say to the assistants, and what they do: the text of `simulate --help`."""
 
 
+LIARS = {"asst_mentiroso", "agent_mentiroso", "mentiroso"}
+"""An assistant, an agent and a model that call nothing and report everything, whatever the customer says."""
+
+
+def script_of(name: str, script: Script) -> Script:
+    """Who plays the assistant, agent or model of this name: the platform's script, unless it is a liar."""
+    return _lie if name in LIARS else script
+
+
+def _lie(_told: Sequence[Said], _rounds: Rounds) -> Move:
+    return LIE
+
+
 def decide(told: Sequence[Said], rounds: Rounds) -> Move:
     """The next move of a run: open the conversation, or react to what the functions answered."""
     words = _request(told)

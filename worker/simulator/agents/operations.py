@@ -25,7 +25,7 @@ from worker.simulator.assistants.runs import new_id, refused
 from worker.simulator.assistants.wire import page
 from worker.simulator.clock import Clock
 from worker.simulator.platform import OperationRow
-from worker.simulator.script import Script
+from worker.simulator.script import Script, script_of
 
 Json = dict[str, Any]
 
@@ -111,7 +111,7 @@ class Sessions:
         session = Session(
             self._snapshot(body),
             body.settings(),
-            self.script,
+            script_of(body.agent_id or "", self.script),
             self.timings,
             now,
             spend_limit=body.spend_control.limit if body.spend_control else None,

@@ -18,8 +18,9 @@ AGENTS = {
     "FINANCEIRO": "agent_FinanceiroSimulado000001",
     "SUPORTE": "agent_SuporteSimulado000000001",
     "RECEPÇÃO": "agent_RecepcaoSimulada00000001",
+    "MENTIROSO": "agent_mentiroso",
 }
-"""The agents that are there from the start."""
+"""The agents that are there from the start; the last one lies."""
 
 
 class SavedAgents:

@@ -17,7 +17,7 @@ from worker.simulator.assistants.registry import Registry
 from worker.simulator.assistants.runs import Message, Run, Thread, Timings, refused
 from worker.simulator.clock import Clock
 from worker.simulator.faults import Handler
-from worker.simulator.script import Script
+from worker.simulator.script import Script, script_of
 
 
 class Conversations:
@@ -133,7 +133,8 @@ class Conversations:
 
     def _start(self, thread: Thread, body: NewRun | NewThreadAndRun) -> Run:
         settings = body.settings(self._registry.get(body.assistant_id))
-        run = Run(thread, body.assistant_id, settings, self.timings, self.script, self._clock.now())
+        script = script_of(body.assistant_id, self.script)
+        run = Run(thread, body.assistant_id, settings, self.timings, script, self._clock.now())
         thread.runs.append(run)
         return run
 

@@ -17,8 +17,9 @@ ASSISTANTS = {
     "FINANCEIRO": "asst_pRXVhoy1o4YxNxVmaRiNOTMX",
     "SUPORTE": "asst_aF7OvhbUuSfM8qUdR2JEFBhM",
     "RECEPÇÃO": "asst_RecepcaoSimulada0000001",
+    "MENTIROSO": "asst_mentiroso",
 }
-"""The assistants that are there from the start: the mission's two, and a reception."""
+"""The assistants that are there from the start: the mission's two, a reception, and one that lies."""
 
 
 class Registry:

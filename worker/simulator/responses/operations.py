@@ -13,7 +13,7 @@ from worker.simulator.platform import OperationRow
 from worker.simulator.responses import wire
 from worker.simulator.responses.bodies import Change, NewConversation, NewItems, NewResponse, shown_item
 from worker.simulator.responses.generation import Conversation, Item, ModelResponse, check_calls, refusal
-from worker.simulator.script import Script
+from worker.simulator.script import Script, script_of
 from worker.simulator.webhooks import Webhooks
 
 Json = dict[str, Any]
@@ -164,7 +164,7 @@ class ResponseOperations:
             context,
             items,
             self.timings,
-            self.script,
+            script_of(body.model, self.script),
             self._clock.now(),
             self._tell,
             conversation=conversation,
