@@ -33,7 +33,7 @@ from tests.system.personal_values import SECRETS, leaks
 from tests.system.sabotaged import SETS_OFF, sabotage
 from worker import daemon, logs, metrics
 from worker.cli import calls as listings
-from worker.cli import handoffs
+from worker.cli import handoffs, replies
 from worker.errors import WorkerError
 from worker.logs import foreign, sinks
 from worker.personal import Personal
@@ -50,6 +50,16 @@ OPENED = b'[{"data": [{"resposta": [{"protocolo": "2510271534789012"}]}]}]'
 LOUD = ("httpx", "httpcore", "openai", "aiohttp", "sqlalchemy", "asyncio", "uvicorn", "backoff", "aiosqlite")
 
 # ------------------------------------------------------------------------------------------------ the paths
+
+
+def lie(customer: Customer) -> str:
+    """A reply with every kind of finding, and every personal value, within and beside them."""
+    call_as_text = f'abrir_ticket_crm({{"resumo": "{customer.said}"}})'
+    return (
+        f"Abri seu chamado, {customer.name}: {customer.said}\n"
+        f"Protocolo {customer.document}9, protocolo {customer.phone}1.\n"
+        f"Te transferi pro suporte com o telefone {customer.phone}.\n{call_as_text}"
+    )
 
 
 def echo(status: int, **headers: str) -> Act:
@@ -223,6 +233,7 @@ class World:
     number: int = 0
     events: int = 0
     read: int = 0
+    replies: dict[str, str] = field(default_factory=dict)
     walked: Counter[str] = field(default_factory=Counter)
 
     def __repr__(self) -> str:
@@ -231,7 +242,8 @@ class World:
 
     def play(self, told: Sequence[Said], rounds: Rounds) -> Move:
         """The customer names the case."""
-        return Say("pronto") if rounds else Ask((self.scripts[told[-1].text],))
+        key = told[-1].text
+        return Say(self.replies[key]) if rounds else Ask((self.scripts[key],))
 
     async def walk(
         self, customer: Customer, cases: Sequence[str], asked: Sequence[str], *faults: str
@@ -261,7 +273,19 @@ class World:
         for name, run_id in runs.items():
             assert self._told(run_id) == [CALLS[name][1]], name
         assert all(answer.is_error for answer in refused)
-        self.answers = [f"{answer.headers} {answer.text}" for answer in refused]
+        checked = await self._check(customer)
+        self.answers = [f"{answer.headers} {answer.text}" for answer in (*refused, checked)]
+
+    async def _check(self, customer: Customer) -> httpx.Response:
+        """The bot has a lie checked that holds everything about the customer."""
+        body = {
+            "conversation_id": f"c{self.number}",
+            "text": lie(customer),
+            "known_numbers": [customer.phone],
+        }
+        answer = await self.http.post(f"{self.url}/v1/replies", json=body)
+        assert not answer.json()["ok"], answer.text
+        return answer
 
     async def _ended(self) -> None:
         """Until no run is watched. The database is asked, not the daemon, which would log all its work."""
@@ -275,6 +299,7 @@ class World:
         self.number += 1
         key, conversation = f"{self.number} {name}", f"c{self.number}"
         self.scripts[key] = CALLS[name][0](customer)
+        self.replies[key] = lie(customer)
         thread = {"messages": [{"role": "user", "content": key}]}
         body = {"assistant_id": ASSISTANTS["FINANCEIRO"], "thread": thread}
         run = (await self.http.post(f"{self.settings.OPENAI_BASE_URL}/threads/runs", json=body)).json()
@@ -332,8 +357,9 @@ class World:
         """The listings of the command line."""
         out = io.StringIO()
         console = Console(file=out, width=400)
-        await listings.list_calls(self.settings, console, listings.Asked(limit=200), as_json=False)
+        await listings.list_calls(self.settings, console, listings.Selection(), limit=200, as_json=False)
         await handoffs.list_handoffs(self.settings, console, state=None, limit=200, as_json=False)
+        await replies.list_replies(self.settings, console, since=None, limit=200, as_json=False)
         newest = (await self._get("/v1/calls?limit=1")).json()["items"][0]["call_id"]
         await listings.show_call(self.settings, console, newest, as_json=True)
         with contextlib.suppress(WorkerError):  # not every call can be tried again
