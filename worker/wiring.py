@@ -105,22 +105,15 @@ def build_worker(
     reads = TokenBucket(settings.POLL_RATE, clock)
     return Worker(
         platform=platform,
-<<<<<<< HEAD
         runs=patient(store.runs, availability),
         arrivals=patient(store.arrivals, availability),
         dispatcher=Dispatcher(
-            tools, patient(store.calls, availability), lease, send_window_s=send_window_s, clock=clock
-=======
-        runs=store.runs,
-        arrivals=store.arrivals,
-        dispatcher=Dispatcher(
             tools,
-            store.calls,
+            patient(store.calls, availability),
             lease,
             send_window_s=send_window_s,
             clock=clock,
             share=max(1, settings.CRM_CONCURRENCY // 4),
->>>>>>> d571af9 (Search for answers from outside that end the daemon or keep another customer waiting)
         ),
         lease=lease,
         pace=Pace(
