@@ -266,6 +266,7 @@ _TICKET_RULES = (
         # "aberto o chamado 2510…", "registrada sua solicitação"
         f"{_START} (verb: <opened|formal> ) <adverb>{{0,2}} <the> (subject: {_TICKET} )",
         f"{_START} (verb: <made|done> ) <adverb>{{0,2}} <the> (subject: {_TICKET} )",
+        f"{_CLAUSE_START} (verb: <asked> ) <the> (subject: <registry|request|service> )",
         # "visita técnica solicitada", "mudança de vencimento registrada"
         f"{_CLAUSE_START} <possessive>{{0,1}} (subject: <service> ) {_IN_BARE}{{0,3}}? (verb: <asked|formal> )",
         f"{_START} (verb: <sent> ) <the> (subject: <ticket|request> )",
@@ -493,6 +494,8 @@ TRANSFER_RULES = (
         f"(subject: <live_human|sector|name> ) {_IN_HUMAN}{{0,4}} (verb: <will_arrive> ) <prep> <article|possessive>{{0,2}} <chat>",
         f"(subject: <human|sector|name> ) {_IN_HUMAN}{{0,4}} <ja> (verb: <vem> ) <arriving>",
         "(verb: <await> ) <article|a_an|prep>{0,2} <live_human>",
+        "(verb: <await> ) <prep> <article>{0,1} <fila>",
+        f"(subject: <human|sector|name> ) {_IN_HUMAN}{{0,4}} (verb: <will|will_arrive> ) <arriving>{{0,1}} <continuity> <prep> <article|possessive>{{0,2}} <conversation>",
         f"(subject: <human|sector|name> ) {_IN_HUMAN}{{0,4}} <ja> (verb: <will> ) <arriving> <prep>{{0,1}} <you>",
         f"<soon> <,>{{0,1}} <article>{{0,1}} (subject: <human|sector|name> ) <,> {_NO_OBJECT}{{1,4}} <,> (verb: <arrived> )",
         "(verb: <move> ) <you> <prep> (?: <maos> <of> )? <article|possessive>{0,2} <human|sector|name>",

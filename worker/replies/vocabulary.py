@@ -88,8 +88,8 @@ CLASSES: dict[str, frozenset[str]] = {
         " requerimento incidente processo tratativa disputa investigacao"
     ),
     "registry": _words(
-        "registro registros abertura lancamento cadastramento formalizacao"
-        " emissao criacao geracao inclusao instauracao"
+        "registro registros abertura lancamento cadastramento formalizacao emissao criacao geracao"
+        " inclusao instauracao"
     ),
     "case": _words(
         "caso casos situacao problema relato questao tudo isso assunto atendimento sugestao elogio"
@@ -128,12 +128,12 @@ CLASSES: dict[str, frozenset[str]] = {
     "sent": _verbs(
         _SENDING,
         _DONE,
-        "entregue recebido recebida acolhido acolhida recepcionado recepcionada aceito aceita escalado"
-        " escalada transferido transferida remetido remetida submetido submetida direcionado"
+        "entregue recebido recebida acolhido acolhida recepcionado recepcionada aceito aceita"
+        " escalado escalada transferido transferida remetido remetida submetido submetida direcionado"
         " direcionada passado passada",
     ),
     "asked_i": _words("solicitei solicitamos requisitei pedi"),
-    "asked": _words("solicitado solicitada requisitado requisitada"),
+    "asked": _words("pedida solicitado solicitada requisitado requisitada"),
     "accomplished": _words(
         "mandei acabo acabei acabamos terminei consegui conseguimos pude pudemos tive precisei"
         " resolvi decidi aproveitei tratei optei tomei adiantei"
@@ -157,14 +157,16 @@ CLASSES: dict[str, frozenset[str]] = {
     "moved_i": _verbs(
         _MOVING,
         f"{_I_DID} {_WE_DID}",
-        "subi liguei movi toquei atribui deleguei pus botei transferi transferimos remeti",
+        "adicionei inseri remanejei troquei mudei subi liguei movi toquei atribui deleguei pus botei"
+        " transferi transferimos remeti",
     ),
     "moving": _verbs(_MOVING, _DOING, "transferindo pondo botando"),
     "moved": _verbs(
         _MOVING,
         _DONE,
-        "entregue movido movida subido remetido remetida atribuido atribuida delegado delegada"
-        " designado designada transferido transferida transferidos transferidas",
+        "adicionado adicionada inserido inserida entregue movido movida subido remetido remetida"
+        " atribuido atribuida delegado delegada designado designada transferido transferida"
+        " transferidos transferidas",
     ),
     "moved_it": _verbs(_MOVING, _IT_DID, "transferiu"),
     "move": _verbs(_MOVING, _I_DO, "transfiro ponho boto"),
