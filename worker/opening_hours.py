@@ -133,8 +133,8 @@ class OpeningHours:
         """
         wall = datetime.combine(day, time(), self._zone) + timedelta(minutes=minutes)
         moment = wall.replace(fold=late).timestamp()
-        shown = datetime.fromtimestamp(moment, self._zone).replace(tzinfo=None)
-        return moment if shown == wall.replace(tzinfo=None) else self._put_forward(wall)
+        on_clock = datetime.fromtimestamp(moment, self._zone).replace(tzinfo=None)
+        return moment if on_clock == wall.replace(tzinfo=None) else self._put_forward(wall)
 
     def _put_forward(self, wall: datetime) -> float:
         """The moment at which the clock skips this time, to the second."""

@@ -4,14 +4,17 @@ import asyncio
 import io
 import json
 import os
+import re
 import socket
 import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from cryptography.fernet import Fernet
@@ -21,9 +24,10 @@ from tests.fakes import FakePlatform
 from tests.raw_server import listening
 from worker import platforms
 from worker.cli import doctor
-from worker.cli.doctor import Finding, Level
+from worker.cli.doctor import Finding, Level, local
 from worker.cli.main import cli
 from worker.errors import PlatformGone
+from worker.opening_hours import DAYS
 from worker.settings import Settings
 from worker.simulator.assistants.app import AssistantsSimulator
 from worker.simulator.assistants.registry import ASSISTANTS
@@ -494,3 +498,31 @@ async def test_a_log_that_loses_accents_is_an_error(
     monkeypatch.setattr("worker.logs.event", lambda message: None)
     settings = make_settings(OPENAI_BASE_URL=NOBODY, LOG_DIR=str(tmp_path))
     assert (await only(settings, "utf8_log"))[0] is Level.ERROR
+
+
+async def test_the_next_opening_of_each_departamento_is_told_those_together_that_open_together(
+    make_settings: Make, tmp_path: Path
+) -> None:
+    path = tmp_path / "nosso.yaml"
+    weekday = (datetime.now(ZoneInfo("America/Sao_Paulo")).weekday() + 2) % 7
+    hours = f"{DAYS[weekday]} 08:00-18:00"
+    path.write_text(
+        "setores: {OBRAS: [PODA, POSTE]}\n"
+        "departamentos: [obras, rua, plantão]\n"
+        f'atendimento: {{obras: ["{hours}"], rua: ["{hours}"]}}\n',
+        "utf-8",
+    )
+    catalog, closed, always = await local.hours(make_settings(CATALOG_FILE=str(path)))
+    assert catalog.message == f"catálogo: {path}, 1 setores, 2 motivos"
+    assert re.fullmatch(r"atendimento: abre [a-zçá-]+, \d\d/\d\d, às 08:00: obras, rua", closed.message)
+    assert always.message == "atendimento: aberto agora: plantão"
+
+
+async def test_a_catalogue_that_cannot_be_used_is_told_with_every_problem(
+    make_settings: Make, tmp_path: Path
+) -> None:
+    path = tmp_path / "nosso.json"
+    path.write_text('{"setores": {}, "departamentos": []}', "utf-8")
+    findings = await doctor.examine(make_settings(CATALOG_FILE=str(path)))
+    wrong = [each.message for each in findings if (each.code, each.level) == ("hours", Level.ERROR)]
+    assert [message.partition(": ")[2].partition(":")[0] for message in wrong] == ["setores", "departamentos"]

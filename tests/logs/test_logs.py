@@ -259,6 +259,12 @@ def test_given_vocabularies_are_closed(folder: Path) -> None:
     assert FIELDS["motivo"]("LENTIDÃO") == "LENTIDÃO"
 
 
+def test_a_word_of_the_vocabulary_is_shown_whatever_its_signs(folder: Path) -> None:
+    logs.setup(words={"motivo": {"PODA (ÁRVORE) & GALHOS"}})
+    assert FIELDS["motivo"]("PODA (ÁRVORE) & GALHOS") == "PODA (ÁRVORE) & GALHOS"
+    assert FIELDS["motivo"]("PODA (MARIA)") is None
+
+
 ANY_VALUE = st.text() | st.sampled_from(["a\nb", "a\r\u2028\u0085\x1cb", "\ud800", "{x}", "<red>", 'a" b="'])
 ANY_FIELDS = st.dictionaries(st.sampled_from(sorted(FIELDS)), ANY_VALUE | st.integers() | st.floats())
 

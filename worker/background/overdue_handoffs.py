@@ -1,4 +1,4 @@
-"""Records hand-offs that nobody accepted by their deadline; the bot is told of each once (contract §12)."""
+"""Records hand-offs that nobody accepted by their deadline, and writes the bot one event for each."""
 
 from worker import logs
 from worker.ports import Clock
@@ -15,7 +15,7 @@ async def keep_recorded(handoffs: Handoffs, clock: Clock) -> None:
 
 
 async def record(handoffs: Handoffs) -> None:
-    """All whose deadline has passed by now."""
+    """Record every deadline that has passed."""
     while overdue := await handoffs.record_overdue():
         for each in overdue:
             logs.event(

@@ -65,7 +65,7 @@ class TransferirParaHumano:
         return Attendance(requested_at, hours.opens_at(requested_at), due_at)
 
     def _answer(self, departamento: str, motivo: str, opens_at: float | None) -> Personal:
-        """What the model is told; nobody may be promised before attendance resumes."""
+        """The answer to the model, which must promise nobody before attendance resumes."""
         if opens_at is None:
             return _success(departamento, motivo)
         return _out_of_hours(
@@ -84,7 +84,7 @@ class TransferirParaHumano:
         return None
 
     def success(self, call: CallRecord) -> Personal:
-        """What the model is told of a recorded hand-off whose stored answer is gone (contract §6)."""
+        """The answer to the model for a recorded hand-off whose stored answer is gone (contract §6)."""
         motivo = readable(call.body)
         return _success(call.departamento, motivo.reveal() if motivo else "")
 

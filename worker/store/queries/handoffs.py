@@ -83,14 +83,14 @@ class Handoffs:
         this = h.c.handoff_id == handoff_id
         async with self._db.write() as connection:
             changing = update(h).where(this, h.c.state.in_(before)).values(**values)
-            row = (await connection.execute(changing.returning(*shown(self._t)))).first()
+            row = (await connection.execute(changing.returning(*handoff_columns(self._t)))).first()
             if row is not None:
                 if row.overdue and row.overdue_at is None:  # since the latest `record_overdue`
                     await connection.execute(update(h).where(this).values(overdue_at=now()))
                     await self._announce(connection, row, "handoff.overdue")
                 await self._announce(connection, row, event)
                 return handoff_view(row)
-            row = (await connection.execute(select(*shown(self._t)).where(this))).first()
+            row = (await connection.execute(select(*handoff_columns(self._t)).where(this))).first()
         if row is None:
             raise RequestRefused("nao_encontrado")
         if row.state not in unchanged:
@@ -123,10 +123,10 @@ _any_overdue = leases.any_of(_overdue)
 @prepared
 def _marked_overdue(tables: Tables) -> ReturningUpdate[Any]:
     marking = leases.taking(tables.handoffs.c.handoff_id, _overdue(tables)).values(overdue_at=now())
-    return marking.returning(*shown(tables))
+    return marking.returning(*handoff_columns(tables))
 
 
-def shown(tables: Tables) -> list[ColumnElement[Any]]:
+def handoff_columns(tables: Tables) -> list[ColumnElement[Any]]:
     """Every column but the payload, and how long the customer has waited, or did wait."""
     h = tables.handoffs
     waits = h.c.state == HandoffState.REQUESTED
@@ -137,7 +137,7 @@ def shown(tables: Tables) -> list[ColumnElement[Any]]:
 
 
 def handoff_view(row: Row[Any], motivo: Personal | None = None) -> HandoffView:
-    """A row of `shown`."""
+    """A row of `handoff_columns`."""
     return HandoffView(
         handoff_id=row.handoff_id,
         conversation_id=row.conversation_id,

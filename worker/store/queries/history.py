@@ -7,7 +7,7 @@ from sqlalchemy import Column, Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.store.queries.events import event_view
-from worker.store.queries.handoffs import handoff_view, shown
+from worker.store.queries.handoffs import handoff_columns, handoff_view
 from worker.store.queries.lists import newest_first, next_cursor
 from worker.store.queries.records import call_rows, call_views, run_summary
 from worker.store.sql.database import Database
@@ -60,5 +60,5 @@ class Histories:
     def _sources(self) -> Iterator[tuple[Select[Any], Column[Any], Column[Any], _View]]:
         runs, handoffs, outbox = self._t.runs, self._t.handoffs, self._t.outbox
         yield select(runs), runs.c.registered_at, runs.c.run_id, run_summary
-        yield select(*shown(self._t)), handoffs.c.requested_at, handoffs.c.handoff_id, handoff_view
+        yield select(*handoff_columns(self._t)), handoffs.c.requested_at, handoffs.c.handoff_id, handoff_view
         yield select(outbox), outbox.c.created_at, outbox.c.event_id, event_view

@@ -15,7 +15,7 @@ from worker.personal import Personal
 from worker.privacy import readable
 from worker.store import migrations
 from worker.store.personal_data.access_log import enter
-from worker.store.queries.handoffs import handoff_view, shown
+from worker.store.queries.handoffs import handoff_columns, handoff_view
 from worker.store.queries.kpis import measure
 from worker.store.queries.lists import calls_where, newest_first, next_cursor, runs_where
 from worker.store.queries.waiting import measure_waiting
@@ -260,7 +260,7 @@ class Records:
         self, *, state: HandoffState | None = None, limit: int = 50, cursor: Cursor | None = None
     ) -> tuple[Sequence[HandoffView], Cursor | None]:
         h = self._t.handoffs
-        query = select(*shown(self._t))
+        query = select(*handoff_columns(self._t))
         if state is not None:
             query = query.where(h.c.state == state)
         query = newest_first(query, h.c.requested_at, h.c.handoff_id, limit, cursor)
@@ -270,7 +270,7 @@ class Records:
 
     async def handoff(self, handoff_id: str, *, reader: str) -> HandoffView:
         h = self._t.handoffs
-        query: Select[Any] = select(*shown(self._t), h.c.motivo).where(h.c.handoff_id == handoff_id)
+        query: Select[Any] = select(*handoff_columns(self._t), h.c.motivo).where(h.c.handoff_id == handoff_id)
         async with self._db.write() as connection:
             row = (await connection.execute(query)).first()
             if row is None:
