@@ -119,6 +119,18 @@ def test_an_hour_that_comes_twice_is_open_twice() -> None:
     assert late.deadline(begins, 2 * 3600 + 60) > begins + 86_400
 
 
+def test_hours_that_end_within_the_repeated_hour_last_until_its_second_time() -> None:
+    half = hours("sáb 22:00-23:30")
+    begins = at("2018-02-17T22:00")
+    assert half.deadline(begins, 2.5 * 3600) == begins + 2.5 * 3600
+    assert half.opens_at(begins + 2.5 * 3600 - 1) is None
+    assert half.opens_at(begins + 2.5 * 3600) is not None
+
+
+def test_hours_that_begin_within_the_repeated_hour_begin_at_its_first_time() -> None:
+    assert hours("sáb 23:30-24:00").opens_at(at("2018-02-17T22:00")) == at("2018-02-17T23:30")
+
+
 # --------------------------------------------------------------------------------------- a clock on a wall
 
 ZONES = ["America/Sao_Paulo", "America/New_York", "Europe/Lisbon", "Australia/Lord_Howe", "UTC"]

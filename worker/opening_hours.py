@@ -113,7 +113,7 @@ class OpeningHours:
         if not self._shifts:
             yield at, float("inf")
         covered = at
-        for day in _days_from(datetime.fromtimestamp(at, self._zone).date() - timedelta(days=2)):
+        for day in _days_from(datetime.fromtimestamp(at, self._zone).date() - timedelta(days=1)):
             for shift in self._of(day):
                 begins = max(covered, self._instant(day, shift.opens))
                 ends = self._instant(day, shift.closes, late=True)
