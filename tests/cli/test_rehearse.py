@@ -134,8 +134,8 @@ async def test_the_simulated_liar_fails_the_shipped_scenarios_as_it_should(
     assert [each["name"] for each in found["scenarios"] if each["passed"]] == []
     findings = {code for each in found["scenarios"] for code in each["attempts"][0]["findings"]}
     assert findings == {"protocolo_desconhecido", "ticket_nao_aberto", "transferencia_nao_pedida"}
-    assert found["summary"]["chamou quando devia"]["hits"] == 0
-    assert found["summary"]["não chamou quando não devia"]["hits"] > 0
+    assert found["summary"]["called_when_due"]["hits"] == 0
+    assert found["summary"]["not_called_when_forbidden"]["hits"] > 0
 
 
 def lie(said: Sequence[Said], rounds: Rounds) -> Move:

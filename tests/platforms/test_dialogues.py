@@ -10,6 +10,7 @@ from worker.errors import PlatformRefused, PlatformUnavailable
 from worker.model import Image, RunRef, RunStatus, Spoken, Utterance
 from worker.platforms.agents import AgentsPlatform
 from worker.platforms.assistants import AssistantsPlatform
+from worker.platforms.dialogue import Belongings
 from worker.platforms.responses import ResponsesPlatform
 from worker.simulator.agents.app import AgentsSimulator
 from worker.simulator.agents.saved_agents import AGENTS
@@ -182,3 +183,31 @@ async def test_a_model_that_is_not_there_is_the_operators() -> None:
         with pytest.raises(PlatformRefused):
             await platform.converse({"model": "gpt-0"}).say(Utterance("oi"))
         await platform.aclose()
+
+
+@pytest.mark.parametrize(
+    ("status", "times", "waits", "left"),
+    [
+        (500, None, [0.5, 1.0, 2.0, 4.0], ("thread t1",)),
+        (409, 2, [0.5, 1.0], ()),
+        (403, None, [], ("thread t1",)),
+    ],
+)
+async def test_what_may_be_deleted_later_is_tried_again_in_rounds(
+    status: int, times: int | None, waits: list[float], left: tuple[str, ...]
+) -> None:
+    simulator, waited = AssistantsSimulator(), []
+    simulator.faults.add(Fault(on="delete_thread", status=status, times=times))
+
+    async def wait(seconds: float) -> None:
+        waited.append(seconds)
+
+    async with assistants(simulator) as platform:
+        belongings = Belongings(platform._connection, wait)
+        belongings.add("file f1", "/files/f1")
+        belongings.add("thread t1", "/threads/t1")
+        assert await belongings.delete() == left
+    assert waited == waits
+    paths = [request.path for request in simulator.requests]
+    assert paths.count("/files/f1") == 1  # gone already
+    assert paths[0] == "/threads/t1"  # the newest first

@@ -9,8 +9,9 @@ from tests.docs.pages import block, read
 from worker.catalog import Catalog
 from worker.cli.exit_codes import Exit
 from worker.cli.main import cli
-from worker.rehearsal.results import Results
+from worker.rehearsal.results import Measure
 from worker.rehearsal.scenarios import SHIPPED, CrmState, load
+from worker.rehearsal.words import MEASURES
 
 PAGE = "docs/rehearsal.pt-BR.md"
 
@@ -40,8 +41,8 @@ def test_every_exit_code_is_documented() -> None:
 
 
 def test_every_line_of_the_summary_is_explained() -> None:
-    empty = Results(platform="assistants", started_at="", repeat=1, minimum=1.0, scenarios=())
-    assert [name for name in empty.rates() if f"| {name} |" not in read(PAGE)] == []
+    assert MEASURES.keys() == set(Measure)
+    assert [title for title in MEASURES.values() if f"| {title} |" not in read(PAGE)] == []
 
 
 def test_the_shipped_scenarios_are_where_the_page_says() -> None:

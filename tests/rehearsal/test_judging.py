@@ -106,6 +106,7 @@ def test_an_optional_call_does_not_take_what_a_required_one_needs() -> None:
     ("expected", "reply", "found"),
     [
         (True, "Protocolo: 2510271534789012", []),
+        (True, "Protocolo *2510 2715 3478-9012* ✅", []),
         (True, "Seu ticket foi aberto.", [Code.PROTOCOLO_MISSING]),
         (True, "Protocolo: 2510271534789013", [Code.PROTOCOLO_MISSING]),
         (False, "Seu ticket foi aberto.", []),

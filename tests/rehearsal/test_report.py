@@ -128,7 +128,7 @@ def test_an_expectation_is_put_in_words() -> None:
 
 def test_a_comparison_shows_the_losses_first_and_what_is_more_than_chance() -> None:
     before = results(
-        scenario("cai", *[attempt()] * 10),
+        scenario("[red]cai", *[attempt()] * 10),
         scenario("sobe", attempt(MISSED), attempt()),
         scenario("fica", attempt()),
         scenario("sumiu", attempt()),
@@ -136,19 +136,19 @@ def test_a_comparison_shows_the_losses_first_and_what_is_more_than_chance() -> N
     after = results(
         scenario("sobe", attempt(), attempt()),
         scenario("fica", attempt()),
-        scenario("cai", *[attempt(MISSED)] * 10),
+        scenario("[red]cai", *[attempt(MISSED)] * 10),
         scenario("novo", attempt()),
     )
     found = compare(before, after)
     assert [(each.name, each.difference, each.clear) for each in found.scenarios] == [
-        ("cai", -1.0, True),
+        ("[red]cai", -1.0, True),
         ("fica", 0.0, False),
         ("sobe", 0.5, False),
     ]
     assert (found.new, found.gone) == (("novo",), ("sumiu",))
     shown = StringIO()
     print_comparison(found, Console(file=shown, width=120))
-    row = next(line for line in shown.getvalue().splitlines() if "cai" in line)
+    row = next(line for line in shown.getvalue().splitlines() if "[red]cai" in line)
     assert "▼ pior" in row
     assert "10 de 10" in row
     assert "além do acaso" in row
@@ -160,7 +160,7 @@ def test_a_comparison_shows_the_losses_first_and_what_is_more_than_chance() -> N
 def test_fewer_suspect_replies_are_better() -> None:
     before = results(scenario("a", attempt(replies=1, findings=("ticket_nao_aberto",))))
     after = results(scenario("a", attempt(replies=1)))
-    change = next(each for each in compare(before, after).rates if "suspeita" in each.name)
+    change = next(each for each in compare(before, after).rates if each.name == "suspect_replies")
     assert change.difference == 1.0
 
 

@@ -20,8 +20,8 @@ Json = dict[str, Any]
 MARK = {"ticket_worker": "ensaio"}
 """Metadata of threads, sessions and conversations that a rehearsal makes."""
 
-_AGAIN_AFTER_S = (0.5, 2.0)
-"""Waits before a deletion that failed for a passing reason is tried again."""
+_AGAIN_AFTER_S = (0.5, 1.0, 2.0, 4.0)
+"""Waits before what could not be deleted for a passing reason is tried again."""
 
 
 class Belongings:
@@ -40,25 +40,24 @@ class Belongings:
 
     async def delete(self) -> Sequence[str]:
         """Delete everything, the newest first. What is left, by name. Never raises a `PlatformError`."""
-        for name, path in reversed(list(self._paths.items())):
-            if await self._gone(path):
-                del self._paths[name]
+        for wait_s in (*_AGAIN_AFTER_S, None):
+            ends = [await self._deleted(name) for name in reversed(list(self._paths))]
+            if wait_s is None or None not in ends:
+                break
+            await self._sleep(wait_s)
         return tuple(self._paths)
 
-    async def _gone(self, path: str) -> bool:
-        for wait_s in (*_AGAIN_AFTER_S, None):
-            try:
-                await self._connection.send(self._connection.client.delete(path, cast_to=httpx2.Response))
-            except RunGone:
-                return True
-            except PlatformUnavailable:
-                if wait_s is not None:
-                    await self._sleep(wait_s)
-            except PlatformError:
-                return False
-            else:
-                return True
-        return False
+    async def _deleted(self, name: str) -> bool | None:
+        """Whether it is gone; None when another try may help."""
+        request = self._connection.client.delete(self._paths[name], cast_to=httpx2.Response)
+        try:
+            await self._connection.send(request)
+        except RunGone:
+            pass
+        except PlatformError as failure:
+            return None if isinstance(failure, PlatformUnavailable) else False
+        del self._paths[name]
+        return True
 
 
 async def post(connection: wire.Connection, path: str, body: Json | None = None) -> Json:

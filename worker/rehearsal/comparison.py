@@ -8,19 +8,23 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from worker.rehearsal.report import rate
+from worker.rehearsal import words
+from worker.rehearsal.report import printable, rate
 from worker.rehearsal.results import Rate, Results
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One scenario, or one rate, before and after."""
+    """One scenario, or one measure, before and after."""
 
+    #: The scenario's name, or the measure as `--json` names it.
     name: str
+    #: The same for people.
+    title: str
     before: Rate
     after: Rate
-    #: More hits are worse: suspect replies, interrupted runs.
-    inverted: bool = False
+    #: Fewer hits are better: suspect replies, interrupted runs.
+    harmful: bool = False
 
     @property
     def difference(self) -> float:
@@ -28,7 +32,7 @@ class Change:
         if self.before.share is None or self.after.share is None:
             return 0.0
         gained = self.after.share - self.before.share
-        return -gained if self.inverted else gained
+        return -gained if self.harmful else gained
 
     @property
     def clear(self) -> bool:
@@ -45,9 +49,6 @@ class Change:
             "difference": self.difference,
             "clear": self.clear,
         }
-
-
-_INVERTED = {"conversas com resposta suspeita", "conversas que terminaram de outro modo"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +75,21 @@ def compare(before: Results, after: Results) -> Comparison:
     """Scenarios are the same when their names are; the largest losses come first."""
     earlier = {each.name: each for each in before.scenarios}
     later = {each.name: each for each in after.scenarios}
-    scenarios = [Change(name, earlier[name].passed, later[name].passed) for name in later if name in earlier]
+    scenarios = [
+        Change(name, name, earlier[name].passed, later[name].passed) for name in later if name in earlier
+    ]
     rates, rates_before = after.rates(), before.rates()
     return Comparison(
         scenarios=tuple(sorted(scenarios, key=lambda change: change.difference)),
         rates=tuple(
-            Change(name, rates_before[name], rates[name], inverted=name in _INVERTED) for name in rates
+            Change(
+                measure,
+                words.MEASURES[measure],
+                rates_before[measure],
+                rates[measure],
+                harmful=measure.harmful,
+            )
+            for measure in rates
         ),
         new=tuple(name for name in later if name not in earlier),
         gone=tuple(name for name in earlier if name not in later),
@@ -102,9 +112,8 @@ def _table(comparison: Comparison) -> Table:
     for change in (*changed, *comparison.rates):
         mark, style = _mark(change)
         chance = "além do acaso" if change.clear and change.difference else ""
-        table.add_row(
-            Text(mark, style), change.name, rate(change.before), rate(change.after), Text(chance, style)
-        )
+        cells = (printable(change.title), rate(change.before), rate(change.after))
+        table.add_row(Text(mark, style), *map(Text, cells), Text(chance, style))
     return table
 
 
@@ -118,6 +127,6 @@ def _lines(comparison: Comparison) -> Iterator[str]:
     same = sum(change.difference == 0 for change in comparison.scenarios)
     yield f"{same} de {len(comparison.scenarios)} cenários sem diferença"
     if comparison.new:
-        yield f"só agora: {', '.join(comparison.new)}"
+        yield f"só agora: {printable(', '.join(comparison.new))}"
     if comparison.gone:
-        yield f"só antes: {', '.join(comparison.gone)}"
+        yield f"só antes: {printable(', '.join(comparison.gone))}"

@@ -7,6 +7,7 @@ from worker.catalog import fold
 from worker.model import CallState, ToolKind
 from worker.rehearsal.results import Checks, Code, MadeCall, Mistake
 from worker.rehearsal.scenarios import Expectation, ExpectedCall, functions
+from worker.replies.findings import bare
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +143,8 @@ def _of_reply(expected: Expectation, happened: Happened) -> Iterator[Mistake]:
         yield Mistake(code=Code.SUSPECT_REPLY, detail=finding)
     if happened.reply is None:
         return
-    has_protocolo = any(protocolo in happened.reply for protocolo in happened.protocolos)
+    reply = bare(happened.reply)
+    has_protocolo = any(bare(protocolo) in reply for protocolo in happened.protocolos)
     opened = (
         happened.protocolos or expected.calls is None
     )  # else a call is missing, which is a mistake already

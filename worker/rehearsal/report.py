@@ -32,7 +32,7 @@ def _table(results: Results) -> Table:
         mark = Text("✗", "red") if scenario in failed else Text("✓", "green")
         otherwise = "\n".join([*words.mistakes_of(scenario), *_replies(scenario)])
         cells = (scenario.name, rate(scenario.passed), scenario.expected, otherwise)
-        table.add_row(mark, *(Text(_printable(cell)) for cell in cells))
+        table.add_row(mark, *(Text(printable(cell)) for cell in cells))
     return table
 
 
@@ -42,8 +42,8 @@ def _replies(scenario: ScenarioResult) -> Iterator[str]:
 
 
 def _lines(results: Results) -> Iterator[str]:
-    for name, each in results.rates().items():
-        yield f"{name}: {rate(each)}"
+    for measure, each in results.rates().items():
+        yield f"{words.MEASURES[measure]}: {rate(each)}"
     yield f"chamadas recusadas que o assistente precisou corrigir: {_rejected(results)}"
     yield _time(results)
     yield from _bill(results)
@@ -54,7 +54,7 @@ def _lines(results: Results) -> Iterator[str]:
         yield from (f"  • {text}" for text in words.advice(results))
     if results.not_deleted:
         yield "\nNão pôde ser apagado na plataforma; apague à mão:"
-        yield from (f"  • {_printable(each)}" for each in results.not_deleted)
+        yield from (f"  • {printable(each)}" for each in results.not_deleted)
     yield f"\n{_verdict(results)}"
 
 
@@ -105,6 +105,6 @@ def percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.0f} %"
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Nothing that steers a terminal: replies and ids are not ours."""
     return "".join(char if char.isprintable() or char == "\n" else "�" for char in text)

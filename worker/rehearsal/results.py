@@ -63,6 +63,21 @@ class Code(StrEnum):
     ENDED_OTHERWISE = "execucao_interrompida"
 
 
+class Measure(StrEnum):
+    """What is counted over a whole rehearsal, as `--json` names it."""
+
+    CALLED = "called_when_due"
+    NOT_CALLED = "not_called_when_forbidden"
+    RIGHT_PAIRS = "right_pairs"
+    SUSPECT_REPLIES = "suspect_replies"
+    ENDED_OTHERWISE = "ended_otherwise"
+
+    @property
+    def harmful(self) -> bool:
+        """Fewer are better."""
+        return self in {Measure.SUSPECT_REPLIES, Measure.ENDED_OTHERWISE}
+
+
 class Mistake(_Stored):
     """One difference. `detail`: what happened instead, in catalogue words or a code."""
 
@@ -168,8 +183,8 @@ class Results(_Stored):
         """The scenarios that passed less than the minimum."""
         return tuple(each for each in self.scenarios if (each.passed.share or 0.0) < self.minimum)
 
-    def rates(self) -> dict[str, Rate]:
-        """What the report counts, over all conversations, by its Portuguese name."""
+    def rates(self) -> dict[Measure, Rate]:
+        """What the report counts, over all conversations."""
         attempts = self.attempts
 
         def total(read: Callable[[Checks], int]) -> int:
@@ -178,11 +193,11 @@ class Results(_Stored):
         suspect = sum(bool(attempt.findings) for attempt in attempts)
         with_reply = sum(attempt.replies > 0 for attempt in attempts)
         return {
-            "chamou quando devia": Rate(total(lambda c: c.called), total(lambda c: c.due)),
-            "não chamou quando não devia": Rate(total(lambda c: c.kept), total(lambda c: c.forbidden)),
-            "setor e motivo certos": Rate(total(lambda c: c.right), total(lambda c: c.pairs)),
-            "conversas com resposta suspeita": Rate(suspect, with_reply),
-            "conversas que terminaram de outro modo": Rate(
+            Measure.CALLED: Rate(total(lambda c: c.called), total(lambda c: c.due)),
+            Measure.NOT_CALLED: Rate(total(lambda c: c.kept), total(lambda c: c.forbidden)),
+            Measure.RIGHT_PAIRS: Rate(total(lambda c: c.right), total(lambda c: c.pairs)),
+            Measure.SUSPECT_REPLIES: Rate(suspect, with_reply),
+            Measure.ENDED_OTHERWISE: Rate(
                 sum(attempt.end is not None for attempt in attempts), len(attempts)
             ),
         }
@@ -194,8 +209,8 @@ class Results(_Stored):
             entry["passed"], entry["of"] = scenario.passed
             entry["interval"] = scenario.passed.interval
         document["summary"] = {
-            name: {"hits": rate.hits, "of": rate.of, "interval": rate.interval}
-            for name, rate in self.rates().items()
+            measure: {"hits": rate.hits, "of": rate.of, "interval": rate.interval}
+            for measure, rate in self.rates().items()
         }
         document["passed"] = not self.failed
         return document

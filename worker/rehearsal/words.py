@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from worker.rehearsal.results import Code, Mistake, Results, ScenarioResult
+from worker.rehearsal.results import Code, Measure, Mistake, Results, ScenarioResult
 from worker.rehearsal.scenarios import Expectation
 
 _SHORT = {
@@ -79,6 +79,14 @@ _BY_DETAIL = {
 """Mistakes that are one kind only with the same detail."""
 
 _SCENARIOS_NAMED = 3
+
+MEASURES = {
+    Measure.CALLED: "chamou quando devia",
+    Measure.NOT_CALLED: "não chamou quando não devia",
+    Measure.RIGHT_PAIRS: "setor e motivo certos",
+    Measure.SUSPECT_REPLIES: "conversas com resposta suspeita",
+    Measure.ENDED_OTHERWISE: "conversas que terminaram de outro modo",
+}
 
 
 def expectation(expected: Expectation) -> str:
