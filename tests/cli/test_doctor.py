@@ -393,6 +393,33 @@ async def test_each_assistants_functions_are_compared(
     assert (await only(make_settings(OPENAI_BASE_URL=url), "schemas"))[0] is Level.WARNING
 
 
+async def test_a_platform_that_cannot_be_connected_to_is_told_like_the_crm(make_settings: Make) -> None:
+    settings = make_settings(OPENAI_BASE_URL=NOBODY)
+    assert await only(settings, "platform") == (
+        Level.ERROR,
+        "plataforma: não foi possível conectar a 127.0.0.1: a conexão foi recusada",
+    )
+    ids = {"FINANCEIRO_ASSISTANT_ID": ASSISTANTS["FINANCEIRO"]}
+    level, message = await only(make_settings(OPENAI_BASE_URL=NOBODY, **ids), "schemas")
+    assert level is Level.ERROR
+    assert "a plataforma não respondeu: confira OPENAI_BASE_URL" in message
+
+
+async def test_whether_the_bot_can_be_reached_is_told_without_an_event(make_settings: Make) -> None:
+    async with listening() as bot:
+        settings = make_settings(
+            OPENAI_BASE_URL=NOBODY, BOT_WEBHOOK_URL=bot.url, BOT_WEBHOOK_SECRET="whsec_c2VncmVkbw=="
+        )
+        assert await only(settings, "bot") == (Level.OK, "bot: 127.0.0.1 aceita conexões (nada foi enviado)")
+        assert not bot.asked
+    settings = make_settings(
+        OPENAI_BASE_URL=NOBODY, BOT_WEBHOOK_URL=NOBODY, BOT_WEBHOOK_SECRET="whsec_c2VncmVkbw=="
+    )
+    level, message = await only(settings, "bot")
+    assert (level, "a conexão foi recusada" in message) == (Level.ERROR, True)
+    assert await found(make_settings(OPENAI_BASE_URL=NOBODY), "bot") == []
+
+
 async def test_the_lookup_is_reached_like_the_crm(make_settings: Make) -> None:
     crm = CrmSimulator()
     async with serve(crm.app) as url:

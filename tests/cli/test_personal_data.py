@@ -132,6 +132,16 @@ def test_what_is_no_document_is_a_wrong_use_and_not_repeated(house: CliRig, comm
     assert wrong.stderr == "✗ O que foi lido da entrada padrão não é um CPF ou CNPJ válido\n"
 
 
+@pytest.mark.parametrize("between", ["\n", " ", "\r\n\n", "\n" * 100])
+@pytest.mark.parametrize("command", ["erase", "export"])
+def test_of_two_documents_none_is_taken(house: CliRig, command: str, between: str) -> None:
+    both = typed(house, f"529.982.247-25{between}111.444.777-35\n", command, "--document")
+    assert (both.exit_code, both.stdout) == (2, "")
+    assert (
+        both.stderr == "✗ A entrada padrão tem mais de um documento: nada foi feito; envie um de cada vez\n"
+    )
+
+
 # -------------------------------------------------------------------------------------------------- export
 
 

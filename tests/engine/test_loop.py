@@ -55,6 +55,27 @@ async def test_an_unknown_tool_is_answered_and_its_name_is_not_kept(harness: Har
     assert (kept.tool, kept.state) == ("-", CallState.REJECTED)
 
 
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("consultar_boleto", "consultar_boleto"),
+        ("consultarBoleto2", "consultarBoleto2"),
+        ("consultar_52", "-"),
+        ("ver Maria", "-"),
+        ("ver-maria", "-"),
+        ("x" * 65, "-"),
+    ],
+)
+async def test_the_name_of_an_unknown_function_is_kept_where_it_is_plainly_one(
+    harness: Harness, capsys: pytest.CaptureFixture[str], name: str, kept: str
+) -> None:
+    harness.platform.script("run_1", asks(call(1, tool=name)), COMPLETED)
+    await harness.announce()
+    await harness.worker().run_until_idle()
+    assert [each.tool for each in (await harness.store.records.run("run_1")).calls] == [kept]
+    assert f"Erro na função | tool={kept} code=ferramenta_desconhecida" in capsys.readouterr().err
+
+
 async def test_a_call_that_repeats_an_earlier_id_with_other_arguments_is_a_new_call(harness: Harness) -> None:
     wrong, right = call(0, arguments={"motivo": "PAGAMENTO"}), call(0, arguments={"motivo": "PIX"})
     harness.platform.script("run_1", asks(wrong), asks(right), COMPLETED)

@@ -346,7 +346,7 @@ async def test_drift_is_told_by_name_and_what_cannot_be_read_is_left_out() -> No
         (RunGone(404), "HTTP 404"),
         (PlatformRefused(401), "OPENAI_API_KEY"),
         (PlatformRefused(400, "string_above_max_length"), "HTTP 400, código string_above_max_length"),
-        (PlatformUnavailable(), "HTTP -"),
+        (PlatformUnavailable(), "a plataforma não respondeu"),
         (PlatformUnavailable(503), "HTTP 503"),
         (schema_sync.BrokenMarkers(), "marcadores"),
         (schema_sync.NotComplete(), "MCP"),

@@ -64,7 +64,20 @@ async def test_a_worker_that_does_not_start_is_quoted(
     refusal = "import sys; sys.exit('✗ DATA_KEYS não está definida')"
     monkeypatch.setattr(worker_process, "_COMMAND", (sys.executable, "-X", "utf8", "-c", refusal))
     assert not await demo(console=screen.console)
-    assert screen.text == "✗ O worker terminou sozinho. O que ele disse:\n✗ DATA_KEYS não está definida\n\n"
+    assert (
+        screen.text
+        == "✗ O worker terminou sozinho (saída 1). O que ele disse:\n✗ DATA_KEYS não está definida\n\n"
+    )
+
+
+async def test_a_worker_that_is_never_ready_is_quoted_and_not_called_dead(
+    screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = "import sys, time; print('! aguardando', file=sys.stderr, flush=True); time.sleep(60)"
+    monkeypatch.setattr(worker_process, "_COMMAND", (sys.executable, "-X", "utf8", "-c", waits))
+    monkeypatch.setattr(worker_process, "_START_S", 1.0)
+    assert not await demo(console=screen.console)
+    assert screen.text == "✗ O worker não ficou pronto em 1 s. O que ele disse:\n! aguardando\n\n"
 
 
 async def test_an_interrupt_ends_the_demo_in_order(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,8 +25,8 @@ from worker.store.personal_data.rekey import Pass, Rekey
 from worker.web.responses import ErasureReport
 
 _PASSES = 3
-_LONGEST = 64
-"""Characters read of a document; more are no document."""
+_LONGEST = 4096
+"""Characters read of standard input, where one document is expected."""
 
 _GONE = {
     "documents": "documentos",
@@ -84,9 +84,14 @@ def _report(report: ErasureReport, console: Console, *, as_json: bool) -> None:
 
 
 def _document() -> Personal:
-    """From standard input; at a terminal nothing shows while it is typed. Raises `ConfigError`."""
+    """From standard input; at a terminal nothing shows while it is typed. Raises `ConfigError`.
+
+    One document, and nothing after it: of two, the second would be taken for done.
+    """
     asking = sys.stdin.isatty()
-    text = getpass.getpass("CPF ou CNPJ: ") if asking else sys.stdin.readline(_LONGEST)
+    text = getpass.getpass("CPF ou CNPJ: ") if asking else sys.stdin.read(_LONGEST)
+    if len(text.split()) > 1:
+        raise ConfigError("A entrada padrão tem mais de um documento: nada foi feito; envie um de cada vez")
     found = parse_document(text)
     if found is None:
         raise ConfigError("O que foi lido da entrada padrão não é um CPF ou CNPJ válido")

@@ -52,6 +52,8 @@ MAX_RECONCILED = 64
 
 _NO_TOOL = "-"
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_PLAIN_NAME = re.compile(r"(?!.*[0-9]{2})[A-Za-z_][A-Za-z0-9_]{0,63}")
+"""A function's name that can be shown: with digits in a row it could be a customer's number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,12 +214,15 @@ class Dispatcher:
     def _named(self, call: ToolCall) -> ToolCall:
         """The call under the name of its tool. Models write `functions.` and the like before our names.
 
-        A name that no tool answers to is the model's own text, and is not kept.
+        A name that no tool answers to is the model's own text. It is kept only where it is plainly the name
+        of a function: an operator sees then which one is missing.
         """
         name, own = _NO_TOOL, call.tool.rpartition(".")[2]
         if own in self._tools:
             name = own
-        elif self._other is not None and _TOOL_NAME.fullmatch(call.tool):
+        elif (self._other is not None and _TOOL_NAME.fullmatch(call.tool)) or _PLAIN_NAME.fullmatch(
+            call.tool
+        ):
             name = call.tool
         return call if name == call.tool else dataclasses.replace(call, tool=name, written_name=call.tool)
 

@@ -56,4 +56,6 @@ def sentence(failure: WorkerError) -> str:
         return f"a plataforma recusou o acesso (HTTP {status}): confira OPENAI_API_KEY e as permissões dela"
     if isinstance(failure, PlatformRefused):
         return f"a plataforma recusou o pedido (HTTP {status}, código {failure.code or '-'})"
-    return f"a plataforma não deu resposta legível (HTTP {status or '-'}); tente de novo"
+    if status is None:
+        return "a plataforma não respondeu: confira OPENAI_BASE_URL, a rede e o proxy; tente de novo"
+    return f"a plataforma não deu resposta legível (HTTP {status}); tente de novo"

@@ -25,6 +25,7 @@ _CHECKS: Mapping[str, Check] = {
     "schemas": remote.schemas,
     "discovery": remote.discovery,
     "crm": remote.crm,
+    "bot": remote.bot,
     "utf8": local.utf8,
 }
 """By the code under which a check that goes wrong itself is reported."""

@@ -9,13 +9,16 @@ from urllib.parse import urlsplit
 
 from worker import platforms, schema_sync
 from worker.catalog import Catalog
-from worker.cli.doctor.finding import Finding, bad, note, ok
+from worker.cli.doctor.finding import Finding, Level, bad, note, ok
 from worker.errors import PlatformError, PlatformGone
 from worker.outbound import client
 from worker.platforms.definitions import Stored
 from worker.platforms.time_offset import time_offset_s
 from worker.settings import Settings
 from worker.tools import schema_names
+
+_OPENAI = "https://api.openai.com/v1"
+_CONNECT_S = 10.0
 
 _OFFSET_NOTED_S, _OFFSET_BAD_S = 5.0, 240.0
 """A clock that is 5 minutes off gets every signed webhook refused."""
@@ -29,6 +32,9 @@ async def platform(settings: Settings) -> Sequence[Finding]:
             return [bad("platform", PlatformGone.sentence)]
     if not warnings:
         return [ok("platform", f"plataforma: {settings.PLATFORM} atende")]
+    reached = await _reach("platform", "plataforma", settings.OPENAI_BASE_URL or _OPENAI, _CONNECT_S)
+    if reached.level is not Level.OK:
+        return [reached]
     if unserved := await _unserved(settings):
         return [bad("platform", unserved)]
     return [bad("platform", warning) for warning in warnings]
@@ -121,20 +127,28 @@ class _Reached(Exception):
 
 async def crm(settings: Settings) -> Sequence[Finding]:
     named = {"CRM": settings.CRM_WEBHOOK_URL, "consulta ao CRM": settings.CRM_LOOKUP_URL}
-    return [await _reach(name, url, settings.CRM_TIMEOUT_S) for name, url in named.items() if url]
+    return [await _reach("crm", name, url, settings.CRM_TIMEOUT_S) for name, url in named.items() if url]
 
 
-async def _reach(name: str, url: str, timeout_s: float) -> Finding:
-    """Connect, TLS included, by the way a ticket would go, and hang up before a byte of HTTP is sent."""
+async def bot(settings: Settings) -> Sequence[Finding]:
+    """Where events go. None is sent."""
+    if settings.BOT_WEBHOOK_URL is None:
+        return []
+    return [await _reach("bot", "bot", settings.BOT_WEBHOOK_URL, _CONNECT_S)]
+
+
+async def _reach(code: str, name: str, url: str, timeout_s: float) -> Finding:
+    """Connect, TLS included, by the way a request would go, and hang up before a byte of HTTP is sent."""
     host = urlsplit(url).hostname
     try:
         async with asyncio.timeout(timeout_s), client.client(url, timeout_s) as http:
             with contextlib.suppress(_Reached):
                 await http.head(url, extensions={"trace": _hang_up})
     except Exception as error:  # noqa: BLE001  # some are the transport's, some the standard library's
-        code = client.code(error)
-        return bad("crm", f"{name}: não foi possível conectar a {host}: {_WHY.get(code, code)}")
-    return ok("crm", f"{name}: {host} aceita conexões (nenhum ticket foi aberto)")
+        cause = client.code(error)
+        return bad(code, f"{name}: não foi possível conectar a {host}: {_WHY.get(cause, cause)}")
+    untouched = "nenhum ticket foi aberto" if code == "crm" else "nada foi enviado"
+    return ok(code, f"{name}: {host} aceita conexões ({untouched})")
 
 
 async def _hang_up(event: str, info: dict[str, Any]) -> None:

@@ -56,7 +56,7 @@ async def demo(keep: bool = False, console: Console | None = None, *, platform: 
                     await interrupted.wait()
                 return as_told
         except WorkerDied as death:
-            console.print("✗ O worker terminou sozinho. O que ele disse:", style="red")
+            console.print(f"✗ {death.why}. O que ele disse:", style="red")
             console.print(death.said or "(nada)", markup=False, soft_wrap=True)
         except httpx.HTTPError as error:
             asked = f"{error.request.method} {error.request.url.path}"

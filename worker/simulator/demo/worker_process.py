@@ -20,10 +20,11 @@ _STOP_S = 10.0
 
 
 class WorkerDied(Exception):
-    """The child ended, or never became ready; `said` is what it wrote to stderr."""
+    """The child ended, or never became ready. `why` says which; `said` is what it wrote to stderr."""
 
-    def __init__(self, said: str) -> None:
-        super().__init__("the worker process ended")
+    def __init__(self, why: str, said: str) -> None:
+        super().__init__("the worker process ended, or was never ready")
+        self.why = why
         self.said = said
 
 
@@ -38,7 +39,7 @@ class WorkerProcess:
     def check(self) -> None:
         """Raises `WorkerDied` with what the child said."""
         if self._process.returncode is not None:
-            raise WorkerDied(self._said())
+            raise WorkerDied(f"O worker terminou sozinho (saída {self._process.returncode})", self._said())
 
     def _said(self) -> str:
         return (self.folder / "stderr.txt").read_text(encoding="utf-8", errors="replace")
@@ -51,7 +52,7 @@ class WorkerProcess:
                     self.check()
                     await asyncio.sleep(0.05)
         except TimeoutError:
-            raise WorkerDied(self._said()) from None
+            raise WorkerDied(f"O worker não ficou pronto em {_START_S:.0f} s", self._said()) from None
 
     async def _is_ready(self, client: httpx.AsyncClient) -> bool:
         with contextlib.suppress(httpx.TransportError):
