@@ -83,6 +83,8 @@ class Vitals:
     tick_age_s: float = 0.0
     runs_watched: int = 0
     drifted: tuple[str, ...] = ()
+    #: Assistants whose functions were compared with ours.
+    compared: int = 0
     #: The platform does not answer, or refuses the key; None: it was not asked yet.
     platform_failing: bool | None = None
     #: HTTP status of the platform's outage (`none`: no answer) and when it began, seconds since the epoch.
@@ -102,6 +104,7 @@ def vitals() -> Vitals:
         platform_failing=None if math.isnan(up := _value(platform_up)) else not up,
         database_outage=_outage(database_outage),
         bot_outage=_outage(bot_outage),
+        compared=len(drift.samples),
         drifted=tuple(sorted(one.labels["assistant"] for one in drift.samples if one.value)),
         platform_outage=_outage(platform_outage),
     )

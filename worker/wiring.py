@@ -25,7 +25,7 @@ from worker.tools.forward import Forward, ForwardSettings
 from worker.tools.lookup import Lookup, LookupSettings
 from worker.tools.parts import ToolParts
 from worker.web.app import create_api
-from worker.web.dependencies import Services
+from worker.web.dependencies import Services, Setup
 from worker.web.webhooks import WebhookReceiver
 
 
@@ -144,6 +144,13 @@ def build_api(settings: Settings, store: Store, worker: Worker, webhooks: Webhoo
         alive=worker.alive,
         replies=ReplyCheck(store.replies),
         webhooks=webhooks,
+        setup=Setup(
+            crm=settings.CRM_WEBHOOK_URL is not None,
+            lookup=settings.CRM_LOOKUP_URL is not None,
+            bot=settings.BOT_WEBHOOK_URL is not None,
+            assistants=tuple(settings.assistant_ids),
+            conversation_url=settings.CONVERSATION_URL,
+        ),
     )
     return create_api(
         services,

@@ -11,7 +11,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from tests.system import personal_values as marked
-from worker.model import CallState, ToolKind
+from worker.model import CallState, RunState, ToolKind
 from worker.personal import Personal
 from worker.store.store import Store
 from worker.tools.abrir_ticket_crm import AbrirTicketCrm
@@ -28,6 +28,7 @@ _PAIRS = (
     ("COMERCIAL", "MUDANÇA DE PLANO", 1),
 )
 _PAYLOAD = Personal(marked.PERSONAL)
+_BODY = Personal.json({"documento": marked.DOCUMENT, "resumo": marked.PERSONAL})
 
 
 @dataclass
@@ -37,7 +38,7 @@ class Day:
     now: float = field(default_factory=time.time)
     dice: Random = field(default_factory=lambda: Random(7))
     rows: dict[str, list[dict[str, Any]]] = field(
-        default_factory=lambda: {"calls": [], "attempts": [], "handoffs": [], "outbox": []}
+        default_factory=lambda: {"runs": [], "calls": [], "attempts": [], "handoffs": [], "outbox": []}
     )
 
     async def written(self, store: Store) -> None:
@@ -97,7 +98,7 @@ class Day:
             begun += took + 0.4 * number
         ended = attempts[-1]["ended_at"] if attempts else begun
         columns |= {"finished_at": ended, "answered_at": ended, "submitted_at": ended + 0.2}
-        row = self.call(at, state, body=_PAYLOAD, attempts=len(results), **columns)
+        row = self.call(at, state, body=_BODY, attempts=len(results), **columns)
         for attempt in attempts:
             certain = None if attempt["result"] == "ok" else attempt["result"] == "connect"
             more = {"call_id": row["call_id"], "send_deadline": 0.0, "certain": certain}
@@ -146,6 +147,23 @@ class Day:
             }
         )
 
+    def lost(self, ago_s: float, reason: str) -> None:
+        """A run that left its customer without a reply."""
+        key = f"{self.dice.getrandbits(64):016x}"
+        at = self.now - ago_s
+        self.rows["runs"].append(
+            {
+                "run_id": f"run_{key}",
+                "platform": "assistants",
+                "conversation_id": f"whatsapp-{key[:6]}",
+                "state": RunState.LOST,
+                "reason": reason,
+                "registered_at": at,
+                "closed_at": at + 600,
+                "due": at,
+            }
+        )
+
     def undelivered(self, age_s: float, kind: str) -> None:
         self.rows["outbox"].append(
             {
@@ -187,6 +205,7 @@ def crm_down() -> Day:
     day.sent(day.now - 49 * 60, CallState.UNKNOWN, timeout, error="em_confirmacao")
     day.sent(day.now - 52 * 60, CallState.NO_PROTOCOL, [("no_protocol", 0.3)], error="sem_protocolo")
     day.undelivered(73 * HOUR_S, "ticket.opened")
+    day.lost(40 * 60, "expirada")
     for waits_s in (2900, 2500, 1700, 900, 200):
         day.handoff(waits_s, "financeiro")
     return day

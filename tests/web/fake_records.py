@@ -20,6 +20,7 @@ from worker.views import (
     CallFilter,
     CallView,
     ConversationView,
+    CrmOutcome,
     Cursor,
     Erasure,
     HandoffState,
@@ -258,6 +259,13 @@ class FakeBoard:
         return self.waiting
 
 
+class FakeDaemons:
+    """No ticket was sent."""
+
+    async def crm_outcomes(self, limit: int) -> Sequence[CrmOutcome]:
+        return []
+
+
 @dataclass
 class FakeErasures:
     """Forgets a conversation, and says what it is told to say of that."""
@@ -305,6 +313,7 @@ def an_api(records: FakeRecords, *, token: str | None = None, **changes: Any) ->
         "erasures": FakeErasures(records),
     }
     parts |= {name: changes.pop(name) for name in _PARTS if name in changes}
+    parts |= {"daemons": FakeDaemons()}
     store = SimpleNamespace(records=records, **parts)
     return create_api(services(store, {"now": lambda: EPOCH, **changes}), token=token)
 

@@ -126,6 +126,7 @@ class Settings(BaseModel):
     RETENTION_PAYLOAD_DAYS: Count = 30
     RETENTION_RECORD_DAYS: Count = 730
 
+    CONVERSATION_URL: HttpUrl | None = Field(default=None, repr=False)
     TIMEZONE: str = "America/Sao_Paulo"
     LOG_LEVEL: Literal["TRACE", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     LOG_FORMAT: Literal["text", "json"] = "text"
@@ -173,6 +174,13 @@ class Settings(BaseModel):
                 raise _bad(f"não pode repetir {name}: use {name}_ASSISTANT_ID")
             if names.count(name) > 1:
                 raise _bad(f"tem {name} mais de uma vez")
+        return value
+
+    @field_validator("CONVERSATION_URL")
+    @classmethod
+    def _names_the_conversation(cls, value: str | None) -> str | None:
+        if value is not None and "{conversation_id}" not in value:
+            raise _bad("precisa ter {conversation_id} no lugar do id da conversa")
         return value
 
     @field_validator("TIMEZONE")

@@ -1,6 +1,6 @@
 """The HTTP API put together: calls, problems, layers of defence, and its own description (contract §3)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from starlette.staticfiles import StaticFiles
 from worker import __version__
 from worker.web import events
 from worker.web.dashboard.page import Dashboard
+from worker.web.dashboard.pages import Pages
 from worker.web.dependencies import Services
 from worker.web.middleware import (
     PROBES,
@@ -124,6 +125,19 @@ def create_api(
     for router in ROUTERS:
         api.include_router(router, dependencies=[Depends(only_known_parameters)])
     api.add_api_route("/", Dashboard(services).show, include_in_schema=False)
+    pages = Pages(services)
+    others: dict[str, Callable[..., Any]] = {
+        "/calls": pages.calls,
+        "/calls/{call_id}": pages.call,
+        "/conversations/{written}": pages.conversation,
+        "/conversations/{written}/chat": pages.chat,
+        "/runs": pages.runs,
+        "/events": pages.events,
+        "/search": pages.search,
+        "/help": pages.help,
+    }
+    for path, page in others.items():
+        api.add_api_route(path, page, include_in_schema=False, response_class=Response)
     api.add_api_route("/docs", _docs, include_in_schema=False)
     api.mount("/static", StaticFiles(directory=_STATIC))
     return api

@@ -20,6 +20,19 @@ from worker.web.webhooks import WebhookReceiver
 
 
 @dataclass(frozen=True)
+class Setup:
+    """Which optional parts are configured, for the dashboard."""
+
+    crm: bool = False
+    lookup: bool = False
+    bot: bool = False
+    #: Names of the configured assistants.
+    assistants: tuple[str, ...] = ()
+    #: CONVERSATION_URL, with `{conversation_id}` in it.
+    conversation_url: str | None = None
+
+
+@dataclass(frozen=True)
 class Services:
     """What the calls of the API work with."""
 
@@ -38,6 +51,7 @@ class Services:
     replies: ReplyCheck
     #: None without OPENAI_WEBHOOK_SECRET; its `run()` belongs to the caller.
     webhooks: WebhookReceiver | None = None
+    setup: Setup = Setup()
     #: This process's gauges.
     vitals: Callable[[], Vitals] = metrics.vitals
     #: Seconds since the epoch.

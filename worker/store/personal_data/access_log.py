@@ -9,6 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from worker.store.sql.database import Database
 from worker.store.sql.tables import Tables, now
 
+CHAT = "chat:"
+"""Begins the subject of a way into the bot's own chat; the conversation's id follows."""
+
 
 async def enter(connection: AsyncConnection, tables: Tables, reader: str, subject: str) -> None:
     """Put a reading on record, in the transaction that reads. `subject`: an id, or a keyed hash."""
@@ -29,7 +32,13 @@ class AccessLog:
 
     def __init__(self, database: Database) -> None:
         self._db = database
+        self._tables = database.tables
         self._t = database.tables.access_log
+
+    async def enter(self, reader: str, subject: str) -> None:
+        """Put a reading on record that happens elsewhere."""
+        async with self._db.write() as connection:
+            await enter(connection, self._tables, reader, subject)
 
     async def entries(self, *, limit: int = 1000) -> Sequence[Access]:
         """The newest first."""

@@ -3,43 +3,26 @@
 One page, written by the server; its script asks for the same page again and puts what differs in place.
 """
 
-import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
-from pathlib import Path
 from typing import Any, Literal
 
-from fastapi import Response
-from fastapi.responses import HTMLResponse
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from fastapi import Request, Response
 
-from worker import __version__
 from worker.errors import StoreError
-from worker.kpis import KPIS, Kpis, Unit
+from worker.kpis import KPIS, Kpis
 from worker.metrics import Vitals
-from worker.opening_hours import in_words
-from worker.views import COUNTED_UP_TO, Backlog
-from worker.web.dashboard import chart, timeline, words
+from worker.views import Backlog
+from worker.web.dashboard import chart, words
+from worker.web.dashboard.health import Observed, health
 from worker.web.dashboard.kpi_cache import Figures, ThrottledKpiCache
-from worker.web.dependencies import Services
+from worker.web.dashboard.rendering import LISTED, html, some
+from worker.web.dependencies import Services, Setup
 
 Since = Literal["24h", "7d", "30d"]
 
-LISTED = 20
-"""Rows of a list. The rest is in `GET /v1/calls` and `GET /v1/handoffs`."""
-
-GLANCE = 5
-"""Rows of what waits for a person that are shown before somebody asks for more."""
-
 _WIDE, _NARROW = 760.0, 350.0
-_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-    "X-Frame-Options": "DENY",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,36 +48,38 @@ class Dashboard:
         self._store = services.store
         self._zone = services.zone
         self._figures = ThrottledKpiCache()
-        self._template = _environment().get_template("dashboard.html")
-        self._outage = _environment().get_template("outage.html")
 
-    async def show(self, since: Since = "24h") -> Response:
+    async def show(self, request: Request, since: Since = "24h") -> Response:
         """The whole page. `since`: 24h, 7d or 30d. Without a database it says only that, and since when."""
         try:
-            return await self._whole(since)
+            return await self._whole(request, since)
         except StoreError:
             now = self._services.now()
-            outages = outage_notices(self._services.vitals(), self._zone, now)
-            page = self._outage.render(
-                notices=[*outages] or [_NO_DATABASE], clock=words.clock(now, self._zone, now)
-            )
-            return HTMLResponse(page, 503, headers={**_HEADERS, "Retry-After": "5"})
+            outages = [*outage_notices(self._services.vitals(), self._zone, now)] or [_NO_DATABASE]
+            told = words.clock(now, self._zone, now)
+            answer = html("outage.html", self._zone, now, status=503, notices=outages, clock=told)
+            answer.headers["Retry-After"] = "5"
+            return answer
 
-    async def _whole(self, since: Since) -> Response:
+    async def _whole(self, request: Request, since: Since) -> Response:
         period = chart.PERIODS[since]
         figures = await self._figures.get(since, lambda: self._count(period))
         backlog = await self._store.board.backlog(LISTED)
         calls, _ = await self._store.records.calls(limit=LISTED)
-        page = self._template.render(
-            **self._of_now(self._services.now(), backlog, figures),
+        now = self._services.now()
+        return html(
+            "dashboard.html",
+            self._zone,
+            now,
+            **await self._of_now(now, backlog, figures),
             **({} if figures is None else self._counted(figures, period)),
+            **(_first_minute(self._services.setup, str(request.base_url)) if not calls else {}),
+            first_minute=not calls,
             calls=calls,
             figures=figures,
-            version=__version__,
             period=period,
             periods=chart.PERIODS.values(),
         )
-        return HTMLResponse(page, headers=_HEADERS)
 
     def _counted(self, figures: Figures, period: chart.Period) -> dict[str, Any]:
         slots = chart.slots(figures.hours, figures.starts, period, self._zone)
@@ -107,21 +92,43 @@ class Dashboard:
         kpis = await self._store.records.kpis(now - period.seconds, None)
         return Figures(kpis, await self._store.board.hours(starts[0]), starts, now)
 
-    def _of_now(self, now: float, backlog: Backlog, figures: Figures | None) -> dict[str, Any]:
+    async def _of_now(self, now: float, backlog: Backlog, figures: Figures | None) -> dict[str, Any]:
         """How things stand as this is written."""
         vitals, alive = self._services.vitals(), self._services.alive()
+        outcomes = await self._store.daemons.crm_outcomes(1)
+        seen = Observed(alive, vitals, await self._store.records.waiting(), next(iter(outcomes), None))
         return {
-            "now": now,
-            "alive": alive,
-            "vitals": vitals,
             "backlog": backlog,
+            "health": list(health(self._services.setup, seen, now)),
             "notices": [
                 *(outages := list(outage_notices(vitals, self._zone, now))),
                 *notices(alive, vitals, backlog, None if figures is None else figures.kpis, outages),
             ],
-            "clock": lambda at: words.clock(at, self._zone, now),
-            "in_words": lambda at: in_words(at, self._zone),
         }
+
+
+_SET = words.Look("configurado", "✓", "good")
+_UNSET = words.Look("não configurado", "–", "quiet")
+
+
+def _first_minute(setup: Setup, base_url: str) -> dict[str, Any]:
+    """What a new worker has, what it lacks, and what comes next."""
+    lines = [
+        (setup.crm, "CRM (CRM_WEBHOOK_URL)."),
+        (setup.lookup, "Consulta ao CRM (CRM_LOOKUP_URL): tira a dúvida quando o CRM não responde."),
+        (bool(setup.assistants), "Assistentes (FINANCEIRO_ASSISTANT_ID, …): para ticket-worker sync-schema."),
+        (setup.bot, "Avisos ao bot (BOT_WEBHOOK_URL): sem eles, o bot consulta a API."),
+        (setup.conversation_url is not None, "Link para o chat do bot (CONVERSATION_URL)."),
+    ]
+    return {
+        "setup_lines": [{"look": _SET if ready else _UNSET, "text": text} for ready, text in lines],
+        "next_step": (
+            "o bot registra a conversa e anuncia a execução; as chamadas de função aparecem aqui."
+            if setup.assistants
+            else "cadastre as funções nos assistentes (ticket-worker sync-schema) e anuncie uma execução."
+        ),
+        "base_url": base_url,
+    }
 
 
 def outage_notices(vitals: Vitals, zone: tzinfo, now: float) -> Iterator[Notice]:
@@ -142,7 +149,7 @@ def outage_notices(vitals: Vitals, zone: tzinfo, now: float) -> Iterator[Notice]
         cause, since = vitals.bot_outage[0], words.clock(vitals.bot_outage[1], zone, now)
         yield Notice(
             _WARN,
-            f"O bot não recebe eventos desde {since} ({cause}): eles esperam por ele. "
+            f"O bot não recebe avisos desde {since} ({cause}): eles esperam por ele. "
             "Confira o serviço em BOT_WEBHOOK_URL.",
         )
 
@@ -166,7 +173,7 @@ def notices(
     problems = [*_broken(alive, vitals), *_left(backlog), *_missed(kpis)]
     yield from problems
     if not problems and not outages:
-        yield Notice(_GOOD, "Tudo funciona, e nenhuma chamada precisa de uma pessoa.")
+        yield Notice(_GOOD, "Nenhum problema conhecido, e nada precisa de uma pessoa.")
     if backlog.requested.items:
         longest = words.lasting(backlog.longest_wait_s)
         many = some(backlog.requested.count, "cliente espera", "clientes esperam")
@@ -175,24 +182,27 @@ def notices(
 
 def _broken(alive: bool, vitals: Vitals) -> Iterator[Notice]:
     if not alive:
-        yield Notice(_BAD, "O laço parou: nenhuma execução está sendo atendida por este processo.")
+        yield Notice(_BAD, "O worker parou: nenhum cliente está sendo atendido por este processo.")
     if vitals.breaker_open:
-        yield Notice(_BAD, "O CRM não responde: com o disjuntor aberto, os pedidos falham sem ser enviados.")
+        yield Notice(_BAD, "O CRM não responde: os envios estão pausados, e os tickets não são abertos.")
     if vitals.drifted:
         named = ", ".join(vitals.drifted)
-        yield Notice(_WARN, f"Funções diferem das nossas em: {named}. Use ticket-worker sync-schema.")
+        yield Notice(_WARN, f"As funções de {named} diferem das desta versão. Use ticket-worker sync-schema.")
 
 
 def _left(backlog: Backlog) -> Iterator[Notice]:
     if backlog.dead.count:
         many = some(backlog.dead.count, "chamada precisa", "chamadas precisam")
         yield Notice(_WARN, f"{many} de uma pessoa.")
+    if backlog.lost.count:
+        many = some(backlog.lost.count, "cliente ficou", "clientes ficaram")
+        yield Notice(_WARN, f"{many} sem resposta: a execução se perdeu.")
     if backlog.overdue:
         many = some(backlog.overdue, "cliente espera", "clientes esperam")
         latest = words.lasting(backlog.requested.items[0].late_s)
         yield Notice(_WARN, f"{many} por um atendente além do prazo, o mais atrasado há {latest}.")
     if backlog.stuck.count:
-        many = some(backlog.stuck.count, "evento não chegou", "eventos não chegaram")
+        many = some(backlog.stuck.count, "aviso não chegou", "avisos não chegaram")
         yield Notice(_WARN, f"{many} ao bot em 72\u00a0h.")
 
 
@@ -200,35 +210,3 @@ def _missed(kpis: Kpis | None) -> Iterator[Notice]:
     missed = [kpi.title for kpi in KPIS if kpis is not None and kpi.met(kpis) is False]
     if missed:
         yield Notice(_WARN, f"Fora da meta: {'; '.join(missed)}.")
-
-
-def some(count: int, one: str, many: str) -> str:
-    """How many, as far as anybody counted."""
-    return f"{COUNTED_UP_TO} ou mais {many}" if count >= COUNTED_UP_TO else words.plural(count, one, many)
-
-
-@functools.cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"lasting": words.lasting, "count": Unit.COUNT.written}
-    environment.globals |= {
-        "safe_id": lambda value: words.safe("conversation_id", value),
-        "safe_run": lambda value: words.safe("run_id", value),
-        "safe_tool": lambda value: words.safe("tool", value),
-        "steps": timeline.steps,
-        "what": timeline.what,
-        "some": some,
-        "handoff_look": words.handoff_look,
-        "STATES": words.STATES,
-        "VERDICTS": words.VERDICTS,
-        "KPIS": KPIS,
-        "LISTED": LISTED,
-        "GLANCE": GLANCE,
-    }
-    return environment

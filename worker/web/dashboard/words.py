@@ -4,8 +4,8 @@ from datetime import datetime, tzinfo
 from typing import NamedTuple
 
 from worker import logs
-from worker.model import CallState
-from worker.views import OpenHandoff
+from worker.model import CallState, EventState, RunState
+from worker.views import DismissReason, OpenHandoff
 
 
 class Look(NamedTuple):
@@ -22,8 +22,59 @@ STATES = {
     CallState.DONE: Look("Concluída", "✓", "good"),
     CallState.REJECTED: Look("Recusada", "↩", "quiet"),
     CallState.FAILED: Look("Falhou", "✕", "bad"),
-    CallState.UNKNOWN: Look("Desconhecida", "?", "warn"),
+    CallState.UNKNOWN: Look("Sem confirmação", "?", "warn"),
     CallState.NO_PROTOCOL: Look("Sem protocolo", "∅", "warn"),
+}
+
+
+RUN_STATES = {
+    RunState.WATCHING: Look("Em andamento", "◐", "quiet"),
+    RunState.ENDED: Look("Encerrada", "✓", "good"),
+    RunState.LOST: Look("Perdida", "✕", "bad"),
+}
+
+EVENT_STATES = {
+    EventState.PENDING: Look("A caminho", "○", "quiet"),
+    EventState.DELIVERED: Look("Entregue", "✓", "good"),
+    EventState.STUCK: Look("Não entregue", "!", "warn"),
+    EventState.DISCARDED: Look("Descartado", "–", "quiet"),
+}
+
+LOST_REASONS = {
+    "expirada": "passou do prazo da plataforma",
+    "cancelada": "foi cancelada na plataforma",
+    "nao_encontrada": "a plataforma não a conhece",
+    "isolamento": "é de outra thread que não a da conversa",
+    "rodadas_demais": "chamou funções vezes demais",
+    "prazo_esgotado": "continuava em andamento depois de uma hora",
+    "plataforma_recusou": "a plataforma recusou a chave por mais de 10 minutos",
+    "nao_armazenada": "foi criada sem ser guardada (store: false)",
+    "credenciais_de_ferramenta": "tem ferramentas com segredos que a plataforma não mostra",
+    "instrucoes_de_prompt": "usa um prompt reutilizável",
+    "outra_chamada_pendente": "espera por algo que não é do worker",
+}
+"""Why a run was lost, for people; the code stands beside it."""
+
+DISMISSALS = {
+    DismissReason.RESOLVIDO_POR_FORA: "resolvido por fora",
+    DismissReason.CLIENTE_DESISTIU: "o cliente desistiu",
+    DismissReason.DUPLICADO: "é duplicado",
+    DismissReason.OUTRO: "outro motivo",
+}
+
+EVENT_KINDS = {
+    "ticket.opened": "ticket aberto",
+    "ticket.failed": "ticket não aberto",
+    "ticket.unknown": "ticket sem confirmação",
+    "ticket.no_protocol": "ticket sem protocolo",
+    "handoff.requested": "atendimento pedido",
+    "handoff.accepted": "atendimento assumido",
+    "handoff.closed": "atendimento encerrado",
+    "handoff.returned": "conversa devolvida ao bot",
+    "handoff.overdue": "atendimento atrasado",
+    "run.ended": "execução encerrada",
+    "run.lost": "execução perdida",
+    "reply.suspect": "resposta suspeita",
 }
 
 

@@ -1,121 +1,330 @@
-// Asks for the same page every few seconds and puts the parts that differ in place; sends what buttons ask for.
+// Asks for the same page every few seconds and changes only what differs; sends what buttons ask for.
 "use strict";
 
 const EVERY_MS = 5000;
+const HIDDEN_MS = 15000;
 const TIMEOUT_MS = 20000;
+const FOLLOW_MS = 1000;
+const FOLLOW_TIMES = 90;
+const REVEALED_MS = 120000;
 const regions = [...document.querySelectorAll("[data-live]")];
-const served = new Map(regions.map((region) => [region.id, region.innerHTML]));
-const said = document.getElementById("dito");
+const status = document.getElementById("dito");
 const contact = document.getElementById("contato");
+const news = document.getElementById("novidade");
 let timer = 0;
-let asked = 0;
+let latest = 0;
+let tasks = taskCount(document);
 
 document.documentElement.classList.remove("no-script");
 
+// ----------------------------------------------------------------------------------------------- refreshing
+
 async function refresh() {
   clearTimeout(timer);
-  const mine = ++asked;
+  const mine = ++latest;
   try {
     const answer = await fetch(location.href, { signal: AbortSignal.timeout(TIMEOUT_MS) });
-    if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
+    if (!answer.ok) throw answer;
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    if (mine === asked) show(page);
-  } catch {
-    if (mine === asked) lost();
+    if (mine === latest) show(page);
+  } catch (failure) {
+    if (mine === latest) lost(failure);
   }
-  if (mine === asked) timer = setTimeout(refresh, EVERY_MS);
+  if (mine === latest) schedule();
+}
+
+function schedule() {
+  clearTimeout(timer);
+  if (!document.hidden) timer = setTimeout(refresh, EVERY_MS);
+  else if (alerting()) timer = setTimeout(refresh, HIDDEN_MS);
 }
 
 function show(page) {
   document.title = page.title;
   document.documentElement.classList.remove("lost");
-  if (contact.textContent) contact.textContent = "";
+  setText(contact, "");
   for (const region of regions) {
-    const html = page.getElementById(region.id).innerHTML;
-    if (html !== served.get(region.id)) replace(region, html);
+    const fresh = page.getElementById(region.id);
+    if (fresh) update(region, fresh);
   }
+  countMarked();
+  announce(taskCount(page));
 }
 
-function lost() {
+function lost(failure) {
   document.documentElement.classList.add("lost");
   const since = document.querySelector("#relogio time").textContent;
-  const words = `Sem contato com o worker; o que se vê é das ${since}.`;
-  if (contact.textContent !== words) contact.textContent = words;
+  const why = failure.status === 401 ? "A sessão expirou: recarregue a página e entre de novo" : "Sem contato com o worker";
+  setText(contact, `${why}; o que se vê é das ${since}.`);
 }
 
-// What a person is in the middle of survives: open details, typed text, the caret, the focus, scrolled tables.
-function replace(region, html) {
-  const open = [...region.querySelectorAll("details[open]")].map((each) => each.id);
-  const typed = [...region.querySelectorAll("input")].map((each) => [each.id, each.value]);
-  const scrolled = [...region.querySelectorAll(".scroll")].map((each) => [each.scrollLeft, each.scrollTop]);
-  const held = region.contains(document.activeElement) ? document.activeElement : null;
-  const place = held && focusable(region).indexOf(held);
-  const caret = held?.selectionStart == null ? null : [held.selectionStart, held.selectionEnd];
-
-  region.innerHTML = html;
-  served.set(region.id, html);
-
-  for (const id of open) document.getElementById(id)?.setAttribute("open", "");
-  for (const [id, value] of typed) {
-    const input = document.getElementById(id);
-    if (input) input.value = value;
-  }
-  region.querySelectorAll(".scroll").forEach((each, nth) => {
-    [each.scrollLeft, each.scrollTop] = scrolled[nth] ?? [0, 0];
-  });
-  if (held) hold(region, held.id, place, caret);
+function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
 }
 
 // Where the focus goes when what had it is gone: to the heading, so that the keyboard stays where it was.
-function hold(region, id, place, caret) {
-  const again = id ? document.getElementById(id) : focusable(region)[place];
-  (again ?? region.querySelector("h2"))?.focus({ preventScroll: true });
-  if (again && caret) again.setSelectionRange(...caret);
+function update(region, fresh) {
+  const focused = region.contains(document.activeElement);
+  for (const { name, value } of fresh.attributes) if (region.getAttribute(name) !== value) region.setAttribute(name, value);
+  merge(region, fresh);
+  if (focused && !region.contains(document.activeElement)) region.querySelector("h2")?.focus({ preventScroll: true });
 }
 
-function focusable(region) {
-  return [...region.querySelectorAll("summary, button, input, [tabindex]")];
-}
-
-document.addEventListener("submit", async (event) => {
-  event.preventDefault();
-  const form = event.target;
-  if (form.dataset.busy) return;
-  form.dataset.busy = "yes";
-  say(await send(form));
-  delete form.dataset.busy;
-  await refresh();
-});
-
-async function send(form) {
-  const fields = Object.fromEntries(new FormData(form));
-  const json = { headers: { "Content-Type": "application/json" }, body: JSON.stringify(fields) };
-  try {
-    const answer = await fetch(form.action, {
-      method: "POST",
-      signal: AbortSignal.timeout(TIMEOUT_MS),
-      ...(Object.keys(fields).length ? json : {}),
-    });
-    if (answer.ok) return { text: form.dataset.done, tone: "good" };
-    return { text: sentence(await answer.json()), tone: "bad" };
-  } catch {
-    return { text: "O worker não respondeu; nada se sabe do pedido. Confira a lista antes de repetir.", tone: "bad" };
+// Makes the children of `shown` those of `fresh`. A node that is in both stays the same node, and with it the
+// focus, the selection, the scroll position, typed text, open details and marked boxes.
+function merge(shown, fresh) {
+  const named = new Map([...shown.children].filter((each) => each.id).map((each) => [each.id, each]));
+  let place = shown.firstChild;
+  for (const wanted of [...fresh.childNodes]) {
+    const same = (wanted.id && named.get(wanted.id)) || (alike(place, wanted) ? place : null);
+    if (!same) {
+      shown.insertBefore(document.importNode(wanted, true), place);
+      continue;
+    }
+    if (same === place) place = place.nextSibling;
+    else shown.insertBefore(same, place);
+    adopt(same, wanted);
+  }
+  while (place) {
+    const gone = place;
+    place = place.nextSibling;
+    gone.remove();
   }
 }
 
-function sentence(problem) {
+function alike(shown, wanted) {
+  return shown && shown.nodeType === wanted.nodeType && shown.nodeName === wanted.nodeName && (shown.id ?? "") === (wanted.id ?? "");
+}
+
+function adopt(shown, wanted) {
+  if (shown.nodeType !== Node.ELEMENT_NODE) {
+    if (shown.nodeValue !== wanted.nodeValue) shown.nodeValue = wanted.nodeValue;
+    return;
+  }
+  if (shown.hasAttribute("data-local") || shown.isEqualNode(wanted)) return;
+  const own = shown.localName === "details" ? ["open"] : ["hidden", "aria-invalid", "aria-describedby", "aria-expanded", "data-busy"];
+  for (const name of shown.getAttributeNames()) if (!wanted.hasAttribute(name) && !own.includes(name)) shown.removeAttribute(name);
+  for (const { name, value } of wanted.attributes) {
+    if (shown.getAttribute(name) !== value && !own.includes(name)) shown.setAttribute(name, value);
+  }
+  if (!["input", "select", "textarea"].includes(shown.localName)) merge(shown, wanted);
+}
+
+// -------------------------------------------------------------------------------------------------- sending
+
+document.addEventListener("submit", async (event) => {
+  const form = event.target;
+  if ("native" in form.dataset) return;
+  event.preventDefault();
+  if (form.dataset.busy) return;
+  form.dataset.busy = "yes";
+  complain(form, "");
+  const outcome = await send(form.action, form.dataset.method ?? "POST", Object.fromEntries(new FormData(form)));
+  delete form.dataset.busy;
+  if (outcome.ok) say(form.dataset.done, "good");
+  else if (!complain(form, outcome.text)) say(outcome.text, "bad");
+  if (outcome.ok && form.dataset.follow) follow(form.dataset.follow);
+  await refresh();
+});
+
+async function send(address, method, fields) {
+  const json = { headers: { "Content-Type": "application/json" }, body: JSON.stringify(fields) };
+  try {
+    const answer = await fetch(address, {
+      method,
+      signal: AbortSignal.timeout(TIMEOUT_MS),
+      ...(Object.keys(fields).length ? json : {}),
+    });
+    if (answer.ok) return { ok: true };
+    return { ok: false, text: sentence(answer.status, await answer.json()) };
+  } catch {
+    return { ok: false, text: "O worker não respondeu; nada se sabe do pedido. Confira a lista antes de repetir." };
+  }
+}
+
+function sentence(code, problem) {
+  if (code === 401) return "A sessão expirou: recarregue a página e entre de novo.";
+  if (code === 409) return "Outra pessoa já mudou isto, ou o estado não permite mais. Veja como está agora.";
   const fields = (problem.errors ?? []).map((each) => `${each.field} ${each.message}.`);
   return fields.join(" ") || problem.detail;
 }
 
-function say({ text, tone }) {
-  said.className = `notice ${tone}`;
-  said.textContent = text;
+// An error stands beside its field. Returns whether there is one.
+function complain(form, text) {
+  const field = form.querySelector("input");
+  form.querySelector(".problem")?.remove();
+  field?.removeAttribute("aria-invalid");
+  field?.removeAttribute("aria-describedby");
+  if (!field || !text) return false;
+  const problem = Object.assign(document.createElement("p"), { className: "problem", id: `${field.id}-problema`, textContent: text });
+  problem.setAttribute("role", "alert");
+  problem.dataset.local = "";
+  form.append(problem);
+  field.setAttribute("aria-invalid", "true");
+  field.setAttribute("aria-describedby", problem.id);
+  field.focus();
+  return true;
 }
 
-document.addEventListener("visibilitychange", () => {
-  if (document.hidden) clearTimeout(timer);
-  else refresh();
+// What came of a new try, said where it was asked for.
+async function follow(address) {
+  for (let times = 0; times < FOLLOW_TIMES; times++) {
+    await new Promise((resume) => setTimeout(resume, FOLLOW_MS));
+    const answer = await fetch(address).catch(() => null);
+    if (!answer?.ok) return;
+    const call = await answer.json();
+    if (call.state === "done") return say(`Concluída: protocolo ${call.protocolo ?? "-"}.`, "good");
+    if (!["received", "running"].includes(call.state)) return say(`A nova tentativa não deu certo (${call.error ?? call.state}).`, "bad");
+  }
+}
+
+function say(text, tone) {
+  status.className = `notice ${tone}`;
+  status.textContent = text;
+}
+
+// ------------------------------------------------------------------------------------------------ many at once
+
+const marked = () => [...document.querySelectorAll("[data-item]:checked")];
+
+function countMarked() {
+  const count = marked().length;
+  for (const bar of document.querySelectorAll("[data-many]")) {
+    bar.hidden = !count;
+    setText(bar.querySelector("[data-count]"), count === 1 ? "1 marcada" : `${count} marcadas`);
+  }
+}
+
+document.addEventListener("change", (event) => {
+  if (event.target.matches("[data-item]")) countMarked();
 });
 
-timer = setTimeout(refresh, EVERY_MS);
+async function forMarked(kinds, verb, fields, done) {
+  const items = marked().filter((each) => kinds.includes(each.dataset.kind));
+  const root = document.querySelector(".search").getAttribute("action").replace(/search$/, "");
+  const refused = [];
+  let count = 0;
+  for (const each of items) {
+    say(`${++count} de ${items.length}…`, "quiet");
+    const outcome = await send(`${root}v1/${each.dataset.kind}/${each.dataset.item}/${verb}`, "POST", fields);
+    if (outcome.ok) each.checked = false;
+    else refused.push(`${each.dataset.item}: ${outcome.text}`);
+  }
+  const text = `${items.length - refused.length} ${done}.`;
+  say([text, ...refused].join(" "), refused.length ? "bad" : "good");
+  await refresh();
+}
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("button");
+  if (!button || button.dataset.busy) return;
+  const action = actionOf(button);
+  if (!action) return;
+  button.dataset.busy = "yes";
+  await action();
+  delete button.dataset.busy;
+});
+
+function actionOf(button) {
+  if ("manyRetry" in button.dataset) return () => forMarked(["calls"], "retry", {}, "pedidas de novo");
+  if ("manyDismiss" in button.dataset) {
+    const reason = button.closest("[data-many]").querySelector("select").value;
+    return () => forMarked(["calls", "runs"], "dismiss", { reason }, "dispensadas");
+  }
+  if (button.dataset.reveal) return () => reveal(button);
+  if (button.dataset.copy) return () => copy(button);
+  return button.id === "avisar" ? toggleAlerts : null;
+}
+
+// --------------------------------------------------------------------------------------- what is personal
+
+const NAMES = { document: "Documento", contact: "Contato", resumo: "Resumo", receipt: "Comprovante", motivo: "Motivo" };
+
+async function reveal(button) {
+  const place = document.getElementById(button.getAttribute("aria-controls"));
+  if (!place.hidden) return hide(button, place);
+  const answer = await fetch(button.dataset.reveal, { signal: AbortSignal.timeout(TIMEOUT_MS) }).catch(() => null);
+  if (!answer) return say("O worker não respondeu.", "bad");
+  const data = await answer.json();
+  if (!answer.ok) return say(sentence(answer.status, data), "bad");
+  place.replaceChildren(...Object.keys(NAMES).filter((name) => name in data).flatMap((name) => fact(NAMES[name], data[name])));
+  place.hidden = false;
+  button.setAttribute("aria-expanded", "true");
+  setTimeout(() => hide(button, place), REVEALED_MS);
+}
+
+function fact(name, value) {
+  const term = Object.assign(document.createElement("dt"), { textContent: name });
+  return [term, Object.assign(document.createElement("dd"), { textContent: value ?? "não há" })];
+}
+
+function hide(button, place) {
+  place.replaceChildren();
+  place.hidden = true;
+  button.setAttribute("aria-expanded", "false");
+}
+
+async function copy(button) {
+  const text = document.getElementById(button.dataset.copy).textContent;
+  const copied = await navigator.clipboard?.writeText(text).then(() => true, () => false);
+  say(copied ? "Copiado." : "O navegador não deixou copiar: selecione o texto.", copied ? "good" : "bad");
+}
+
+// ------------------------------------------------------------------------------------------ told when it matters
+
+const toggle = document.getElementById("avisar");
+const ALERTS = "ticket-worker.avisar";
+let sound = null;
+
+function taskCount(page) {
+  const counted = page.querySelector("[data-tasks]");
+  return counted ? Number(counted.dataset.tasks) : null;
+}
+
+function announce(count) {
+  if (count === null || count === tasks) return;
+  const words = count === 1 ? "1 item precisa de uma pessoa" : `${count} itens precisam de uma pessoa`;
+  setText(news, `${words}; antes ${tasks === 1 ? "era 1" : `eram ${tasks}`}.`);
+  if (count > tasks && alerting()) alertPerson(words);
+  tasks = count;
+}
+
+function alerting() {
+  return localStorage.getItem(ALERTS) === "yes" && globalThis.Notification?.permission === "granted";
+}
+
+function alertPerson(words) {
+  new Notification("ticket-worker", { body: words, tag: "ticket-worker" });
+  if (!sound) return;
+  const tone = sound.createOscillator();
+  const volume = sound.createGain();
+  volume.gain.setValueAtTime(0.15, sound.currentTime);
+  volume.gain.exponentialRampToValueAtTime(0.001, sound.currentTime + 0.6);
+  tone.connect(volume).connect(sound.destination);
+  tone.start();
+  tone.stop(sound.currentTime + 0.6);
+}
+
+async function toggleAlerts() {
+  if (alerting()) {
+    localStorage.removeItem(ALERTS);
+    return showAlerts("Avisos desligados.");
+  }
+  if (!globalThis.Notification) return showAlerts("Este navegador só avisa por HTTPS ou na própria máquina.");
+  if ((await Notification.requestPermission()) !== "granted") {
+    return showAlerts("O navegador recusou: permita as notificações deste site e tente de novo.");
+  }
+  localStorage.setItem(ALERTS, "yes");
+  sound = globalThis.AudioContext ? new AudioContext() : null;
+  showAlerts("Ligados: um aviso e um som quando algo novo precisar de uma pessoa.");
+}
+
+function showAlerts(text) {
+  toggle.setAttribute("aria-pressed", String(alerting()));
+  setText(document.getElementById("avisar-dito"), text);
+}
+
+if (toggle) showAlerts("");
+
+document.addEventListener("visibilitychange", () => (document.hidden ? schedule() : refresh()));
+schedule();

@@ -1,0 +1,156 @@
+"""The dashboard's other pages and its words about the parts, without a browser."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from tests.asgi import api_over
+from tests.store.harness import DONE, REFUSED, OpenRig, Rig
+from tests.store.test_board import about, ended
+from worker import logs
+from worker.metrics import Vitals
+from worker.views import CrmOutcome, Waiting
+from worker.web.dashboard.health import Observed, health
+from worker.web.dependencies import Setup
+
+PHONE = "whatsapp-5524997135826"
+CHAT = Setup(bot=True, conversation_url="https://chat.example/c/{conversation_id}?x=1")
+
+
+@dataclass
+class Site:
+    """The dashboard over a real store."""
+
+    rig: Rig
+    api: httpx.AsyncClient
+
+    async def get(self, path: str) -> httpx.Response:
+        return await self.api.get(path, follow_redirects=False)
+
+
+@pytest.fixture
+async def site(open_rig: OpenRig) -> AsyncIterator[Site]:
+    rig = await open_rig(owner=True)
+    logs.use_hasher(rig.store.database.hasher)
+    await rig.conversation()
+    transport = httpx.ASGITransport(api_over(rig.store, token="s", setup=CHAT))
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://testserver", auth=("ana", "s")
+    ) as client:
+        yield Site(rig, client)
+    logs.shutdown()
+
+
+async def test_a_filter_lives_in_the_address_and_leads_to_the_next_page_and_the_export(site: Site) -> None:
+    run = await site.rig.run()
+    for number in range(51):
+        await ended(site.rig, run, number, REFUSED)
+    await ended(site.rig, run, 99, DONE)
+    first = (await site.get("/calls?state=failed&setor=&since=1h")).text
+    assert first.count('<li id="item-') == 50
+    assert "v1/calls.csv?state=failed&amp;since=1h" in first
+    (following,) = [line.split('"')[5] for line in first.splitlines() if 'rel="next"' in line]
+    second = (await site.get(f"/{following}".replace("&amp;", "&"))).text
+    assert second.count('<li id="item-') == 1
+    assert 'rel="next"' not in second
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("/calls?estado=failed", "tem um filtro que não existe"),
+        ("/calls?state=falhou", "Estado não existe"),
+        ("/calls?since=ontem", "Desde precisa ser 24h"),
+        ("/runs?until=x", "Até precisa ser 24h"),
+        ("/events?state=x", "Estado não existe"),
+        ("/calls?cursor=x", "A página precisa ser"),
+    ],
+)
+async def test_a_filter_nobody_can_make_is_said_on_the_page(site: Site, path: str, told: str) -> None:
+    answer = await site.get(path)
+    assert (answer.status_code, told in answer.text) == (422, True)
+
+
+async def test_a_conversation_that_holds_a_phone_number_has_an_address_without_it(site: Site) -> None:
+    await site.rig.conversation(PHONE)
+    await site.rig.admit(await site.rig.run("run_9", PHONE), 1)
+    hidden = logs.hidden_id(site.rig.store.database.hasher, PHONE)
+    listed = (await site.get("/calls")).text
+    assert PHONE not in listed
+    assert f'href="conversations/{hidden}"' in listed
+    shown = await site.get(f"/conversations/{hidden}")
+    assert (shown.status_code, "run_9" in shown.text, PHONE in shown.text) == (200, True, False)
+    found = await site.get(f"/search?q={hidden}")
+    assert (found.status_code, found.headers["location"]) == (303, f"conversations/{hidden}")
+
+
+async def test_the_way_into_the_bots_chat_is_put_on_record(site: Site) -> None:
+    await site.rig.conversation(PHONE)
+    hidden = logs.hidden_id(site.rig.store.database.hasher, PHONE)
+    assert f"{hidden}/chat" in (await site.get(f"/conversations/{hidden}")).text
+    led = await site.get(f"/conversations/{hidden}/chat")
+    assert (led.status_code, led.headers["location"]) == (303, f"https://chat.example/c/{PHONE}?x=1")
+    (entry,) = await site.rig.store.accesses.entries()
+    assert (entry.reader.partition("@")[0], entry.subject) == ("ana", f"chat:{PHONE}")
+
+
+async def test_a_search_finds_a_run_and_the_calls_of_one_protocolo(site: Site) -> None:
+    run = await site.rig.run("run_7")
+    done = await ended(site.rig, run, 1, DONE)
+    assert (await site.get("/search?q=run_7")).headers["location"] == "calls?run_id=run_7"
+    assert (await site.get("/search?q=10000001")).headers["location"] == f"calls/{done.call_id}"
+    assert (await site.get(f"/search?q=+{done.call_id}+")).headers["location"] == f"calls/{done.call_id}"
+    missing = await site.get(f"/search?q={quote('529.982.247-25')}")
+    assert (missing.status_code, "529.982" in missing.text) == (404, False)
+    assert (await site.get("/calls/tc_9")).status_code == 404
+
+
+async def test_a_call_shows_the_buttons_that_can_act(site: Site) -> None:
+    run = await site.rig.run()
+    failed = await ended(site.rig, run, 1, REFUSED)
+    gone = await site.rig.settled(await site.rig.attempted(await site.rig.admit(run, 2, about("x"))), REFUSED)
+    await site.rig.change("calls", {"body": None}, call_id=gone.call_id)
+    shown = (await site.get(f"/calls/{failed.call_id}")).text
+    for verb in ("retry", "resolve", "dismiss"):
+        assert f"v1/calls/{failed.call_id}/{verb}" in shown
+    assert f"v1/calls/{gone.call_id}/retry" not in (await site.get(f"/calls/{gone.call_id}")).text
+
+
+# -------------------------------------------------------------------------------------------------- health
+
+
+def words(setup: Setup = CHAT, **seen: object) -> dict[str, tuple[str, str]]:
+    """What is said of each part, and its tone."""
+    fields: dict[str, object] = {"alive": True, "vitals": Vitals(), "waiting": Waiting(), "crm": None}
+    observed = Observed(**fields | seen)  # type: ignore[arg-type]  # each test's own
+    return {each.what: (each.look.word, each.look.tone) for each in health(setup, observed, 1000.0)}
+
+
+def test_nothing_is_green_that_was_not_looked_at() -> None:
+    said = words(Setup())
+    assert said["CRM"] == ("ainda não verificado", "quiet")
+    assert said["Plataforma"] == ("ainda não verificado", "quiet")
+    assert said["Robô de atendimento"] == ("avisos não configurados", "quiet")
+    assert said["Funções dos assistentes"] == ("não configurado", "quiet")
+    assert words(Setup(assistants=("FINANCEIRO",)))["Funções dos assistentes"][1] == "quiet"
+    assert [name for name, (_, tone) in said.items() if tone == "good"] == ["Worker"]
+
+
+def test_what_was_looked_at_is_said_in_plain_words() -> None:
+    well = Vitals(platform_failing=False, compared=1)
+    said = words(Setup(bot=True, assistants=("FINANCEIRO",)), vitals=well, crm=CrmOutcome(940.0, "ok"))
+    assert said["CRM"] == ("atendendo, há 1 min", "good")
+    assert {tone for _, tone in said.values()} == {"good", "plain"}
+    ill = Vitals(breaker_open=True, platform_failing=True, tick_age_s=95.0, drifted=("SUPORTE",))
+    said = words(vitals=ill, alive=False, waiting=Waiting(oldest_event_s=720.0))
+    assert said["Worker"] == ("parado há 1 min", "bad")
+    assert said["CRM"] == ("envios pausados", "bad")
+    assert said["Plataforma"] == ("não atende", "bad")
+    assert said["Robô de atendimento"] == ("avisos atrasados há 12 min", "warn")
+    assert said["Funções dos assistentes"] == ("diferentes em SUPORTE", "warn")
+    unanswered = words(crm=CrmOutcome(940.0, "timeout"))["CRM"]
+    assert unanswered == ("último envio sem resposta útil, há 1 min", "warn")
+    assert words(waiting=Waiting(stuck_events=2))["Robô de atendimento"] == ("2 avisos não entregues", "warn")
