@@ -38,7 +38,7 @@ test: $(DEV)  ## The whole test suite, with coverage
 chaos: $(DEV)  ## Kill real workers hundreds of times and count the tickets (some 20 minutes)
 	@CHAOS=long $(BIN)/python -m pytest -v tests/chaos
 
-bench: $(DEV)  ## What a run costs, beside the SDK's own helper; some 20 minutes, BENCH=quick seven
+bench: $(DEV)  ## How long calls wait and what runs cost, beside the SDK; 13 minutes, BENCH=quick five
 	@$(BIN)/python -m bench
 
 lint: $(DEV)  ## Ruff and the import floors

@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 from bench.platform import cpf, run_id, thread_id
+from bench.serving import wait_for_go
 from bench.sockets import Sockets
 
 _POLL_S = 1.0
@@ -49,6 +50,7 @@ async def _ticket(slot: int, call: dict[str, Any], crm: Sockets) -> dict[str, st
 async def main(platform_port: int, crm_port: int, slots: int) -> None:
     """Until the process is ended."""
     platform, crm = Sockets(platform_port), Sockets(crm_port)
+    await wait_for_go()
     await asyncio.gather(*(_serve(slot, platform, crm) for slot in range(slots)))
 
 

@@ -1,6 +1,6 @@
 """What one would write by hand: a task a run on the SDK's own `poll` helper, without any durability.
 
-`python -m bench.helper TRANSPORT PLATFORM_PORT CRM_PORT SLOTS`
+`python -m bench.helper TRANSPORT PLATFORM_PORT CRM_PORT SLOTS INTERVAL_MS`
 """
 
 import asyncio
@@ -10,11 +10,12 @@ import sys
 import warnings
 
 import httpx
-from openai import AsyncOpenAI, DefaultAioHttpClient, OpenAIError
+from openai import AsyncOpenAI, DefaultAioHttpClient, Omit, OpenAIError, omit
 from openai.types.beta.threads.run import Run
 from openai.types.beta.threads.run_submit_tool_outputs_params import ToolOutput
 
 from bench.platform import cpf, run_id, thread_id
+from bench.serving import wait_for_go
 
 warnings.filterwarnings("ignore", "The Assistants API is deprecated", DeprecationWarning)
 
@@ -22,9 +23,10 @@ warnings.filterwarnings("ignore", "The Assistants API is deprecated", Deprecatio
 class Helper:
     """Serves every slot of the platform, one run after the other."""
 
-    def __init__(self, client: AsyncOpenAI, crm: httpx.AsyncClient) -> None:
+    def __init__(self, client: AsyncOpenAI, crm: httpx.AsyncClient, interval_ms: int) -> None:
         self._runs = client.beta.threads.runs
         self._crm = crm
+        self._interval: int | Omit = interval_ms or omit
 
     async def serve(self, slot: int) -> None:
         """One run after the other, for ever."""
@@ -36,11 +38,11 @@ class Helper:
                 turn += 1
 
     async def _one(self, slot: int, thread: str, run: str) -> None:
-        seen = await self._runs.poll(run, thread_id=thread)
+        seen = await self._runs.poll(run, thread_id=thread, poll_interval_ms=self._interval)
         while seen.status == "requires_action":
             outputs = await self._answers(slot, seen)
             seen = await self._runs.submit_tool_outputs_and_poll(
-                tool_outputs=outputs, run_id=run, thread_id=thread
+                tool_outputs=outputs, run_id=run, thread_id=thread, poll_interval_ms=self._interval
             )
 
     async def _answers(self, slot: int, run: Run) -> list[ToolOutput]:
@@ -60,7 +62,7 @@ class Helper:
         return json.dumps({"success": True, "protocolo": protocolo}, ensure_ascii=False)
 
 
-async def main(transport: str, platform_port: int, crm_port: int, slots: int) -> None:
+async def main(transport: str, platform_port: int, crm_port: int, slots: int, interval_ms: int) -> None:
     """Until the process is ended."""
     client = AsyncOpenAI(
         api_key="bench",
@@ -68,9 +70,10 @@ async def main(transport: str, platform_port: int, crm_port: int, slots: int) ->
         http_client=DefaultAioHttpClient() if transport == "aiohttp" else None,
     )
     async with client, httpx.AsyncClient(base_url=f"http://127.0.0.1:{crm_port}") as crm:
-        helper = Helper(client, crm)
+        helper = Helper(client, crm, interval_ms)
+        await wait_for_go()
         await asyncio.gather(*map(helper.serve, range(slots)))
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], *map(int, sys.argv[2:5])))
+    asyncio.run(main(sys.argv[1], *map(int, sys.argv[2:6])))

@@ -61,6 +61,13 @@ class Child:
             raise RuntimeError(self.said())
         return line.decode().strip()
 
+    async def go(self) -> None:
+        """Let it begin: a contender waits for a line on stdin."""
+        if self._process.stdin is None:
+            raise RuntimeError("stdin is not piped")
+        self._process.stdin.write(b"\n")
+        await self._process.stdin.drain()
+
     def check(self) -> None:
         """Raises `RuntimeError` when it has ended."""
         if self._process.returncode is not None:
@@ -84,7 +91,7 @@ async def child(
             *arguments,
             cwd=folder,
             env={**kept, "PYTHONPATH": str(ROOT), **(settings or {})},
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=errors,
         )

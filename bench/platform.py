@@ -105,7 +105,7 @@ class Platform:
         if slot not in self._runs:
             draw = random.Random(f"{slot} {self._turns[slot]}")  # noqa: S311  # the same times for every contender
             thinks, works = (
-                draw.lognormvariate(math.log(each["median_s"]), each["sigma"]) if each["median_s"] else 0.0
+                draw.uniform(each["least_s"], each["most_s"])
                 for each in (self._scene["thinks"], self._scene["works"])
             )
             self._runs[slot] = _Run(time.monotonic() + thinks, works)

@@ -1,4 +1,4 @@
-"""The bench as one picture: what a run costs and how long it waits, beside the SDK's helper and the floor."""
+"""Two pictures: how long a call waits in the scenes that users have, and what a run costs."""
 
 import math
 from collections.abc import Sequence
@@ -12,49 +12,76 @@ mpl.use("svg")
 
 from matplotlib import pyplot  # after the backend
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 _COLOURS = {"sdk": "#b0b7c3", "sockets": "#6b7280", "worker": "#2563eb"}
+_SCENES = {"cold": "right after a start", "steady": "at work", "webhooks": "with webhooks"}
 
 
-def draw(rows: Sequence[Row], path: Path) -> None:
-    """Three panels of the steady scenes as SVG: CPU and reads per run, and lag (p50 to p99)."""
-    steady = [row for row in rows if row.measure == "steady"]
-    mpl.rcParams["svg.hashsalt"] = "bench"
-    figure, panels = pyplot.subplots(1, 3, figsize=(13, 0.45 * len(steady) + 1.6), sharey=True)
-    names = [f"{row.contender}, {row.slots} runs" for row in steady]
-    colours = [_COLOURS[row.contender.split()[0]] for row in steady]
+def waiting(rows: Sequence[Row], path: Path) -> None:
+    """Lag of each contender, from the median to the 99th percentile, scene by scene."""
+    shown = [row for row in rows if row.measure in _SCENES and row.contender != "sockets"]
+    _style()
+    figure, panel = pyplot.subplots(figsize=(8, 0.28 * len(shown) + 1.2))
+    names = [f"{row.contender} · {row.slots} runs {_SCENES[row.measure]}" for row in shown]
+    _lag(panel, shown)
+    panel.set_yticks(range(len(shown)), names)
+    panel.invert_yaxis()
+    panel.set_title("how long a call waits for its answer, ms: median … 99th percentile")
+    _save(figure, path)
+
+
+def costs(rows: Sequence[Row], path: Path) -> None:
+    """CPU and reads per run, of many runs at once."""
+    shown = [row for row in rows if row.measure in ("steady", "unbound")]
+    _style()
+    figure, panels = pyplot.subplots(1, 2, figsize=(11, 0.36 * len(shown) + 1.4), sharey=True)
+    names = [
+        f"{row.contender}, {row.slots} runs" + (", no budget" if row.measure == "unbound" else "")
+        for row in shown
+    ]
     for panel, title, values in (
-        (panels[0], "CPU per run, ms", [row.cpu_ms if row.runs else 0.0 for row in steady]),
-        (panels[1], "platform reads per run", [row.reads if row.runs else 0.0 for row in steady]),
+        (panels[0], "CPU per run, ms", [row.cpu_ms if row.runs else 0.0 for row in shown]),
+        (panels[1], "platform reads per run", [row.reads if row.runs else 0.0 for row in shown]),
     ):
-        bars = panel.barh(names, values, color=colours)
+        bars = panel.barh(names, values, color=[_colour(row) for row in shown])
         panel.bar_label(bars, fmt=lambda value: f"{value:.1f}" if value else "–", padding=3)
         panel.set_title(title)
         panel.margins(x=0.15)
-    costs = [row.cpu_ms for row in steady if row.runs and row.cpu_ms > 0]
-    _logarithmic(panels[0], min(costs, default=1.0) / 4, max(costs, default=1.0) * 10)
-    _lag(panels[2], steady, colours)
+    known = [row.cpu_ms for row in shown if row.runs and row.cpu_ms > 0]
+    _logarithmic(panels[0], min(known, default=1.0) / 4, max(known, default=1.0) * 10)
     panels[0].invert_yaxis()
+    _save(figure, path)
+
+
+def _style() -> None:
+    mpl.rcParams["svg.hashsalt"] = "bench"
+
+
+def _save(figure: Figure, path: Path) -> None:
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)
 
 
-def _lag(panel: Axes, rows: Sequence[Row], colours: Sequence[str]) -> None:
+def _colour(row: Row) -> str:
+    return _COLOURS[row.contender.replace(",", " ").split()[0]]
+
+
+def _lag(panel: Axes, rows: Sequence[Row]) -> None:
     """From the median to the 99th percentile, on a logarithmic axis."""
     seen = [lag for row in rows for lag in (row.lag_p50_ms, row.lag_p99_ms) if lag >= 1.0] or [1.0]
-    left, right = min(seen) / 2, max(seen) * 40  # room for the figures
-    for at, (row, colour) in enumerate(zip(rows, colours, strict=True)):
+    left, right = min(seen) / 2, max(seen) * 10  # room for the figures
+    for at, row in enumerate(rows):
         if math.isnan(row.lag_p99_ms):
-            panel.annotate("none to tell", (left, at), (6, -3), textcoords="offset points")
+            panel.annotate("no run ended", (left, at), (6, -3), textcoords="offset points")
             continue
         line = [max(1.0, lag) for lag in (row.lag_p50_ms, row.lag_p90_ms, row.lag_p99_ms)]
-        panel.plot(line, [at] * 3, color=colour, linewidth=4, marker="|")
-        shown = f"{row.lag_p50_ms:,.0f} … {row.lag_p99_ms:,.0f}"
-        panel.annotate(shown, (line[-1], at), (6, -3), textcoords="offset points")
+        panel.plot(line, [at] * 3, color=_colour(row), linewidth=4, marker="|")
+        figures = f"{row.lag_p50_ms:,.0f} … {row.lag_p99_ms:,.0f}"
+        panel.annotate(figures, (line[-1], at), (6, -3), textcoords="offset points")
     _logarithmic(panel, left, right)
-    panel.set_title("lag, ms: p50 … p99")
 
 
 def _logarithmic(panel: Axes, left: float, right: float) -> None:

@@ -1,4 +1,4 @@
-"""What is measured: each contender in each scene, one after the other on an otherwise quiet machine."""
+"""What is measured: each contender in each scene, on an otherwise quiet machine, in several rounds."""
 
 import asyncio
 import contextlib
@@ -9,14 +9,17 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from bench import growth
-from bench.machine import CORES, Child, child
-from bench.measuring import Row, steady
+from bench import growth, webhooks
+from bench.machine import CORES, Gauge, child
+from bench.measuring import Row, cold, medians, steady
 from bench.world import (
+    NONE,
     THINKS,
+    UNBOUND,
     WORKS,
     Draw,
     Postgres,
+    Ready,
     Scene,
     World,
     floor,
@@ -25,49 +28,92 @@ from bench.world import (
     sqlite,
     worker_settings,
     workers,
+    world,
 )
 
-Contender = Callable[[World, Scene], contextlib.AbstractAsyncContextManager[list[Child]]]
-
+Contender = Callable[[World, Scene], contextlib.AbstractAsyncContextManager[Ready]]
 
 SDK = ("sdk httpx2", "sdk aiohttp")
+FIXED = "sdk, every 0.25 s"
 FLOOR = "sockets"
-WORKER = ("worker sqlite", "worker postgresql")
+SQLITE, POSTGRESQL = WORKER = ("worker sqlite", "worker postgresql")
 
 
 def at_once(slots: int) -> Scene:
     """Nobody thinks, so that the contender alone says how many runs there are a second."""
-    return Scene(slots, Draw(0.0), Draw(0.0), crm_s=0.005)
+    return Scene(slots, NONE, NONE, crm_s=0.005)
 
 
 def never(slots: int) -> Scene:
     """Runs that are only watched."""
-    return Scene(slots, Draw(1e9), Draw(0.0))
+    return Scene(slots, Draw(1e9, 1e9), NONE)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much of it. `soak`: finished runs over which memory and cost must stay flat."""
+    """How much is measured; 0 leaves a measure out."""
 
+    #: Repetitions of the scenes that users have (cold, 300 at once, webhooks); the medians count.
+    rounds: int
+    #: Runs at once right after a start, and for how long they are measured.
+    cold_slots: Sequence[int]
+    cold_s: float
+    #: Runs at once of a worker at work.
     slots: Sequence[int]
     warm_s: float
     window_s: float
     saturated_slots: int
-    watched: int
-    processes: Sequence[int]
-    soak: int
-    old_rows: int
-    starts: int
     saturated: Sequence[str] = (*SDK, FLOOR, *WORKER)
+    #: Conversations at once whose platform sends webhooks.
+    webhook_slots: int = 0
+    #: Runs that are only watched.
+    watched: int = 0
+    #: Processes side by side on PostgreSQL.
+    processes: Sequence[int] = ()
+    #: Finished runs over which memory and cost must stay flat.
+    soak: int = 0
+    #: Old runs and calls among which due ones are claimed.
+    old_rows: int = 0
+    starts: int = 0
     thinks: Draw = THINKS
     works: Draw = WORKS
 
 
 PLANS = {
-    "smoke": Plan((5,), 0.2, 0.5, 5, 20, (), 10, 1_000, 1, (FLOOR,), Draw(0.2), Draw(0.1)),
-    "quick": Plan((300,), 8, 10, 300, 10_000, (1, 2), 10_000, 100_000, 2),
-    "full": Plan((300, 1_000), 15, 20, 300, 10_000, (1, 2, 4), 10_000, 1_000_000, 3),
-    "long": Plan((300, 1_000), 15, 20, 300, 10_000, (1, 2, 4), 100_000, 1_000_000, 3),
+    "smoke": Plan(
+        rounds=1,
+        cold_slots=(3,),
+        cold_s=1.5,
+        slots=(5,),
+        warm_s=0.2,
+        window_s=0.5,
+        saturated_slots=5,
+        saturated=(FLOOR,),
+        webhook_slots=2,
+        watched=20,
+        soak=10,
+        old_rows=1_000,
+        starts=1,
+        thinks=Draw(0.1, 0.3),
+        works=Draw(0.1, 0.2),
+    ),
+    "quick": Plan(1, (5, 20), 14, (300,), 8, 8, 300, webhook_slots=20),
+    "full": Plan(3, (5, 20), 20, (300,), 8, 8, 300, webhook_slots=20),
+    "long": Plan(
+        rounds=3,
+        cold_slots=(5, 20),
+        cold_s=20,
+        slots=(300, 1_000),
+        warm_s=15,
+        window_s=20,
+        saturated_slots=300,
+        webhook_slots=20,
+        watched=10_000,
+        processes=(1, 2, 4),
+        soak=100_000,
+        old_rows=1_000_000,
+        starts=3,
+    ),
 }
 
 
@@ -75,14 +121,20 @@ PLANS = {
 class Report:
     """All that was measured."""
 
-    rows: Sequence[Row]
+    #: Every row of every round.
+    rounds: Sequence[Row]
     soak: Sequence[Row]
     starts: Sequence[dict[str, float | str]]
     old_rows: Sequence[growth.Old]
 
+    @property
+    def rows(self) -> list[Row]:
+        """The medians of all rounds."""
+        return medians(self.rounds)
+
 
 class Bench:
-    """Runs the scenes of one plan; `say` hears of each row as it comes."""
+    """Runs the scenes of one plan; `say` is called with each row as it comes."""
 
     def __init__(self, plan: Plan, world: World, postgres: Postgres, say: Callable[[Row], None]) -> None:
         self._plan = plan
@@ -91,53 +143,96 @@ class Bench:
         self._say = say
 
     async def run(self) -> Report:
-        """Everything, (a) to (f)."""
-        rows = [row async for row in self._rows()]
+        """Everything, first what users have."""
+        rows = [row for _ in range(self._plan.rounds) async for row in self._round()]
+        rows += [row async for row in self._once()]
         return Report(
             rows,
-            await self._soak(),
-            [await self._start(name) for name in ("worker", "sdk")],
-            [await growth.measure(url, self._plan.old_rows) for url in self._databases()],
+            await self._soak() if self._plan.soak else (),
+            [await self._start(name) for name in ("worker", "sdk") if self._plan.starts],
+            [await growth.measure(url, self._plan.old_rows) for url in self._databases()]
+            if self._plan.old_rows
+            else (),
         )
 
-    async def _rows(self) -> AsyncIterator[Row]:
+    async def _round(self) -> AsyncIterator[Row]:
+        for slots in self._plan.cold_slots:
+            for row in await self._cold(slots):
+                yield row
         for slots in self._plan.slots:
+            scene = Scene(slots, self._plan.thinks, self._plan.works)
             for name, contender in self._contenders().items():
-                yield await self._measure("steady", name, contender, self._scene(slots))
-        for name in self._plan.saturated:
-            scene = at_once(self._plan.saturated_slots)
-            yield await self._measure("saturated", name, self._contenders()[name], scene)
-        for size in self._plan.processes:
-            scene = at_once(self._plan.saturated_slots)
-            contender = partial(self._on_postgres, size=size)
-            yield await self._measure("scaling", WORKER[1], contender, scene)
-        default = partial(self._on_sqlite, settings={"POLL_RATE": "200"})
-        yield await self._measure("watched", WORKER[0], default, never(self._plan.watched))
+                yield await self._measure("steady", name, contender, scene)
+            for name, contender in self._workers(UNBOUND).items():
+                yield await self._measure("unbound", name, contender, scene)
+        if self._plan.webhook_slots:
+            for platform in webhooks.PLATFORMS:
+                row = await webhooks.measure(self._world, platform, self._plan.webhook_slots)
+                self._say(row)
+                yield row
 
-    def _scene(self, slots: int) -> Scene:
-        return Scene(slots, self._plan.thinks, self._plan.works)
+    async def _once(self) -> AsyncIterator[Row]:
+        scene = at_once(self._plan.saturated_slots)
+        contenders = self._contenders() | self._workers(UNBOUND)
+        for name in self._plan.saturated:
+            yield await self._measure("saturated", name, contenders[name], scene)
+        for size in self._plan.processes:
+            contender = partial(self._on_postgres, size=size, settings=UNBOUND)
+            yield await self._measure("scaling", POSTGRESQL, contender, scene)
+        if self._plan.watched:
+            yield await self._measure("watched", SQLITE, self._on_sqlite, never(self._plan.watched))
 
     def _contenders(self) -> dict[str, Contender]:
-        made: list[Contender] = [partial(helper, transport=name.split()[1]) for name in SDK]
-        made += [floor, self._on_sqlite, self._on_postgres]
-        return dict(zip((*SDK, FLOOR, *WORKER), made, strict=True))
+        """Everyone, the worker with its default settings."""
+        helpers: dict[str, Contender] = {name: partial(helper, transport=name.split()[1]) for name in SDK}
+        fixed = partial(helper, transport="aiohttp", interval_ms=250)
+        return {**helpers, FIXED: fixed, FLOOR: floor, **self._workers()}
+
+    def _workers(self, settings: dict[str, str] | None = None) -> dict[str, Contender]:
+        return {
+            SQLITE: partial(self._on_sqlite, settings=settings),
+            POSTGRESQL: partial(self._on_postgres, settings=settings),
+        }
 
     def _on_sqlite(
         self, world: World, scene: Scene, settings: dict[str, str] | None = None
-    ) -> contextlib.AbstractAsyncContextManager[list[Child]]:
+    ) -> contextlib.AbstractAsyncContextManager[Ready]:
         return workers(world, scene, sqlite(world), settings)
 
     def _on_postgres(
-        self, world: World, scene: Scene, *, size: int = 1
-    ) -> contextlib.AbstractAsyncContextManager[list[Child]]:
-        return workers(world, scene, self._postgres.empty(), size=size)
+        self, world: World, scene: Scene, settings: dict[str, str] | None = None, *, size: int = 1
+    ) -> contextlib.AbstractAsyncContextManager[Ready]:
+        return workers(world, scene, self._postgres.empty(), settings, size=size)
+
+    def _database(self, contender: str) -> Gauge | None:
+        return self._postgres.load if contender == POSTGRESQL else None
+
+    async def _cold(self, slots: int) -> list[Row]:
+        """All contenders at the same time, each with servers of its own: so few runs leave the cores idle."""
+        scene = Scene(slots, self._plan.thinks, self._plan.works)
+        async with contextlib.AsyncExitStack() as stack:
+            measuring = []
+            for name, contender in self._contenders().items():
+                own = await stack.enter_async_context(world())
+                await own.play(scene)
+                started = await stack.enter_async_context(contender(own, scene))
+                names = {"measure": "cold", "contender": name, "slots": slots}
+                measuring.append(
+                    cold(own, started, self._database(name), window_s=self._plan.cold_s, **names)
+                )
+            rows = await asyncio.gather(*measuring)
+        for row in rows:
+            self._say(row)
+        return rows
 
     async def _measure(self, measure: str, name: str, contender: Contender, scene: Scene) -> Row:
         await self._world.play(scene)
-        async with contender(self._world, scene) as children:
+        async with contender(self._world, scene) as started:
+            await started.begin()
             row = await steady(
                 self._world,
-                children,
+                started,
+                self._database(name),
                 warm_s=self._plan.warm_s,
                 warm_runs=0 if measure == "watched" else scene.slots,
                 window_s=self._plan.window_s,
@@ -153,16 +248,18 @@ class Bench:
         scene = at_once(self._plan.saturated_slots)
         await self._world.play(scene)
         rows: list[Row] = []
-        async with self._on_sqlite(self._world, scene) as children:
+        async with self._on_sqlite(self._world, scene, UNBOUND) as started:
+            await started.begin()
             while sum(row.runs for row in rows) < self._plan.soak:
                 row = steady(
                     self._world,
-                    children,
+                    started,
+                    None,
                     warm_s=0,
                     warm_runs=0,
                     window_s=self._plan.window_s,
                     measure="soak",
-                    contender=WORKER[0],
+                    contender=SQLITE,
                     slots=scene.slots,
                 )
                 rows.append(await row)

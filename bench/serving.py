@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -54,6 +55,12 @@ async def serve(answer: Answer) -> None:
     print(server.sockets[0].getsockname()[1], flush=True)  # noqa: T201  # read by whoever started us
     await ended.wait()
     server.close()
+
+
+async def wait_for_go() -> None:
+    """Say on stdout that this process is ready, and wait for a line on stdin."""
+    print("ready", flush=True)  # noqa: T201  # as above
+    await asyncio.to_thread(sys.stdin.readline)
 
 
 def as_json(value: Any) -> bytes:

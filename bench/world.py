@@ -5,8 +5,9 @@ import contextlib
 import os
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +18,23 @@ from cryptography.fernet import Fernet
 from bench.machine import Child, Gauge, child, pin
 from bench.sockets import Sockets
 
-POLL_RATE = 10_000
-"""Reads a second: far above what any contender can do, so that it does not bind."""
+UNBOUND = {"POLL_RATE": "10000"}
+"""Reads a second far above what any contender can do, so that the budget does not bind."""
 
 _READY_S = 60.0
 
 
 @dataclass(frozen=True)
 class Draw:
-    """A lognormal time; 0 for none."""
+    """A time between two bounds, evenly distributed."""
 
-    median_s: float
-    sigma: float = 0.0
+    least_s: float
+    most_s: float
 
 
-THINKS = Draw(3.0, 0.4)
-WORKS = Draw(1.2, 0.3)
+THINKS = Draw(2.0, 8.0)
+WORKS = Draw(0.8, 1.6)
+NONE = Draw(0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,16 @@ class World:
         """Begin a scene: every slot's first run is there to be looked at."""
         times = {"thinks": vars(scene.thinks), "works": vars(scene.works)}
         await self._platform.ask("POST", "/bench/go", {"slots": scene.slots, **times})
-        await self._crm.ask("POST", "/bench/go", {"latency_s": scene.crm_s})
+        await self.crm(scene.crm_s)
+
+    async def crm(self, latency_s: float) -> None:
+        """Let the CRM answer each ticket after so long."""
+        await self._crm.ask("POST", "/bench/go", {"latency_s": latency_s})
+
+    async def crm_took(self) -> dict[str, float]:
+        """Seconds that each ticket since the last mark took in the CRM, by the name in its resumo."""
+        took: dict[str, float] = (await self._crm.ask("POST", "/bench/mark", {}))["took"]
+        return took
 
     async def announce(self, slots: int, ports: list[int]) -> None:
         """The bot hands all runs over to the workers at these ports; back once each is announced."""
@@ -96,27 +107,37 @@ async def world() -> AsyncIterator[World]:
 # ------------------------------------------------------------------------------------------- the contenders
 
 
-@contextlib.asynccontextmanager
-async def helper(world: World, scene: Scene, transport: str) -> AsyncIterator[list[Child]]:
-    """The SDK's `poll` helper, a task a run."""
-    ports = map(str, world.ports)
-    arguments = ("-m", "bench.helper", transport, *ports, str(scene.slots))
-    async with child(world.folder, *arguments) as one:
-        yield [one]
+@dataclass(frozen=True)
+class Ready:
+    """A contender that has started and waits for its runs."""
+
+    children: Sequence[Child]
+    #: Gives it its runs.
+    begin: Callable[[], Awaitable[None]]
 
 
 @contextlib.asynccontextmanager
-async def floor(world: World, scene: Scene) -> AsyncIterator[list[Child]]:
+async def helper(world: World, scene: Scene, transport: str, interval_ms: int = 0) -> AsyncIterator[Ready]:
+    """The SDK's `poll` helper, a task a run; `interval_ms`: its option of that name, 0 for its default."""
+    numbers = (*world.ports, scene.slots, interval_ms)
+    async with child(world.folder, "-m", "bench.helper", transport, *map(str, numbers)) as one:
+        await one.line()
+        yield Ready([one], one.go)
+
+
+@contextlib.asynccontextmanager
+async def floor(world: World, scene: Scene) -> AsyncIterator[Ready]:
     """Bare sockets."""
     arguments = ("-m", "bench.floor", *map(str, world.ports), str(scene.slots))
     async with child(world.folder, *arguments) as one:
-        yield [one]
+        await one.line()
+        yield Ready([one], one.go)
 
 
 @contextlib.asynccontextmanager
 async def workers(
     world: World, scene: Scene, database_url: str, settings: dict[str, str] | None = None, *, size: int = 1
-) -> AsyncIterator[list[Child]]:
+) -> AsyncIterator[Ready]:
     """`python -m worker run`, as an operator starts it, one on each port; every run announced over HTTP."""
     async with contextlib.AsyncExitStack() as stack:
         ports, started = [], []
@@ -127,8 +148,7 @@ async def workers(
             started.append(await stack.enter_async_context(command))
             await ready(started[-1], port)
             ports.append(port)
-        await world.announce(scene.slots, ports)
-        yield started
+        yield Ready(started, partial(world.announce, scene.slots, ports))
 
 
 def worker_settings(world: World, database_url: str) -> tuple[int, dict[str, str]]:
@@ -144,7 +164,6 @@ def worker_settings(world: World, database_url: str) -> tuple[int, dict[str, str
         "CRM_WEBHOOK_URL": f"http://127.0.0.1:{crm_port}/webhook/abrir_ticket",
         "DATA_KEYS": Fernet.generate_key().decode(),
         "DATABASE_URL": database_url,
-        "POLL_RATE": str(POLL_RATE),
         "DISCOVER_INTERVAL_S": "0",
     }
 
@@ -176,8 +195,10 @@ def sqlite(world: World) -> str:
 class Postgres:
     """A server of our own, off the contenders' core, emptied for each contender."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, pid: int) -> None:
         self._url = url
+        #: CPU of the server and of its connections.
+        self.load = Gauge([pid])
 
     def empty(self) -> str:
         """The URL of an empty database."""
@@ -197,6 +218,6 @@ def postgres() -> Iterator[Postgres]:
 
         server = get_server(f"{folder}/data", cleanup_mode="stop")
         try:
-            yield Postgres(server.get_uri())
+            yield Postgres(server.get_uri(), server.get_pid() or os.getpid())
         finally:
             server.cleanup()

@@ -167,6 +167,6 @@ def build_webhooks(settings: Settings, store: Store, worker: Worker) -> WebhookR
         store.webhooks,
         wake_event=platforms.spec(settings).wake_event,
         thread_of=worker.thread_of,
-        wake=worker.wake,
+        wake=worker.wake_by_webhook,
         clock=SystemClock(),
     )

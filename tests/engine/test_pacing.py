@@ -101,6 +101,15 @@ def test_while_webhooks_arrive_polls_are_only_the_safety_net() -> None:
     assert pace.first_poll(claimed(), 100.0) == pytest.approx(105.0)
 
 
+def test_a_webhook_that_comes_after_a_poll_found_the_call_is_relied_on_as_well() -> None:
+    """Else polls would win every time, and go on for ever."""
+    pace = default_pace(webhooks=True)
+    for _ in range(20):
+        pace.record_source(wake_up=False)
+        pace.webhook_arrived()
+    assert pace.next_poll(100.0, 100.0) == pytest.approx(105.0)
+
+
 def test_a_webhook_that_came_before_the_claim_is_not_waited_for() -> None:
     assert relying_on_webhooks().first_poll(claimed(woken=1), 100.0) == 100.0
 

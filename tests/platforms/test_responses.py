@@ -94,6 +94,7 @@ async def adapter(server: Wire) -> AsyncIterator[ResponsesPlatform]:
 
 @pytest.fixture
 def platform(adapter: ResponsesPlatform) -> ResponsesPlatform:
+    adapter._asking.clear()
     adapter._unsure.clear()  # all tests are about one response: what one of them did to it is forgotten
     return adapter
 
@@ -401,6 +402,27 @@ async def test_a_chain_goes_on_from_its_last_response_with_the_settings_it_had(
     }
 
 
+async def test_a_response_is_read_once_for_its_calls_and_its_settings(
+    platform: ResponsesPlatform, wire: Wire
+) -> None:
+    await look_at(platform, wire, response("completed", function(), **SHOWN))
+    wire.says({"id": "resp_2"})
+    await platform.submit(REF, ANSWERS)
+    assert [request.method for request in wire.asked] == ["GET", "POST"]
+    assert sent(wire.asked[-1])["temperature"] == SHOWN["temperature"]
+    assert not platform._asking
+
+
+async def test_settings_of_responses_that_are_never_answered_do_not_add_up(
+    platform: ResponsesPlatform, wire: Wire
+) -> None:
+    for number in range(300):
+        wire.forget()
+        wire.says(response("completed", function()))
+        await platform.inspect(RunRef(f"resp_{number}", None))
+    assert len(platform._asking) == 256
+
+
 async def test_a_conversation_goes_on_as_a_conversation_known_to_the_bot_or_not(
     platform: ResponsesPlatform, wire: Wire
 ) -> None:
@@ -610,7 +632,6 @@ async def test_answers_that_the_conversation_lacks_are_sent_again(
     wire.says(items)
     assert (await platform.inspect(REF)).status is RunStatus.REQUIRES_ACTION
     wire.forget()
-    wire.says(response("completed", function(), **IN_CONV))
     wire.says({"id": "resp_2"})
     assert await platform.submit(REF, ANSWERS, again=True) == RunRef("resp_2", None)
     assert sent(wire.asked[-1])["input"] == OUTPUTS

@@ -6,10 +6,21 @@ import math
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
+
+
+def made_row(contender: str, figure: float, runs: int = 20) -> Any:
+    """A row at 1,000 runs whose figures of one run are all the same."""
+    from bench.measuring import Row
+
+    measured = dict.fromkeys(("cpu_ms", "reads", "lag_p50_ms", "lag_p90_ms", "lag_p99_ms"), figure)
+    load = dict.fromkeys(("load", "rss_mb", "platform_load", "crm_load", "runs_per_s"), 1.0)
+    names = {"measure": "steady", "contender": contender, "slots": 1_000, "processes": 1}
+    return Row(**names, runs=runs, calls=runs, refused=0, database_ms=math.nan, **load, **measured)
 
 
 async def test_the_bench_measures_every_contender_and_leaves_its_figures_and_its_picture(
@@ -28,14 +39,26 @@ async def test_the_bench_measures_every_contender_and_leaves_its_figures_and_its
     said, _ = await bench.communicate()
     assert bench.returncode == 0, said.decode()
     found = json.loads((tmp_path / "bench.json").read_text(encoding="utf-8"))
-    steady = {row["contender"]: row for row in found["rows"] if row["measure"] == "steady"}
-    assert steady.keys() == {"sdk httpx2", "sdk aiohttp", "sockets", "worker sqlite", "worker postgresql"}
+    contenders: dict[str, set[str]] = {}
+    for row in found["rows"]:
+        contenders.setdefault(row["measure"], set()).add(row["contender"])
+    workers = {"worker sqlite", "worker postgresql"}
+    everyone = {"sdk httpx2", "sdk aiohttp", "sdk, every 0.25 s", "sockets", *workers}
+    assert contenders == {
+        "cold": everyone,
+        "steady": everyone,
+        "unbound": workers,
+        "webhooks": {"worker agents", "worker responses"},
+        "saturated": {"sockets"},
+        "watched": {"worker sqlite"},
+    }
     assert not any(row["refused"] for row in found["rows"])
-    assert {row["measure"] for row in found["rows"]} == {"steady", "saturated", "watched"}
+    assert all(row["database_ms"] for row in found["rows"] if row["contender"] == "worker postgresql")
     assert {old["database"] for old in found["old_rows"]} == {"sqlite", "postgresql"}
-    assert len(found["targets"]) == 6
+    assert len(found["targets"]) == 13
     assert found["soak"]
-    assert (tmp_path / "bench.svg").read_text(encoding="utf-8").startswith("<?xml")
+    for picture in ("waiting.svg", "bench.svg"):
+        assert (tmp_path / picture).read_text(encoding="utf-8").startswith("<?xml")
 
 
 def test_who_is_overrun_has_no_figures_and_is_drawn_and_written_all_the_same(
@@ -43,15 +66,24 @@ def test_who_is_overrun_has_no_figures_and_is_drawn_and_written_all_the_same(
 ) -> None:
     monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path))
     from bench import plot, report
-    from bench.measuring import Row
 
-    told = dict.fromkeys(("cpu_ms", "reads", "lag_p50_ms", "lag_p90_ms", "lag_p99_ms"), 12.0)
-    load = dict.fromkeys(("load", "rss_mb", "platform_load", "crm_load"), 1.0)
-    scene = {"measure": "steady", "slots": 1_000, "processes": 1, "refused": 0, **load}
-    ended = Row(contender="worker sqlite", runs=20, runs_per_s=1.0, **scene, **told)
-    overrun = Row(contender="sdk httpx2", runs=0, runs_per_s=0.0, **scene, **dict.fromkeys(told, math.nan))
-    for rows in ([ended, overrun], [overrun]):
-        plot.draw(rows, tmp_path / "bench.svg")
-        assert "<!-- none to tell -->" in (tmp_path / "bench.svg").read_text(encoding="utf-8")
-        assert report.table(rows).row_count == len(rows)
-    assert overrun.as_json()["cpu_ms"] is None
+    rows = [made_row("worker sqlite", 12.0), made_row("sdk httpx2", math.nan, runs=0)]
+    for shown in (rows, rows[1:]):
+        plot.waiting(shown, tmp_path / "waiting.svg")
+        plot.costs(shown, tmp_path / "bench.svg")
+        assert "<!-- no run ended -->" in (tmp_path / "waiting.svg").read_text(encoding="utf-8")
+        assert report.table(shown).row_count == len(shown)
+    assert rows[1].as_json()["cpu_ms"] is None
+
+
+def test_the_median_of_the_rounds_counts_and_a_round_without_figures_does_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path))
+    from bench.measuring import medians
+
+    rounds = [made_row("sockets", figure) for figure in (30.0, 10.0, math.nan)]
+    rounds += [made_row("sdk httpx2", figure) for figure in (5.0, math.nan, math.nan)]
+    sockets, sdk = medians(rounds)
+    assert (sockets.contender, sockets.lag_p50_ms, sdk.contender) == ("sockets", 20.0, "sdk httpx2")
+    assert math.isnan(sdk.lag_p50_ms)

@@ -122,11 +122,11 @@ async def house(make_settings: Make, name: str, *, told: bool) -> AsyncIterator[
         await platform.aclose()
 
 
-@pytest.mark.parametrize(("name", "needed"), [("responses", 4), ("agents", 1)])
+@pytest.mark.parametrize(("name", "needed"), [("responses", 3), ("agents", 1)])
 async def test_while_webhooks_arrive_a_run_is_read_when_a_webhook_names_it(
     make_settings: Make, name: str, needed: int
 ) -> None:
-    """On `responses`: soon after the announcement, for its call and its settings; the new one when it ends.
+    """On `responses`: soon after the announcement, and for its call; the new one when it ends.
 
     The first webhook that comes before a poll is what makes the worker rely on them.
     """

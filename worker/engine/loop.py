@@ -53,6 +53,7 @@ class Worker:
         self._reads = reads
         self._limits = limits
         self._clock = clock
+        self._pace = pace
         self._watched = WatchedRuns(clock, pace)
         self._driver = RunDriver(
             platform=platform,
@@ -113,6 +114,11 @@ class Worker:
         """Something happened to this run: claim it, or poll it, now."""
         self._watched.wake(run_id)
         self._woken.set()
+
+    def wake_by_webhook(self, run_id: str) -> None:
+        """A webhook named this run: claim it, or poll it, now."""
+        self._pace.webhook_arrived()
+        self.wake(run_id)
 
     async def thread_of(self, run_id: str) -> str | None:
         """The thread of a run nobody announced: one more platform read. Raises `PlatformError`s."""

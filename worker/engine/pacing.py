@@ -77,8 +77,16 @@ class Pace:
         #: Calls that polls may still find before webhooks are no longer relied on.
         self._trust = 0
 
+    def webhook_arrived(self) -> None:
+        """Record that a webhook named a run, whether or not a poll was quicker."""
+        if self._webhooks:
+            self._trust = _TRUST
+
     def record_source(self, *, wake_up: bool) -> None:
-        """Record whether a wake-up led to the poll that found a call, or a poll found it unprompted."""
+        """Record whether a wake-up led to the poll that found a call, or a poll found it unprompted.
+
+        A webhook may have reached another process than the one that watches the run: this one sees a wake-up.
+        """
         if self._webhooks:
             self._trust = _TRUST if wake_up else max(0, self._trust - 1)
 

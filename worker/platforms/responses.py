@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -40,6 +41,7 @@ _UNLOCKED_AFTER_S = 2.0
 """The platform asks for "a few seconds" and sends no number."""
 
 _NEWEST_ITEMS = 100
+_ASKING = 256
 
 _OF_ONE_REQUEST = {"input", "conversation", "previous_response_id", "stream", "stream_options"}
 """What a recorded request says of itself alone, or of how it was to be delivered."""
@@ -77,6 +79,9 @@ class ResponsesPlatform:
         )
         self._items = self._connection.client.conversations.items.with_raw_response
         self._unsure: set[str] = set()  # answers were sent to these, and what became of them is not known
+        #: Completed responses whose calls are being answered. Their settings hold the customer's data: they
+        #: stay in memory only, until the answers are submitted.
+        self._asking: OrderedDict[str, Json] = OrderedDict()
 
     async def probe(self) -> Sequence[str]:
         """Ask for the models, which proves key and base URL and makes nothing; warnings in Portuguese."""
@@ -92,21 +97,27 @@ class ResponsesPlatform:
         look = _look(reply, ref)
         if look.status is RunStatus.REQUIRES_ACTION and ref.run_id in self._unsure:
             look = replace(await self._in_conversation(reply.body, look), thread_id=look.thread_id)
-        if look.status is not RunStatus.REQUIRES_ACTION:
+        if look.status is RunStatus.REQUIRES_ACTION:
+            self._keep(ref.run_id, reply.body)
+        else:
             self._unsure.discard(ref.run_id)
+            self._asking.pop(ref.run_id, None)
         return look
 
     async def submit(self, ref: RunRef, answers: Sequence[Answer], *, again: bool = False) -> RunRef | None:
         """See `worker.ports.Platform.submit`: all outputs in a new response, whose run is returned.
 
-        The response is read once more for its settings: they hold the customer's data, so they are not kept.
-        `again`: in a conversation a look has to tell first whether they were taken; on a chain they are sent
-        again, and the first may live on as an orphan.
+        The new response has the settings of the old one, as the latest poll read them; one that is not in
+        memory is read once more. `again`: in a conversation a look has to tell first whether they were taken;
+        on a chain they are sent again, and the first may live on as an orphan.
         """
-        reply = await self._retrieve(ref)
-        if _look(reply, ref).status is not RunStatus.REQUIRES_ACTION:
-            raise PlatformUnavailable(200)  # the next look tells
-        conversation_id = _conversation_id(reply.body)
+        response = self._asking.pop(ref.run_id, None)
+        if response is None:
+            reply = await self._retrieve(ref)
+            if _look(reply, ref).status is not RunStatus.REQUIRES_ACTION:
+                raise PlatformUnavailable(200)  # the next look tells
+            response = reply.body
+        conversation_id = _conversation_id(response)
         if again and conversation_id is None:
             _tell_of_orphan(ref)
         elif again and ref.run_id not in self._unsure:
@@ -116,7 +127,7 @@ class ResponsesPlatform:
             {"conversation": conversation_id} if conversation_id else {"previous_response_id": ref.run_id}
         )
         self._unsure.add(ref.run_id)
-        new = await self._create(continuation.request(reply.body, goes_on, answers), ref)
+        new = await self._create(continuation.request(response, goes_on, answers), ref)
         self._unsure.discard(ref.run_id)
         return new
 
@@ -148,6 +159,11 @@ class ResponsesPlatform:
         if not wire.addressable(ref.run_id):
             raise RunGone
         return await self._connection.look(f"/responses/{quote(ref.run_id, safe='')}")
+
+    def _keep(self, run_id: str, response: Json) -> None:
+        self._asking[run_id] = response
+        if len(self._asking) > _ASKING:  # a run that was lost while it asked is never answered
+            self._asking.popitem(last=False)
 
     async def _in_conversation(self, response: Json, look: RunSnapshot) -> RunSnapshot:
         """A look at a response whose answers may have been taken; on a chain nobody can know."""
