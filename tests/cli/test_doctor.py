@@ -551,5 +551,5 @@ async def test_a_catalogue_that_cannot_be_used_is_told_with_every_problem(
     path = tmp_path / "nosso.json"
     path.write_text('{"setores": {}, "departamentos": []}', "utf-8")
     findings = await doctor.examine(make_settings(CATALOG_FILE=str(path)))
-    wrong = [each.message for each in findings if (each.code, each.level) == ("hours", Level.ERROR)]
+    wrong = [each.message for each in findings if each.message.startswith(str(path))]
     assert [message.partition(": ")[2].partition(":")[0] for message in wrong] == ["setores", "departamentos"]

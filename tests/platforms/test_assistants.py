@@ -14,10 +14,12 @@ from openai import AsyncOpenAI
 
 from tests.platforms.openai_spec import request_problems
 from tests.raw_server import Wire, listening
+from worker import platforms
 from worker.errors import PlatformError, PlatformGone, PlatformRefused, PlatformUnavailable, RunGone
 from worker.model import Answer, RunRef, RunSnapshot, RunStatus, ToolCall
 from worker.personal import Personal
 from worker.platforms.assistants import AssistantsPlatform
+from worker.settings import Settings
 
 REF = RunRef("run_1", "thread_1")
 SECRET = "Maria da Silva, CPF 529.982.247-25"
@@ -489,6 +491,23 @@ async def test_discovery_finds_the_runs_of_a_configured_assistant(wire: Wire) ->
     platform = AssistantsPlatform(api_key="key", base_url=wire.url, assistant_ids=["asst_1"])
     wire.says(listed(run("in_progress")))
     assert await platform.discover("thread_1") == REF
+    await platform.aclose()
+
+
+@pytest.mark.parametrize(("assistant", "served"), [("asst_1", True), ("asst_2", True), ("asst_9", False)])
+async def test_discovery_serves_the_assistants_of_assistant_ids_beside_the_named_ones(
+    wire: Wire, assistant: str, served: bool
+) -> None:
+    settings = Settings(
+        PLATFORM="assistants",
+        OPENAI_API_KEY="key",
+        OPENAI_BASE_URL=wire.url,
+        SUPORTE_ASSISTANT_ID="asst_2",
+        ASSISTANT_IDS="COMERCIAL=asst_1",
+    )
+    platform = platforms.connect(settings)
+    wire.says(listed(run("in_progress", assistant_id=assistant)))
+    assert await platform.discover("thread_1") == (REF if served else None)
     await platform.aclose()
 
 

@@ -39,7 +39,8 @@ async def examine(settings: Settings, warnings: Sequence[str] = ()) -> list[Find
     ]
     checks = (_guarded(code, look, settings) for code, look in _CHECKS.items())
     for found in await asyncio.gather(*checks):
-        findings += found
+        reported = {each.message for each in findings}  # a catalogue that is no good stops two checks
+        findings += [each for each in found if each.message not in reported]
     return findings
 
 
