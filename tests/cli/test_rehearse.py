@@ -147,8 +147,8 @@ async def test_an_assistant_that_lies_fails_and_the_table_says_how(rig: Rig) -> 
     code, shown = await rig.rehearse(PAID, "financeiro-so-consulta-valor")
     assert code == Exit.NOT_PASSED
     assert "não chamou abrir_ticket_crm" in shown
-    assert "resposta suspeita: protocolo_desconhecido" in shown
-    assert "resposta suspeita: ticket_nao_aberto" in shown
+    assert "resposta suspeita: um protocolo que não existe" in shown
+    assert "resposta suspeita: um ticket que não foi aberto" in shown
     assert "9988776655443322" not in shown
     assert "Em 2 de 2 conversas o assistente disse ao cliente algo que não aconteceu" in shown
     assert "O que mudar:" in shown

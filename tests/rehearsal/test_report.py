@@ -14,6 +14,7 @@ from worker.rehearsal.comparison import compare, print_comparison
 from worker.rehearsal.report import print_report
 from worker.rehearsal.results import Checks, Code, Mistake, Results
 from worker.rehearsal.scenarios import Expectation, ExpectedCall
+from worker.replies import Code as Finding
 
 MISSED = Mistake(code=Code.NOT_CALLED, function="abrir_ticket_crm", expected="abrir_ticket_crm A / B")
 MISSED_ELSEWHERE = Mistake(
@@ -21,6 +22,7 @@ MISSED_ELSEWHERE = Mistake(
 )
 LIED = Mistake(code=Code.SUSPECT_REPLY, detail="ticket_nao_aberto")
 PAIR = Mistake(code=Code.WRONG_PAIR, function="abrir_ticket_crm", detail="abrir A / E")
+INVENTED = Mistake(code=Code.SUSPECT_REPLY, detail="protocolo_desconhecido")
 SILENT = Mistake(code=Code.NO_REPLY)
 
 
@@ -48,15 +50,20 @@ def test_a_row_says_how_often_it_passed_and_what_happened_otherwise() -> None:
 
 def test_the_three_most_frequent_mistakes_have_a_sentence_each() -> None:
     found = results(
-        scenario("a", attempt(MISSED, LIED), attempt(MISSED)),
+        scenario("a", attempt(MISSED, LIED, INVENTED), attempt(MISSED)),
         scenario("b", attempt(MISSED_ELSEWHERE), attempt(PAIR, LIED), assistant="SUPORTE"),
         scenario("c", attempt(SILENT)),
     )
     assert words.most_frequent(found) == [
         "Em 3 de 5 conversas o assistente não chamou abrir_ticket_crm quando devia: a, b.",
-        "Em 2 de 5 conversas o assistente disse ao cliente algo que não aconteceu (ticket_nao_aberto): a, b.",
+        "Em 2 de 5 conversas o assistente disse ao cliente algo que não aconteceu "
+        "(um ticket que não foi aberto, um protocolo que não existe): a, b.",
         "Em 1 de 5 conversas o assistente abriu o ticket com outro setor ou motivo (abrir A / E): b.",
     ]
+
+
+def test_every_finding_of_the_reply_check_has_its_words() -> None:
+    assert words.FINDINGS.keys() == set(Finding)
 
 
 def test_many_scenarios_of_one_mistake_are_counted() -> None:

@@ -85,7 +85,7 @@ def _bill(results: Results) -> Iterator[str]:
         f"leituras da plataforma: {reads} ({reads / len(attempts):.1f} por conversa)"
     )
     tokens = [each.tokens for each in attempts if each.tokens is not None]
-    if tokens:
+    if any(tokens):
         yield f"tokens: {sum(tokens)} ({sum(tokens) / len(tokens):.0f} por conversa)"
 
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from worker.rehearsal.results import Code, Measure, Mistake, Results, ScenarioResult
 from worker.rehearsal.scenarios import Expectation
@@ -69,16 +70,17 @@ _ADVICE = {
     Code.NO_REPLY: _PLATFORM,
     Code.ENDED_OTHERWISE: _PLATFORM,
 }
-_BY_DETAIL = {
-    Code.WRONG_PAIR,
-    Code.WRONG_DEPARTAMENTO,
-    Code.REJECTED,
-    Code.SUSPECT_REPLY,
-    Code.ENDED_OTHERWISE,
+FINDINGS = {
+    "protocolo_desconhecido": "um protocolo que não existe",
+    "protocolo_de_outra_conversa": "o protocolo de outro cliente",
+    "ticket_nao_aberto": "um ticket que não foi aberto",
+    "transferencia_nao_pedida": "uma transferência que não foi pedida",
+    "funcao_em_texto": "uma função escrita como texto",
 }
-"""Mistakes that are one kind only with the same detail."""
+"""The codes of the reply check (contract §10) in plain words."""
 
-_SCENARIOS_NAMED = 3
+_NAMED = 3
+"""Scenarios, or details, that a sentence names."""
 
 MEASURES = {
     Measure.CALLED: "chamou quando devia",
@@ -105,7 +107,7 @@ def expectation(expected: Expectation) -> str:
 
 def short(mistake: Mistake) -> str:
     """A mistake in the table."""
-    return _SHORT[mistake.code].format(**mistake.model_dump())
+    return _SHORT[mistake.code].format(**{**mistake.model_dump(), "detail": _detail(mistake)})
 
 
 def mistakes_of(scenario: ScenarioResult) -> list[str]:
@@ -116,22 +118,47 @@ def mistakes_of(scenario: ScenarioResult) -> list[str]:
     return [f"{text} ({times}×)" for text, times in counted.most_common()]
 
 
+@dataclass(slots=True)
+class _Kind:
+    """One kind of mistake, over a whole rehearsal."""
+
+    #: The first of them: what they have in common is its code and its function.
+    example: Mistake
+    conversations: int = 0
+    #: Names in their order; the most frequent details first.
+    scenarios: dict[str, None] = field(default_factory=dict)
+    details: Counter[str] = field(default_factory=Counter)
+
+    def sentence(self, total: int) -> str:
+        details = ", ".join(detail for detail, _ in self.details.most_common(_NAMED))
+        text = _SENTENCES[self.example.code].format(**{**self.example.model_dump(), "detail": details})
+        return f"Em {self.conversations} de {total} conversas {text}: {_named(list(self.scenarios))}."
+
+
 def most_frequent(results: Results, limit: int = 3) -> list[str]:
     """The most frequent kinds of mistake, in one sentence each."""
-    conversations: Counter[Mistake] = Counter()
-    scenarios: dict[Mistake, dict[str, None]] = {}
+    kinds: dict[tuple[str | None, ...], _Kind] = {}
     for scenario in results.scenarios:
         for attempt in scenario.attempts:
-            for kind in {_kind(mistake) for mistake in attempt.mistakes}:
-                conversations[kind] += 1
-                scenarios.setdefault(kind, {})[scenario.name] = None
-    total = len(results.attempts)
-    ranked = sorted(conversations, key=lambda kind: (-conversations[kind], kind.code, kind.detail or ""))
-    return [
-        f"Em {conversations[kind]} de {total} conversas {_SENTENCES[kind.code].format(**kind.model_dump())}: "
-        f"{_named(list(scenarios[kind]))}."
-        for kind in ranked[:limit]
-    ]
+            of_attempt = {_key(mistake): mistake for mistake in attempt.mistakes}
+            for key, mistake in of_attempt.items():
+                kind = kinds.setdefault(key, _Kind(mistake))
+                kind.conversations += 1
+                kind.scenarios[scenario.name] = None
+            for mistake in attempt.mistakes:
+                kinds[_key(mistake)].details.update(filter(None, [_detail(mistake)]))
+    ranked = sorted(kinds.values(), key=lambda kind: -kind.conversations)
+    return [kind.sentence(len(results.attempts)) for kind in ranked[:limit]]
+
+
+def _key(mistake: Mistake) -> tuple[str | None, ...]:
+    """What makes two mistakes one kind: not the values that differ from scenario to scenario."""
+    of_text = mistake.code in {Code.TEXT_MISSING, Code.TEXT_PRESENT}
+    return mistake.code, mistake.function, mistake.expected if of_text else None
+
+
+def _detail(mistake: Mistake) -> str | None:
+    return FINDINGS.get(mistake.detail or "", mistake.detail)
 
 
 def advice(results: Results) -> list[str]:
@@ -144,18 +171,7 @@ def advice(results: Results) -> list[str]:
     return [f"{text.format(assistants=', '.join(names))}." for text, names in meant.items()]
 
 
-def _kind(mistake: Mistake) -> Mistake:
-    """What makes two mistakes one kind: not the values that differ from scenario to scenario."""
-    text = mistake.code in {Code.TEXT_MISSING, Code.TEXT_PRESENT}
-    return Mistake(
-        code=mistake.code,
-        function=mistake.function,
-        expected=mistake.expected if text else None,
-        detail=mistake.detail if mistake.code in _BY_DETAIL else None,
-    )
-
-
 def _named(names: Sequence[str]) -> str:
-    first = ", ".join(names[:_SCENARIOS_NAMED])
-    more = len(names) - _SCENARIOS_NAMED
+    first = ", ".join(names[:_NAMED])
+    more = len(names) - _NAMED
     return f"{first} e mais {more}" if more > 0 else first
