@@ -7,11 +7,23 @@ from dataclasses import replace
 import pytest
 
 from tests.engine.harness import LIMITS, Harness
-from tests.fakes import COMPLETED, EXPIRED, WORKING, FakeTool, JumpingClock, asks, call, until
+from tests.fakes import (
+    COMPLETED,
+    EXPIRED,
+    WORKING,
+    FakePlatform,
+    FakeTool,
+    JumpingClock,
+    asks,
+    call,
+    until,
+)
 from tests.store.harness import Rig
 from worker.engine import advance
+from worker.engine.pacing import Pace
+from worker.engine.watched_runs import WatchedRun, WatchedRuns
 from worker.errors import PlatformRefused, PlatformUnavailable, RunGone, StoreError
-from worker.model import CallRecord, CallState, Outcome, Run, RunRef, RunSnapshot, RunState
+from worker.model import Answer, CallRecord, CallState, Outcome, Run, RunRef, RunSnapshot, RunState
 from worker.ports import Attempts
 from worker.store.store import Store
 
@@ -651,3 +663,91 @@ async def test_a_call_whose_ticket_a_person_resolved_before_it_was_sent_is_answe
     await harness.worker().run_until_idle()
     assert harness.tool.performed == []
     assert harness.platform.outputs("run_2") == [{"success": True, "protocolo": PROTOCOLO}]
+
+
+async def test_a_new_run_may_be_a_404_for_half_a_minute(harness: Harness) -> None:
+    harness.platform.script("run_1", RunGone(404), RunGone(404), RunGone(404), COMPLETED)
+    _jumping(harness, 25.0, at_look=2)
+    await harness.announce()
+    await harness.worker().run_until_idle()
+    assert (await harness.store.records.run("run_1")).state is RunState.ENDED
+
+
+@pytest.mark.parametrize(("seconds", "submits"), [(4.0, 1), (6.0, 2)])
+async def test_an_accepted_answer_is_given_again_when_it_is_not_applied_for_five_seconds(
+    harness: Harness, seconds: float, submits: int
+) -> None:
+    class Deaf(FakePlatform):
+        async def submit(self, ref: RunRef, answers: Sequence[Answer], *, again: bool = False) -> None:
+            self.submitted.append((ref.run_id, tuple(answers)))
+
+    harness.platform = Deaf()
+    harness.clock = clock = JumpingClock()
+    harness.platform.script("run_1", asks(call(1)))
+    await harness.announce()
+    worker = harness.worker()
+    serving = asyncio.create_task(worker.run())
+    await until(lambda: len(harness.platform.submitted) == 1)
+    clock.ahead_s += seconds
+    looks = len(harness.platform.looks)
+    await until(lambda: len(harness.platform.looks) > looks + 5)
+    assert len(harness.platform.submitted) == submits
+    worker.stop()
+    await serving
+
+
+@pytest.mark.parametrize(("seconds", "state"), [(590.0, RunState.ENDED), (610.0, RunState.LOST)])
+async def test_a_key_may_be_refused_for_ten_minutes(
+    harness: Harness, seconds: float, state: RunState
+) -> None:
+    refusals = [PlatformRefused(401)] * 3
+    harness.platform.script("run_1", *refusals, COMPLETED)
+    _jumping(harness, seconds, at_look=2)
+    await harness.announce()
+    await harness.worker().run_until_idle()
+    run = await harness.store.records.run("run_1")
+    assert (run.state, run.reason) == (
+        state,
+        "concluida" if state is RunState.ENDED else "plataforma_recusou",
+    )
+
+
+async def test_a_wake_up_that_came_before_the_last_poll_does_not_keep_the_run_open(harness: Harness) -> None:
+    harness.platform.script("run_1", WORKING)
+    await harness.announce()
+    worker = harness.worker()
+    serving = asyncio.create_task(worker.run_until_idle())
+    await until(lambda: bool(harness.platform.looks))
+    await harness.announce()
+    worker.wake("run_1")
+    looks = len(harness.platform.looks)
+    await until(lambda: len(harness.platform.looks) > looks + 2)
+    harness.platform.script("run_1", COMPLETED)
+    await serving
+    assert (await Rig(harness.store).row("runs")).lease_epoch == 1
+
+
+def test_a_round_begins_with_no_polls_no_deadline_and_an_answer_given() -> None:
+    run = Run(RunRef("run_1", "thread_1"), "c1", epoch=1, rounds=3, known_s=0.0)
+    watched = WatchedRun(run, announced_at=0.0, wake_count=0, polls=7, deadline=12.0)
+    watched.count_round()
+    assert (watched.run.rounds, watched.polls, watched.deadline) == (4, 0, None)
+    assert watched.answered_since_announced
+
+
+@pytest.mark.parametrize(
+    ("rounds", "known_s", "answered"), [(0, 60.0, False), (1, 60.0, True), (1, 0.5, False)]
+)
+def test_a_claimed_run_was_answered_if_a_round_was_and_nobody_announced_it_since(
+    rounds: int, known_s: float, answered: bool
+) -> None:
+    runs = WatchedRuns(JumpingClock(), Pace(0.001, 0.01))
+    runs.begin(Run(RunRef("run_1", "thread_1"), "c1", epoch=1, rounds=rounds, known_s=known_s))
+    (watched,) = runs.all
+    assert watched.answered_since_announced is answered
+
+
+def test_the_turn_tells_calls_of_one_id_and_content_apart() -> None:
+    first, second = (replace(call(1), turn_id=turn) for turn in ("turn_1", "turn_2"))
+    assert first.identity != second.identity
+    assert first.identity == replace(call(1), turn_id="turn_1").identity

@@ -18,7 +18,7 @@ from worker.simulator.faults import Fault
 from worker.simulator.server import serve
 from worker.times import SystemClock
 from worker.tools.crm import Crm, CrmSettings
-from worker.tools.lookup import Lookup, LookupSettings
+from worker.tools.lookup import Absent, Lookup, LookupSettings, Sought
 
 BODY = {
     "documento": "52998224725",
@@ -434,3 +434,35 @@ async def test_without_a_lookup_or_a_payload_nobody_is_asked() -> None:
     async with bench() as it:
         assert await it.recheck(replace(IN_DOUBT, body=None)) is None
         assert it.asked("consultar") == 0
+
+
+# ------------------------------------------------------------------------------- the order of the questions
+
+
+class _TwoAnswers:
+    """A lookup whose first answer comes too early: the CRM commits right after it."""
+
+    def __init__(self, ledger: FakeAttempts) -> None:
+        self.ledger = ledger
+        self.asked = 0
+
+    async def find(self, sought: Sought, held: Callable[[str], Awaitable[bool]]) -> str | Absent:
+        self.asked += 1
+        self.ledger.settled_now = True
+        return "2510271534000000" if self.asked > 1 else Absent.ABSENT
+
+
+async def test_whether_the_crm_may_still_commit_is_asked_before_the_lookup() -> None:
+    async with bench() as it:
+        lookup = _TwoAnswers(it.ledger)
+        it.crm._lookup = lookup  # type: ignore[assignment]  # the one verb of it that is used
+        assert (await it.open(TAKEN_OVER)).protocolo == "2510271534000000"
+        assert (lookup.asked, it.asked("abrir_ticket")) == (2, 0)
+
+
+async def test_a_ticket_whose_body_was_erased_is_not_known_to_be_absent() -> None:
+    async with bench() as it:
+        it.ledger.settled_now = True
+        in_doubt = replace(CALL, state=CallState.UNKNOWN, maybe_sent=True)
+        assert (await it.recheck(in_doubt)) == FAILED
+        assert await it.recheck(replace(in_doubt, body=None)) is None

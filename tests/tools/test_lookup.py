@@ -479,3 +479,8 @@ async def test_whatever_json_the_crm_answers_is_judged_and_never_raises(
     assert isinstance(answer, list) or found is NOT_KNOWN
     if isinstance(found, str):
         assert found in [str(row.get("protocolo")) for row in answer]
+
+
+@pytest.mark.parametrize("protocolo", [True, False, ["2510271534789012"], {"a": 1}])
+async def test_what_is_no_text_and_no_number_is_no_protocolo_whatever_the_pattern(protocolo: object) -> None:
+    assert await find(listing(ROW | {"protocolo": protocolo}), protocol_pattern=".") is NOT_KNOWN
