@@ -111,6 +111,7 @@ def test_every_problem_of_a_file_is_told_at_once_in_its_words(tmp_path: Path) ->
         'feriados: "2026-02-30" não é BR',
         "aliases de motivos que não existem: FESTA",
         'departamentos: "suporte" aparece mais de uma vez',
+        'atendimento: o departamento "suportee" não existe; você quis dizer suporte?',
         'setores, SUPORTE: a grafia "lentidao" é vazia ou vale para dois nomes',
     ]
     assert [each for each in expected if not any(line.startswith(each) for line in told)] == []

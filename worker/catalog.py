@@ -161,7 +161,7 @@ class Catalog:
 
 
 class _Problems(list[str]):
-    """What is wrong with a catalogue; what could not be made is replaced by something empty meanwhile."""
+    """What is wrong with a catalogue. Names that clash are left out, so that the rest can be judged."""
 
     def spellings(
         self, where: str, names: Iterable[str], aliases: Mapping[str, Sequence[str]] | None = None
@@ -170,7 +170,8 @@ class _Problems(list[str]):
             return Spellings(names, aliases)
         except ConfigError as error:
             self.extend(f"{where}: {problem}" for problem in error.problems)
-            return Spellings(())
+            distinct = {fold(name): name for name in names if fold(name)}
+            return Spellings(distinct.values())
 
     def attendance(
         self, departamentos: Spellings, shifts: Mapping[str, Sequence[Shift]]
