@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from worker.replies import Facts, read_reply
+from worker.replies import Facts
+from worker.replies.reading import read_reply
 
 OWN, FOREIGN = "2510271534789012", "2511031102457788"
 """What `{P}` and `{Q}` stand for: a protocolo of the conversation, and one of another conversation."""

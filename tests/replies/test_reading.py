@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.replies import Code, Facts, Finding, instruction_for, read_reply
+from worker.replies import Code, Facts, Finding, instruction_for
 from worker.replies.grammar import pattern
+from worker.replies.reading import read_reply
 from worker.replies.text import fold_word, sentences_of, tokens_of
 
 NOTHING = Facts()

@@ -39,6 +39,7 @@ def newer_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[C
 
     def install() -> None:
         monkeypatch.setattr(migrations, "_config", lambda: config)
+        monkeypatch.setattr(migrations, "newest", lambda: "9999")
         migrations._history.cache_clear()
 
     yield install

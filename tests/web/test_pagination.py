@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from worker.web.invalid import InvalidField
 from worker.web.pagination import cursor_text, parse_cursor, parse_since
-from worker.web.problems import InvalidField
 
 ZONE = ZoneInfo("America/Sao_Paulo")
 NOW = datetime.fromisoformat("2025-10-27T01:30:00-03:00").timestamp()

@@ -16,7 +16,7 @@ from rich.text import Text
 from worker.cli.database import beside, since_option
 from worker.kpis import KPIS, Kpis, Unit
 from worker.settings import Settings
-from worker.web.routes.kpis import Kpis as Shown
+from worker.web.kpis import Kpis as Shown
 
 Format = Literal["table", "json", "csv"]
 

@@ -14,7 +14,8 @@ from worker.errors import PlatformError, RequestRefused, StoreError
 from worker.model import ReplySource, Run
 from worker.personal import Personal
 from worker.ports import Clock, Platform, ReplyLedger
-from worker.replies import Finding, read_reply
+from worker.replies import Finding
+from worker.replies.reading import read_reply
 
 LONG_TEXT = 2_000
 """Characters from which a text is read in a thread: some milliseconds of CPU would hold up the loop."""

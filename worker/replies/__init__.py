@@ -1,5 +1,7 @@
 """Checks what a reply tells the customer against what the ledger holds (contract §10). No I/O, no platform.
 
+    from worker.replies.reading import read_reply
+
     reading = read_reply("Abri seu chamado: protocolo 2510271534789012")
     reading.candidates                        # {"2510271534789012"}: numbers to look up in the ledger
     facts = Facts(protocolos={"2510271534780000"}, ticket_opened=True)
@@ -13,6 +15,6 @@ calls that were written as text.
 
 from worker.replies.findings import Code, Facts, Finding, Reading
 from worker.replies.instructions import instruction_for
-from worker.replies.reading import read_reply
 
-__all__ = ["Code", "Facts", "Finding", "Reading", "instruction_for", "read_reply"]
+# Not `read_reply`: compiling its rules takes a quarter of a second, and most commands check no reply.
+__all__ = ["Code", "Facts", "Finding", "Reading", "instruction_for"]

@@ -15,7 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from worker import logs
 from worker.settings import is_loopback
-from worker.web.problems import FieldProblem, problem
+from worker.web.invalid import FieldProblem
+from worker.web.problems import problem
 
 METRICS = "/metrics"
 PROBES = frozenset({"/livez", "/readyz", METRICS})

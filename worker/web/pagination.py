@@ -8,7 +8,7 @@ from datetime import tzinfo
 
 from worker import times
 from worker.views import Cursor
-from worker.web.problems import InvalidField
+from worker.web.invalid import InvalidField
 
 _LONGEST_CURSOR = 1024
 

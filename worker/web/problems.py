@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from worker import logs
 from worker.errors import RequestRefused, StoreError
 from worker.settings.messages import message
+from worker.web.invalid import FieldProblem, InvalidField
 
 
 class _Kind(NamedTuple):
@@ -91,13 +92,6 @@ PROBLEMS: Mapping[str, _Kind] = {
 }
 
 
-class FieldProblem(BaseModel):
-    """What is wrong with one field. The value sent is never repeated."""
-
-    field: str = Field(examples=["contact"])
-    message: str = Field(examples=["precisa ter de 1 a 64 caracteres"])
-
-
 class Problem(BaseModel):
     """Um erro, na forma da RFC 9457; programas decidem por `code`."""
 
@@ -108,14 +102,6 @@ class Problem(BaseModel):
     code: str = Field(json_schema_extra={"enum": [*sorted(PROBLEMS)]})
     call_id: str | None = Field(None, description="Só em 409: a chamada que impede o pedido, se é outra.")
     errors: list[FieldProblem] | None = Field(None, description="Só em 422: um item por campo a corrigir.")
-
-
-class InvalidField(RequestRefused):
-    """A value that only an endpoint can judge (a moment, a cursor): `dados_invalidos`, naming the field."""
-
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__("dados_invalidos")
-        self.problem = FieldProblem(field=field, message=message)
 
 
 def wrong(message: str, code: str = "dados_invalidos") -> PydanticCustomError:

@@ -7,8 +7,8 @@ from fastapi import Depends, Query, Request
 from worker.model import CallState, RunState
 from worker.views import CallFilter, RunFilter
 from worker.web.dependencies import ServicesDep
+from worker.web.invalid import InvalidField
 from worker.web.pagination import parse_since
-from worker.web.problems import InvalidField
 from worker.web.requests import ConversationId, PlatformId
 
 _Since = Annotated[

@@ -21,7 +21,8 @@ from worker.model import PLATFORM_ID
 from worker.personal import Personal
 from worker.privacy import parse_document
 from worker.views import DismissReason
-from worker.web.problems import InvalidField, wrong
+from worker.web.invalid import InvalidField
+from worker.web.problems import wrong
 
 AHEAD_S = 60.0
 """A caller's clock may be this far ahead of ours; up to here "in the future" means now."""

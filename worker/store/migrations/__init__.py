@@ -2,14 +2,17 @@
 
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Connection, inspect, text
 
 from worker.errors import ConfigError
+
+# Alembic is imported where it is used: a command that finds the schema as it should be does without.
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+_FOLDER = Path(__file__).parent
 
 NOT_CURRENT = (
     "O banco ainda não foi criado ou atualizado por esta versão: inicie o daemon (ticket-worker run) uma vez"
@@ -23,6 +26,8 @@ def upgrade(connection: Connection) -> None:
     Raises `ConfigError` when a newer version has already been here.
     """
     if _behind(connection):
+        from alembic import command  # noqa: PLC0415  # see above
+
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
@@ -40,6 +45,8 @@ def check(connection: Connection) -> None:
 
 
 def _behind(connection: Connection) -> bool:
+    if current(connection):
+        return False
     found, known = _revision(connection), _history()
     if found is not None and found not in known:
         raise ConfigError(
@@ -51,20 +58,34 @@ def _behind(connection: Connection) -> bool:
 
 def current(connection: Connection) -> bool:
     """Whether the database is at this version's schema."""
-    return _revision(connection) == _history()[0]
+    return _revision(connection) == newest()
+
+
+@cache
+def newest() -> str:
+    """This version's newest revision: the number that the name of its script begins with."""
+    return max(script.name.partition("_")[0] for script in (_FOLDER / "versions").glob("[0-9]*_*.py"))
 
 
 def _revision(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()
+    """The database's revision; None for a database without a schema."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return revision
 
 
 @cache
 def _history() -> tuple[str, ...]:
-    """This version's revisions, newest first. Kept: readiness asks often, and Alembic reads every script."""
+    """This version's revisions, newest first. Kept: Alembic reads every script."""
+    from alembic.script import ScriptDirectory  # noqa: PLC0415  # see above
+
     return tuple(script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
 
 
-def _config() -> Config:
+def _config() -> "Config":
+    from alembic.config import Config  # noqa: PLC0415  # see above
+
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
     return config

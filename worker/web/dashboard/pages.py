@@ -14,8 +14,8 @@ from worker.store.personal_data.access_log import CHAT
 from worker.views import CallFilter, CallView, Cursor, HandoffView, RunFilter, RunSummary
 from worker.web.dashboard.rendering import html
 from worker.web.dependencies import Services
+from worker.web.invalid import InvalidField
 from worker.web.pagination import cursor_text, parse_cursor, parse_since
-from worker.web.problems import InvalidField
 
 _PAGE = 50
 _LONGEST = 256

@@ -18,8 +18,9 @@ from worker.web.dependencies import (
     Services,
     ServicesDep,
 )
+from worker.web.invalid import InvalidField
 from worker.web.pagination import cursor_text, parse_cursor, parse_since
-from worker.web.problems import InvalidField, refusals
+from worker.web.problems import refusals
 from worker.web.queries import CallsWanted
 from worker.web.requests import DismissalRequest, Resolution, RetrySelection
 from worker.web.responses import Call, CallPage, Payload, RefusedRetry, Retries
