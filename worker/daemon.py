@@ -18,7 +18,7 @@ from worker.background.retention import Upkeep
 from worker.catalog import Catalog
 from worker.engine.lease import Lease
 from worker.engine.loop import Worker
-from worker.errors import StoreUnavailable
+from worker.errors import StoreError, StoreUnavailable
 from worker.platforms import connect
 from worker.ports import Clock, Platform
 from worker.process import forbid_core_dumps, raise_descriptor_limit
@@ -47,6 +47,7 @@ async def run(settings: Settings, warnings: Sequence[str]) -> None:
     _start_logs(settings, catalog)
     asyncio.get_running_loop().set_exception_handler(logs.loop_exception_handler)
     async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(_log_store_errors())
         platform = connect(settings)
         stack.push_async_callback(platform.aclose)
         for warning in [*warnings, *await platform.probe()]:
@@ -58,6 +59,21 @@ async def run(settings: Settings, warnings: Sequence[str]) -> None:
         tools = wiring.build_tools(settings, catalog, clock, stack)
         worker = wiring.build_worker(settings, platform, store, tools, lease=lease, clock=clock)
         await _work_and_serve(settings, store, worker, lease=lease, clock=clock)
+
+
+@contextlib.contextmanager
+def _log_store_errors() -> Iterator[None]:
+    """The log is read where nobody saw stderr: there, too, stands what the database suffers from."""
+    try:
+        yield
+    except* StoreError as errors:
+        leaf: BaseException = errors
+        while isinstance(leaf, BaseExceptionGroup):
+            leaf = leaf.exceptions[0]
+        logs.event(
+            "■ o banco deixou de gravar: o daemon encerra | {problem}", level="CRITICAL", problem=str(leaf)
+        )
+        raise
 
 
 async def _open_store(settings: Settings, platform: Platform) -> Store:
@@ -93,6 +109,10 @@ async def _work_and_serve(
         worker.stop()
         asyncio.get_running_loop().call_later(settings.SHUTDOWN_GRACE_S, availability.lose_patience)
 
+    if store.database.file is not None:
+        gauges.watch_disk("database", store.database.file.parent)
+    if settings.LOG_DIR != "-":
+        gauges.watch_disk("log", Path(settings.LOG_DIR))
     with _signals(stop):
         async with asyncio.TaskGroup() as tasks:
             zone = ZoneInfo(settings.TIMEZONE)

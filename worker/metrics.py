@@ -43,6 +43,7 @@ database_outage = _gauge("database_outage_began_seconds", "When the outage that 
 bot_errors = _counter("bot_errors", "Events that the bot did not take.", "status")
 bot_up = _gauge("bot_up", "0 while the bot does not take events.")
 bot_outage = _gauge("bot_outage_began_seconds", "When the outage that goes on began.", "status")
+disk_free_bytes = _gauge("disk_free_bytes", "Free space where the worker writes.", "place")
 runs_watched = _gauge("runs_watched", "Runs this process watches.")
 schema_drift = _gauge("schema_drift", "1 where an assistant's functions differ from ours.", "assistant")
 breaker_open = _gauge("breaker_open", "1 while the breaker towards the CRM is open.")

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from pathlib import Path
 
 import pytest
 
@@ -64,3 +65,12 @@ async def test_the_figures_are_taken_again_each_minute() -> None:
     with pytest.raises(asyncio.CancelledError):
         await gauges.keep_refreshed(records, clock)
     assert clock.waits == [gauges.REFRESH_S] * 2
+
+
+def test_free_space_is_shown_where_the_worker_writes_and_unknown_where_nothing_is(tmp_path: Path) -> None:
+    gauges.watch_disk("database", tmp_path)
+    gauges.watch_disk("log", tmp_path / "nenhuma")
+    (family,) = metrics.disk_free_bytes.collect()
+    shown = {one.labels["place"]: one.value for one in family.samples}
+    assert shown["database"] > 0
+    assert math.isnan(shown["log"])

@@ -166,6 +166,8 @@ async def test_for_programs_there_are_codes_and_levels(shell: Shell) -> None:
         "hours",
         "database",
         "utf8_database",
+        "disk",
+        "disk",
         "platform",
         "clock",
         "schemas",
@@ -391,6 +393,19 @@ async def test_each_assistants_functions_are_compared(
     assert [each.level for each in findings] == [Level.WARNING, Level.WARNING]
     assert "funções de SUPORTE: abrir_ticket_crm: falta" in findings[1].message
     assert (await only(make_settings(OPENAI_BASE_URL=url), "schemas"))[0] is Level.WARNING
+
+
+@pytest.mark.parametrize(
+    ("free", "level"), [(5_000_000_000, Level.OK), (900_000_000, Level.WARNING), (0, Level.ERROR)]
+)
+async def test_the_free_space_is_told_where_the_worker_writes(
+    make_settings: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, free: int, level: Level
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=free))
+    findings = await found(make_settings(LOG_DIR=str(tmp_path / "a" / "logs")), "disk")
+    assert [each.level for each in findings] == [level, level]
+    assert f"{free / 1e9:.1f} GB livres em {tmp_path} (log)".replace(".", ",", 1) in findings[0].message
+    assert len(await found(make_settings(DATABASE_URL="postgresql://a/b"), "disk")) == 0
 
 
 async def test_a_platform_that_cannot_be_connected_to_is_told_like_the_crm(make_settings: Make) -> None:

@@ -1,6 +1,7 @@
 """How a database is opened, locked, migrated and written to."""
 
 import asyncio
+import gc
 import os
 import stat
 import traceback
@@ -503,6 +504,24 @@ async def test_an_error_of_the_driver_names_classes_and_no_values(rig: Rig) -> N
         await rig.change("conversations", {"conversation_id": marked}, conversation_id="c1")
     assert "IntegrityError" in str(raised.value)
     assert marked not in "".join(traceback.format_exception(raised.value))
+
+
+@sqlite
+async def test_a_full_disk_is_told_with_the_file_and_the_reason_and_no_task_is_left_to_complain(
+    database_url: str, make_settings: MakeSettings
+) -> None:
+    store = await _open(make_settings(DATABASE_URL=database_url))
+    loop, complaints = asyncio.get_running_loop(), []
+    loop.set_exception_handler(lambda _, about: complaints.append(about))
+    await _raw(store, "pragma max_page_count = 1")  # no fewer than there are
+    fill = "insert into access_log (at, reader, subject) values (1, hex(zeroblob(1000000)), 'x')"
+    with pytest.raises(StoreError, match=r"worker\.db: o disco está cheio; OperationalError"):
+        await _raw(store, fill)
+    gc.collect()
+    await asyncio.sleep(0)
+    loop.set_exception_handler(None)
+    assert complaints == []
+    await store.close()
 
 
 async def test_a_table_that_is_gone_is_an_error_of_the_store(rig: Rig) -> None:

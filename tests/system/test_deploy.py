@@ -3,7 +3,10 @@
 import json
 import re
 import shutil
+import socket
 import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -114,8 +117,49 @@ def test_the_image_is_built_from_files_that_exist_and_are_not_ignored() -> None:
 
 
 def test_the_image_asks_for_a_health_that_the_api_tells() -> None:
-    (path,) = re.findall(r"127\.0\.0\.1:8080(/\w+)", read("Dockerfile"))
+    (path,) = re.findall(r"127\.0\.0\.1:\{port\}(/\w+)", read("Dockerfile"))
     assert path in an_api(FakeRecords()).openapi()["paths"]
+
+
+@pytest.mark.parametrize(
+    ("port", "answers", "healthy"), [(None, True, True), ("0", False, True), (None, False, False)]
+)
+def test_the_health_check_asks_the_port_that_is_configured(
+    port: str | None, answers: bool, healthy: bool
+) -> None:
+    (code,) = re.findall(r'CMD \["python", "-c", "(.+)"\]', read("Dockerfile"))
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
+        environ = {"HTTP_PORT": str(listener.getsockname()[1]) if port is None else port}
+        if answers:
+            pool.submit(_answer_once, listener)
+        else:
+            listener.close()
+        checked = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, check=False)
+    assert (checked.returncode == 0) is healthy
+
+
+def _answer_once(listener: socket.socket) -> None:
+    connection, _ = listener.accept()
+    with connection:
+        connection.recv(4096)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+
+def test_an_outage_meets_no_limit_of_restarts_and_memory_goes_to_no_disk() -> None:
+    unit = read("ticket-worker.service")
+    for line in ("StartLimitIntervalSec=0", "RestartPreventExitStatus=2", "LimitCORE=0", "LimitNOFILE=16384"):
+        assert f"\n{line}\n" in unit
+    (start_s,) = re.findall(r"\nTimeoutStartSec=(\d+)\n", unit)
+    assert int(start_s) > Settings().DATABASE_GRACE_S
+    compose = yaml.safe_load(read("compose.yaml"))
+    assert compose["x-worker"]["ulimits"] == {"core": 0, "nofile": {"soft": 16384, "hard": 16384}}
+    assert "--host=127.0.0.1" in compose["services"]["postgres"]["healthcheck"]["test"]
+
+
+def test_the_proxy_passes_the_host_on_with_its_port_and_only_the_callers_address() -> None:
+    proxy = read("nginx.conf")
+    assert "proxy_set_header Host $http_host;" in proxy
+    assert "proxy_set_header X-Forwarded-For $remote_addr;" in proxy
 
 
 def test_the_worker_starts_on_what_the_compose_file_and_the_guide_give_it(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """What Prometheus is told of the ledger, refreshed each minute (contract §7): every process says the same."""
 
 import math
+import shutil
 import time
+from pathlib import Path
 
 from worker import kpis, metrics
 from worker.ports import Clock
@@ -9,6 +11,18 @@ from worker.store.queries.records import Records
 
 REFRESH_S = 60.0
 _WINDOW_S = 24 * 3600.0
+
+
+def watch_disk(place: str, folder: Path) -> None:
+    """Show how much space is free where `folder` is, at each scrape; NaN where that cannot be told."""
+    metrics.disk_free_bytes.labels(place).set_function(lambda: _free_bytes(folder))
+
+
+def _free_bytes(folder: Path) -> float:
+    try:
+        return float(shutil.disk_usage(folder).free)
+    except OSError:
+        return math.nan
 
 
 async def keep_refreshed(records: Records, clock: Clock) -> None:

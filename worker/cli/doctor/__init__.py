@@ -20,6 +20,7 @@ Check = Callable[[Settings], Awaitable[Sequence[Finding]]]
 _CHECKS: Mapping[str, Check] = {
     "hours": local.hours,
     "database": local.database,
+    "disk": local.disk,
     "platform": remote.platform,
     "clock": remote.clock,
     "schemas": remote.schemas,

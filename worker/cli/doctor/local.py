@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import shutil
 import sys
 import tempfile
 import time
@@ -35,6 +36,26 @@ async def database(settings: Settings) -> Sequence[Finding]:
         if kept
         else bad("utf8_database", f"banco: {_SAMPLE} não volta como foi gravado; recrie o banco em UTF-8"),
     ]
+
+
+_LITTLE_BYTES, _NOTHING_BYTES = 1_000_000_000, 50_000_000
+
+
+async def disk(settings: Settings) -> Sequence[Finding]:
+    """Free space where the database and the log are; writing a row proves nothing about the next."""
+    places = {"log": None if settings.LOG_DIR == "-" else Path(settings.LOG_DIR)}
+    if settings.DATABASE_URL.startswith("sqlite:///"):
+        places["banco"] = Path(settings.DATABASE_URL.removeprefix("sqlite:///"))
+    return [_free(name, path.absolute()) for name, path in places.items() if path is not None]
+
+
+def _free(name: str, path: Path) -> Finding:
+    folder = next(each for each in (path, *path.parents) if each.is_dir())
+    free = shutil.disk_usage(folder).free
+    told = f"disco: {free / 1e9:.1f} GB livres em {folder} ({name})".replace(".", ",", 1)
+    if free >= _LITTLE_BYTES:
+        return ok("disk", told)
+    return (note if free >= _NOTHING_BYTES else bad)("disk", f"{told}; libere espaço")
 
 
 async def hours(settings: Settings) -> Sequence[Finding]:

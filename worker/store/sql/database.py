@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import os
 import secrets
@@ -62,6 +63,11 @@ class Database:
         self._lock: int | None = None
         self.availability = Availability()
         self._name = secrets.token_hex(8)
+
+    @property
+    def file(self) -> Path | None:
+        """The database's file; None for PostgreSQL, whose files are its server's."""
+        return _file(self.url) if self.sqlite else None
 
     @property
     def hasher(self) -> Hasher:
@@ -142,7 +148,7 @@ class Database:
 
     def _reduced(self, error: BaseException) -> StoreError:
         if self.sqlite:
-            return StoreError(_names(error))
+            return StoreError(_why_not_written(_file(self.url), error))
         if (refusal := outage_of(error)) is not None:
             self.availability.failed(refusal)
             return StoreUnavailable(refusal.sentence)
@@ -297,6 +303,26 @@ def _driver_errors(
 def _names(error: BaseException) -> str:
     cause = getattr(error, "orig", None)
     return type(error).__name__ + (f" ({type(cause).__name__})" if cause else "")
+
+
+_SQLITE_REASONS = {
+    "SQLITE_FULL": "o disco está cheio",
+    "SQLITE_READONLY": "o arquivo ou a pasta é só de leitura",
+    "SQLITE_IOERR": "o disco devolveu um erro",
+    "SQLITE_CANTOPEN": "o arquivo não pode ser aberto",
+    "SQLITE_CORRUPT": "o arquivo está corrompido",
+    "SQLITE_BUSY": "outro programa o mantém bloqueado",
+}
+
+
+def _why_not_written(path: Path, error: BaseException) -> str:
+    """The classes of an error; with the file and the reason where the file is the reason."""
+    cause = getattr(error, "orig", None) or error
+    name = str(getattr(cause, "sqlite_errorname", ""))
+    reason = next((text for code, text in _SQLITE_REASONS.items() if name.startswith(code)), None)
+    if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
+        reason = _SQLITE_REASONS["SQLITE_FULL"]
+    return _names(error) if reason is None else f"{path}: {reason}; {_names(error)}"
 
 
 def _file(url: URL) -> Path:

@@ -24,6 +24,7 @@ class _Group:
         # Tasks of their own: who began a group may be cancelled, and the others go on.
         self._beginning = driver.begin()
         self.committed = asyncio.create_task(commit(self))
+        self.committed.add_done_callback(_take_exception)
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
@@ -58,6 +59,12 @@ class _Group:
         """SQLite rolls all of it back by itself when, say, the disk is full: then no part of it is left."""
         if not self._driver.in_transaction:
             raise StoreError("the transaction was rolled back")
+
+
+def _take_exception(task: asyncio.Task[None]) -> None:
+    """Every transaction of the group was told; asyncio need not complain that nobody asked for it."""
+    if not task.cancelled():
+        task.exception()
 
 
 class GroupCommit:
