@@ -117,6 +117,20 @@ async def test_a_turn_that_is_shown_late_is_waited_for() -> None:
     assert ref.run_id in simulator.sessions.sessions
 
 
+async def test_a_session_that_is_shown_idle_beside_a_turn_at_work_is_waited_for() -> None:
+    simulator, waits = AgentsSimulator(), []
+    async with agents(simulator, waits.append) as platform:
+        dialogue = platform.converse(AGENTS["FINANCEIRO"])
+        idle = '{"id": "sess_1", "status": "idle"}'
+        simulator.faults.add(
+            Fault(on="retrieve_session", body=idle, content_type="application/json", times=2)
+        )
+        ref = await dialogue.say(Utterance("Acabei de pagar"))
+        look = await platform.inspect(ref)
+    assert waits == [0.1, 0.2]
+    assert look.status is not RunStatus.ENDED
+
+
 @pytest.mark.parametrize(
     ("status", "failure"), [("failed", None), ("incomplete", "falhou")], ids=["session", "turn"]
 )

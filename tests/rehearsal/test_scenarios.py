@@ -142,6 +142,7 @@ def test_every_problem_of_a_file_is_reported_with_its_line(tmp_path: Path) -> No
     ("text", "problem"),
     [
         ("- nome: [", "linha 1: não é YAML válido"),
+        ("- nome: \x01", "não é YAML válido"),
         ("", "é esperada uma lista de cenários"),
         ("nome: a", "é esperada uma lista de cenários"),
         ("- a", "são esperados os campos"),

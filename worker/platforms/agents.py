@@ -244,14 +244,23 @@ class AgentsDialogue:
         self._belongings.add(f"session {session_id}", self._session)
 
     async def _begun(self) -> None:
-        """Wait for the turn of the message just sent. Raises `PlatformUnavailable` when there is none."""
+        """Wait for the turn of the message just sent. Raises `PlatformUnavailable` when there is none.
+
+        While the turn works its session is not idle: what polls the session would take that for its end.
+        """
         for wait_s in (*_BEGUN_WITHIN_S, 0.0):
             turn = await self._newest_turn()
-            if turn.get("id") != self._turn.get("id"):
+            if turn.get("id") != self._turn.get("id") and await self._shows(turn):
                 self._turn = turn
                 return
             await self._sleep(wait_s)
         raise PlatformUnavailable(200)
+
+    async def _shows(self, turn: Json) -> bool:
+        """Whether the session is as its newest turn is."""
+        if turn.get("status") in {"completed", *_TURN_ENDINGS}:
+            return True
+        return (await dialogue.get(self._connection, self._session)).get("status") != "idle"
 
     async def _newest_turn(self) -> Json:
         listing = await dialogue.get(self._connection, f"{self._session}/turns?order=desc&limit=1")
