@@ -23,11 +23,11 @@ from typer.testing import CliRunner, Result
 from tests.fakes import FakePlatform
 from tests.raw_server import listening
 from worker import platforms
+from worker.catalog.opening_hours import DAYS
 from worker.cli import doctor
 from worker.cli.doctor import Finding, Level, local
 from worker.cli.main import cli
 from worker.errors import PlatformGone
-from worker.opening_hours import DAYS
 from worker.settings import Settings
 from worker.simulator.assistants.app import AssistantsSimulator
 from worker.simulator.assistants.registry import ASSISTANTS

@@ -20,7 +20,7 @@ import pytest
 
 from tests.docs.pages import ROOT, block
 from tests.system.daemon import free_port, launched
-from worker.opening_hours import DAYS
+from worker.catalog.opening_hours import DAYS
 from worker.simulator.crm import CrmSimulator
 from worker.simulator.lineup import LINEUP
 from worker.simulator.server import serve

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker.catalog import Catalog, schemas_dir
+from worker.catalog.opening_hours import parse
 from worker.errors import InternalError
 from worker.model import Attendance, CallRecord, CallState, Conversation, Intent, Outcome, Rejection
-from worker.opening_hours import parse
 from worker.outbound.guard import Undelivered
 from worker.outbound.post import Delivered
 from worker.personal import Personal

@@ -3,6 +3,7 @@
 from typing import Self
 
 from worker.catalog import Catalog
+from worker.catalog.opening_hours import in_words, rfc3339
 from worker.errors import InvalidDepartamento, ToolError, UnknownConversation
 from worker.model import (
     Attendance,
@@ -14,7 +15,6 @@ from worker.model import (
     Rejection,
     ToolKind,
 )
-from worker.opening_hours import in_words, rfc3339
 from worker.personal import Personal
 from worker.ports import Attempts
 from worker.privacy import echo, readable

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from worker import logs
 from worker.catalog import Catalog
+from worker.catalog.opening_hours import in_words
 from worker.cli.doctor.finding import Finding, bad, note, ok
 from worker.errors import ConfigError, StoreError
-from worker.opening_hours import in_words
 from worker.settings import Settings
 from worker.store.migrations import NOT_CURRENT
 from worker.store.queries.inspection import Inspection

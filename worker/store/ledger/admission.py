@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Float, Insert, Select, Update, and_, bindparam, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from worker.catalog.opening_hours import rfc3339
 from worker.errors import Isolated, Withdrawn
 from worker.model import (
     Attendance,
@@ -20,7 +21,6 @@ from worker.model import (
     ToolCall,
     ToolKind,
 )
-from worker.opening_hours import rfc3339
 from worker.personal import Personal
 from worker.privacy import Hasher, readable
 from worker.store.ledger.equal_calls import earlier_equal

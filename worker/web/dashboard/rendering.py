@@ -12,9 +12,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from worker import __version__
+from worker.catalog.opening_hours import in_words
 from worker.kpis import KPIS, Unit
 from worker.model import ToolKind
-from worker.opening_hours import in_words
 from worker.views import COUNTED_UP_TO, DismissReason
 from worker.web.dashboard import runbooks, timeline, words
 

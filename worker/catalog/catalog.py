@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Self
 from zoneinfo import ZoneInfo
 
-from worker import catalog_file
+from worker.catalog import file as catalog_file
+from worker.catalog.opening_hours import OpeningHours, Shift
 from worker.errors import ConfigError
-from worker.opening_hours import OpeningHours, Shift
 from worker.settings import Settings
 
 _NEAR = 0.75
@@ -19,7 +19,7 @@ _NEAR = 0.75
 
 def schemas_dir() -> Path:
     """Where catalogue and schemas lie: in an installed wheel, or beside the package in a checkout."""
-    packaged = Path(__file__).parent / "schemas"
+    packaged = Path(__file__).parents[1] / "schemas"
     return packaged if packaged.is_dir() else packaged.parents[1] / "schemas"
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 
-from worker import holiday_calendar, opening_hours
+from worker.catalog import holiday_calendar, opening_hours
+from worker.catalog.opening_hours import HOLIDAY, Shift
 from worker.errors import ConfigError
-from worker.opening_hours import HOLIDAY, Shift
 
 _KEYS = ("setores", "departamentos", "aliases", "atendimento", "feriados")
 _NAME = re.compile(r"(?!.*\d{4})[\w ./()&+,ºª°'-]{1,64}")

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-import worker.catalog
+import worker.catalog.catalog
 from worker.catalog import Catalog, Spellings, fold, schemas_dir
 from worker.errors import ConfigError
 
@@ -82,7 +82,7 @@ def test_the_enums_of_the_schemas_are_the_catalogues() -> None:
 
 def test_an_installed_wheel_carries_its_own_schemas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "site-packages" / "worker"
-    monkeypatch.setattr(worker.catalog, "__file__", str(package / "catalog.py"))
+    monkeypatch.setattr(worker.catalog.catalog, "__file__", str(package / "catalog" / "catalog.py"))
     assert schemas_dir() == tmp_path / "site-packages" / "schemas"
     (package / "schemas").mkdir(parents=True)
     assert schemas_dir() == package / "schemas"
