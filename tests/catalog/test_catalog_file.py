@@ -180,7 +180,7 @@ def test_the_shipped_file_passes_the_same_checks() -> None:
 
 
 def test_the_catalogue_that_the_operating_guide_prints_can_be_used_as_it_is(tmp_path: Path) -> None:
-    guide = (Path(__file__).parents[1] / "docs/operating.pt-BR.md").read_text("utf-8")
+    guide = (Path(__file__).parents[2] / "docs/operating.pt-BR.md").read_text("utf-8")
     (printed,) = re.findall(r"```yaml\n(setores:.*?)```", guide, re.DOTALL)
     catalog = Catalog.load(write(tmp_path, printed, "catalogo.yaml"), SAO_PAULO)
     assert catalog.motivo("FINANCEIRO", "SEGUNDA VIA") == "2.VIA BOLETO"
