@@ -172,6 +172,7 @@ def _start_logs(settings: Settings, catalog: Catalog) -> None:
         fmt=settings.LOG_FORMAT,
         directory=None if settings.LOG_DIR == "-" else Path(settings.LOG_DIR),
         words=catalog.words(),
+        zone=ZoneInfo(settings.TIMEZONE),
     )
 
 

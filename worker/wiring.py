@@ -61,6 +61,7 @@ def _policy(
         breaker_reset_s=settings.CRM_BREAKER_RESET_S,
         concurrency=settings.CRM_CONCURRENCY,
         resend_ambiguous=at_once if resend_ambiguous is None else resend_ambiguous,
+        name="crm" if timeout_s is None else "bot",
     )
 
 

@@ -14,7 +14,9 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -222,6 +224,30 @@ def test_an_unknown_field_is_a_programming_error() -> None:
 )
 def test_a_field_is_shown_only_as_it_should_look(field: str, value: object, shown: object) -> None:
     assert FIELDS[field](value) == shown
+
+
+@pytest.mark.parametrize("field", ["run_id", "platform_call_id"])
+@pytest.mark.parametrize(
+    "value",
+    ["run_6841937205516283", "call_1761590040250", "thread_11111111111", "resp_0a1b84173920562c", "aç1"],
+)
+def test_an_id_of_the_platform_is_in_clear_unless_it_is_a_document_or_a_telephone(
+    field: str, value: str
+) -> None:
+    assert FIELDS[field](value) == (value if value.isascii() else None)
+
+
+def test_lines_tell_the_time_in_the_operators_zone_with_its_offset(folder: Path) -> None:
+    for fmt in ("text", "json"):
+        path = logs.setup(directory=folder, fmt=fmt, zone=ZoneInfo("America/Noronha"))
+        assert path is not None
+        logs.event("agora")
+        logs.shutdown()
+        line = path.read_text(encoding="utf-8").splitlines()[-1]
+        told = json.loads(line)["time"] if fmt == "json" else line.split(" ", 1)[0]
+        moment = datetime.fromisoformat(told)
+        assert told.endswith("-02:00")
+        assert abs(moment.timestamp() - time.time()) < 60
 
 
 @pytest.mark.parametrize("field", ["conversation_id", "run_id"])

@@ -688,6 +688,23 @@ async def test_an_open_breaker_begins_nothing() -> None:
     assert (permits.begun, permits.ends) == (0, [])
 
 
+@pytest.mark.parametrize("status", [200, 409])
+async def test_a_line_says_when_the_breaker_opens_and_one_when_it_closes(
+    status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = Clock()
+    async with crm(reply(500), reply(500), default=reply(status)) as server, guarding(TOUCHY, clock) as guard:
+        await broken(guard, server.url)
+        assert await post(guard, server.url) == CERTAIN
+        (opened,) = [line for line in capsys.readouterr().err.splitlines() if "envios" in line]
+        assert opened.endswith("! envios pausados: falhas seguidas | name=crm seconds=30")
+        clock.now = 30
+        await post(guard, server.url)
+        await post(guard, server.url)
+    (closed,) = [line for line in capsys.readouterr().err.splitlines() if "envios" in line]
+    assert closed.endswith("✅ envios retomados | name=crm")
+
+
 async def test_the_failure_that_opens_the_breaker_is_judged_by_what_happened() -> None:
     permits = Permits()
     async with (

@@ -1,6 +1,7 @@
 """What lies in deploy/ speaks of settings, metrics, routes and files that exist."""
 
 import json
+import os
 import re
 import shutil
 import socket
@@ -192,6 +193,28 @@ def test_the_unit_gives_settings_that_exist() -> None:
     assert all(a_setting(name) for name, _ in given)
     credentials = set(re.findall(r"^LoadCredential=(\w+):", unit, re.MULTILINE))
     assert {value.removeprefix("%d/") for name, value in given if name.endswith("_FILE")} == credentials
+
+
+def test_a_command_beside_the_service_has_its_user_settings_and_keys(tmp_path: Path) -> None:
+    (tmp_path / "data_keys").touch()
+    (tmp_path / "bot_webhook_secret").touch()
+    fake = tmp_path / "systemd-run"
+    fake.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    fake.chmod(0o700)
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "TICKET_WORKER_ETC": str(tmp_path)}
+    script = DEPLOY / "ticket-worker-admin"
+    words = ["calls", "list", "--setor", "SUPORTE TÉCNICO"]
+    ran = subprocess.run([script, *words], env=env, capture_output=True, text=True, check=True)
+    given = ran.stdout.splitlines()
+    assert given[-5:] == ["/opt/ticket-worker/.venv/bin/ticket-worker", *words]
+    assert "--uid=ticket-worker" in given
+    assert f"LoadCredential=data_keys:{tmp_path}/data_keys" in given
+    assert "Environment=BOT_WEBHOOK_SECRET_FILE=%d/bot_webhook_secret" in given
+    assert "Environment=API_TOKEN_FILE=%d/api_token" not in given
+    named = {each.split("=")[1].removesuffix("_FILE") for each in given if each.startswith("Environment=")}
+    assert named <= {*Settings.model_fields}
+    unit = read("ticket-worker.service")
+    assert all(each in unit for each in given if each.startswith(("Environment=DATABASE", "Environment=LOG")))
 
 
 def test_a_stop_waits_longer_than_the_worker_does() -> None:

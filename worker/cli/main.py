@@ -229,6 +229,16 @@ def kpis(
 
 
 @cli.command()
+def backup(
+    target: Annotated[Path, typer.Argument(metavar="FILE", help="O arquivo da cópia, que não pode existir.")],
+) -> None:
+    """Copia o banco SQLite, inteiro e consistente, com o worker no ar."""
+    from worker.cli import backup as verbs  # noqa: PLC0415  # as in `run`
+
+    run_command(verbs.backup(configured()[0], stdout(), target))
+
+
+@cli.command()
 def keygen() -> None:
     """Cria uma chave para DATA_KEYS."""
     typer.echo(Fernet.generate_key().decode())

@@ -22,6 +22,7 @@ from worker.ports import Clock
 from worker.privacy import parse_document
 from worker.settings import Settings
 from worker.store.personal_data.rekey import Pass, Rekey
+from worker.store.store import Store
 from worker.web.responses import ErasureReport
 
 _PASSES = 3
@@ -129,6 +130,13 @@ def _shown(name: str, value: object, zone: ZoneInfo) -> object:
 async def rekey(settings: Settings, console: Console) -> Exit:
     """Encrypt everything anew under the first key of DATA_KEYS, until a walk finds nothing left to change."""
     async with beside(settings) as store:
+        if await _any_lacks_the_first_key(store, settings):
+            console.print(
+                "✗ Um worker em execução não tem a primeira chave de DATA_KEYS e não leria o que fosse "
+                "cifrado com ela: reinicie todos com a chave nova e repita. Nada foi mudado",
+                soft_wrap=True,
+            )
+            return Exit.REFUSED
         changed = 0
         for _ in range(_PASSES):
             done = await _walk(store.rekey, console)
@@ -137,6 +145,11 @@ async def rekey(settings: Settings, console: Console) -> Exit:
                 break
         await store.rekey.finish()
     return _rekeyed(console, changed, done)
+
+
+async def _any_lacks_the_first_key(store: Store, settings: Settings) -> bool:
+    (first,) = store.daemons.key_hashes(settings.data_keys[:1])
+    return any(first not in daemon.report.keys for daemon in await store.daemons.living())
 
 
 async def _walk(rekey: Rekey, console: Console) -> Pass:

@@ -9,6 +9,7 @@ import asyncio
 import atexit
 import contextlib
 from collections.abc import Collection, Mapping
+from datetime import tzinfo
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -44,17 +45,18 @@ def setup(
     directory: Path | None = None,
     hasher: Hasher | None = None,
     words: Mapping[str, Collection[str]] | None = None,
+    zone: tzinfo | None = None,
 ) -> Path | None:
     """Begin to log: to stderr and, with a `directory`, to the file that is returned.
 
     `hasher` (or `use_hasher`, once the database is open) hashes ids that could be personal; until then these
     are `-`. `words` closes the vocabularies of `setor`, `motivo`, `departamento` and `tool`: another word in
-    such a field is `-`. Also takes over stdlib loggers, warnings and crashes. Raises `ConfigError` when the
-    directory cannot be written.
+    such a field is `-`. `zone`: TIMEZONE, in which lines tell the time. Also takes over stdlib loggers,
+    warnings and crashes. Raises `ConfigError` when the directory cannot be written.
     """
     shutdown()
     sinks.forget_repetitions()
-    context.hasher, context.words = hasher, words or {}
+    context.hasher, context.words, context.zone = hasher, words or {}, zone
     try:
         path = sinks.open_sinks(_installed, level, fmt, directory)
         foreign.install(_installed, level)
@@ -75,7 +77,7 @@ def shutdown() -> None:
     Before `setup` and after this, events go to stderr.
     """
     _installed.close()
-    context.hasher, context.words = None, {}
+    context.hasher, context.words, context.zone = None, {}, None
 
 
 sinks.only_stderr()

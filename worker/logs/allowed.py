@@ -5,8 +5,11 @@ import re
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import tzinfo
 from pathlib import Path
 from typing import Any, Protocol
+
+from worker.privacy import parse_document
 
 Shown = str | int | float | None
 """A field as it is written; None is `-` in text and null in JSON."""
@@ -28,6 +31,8 @@ class Context:
     """What a process learns while it starts: how to hash ids, and the closed vocabularies of word fields."""
 
     hasher: Hasher | None = None
+    #: TIMEZONE, in which lines tell the time; None: the machine's.
+    zone: tzinfo | None = None
     words: Mapping[str, Collection[str]] = field(default_factory=dict)
 
 
@@ -41,6 +46,7 @@ _NAME = re.compile(r"(?!.*[0-9]{4})[A-Za-z0-9_.-]{1,64}")
 _WORDING = re.compile(r"(?!.*\d{4})[\w ./-]{1,64}")
 _UNSAFE_WORD = re.compile(r"(?<!\S)\S*(?:[0-9]{4}|@|://)\S*")
 _ORIGIN = re.compile(r"https?://([A-Za-z0-9.-]{1,253}|\[[0-9a-f:]{2,39}\])(:[0-9]{1,5})?/?")  # never a path
+_VISIBLE = re.compile(r"[!-~]{1,128}")
 _IDENTIFIER = re.compile(r"[A-Za-z0-9._:@+~-]{1,128}")
 _PERSONAL_IDENTIFIER = re.compile(
     r"[0-9](?:[._:+~-]?[0-9]){9}"  # ten digits, also grouped as in a CPF or a phone number
@@ -95,6 +101,27 @@ def _identifier(prefix: str) -> Callable[[object], Shown]:
     return show
 
 
+_PHONE = re.compile(r"(?<!\d)(?:55)?[1-9][1-9](?:9\d{8}|[2-5]\d{7})(?!\d)")
+"""A Brazilian telephone number with its area code, with or without the country's."""
+_GROUPED = re.compile(r"(?<=\d)[._:+~-](?=\d)")
+_LONG_NUMBER = re.compile(r"(?<!\d)\d{11}(?!\d)|(?<!\d)\d{14}(?!\d)|\A[0-9A-Z]{12}\d\d\Z")
+
+
+def _platform_id(value: object) -> Shown:
+    """A run's or call's id of the platform; hashed only if it is a document or a telephone number.
+
+    Its ids are long random words in which ten digits in a row are nothing: check digits and form decide.
+    """
+    if not isinstance(value, str):
+        return None
+    joined = _GROUPED.sub("", value)
+    documents = (parse_document(found.group()) for found in _LONG_NUMBER.finditer(joined))
+    personal = _PHONE.search(joined) or "@" in value or any(documents)
+    if _VISIBLE.fullmatch(value) and not personal:
+        return value
+    return _hidden(context.hasher, "run", value) if context.hasher else None
+
+
 def hidden_id(hasher: Hasher, conversation_id: str) -> str | None:
     """What the log writes instead of a conversation's id; None where the id is written as it is."""
     if _IDENTIFIER.fullmatch(conversation_id) and not _PERSONAL_IDENTIFIER.search(conversation_id):
@@ -118,7 +145,7 @@ FIELDS: Mapping[str, Callable[[object], Shown]] = {
     "departamento": _word("departamento", _WORDING),
     "tool": _word("tool", _NAME),
     "conversation_id": _identifier("conv"),
-    "run_id": _identifier("run"),
+    **dict.fromkeys(("run_id", "platform_call_id"), _platform_id),
     **dict.fromkeys(("call_id", "handoff_id"), _shaped(re.compile(r"[A-Za-z0-9_-]{1,64}"))),
     "host": _shaped(re.compile(r"[A-Za-z0-9.:-]{1,253}")),
     "url": _shaped(_ORIGIN),

@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 from loguru import logger as _logger
 
 from worker.errors import ConfigError
-from worker.logs.allowed import Shown, as_text, reduced
+from worker.logs.allowed import Shown, as_text, context, reduced
 from worker.logs.lastresort import redacted
 from worker.logs.throttle import Throttle
 
@@ -117,18 +117,22 @@ def _one_line(text: str) -> str:
 # -------------------------------------------------------------------------------------------------- forms
 
 
+def _time(record: "Record") -> str:
+    """With its offset, in TIMEZONE."""
+    return record["time"].astimezone(context.zone).isoformat(timespec="milliseconds")
+
+
 def _as_text(record: "Record") -> str:
     fields, placed = record["extra"]["fields"], record["extra"]["placed"]
     appended = " ".join(f"{name}={as_text(fields[name])}" for name in fields if name not in placed)
     return (
-        f"{record['time'].isoformat(timespec='milliseconds')} {record['level'].name:<8} {record['message']}"
-        f"{' | ' if appended else ''}{appended}"
+        f"{_time(record)} {record['level'].name:<8} {record['message']}{' | ' if appended else ''}{appended}"
     )
 
 
 def _as_json(record: "Record") -> str:
     line = {
-        "time": record["time"].isoformat(timespec="milliseconds"),
+        "time": _time(record),
         "level": record["level"].name,
         "message": record["message"],
         **record["extra"]["fields"],

@@ -15,6 +15,7 @@ from typing import Any, cast
 import backoff
 from aiobreaker import CircuitBreaker, CircuitBreakerError
 
+from worker import logs
 from worker.errors import Withdrawn
 from worker.outbound.post import Delivered, Failed, LeaseLost, Sender
 from worker.ports import Attempts, Clock
@@ -40,6 +41,8 @@ class GuardPolicy:
     concurrency: int
     #: What may have arrived is sent again: CRM_IDEMPOTENT, and there is no lookup to ask.
     resend_ambiguous: bool
+    #: Who is posted to, in the log's lines about the breaker.
+    name: str = "crm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ class Guard:
     def __init__(self, policy: GuardPolicy, clock: Clock) -> None:
         self._policy = policy
         self._slots = asyncio.Semaphore(policy.concurrency)
-        self._breaker = _Breaker(policy.breaker_failures, policy.breaker_reset_s, clock)
+        self._breaker = _Breaker(policy, clock)
         self._sender = Sender(policy.timeout_s)
 
     @property
@@ -144,9 +147,12 @@ class _Breaker:
     counts and keeps the state here; its own open state is never called.
     """
 
-    def __init__(self, failures: int, reset_s: float, clock: Clock) -> None:
-        self._circuit = CircuitBreaker(fail_max=failures, exclude=[lambda failed: not failed.strike])
-        self._reset_s = reset_s
+    def __init__(self, policy: GuardPolicy, clock: Clock) -> None:
+        self._circuit = CircuitBreaker(
+            fail_max=policy.breaker_failures, exclude=[lambda failed: not failed.strike]
+        )
+        self._name = policy.name
+        self._reset_s = policy.breaker_reset_s
         self._clock = clock
         #: When an open breaker lets a trial through, by the clock's monotonic seconds.
         self._reset_at = 0.0
@@ -178,11 +184,21 @@ class _Breaker:
                 self._on_trial = False
 
     async def _judged(self, state: Any, send: _Send, deadline: float) -> Delivered:
+        was = self.state
         try:
             return cast(Delivered, await state.call_async(send, deadline))
         except CircuitBreakerError as opened:  # this failure opened it: it was sent, and is the cause
             self._reset_at = self._clock.monotonic() + self._reset_s
+            logs.event(
+                "! envios pausados: falhas seguidas | name={name} seconds={seconds}",
+                level="WARNING",
+                name=self._name,
+                seconds=self._reset_s,
+            )
             raise opened.__cause__ from None
+        finally:
+            if was != "closed" and self.state == "closed":
+                logs.event("✅ envios retomados | name={name}", name=self._name)
 
 
 def _waits(policy: GuardPolicy) -> Generator[float, Any, None]:

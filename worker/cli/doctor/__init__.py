@@ -6,7 +6,7 @@ Nothing is created, migrated, sent or opened. What is wrong says what to do.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from worker.cli.doctor import local, remote
+from worker.cli.doctor import local, remote, running
 from worker.cli.doctor.finding import Finding, Level, bad, note, ok
 from worker.errors import ConfigError
 from worker.settings import Settings
@@ -27,6 +27,8 @@ _CHECKS: Mapping[str, Check] = {
     "discovery": remote.discovery,
     "crm": remote.crm,
     "bot": remote.bot,
+    "daemon": running.daemons,
+    "disk": running.disk,
     "utf8": local.utf8,
 }
 """By the code under which a check that goes wrong itself is reported."""

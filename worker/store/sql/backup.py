@@ -10,22 +10,27 @@ from worker.errors import ConfigError
 SUFFIX = ".before-upgrade"
 
 
+def copy_database(path: Path, copy: Path) -> None:
+    """Copy a database that may be in use, whole or not at all. Raises `sqlite3.Error` and `OSError`."""
+    unfinished = copy.with_name(copy.name + ".part")
+    unfinished.unlink(missing_ok=True)
+    unfinished.touch(mode=0o600)
+    with (
+        contextlib.closing(sqlite3.connect(path)) as source,
+        contextlib.closing(sqlite3.connect(unfinished)) as target,
+    ):
+        source.backup(target)
+    unfinished.replace(copy)
+
+
 def keep_copy(path: Path) -> None:
     """A copy of the database beside it, for its owner alone; only the latest one is kept.
 
     By SQLite's own backup: what a crash left in the WAL is in it, and the caller may be in a transaction.
     Raises `ConfigError` when it cannot be made; an earlier copy is still there then.
     """
-    copy, unfinished = (path.with_name(path.name + suffix) for suffix in (SUFFIX, SUFFIX + ".part"))
     try:
-        unfinished.unlink(missing_ok=True)
-        unfinished.touch(mode=0o600)
-        with (
-            contextlib.closing(sqlite3.connect(path)) as source,
-            contextlib.closing(sqlite3.connect(unfinished)) as target,
-        ):
-            source.backup(target)
-        unfinished.replace(copy)
+        copy_database(path, path.with_name(path.name + SUFFIX))
     except (sqlite3.Error, OSError) as error:
         raise ConfigError(
             f"O banco {path} não pôde ser copiado antes da atualização ({type(error).__name__}); "

@@ -182,7 +182,9 @@ RUNBOOKS: Sequence[Runbook] = (
         "Nada muda para os clientes.",
         (
             "Crie uma chave: `ticket-worker keygen`.",
-            "Ponha-a *antes* da antiga em `DATA_KEYS`, separadas por vírgula, e reinicie todos os processos.",
+            "Com vários processos, ponha-a primeiro *depois* da antiga (`antiga,nova`) e reinicie um de cada vez, "
+            "para que todos abram o que ela fechar.",
+            "Ponha-a *antes* da antiga em `DATA_KEYS` (`nova,antiga`) e reinicie todos os processos.",
             "Confira que todos têm a chave nova: `ticket-worker check`.",
             "Cifre de novo: `ticket-worker rekey`. Ele recusa enquanto um processo não tem a chave nova.",
             "Tire a antiga de `DATA_KEYS` e reinicie.",

@@ -1,0 +1,84 @@
+"""What the doctor finds of running daemons: who lives, with which keys, how CRM and platform answer them."""
+
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from worker.cli.database import beside
+from worker.cli.doctor.finding import Finding, bad, note, ok
+from worker.errors import ConfigError, StoreError
+from worker.settings import Settings
+from worker.views import CrmOutcome, LivingDaemon
+
+_OUTCOMES = 20
+_LITTLE_BYTES, _SCARCE_BYTES = 1024**3, 100 * 1024**2
+
+
+async def daemons(settings: Settings) -> Sequence[Finding]:
+    try:
+        async with beside(settings) as store:
+            living = await store.daemons.living()
+            keys = store.daemons.key_hashes(settings.data_keys)
+            outcomes = await store.daemons.crm_outcomes(_OUTCOMES)
+    except (ConfigError, StoreError):
+        return []  # told by the check of the database
+    if not living:
+        return [note("daemon", "worker: nenhum em execução neste banco; inicie-o com ticket-worker run")]
+    return [*_each(living, keys), *_crm(living, outcomes), *_platform(living)]
+
+
+def _each(living: Sequence[LivingDaemon], keys: Sequence[str]) -> Iterator[Finding]:
+    for daemon in living:
+        report = daemon.report
+        host, _, process = report.owner.partition(":")
+        name = f"worker {host} ({process.partition(':')[0]})"
+        if keys[0] in report.keys:
+            yield ok("daemon", f"{name}: em execução, versão {report.version}, com a primeira de DATA_KEYS")
+        else:
+            told = "em execução sem a primeira chave de DATA_KEYS; reinicie-o antes de usar rekey"
+            yield bad("daemon", f"{name}: {told}")
+
+
+def _crm(living: Sequence[LivingDaemon], outcomes: Sequence[CrmOutcome]) -> Iterator[Finding]:
+    if any(daemon.report.breaker_open for daemon in living):
+        yield bad("crm_breaker", "CRM: envios pausados depois de falhas seguidas; veja se ele responde")
+    if not outcomes:
+        yield ok("crm_outcomes", "CRM: nenhum ticket foi enviado ainda")
+        return
+    served = sum(each.result == "ok" for each in outcomes)
+    minutes = max(0, int(time.time() - outcomes[0].at)) // 60
+    level = ok if outcomes[0].result == "ok" else note
+    yield level(
+        "crm_outcomes",
+        f"CRM: {served} dos últimos {len(outcomes)} envios com resposta útil; o último, há {minutes} min, "
+        f"terminou em {outcomes[0].result}",
+    )
+
+
+def _platform(living: Sequence[LivingDaemon]) -> Iterator[Finding]:
+    answers = {daemon.report.platform_failing for daemon in living}
+    if True in answers:
+        yield bad("platform_answers", "plataforma: a última leitura do worker não foi atendida; veja o log")
+    elif False in answers:
+        yield ok("platform_answers", "plataforma: a última leitura do worker foi atendida")
+
+
+async def disk(settings: Settings) -> Sequence[Finding]:
+    """Free space where the database (SQLite) and the log are written."""
+    places = [] if settings.LOG_DIR == "-" else [Path(settings.LOG_DIR)]
+    if settings.DATABASE_URL.startswith("sqlite"):
+        places.insert(0, Path(settings.DATABASE_URL.removeprefix("sqlite:///")).parent)
+    found: dict[int, Path] = {}
+    for place in places:
+        existing = next(each for each in (place.absolute(), *place.absolute().parents) if each.exists())
+        found.setdefault(existing.stat().st_dev, existing)
+    return [_space(place) for place in found.values()]
+
+
+def _space(place: Path) -> Finding:
+    free = shutil.disk_usage(place).free
+    told = f"disco: {free / 1024**3:.1f} GiB livres em {place}".replace(".", ",", 1)
+    if free < _SCARCE_BYTES:
+        return bad("disk", f"{told}; libere espaço: sem ele o worker termina")
+    return note("disk", f"{told}; libere espaço em breve") if free < _LITTLE_BYTES else ok("disk", told)
