@@ -174,7 +174,6 @@ async def test_for_programs_there_are_codes_and_levels(shell: Shell) -> None:
         "discovery",
         "crm",
         "daemon",
-        "disk",
         "utf8_output",
         "utf8_log",
     ]

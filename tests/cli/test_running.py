@@ -1,6 +1,5 @@
 """What `check`, `rekey` and `backup` know of running daemons and of this machine (contract §14)."""
 
-import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -118,21 +117,6 @@ async def test_a_daemon_reports_until_it_ends_and_is_forgotten_then(rig: Rig) ->
     metrics.breaker_open.set_function(lambda: False)
     assert seen == [("host:1:x", True)]
     assert await rig.store.daemons.living() == []
-
-
-# --------------------------------------------------------------------------------------------------- disk
-
-
-@pytest.mark.parametrize(
-    ("free", "level"), [(10 * 1024**3, Level.OK), (500 * 1024**2, Level.WARNING), (1024**2, Level.ERROR)]
-)
-async def test_a_disk_that_fills_is_told_in_time(
-    make_settings: Make, monkeypatch: pytest.MonkeyPatch, free: int, level: Level
-) -> None:
-    usage = shutil.disk_usage("/")
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=free))
-    (found,) = await running.disk(make_settings())
-    assert (found.code, found.level) == ("disk", level)
 
 
 # ------------------------------------------------------------------------------------------------- backups

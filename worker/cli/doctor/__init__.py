@@ -28,7 +28,6 @@ _CHECKS: Mapping[str, Check] = {
     "crm": remote.crm,
     "bot": remote.bot,
     "daemon": running.daemons,
-    "disk": running.disk,
     "utf8": local.utf8,
 }
 """By the code under which a check that goes wrong itself is reported."""

@@ -1,9 +1,7 @@
 """What the doctor finds of running daemons: who lives, with which keys, how CRM and platform answer them."""
 
-import shutil
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from worker.cli.database import beside
 from worker.cli.doctor.finding import Finding, bad, note, ok
@@ -12,7 +10,6 @@ from worker.settings import Settings
 from worker.views import CrmOutcome, LivingDaemon
 
 _OUTCOMES = 20
-_LITTLE_BYTES, _SCARCE_BYTES = 1024**3, 100 * 1024**2
 
 
 async def daemons(settings: Settings) -> Sequence[Finding]:
@@ -62,23 +59,3 @@ def _platform(living: Sequence[LivingDaemon]) -> Iterator[Finding]:
         yield bad("platform_answers", "plataforma: a última leitura do worker não foi atendida; veja o log")
     elif False in answers:
         yield ok("platform_answers", "plataforma: a última leitura do worker foi atendida")
-
-
-async def disk(settings: Settings) -> Sequence[Finding]:
-    """Free space where the database (SQLite) and the log are written."""
-    places = [] if settings.LOG_DIR == "-" else [Path(settings.LOG_DIR)]
-    if settings.DATABASE_URL.startswith("sqlite"):
-        places.insert(0, Path(settings.DATABASE_URL.removeprefix("sqlite:///")).parent)
-    found: dict[int, Path] = {}
-    for place in places:
-        existing = next(each for each in (place.absolute(), *place.absolute().parents) if each.exists())
-        found.setdefault(existing.stat().st_dev, existing)
-    return [_space(place) for place in found.values()]
-
-
-def _space(place: Path) -> Finding:
-    free = shutil.disk_usage(place).free
-    told = f"disco: {free / 1024**3:.1f} GiB livres em {place}".replace(".", ",", 1)
-    if free < _SCARCE_BYTES:
-        return bad("disk", f"{told}; libere espaço: sem ele o worker termina")
-    return note("disk", f"{told}; libere espaço em breve") if free < _LITTLE_BYTES else ok("disk", told)

@@ -103,7 +103,7 @@ RUNBOOKS: Sequence[Runbook] = (
             "Abra a conversa e responda ao cliente no chat do bot (com `CONVERSATION_URL`, há um link).",
             "Depois, *Dispensar*, ou `ticket-worker runs dismiss RUN --reason resolvido_por_fora`.",
             "Muitas de uma vez: `ticket-worker runs list --state lost --since 24h` mostra a razão comum; "
-            "a tabela [Uma execução está perdida](#uma-execução-está-perdida-lost) diz o que é cada uma.",
+            "a tabela [Uma execução está `lost`](#uma-execução-está-lost) diz o que é cada uma.",
         ),
         "Nenhuma execução perdida em “Precisa de uma pessoa”.",
     ),
@@ -182,7 +182,8 @@ RUNBOOKS: Sequence[Runbook] = (
         "Nada muda para os clientes.",
         (
             "Crie uma chave: `ticket-worker keygen`.",
-            "Com vários processos, ponha-a primeiro *depois* da antiga (`antiga,nova`) e reinicie um de cada vez, "
+            "Com vários processos, ponha-a primeiro *depois* da antiga (`antiga,nova`) e reinicie um de "
+            "cada vez, "
             "para que todos abram o que ela fechar.",
             "Ponha-a *antes* da antiga em `DATA_KEYS` (`nova,antiga`) e reinicie todos os processos.",
             "Confira que todos têm a chave nova: `ticket-worker check`.",
