@@ -245,3 +245,30 @@ async def test_a_decided_call_that_has_no_answer_is_given_that_of_its_outcome_on
     other = await rig.settled(unsent, REFUSED, LATE)
     assert (other.state, other.answered) == (CallState.DONE, False)
     assert (await rig.settled(unsent, DONE, ANSWER)).answer == ANSWER
+
+
+# ------------------------------------------------------------------------------------- what is put aside
+
+
+@pytest.mark.parametrize("column", ["state", "kind"])
+async def test_a_call_in_a_state_of_a_newer_version_is_left_to_it_and_keeps_no_other_waiting(
+    rig: Rig, column: str
+) -> None:
+    run = await rig.run()
+    foreign = await rig.attempted(await rig.admit(run, 1))
+    other = await rig.attempted(await rig.admit(run, 2, OTHER_RESUMO))
+    await rig.change("calls", {column: "of_2027"}, call_id=foreign.call_id)
+    await rig.ago(1.0, "calls", "lease_until")
+    assert await rig.claims() == [other.call_id]
+
+
+async def test_a_call_that_met_a_defect_is_due_again_ever_later_whatever_it_has_sent_meanwhile(
+    rig: Rig,
+) -> None:
+    record = await rig.admit(await rig.run())
+    await rig.attempted(record)
+    for seconds in (300.0, 900.0, 3600.0):
+        await rig.store.calls.check_later(record)
+        row = await rig.row("calls")
+        assert row.due - await rig.time() == pytest.approx(seconds, abs=10.0)
+        assert (row.owner, row.state) == (None, CallState.RUNNING)

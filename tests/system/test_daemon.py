@@ -115,8 +115,10 @@ async def test_whatever_a_platform_answers_the_daemon_keeps_running_and_recovers
         home.platform.faults.add(fault.model_copy(update={"on": "retrieve_run"}))
         home.platform.faults.add(fault.model_copy(update={"on": "submit_tool_outputs"}))
         await opens_a_ticket(home, daemon)
-    assert lines(daemon.log, "plataforma não atende") >= len(NONSENSE)
-    assert lines(daemon.log, "plataforma voltou a atender") >= len(NONSENSE)
+    # What cannot be read once may be about one run: only the others are outages, each a cause of its own.
+    outages = len(NONSENSE.keys() - {"half an object", "another object", "HTML"})
+    assert lines(daemon.log, "plataforma não atende") >= outages
+    assert lines(daemon.log, "plataforma voltou a atender") >= outages
 
 
 async def test_a_second_run_on_the_same_file_is_refused_and_names_the_holder(

@@ -202,15 +202,19 @@ class Calls:
             await leases.give_back(connection, self._t.c.call_id, owner)
 
     async def check_later(self, call: CallRecord) -> None:
-        """The CRM did not know (yet): ask again, ever later, for a day. Not if a person has stepped in."""
+        """The CRM did not know (yet), or a defect ended the work: try again, ever later, for a day.
+
+        Not if a person has stepped in.
+        """
         t = self._t
+        still = t.c.state.in_(OPEN) if call.state.open else t.c.state == call.state
         waits = [(t.c.checks == n, wait) for n, wait in enumerate(_CHECK_AGAIN_S)]
         next_check = now() + case(*waits, else_=_CHECK_AGAIN_S[-1])
         too_old = t.c.finished_at < now() - _CHECK_FOR_S
         async with self._db.write() as connection:
             await connection.execute(
                 update(t)
-                .where(t.c.call_id == call.call_id, t.c.state == call.state)
+                .where(t.c.call_id == call.call_id, still)
                 .values(
                     due=case((too_old, None), else_=next_check), checks=t.c.checks + 1, **leases.GIVEN_BACK
                 )
@@ -322,7 +326,9 @@ def _due(tables: Tables) -> Select[Any]:
     watched = exists().where(r.c.run_id == t.c.run_id, r.c.state == RunState.WATCHING)
     its_runs = and_(t.c.state == CallState.RECEIVED, not_(t.c.retrying), watched)
     unowned = select(t.c.call_id).where(t.c.due <= now(), leases.unheld(t), not_(its_runs))
-    return unowned.order_by(t.c.due)
+    # What a newer version wrote is left to it.
+    readable = and_(t.c.state.in_(list(CallState)), t.c.kind.in_(list(ToolKind)))
+    return unowned.where(readable).order_by(t.c.due)
 
 
 _any_due = leases.any_of(_due)
