@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from validate_docbr import CNPJ, CPF
 
-from worker.errors import ConfigError, StoreError
+from worker.errors import ConfigError, Unreadable
 from worker.personal import Personal
 from worker.privacy import Hasher, Vault, echo, mask_document, new_index_key, parse_document
 
@@ -121,8 +121,8 @@ def test_the_first_key_seals_and_every_key_opens() -> None:
     both = Vault([NEW, OLD])
     assert both.open(Vault([OLD]).seal(value)) == value
     assert Vault([NEW]).open(both.seal(value)) == value
-    with pytest.raises(StoreError):
-        Vault([OLD]).open(both.seal(value))
+    with pytest.raises(Unreadable):
+        Vault([OLD]).open(both.seal(value)).reveal()
 
 
 def test_a_sealed_value_holds_nothing_of_it() -> None:
@@ -134,9 +134,10 @@ def test_a_sealed_value_holds_nothing_of_it() -> None:
     [b"", b"lixo", Vault([NEW]).seal(Personal("x")), Vault([OLD]).seal_bytes(b"\xff")],
     ids=["empty", "rubbish", "another_key", "not_utf8"],
 )
-def test_what_no_key_opens_is_the_stores_error(sealed: bytes) -> None:
-    with pytest.raises(StoreError, match="DATA_KEYS"):
-        Vault([OLD]).open(sealed)
+def test_what_no_key_opens_is_unreadable_once_it_is_needed(sealed: bytes) -> None:
+    value = Vault([OLD]).open(sealed)
+    with pytest.raises(Unreadable, match="DATA_KEYS"):
+        value.reveal()
 
 
 def test_an_index_key_is_unwrapped_by_any_of_the_keys() -> None:
@@ -249,3 +250,40 @@ def test_an_echo_is_short_and_never_leaks(parts: list[str]) -> None:
 def test_an_echo_of_a_very_long_text_is_found_in_one_pass() -> None:
     assert echo("12 " * 50_000) == "…"
     assert echo("a" * 100_000) == "a" * 60
+
+
+# ------------------------------------------------------------------------------------ bounds of the shapes
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "529.982.247-25.",
+        "529.982.247-25--",
+        "52998224725/",
+        "529.982.247-25 e",
+        "11.222.333/0001-81.",
+        "11.222.333/0001-81//",
+        "11222333000181-",
+    ],
+)
+def test_a_document_with_something_behind_it_is_none(text: str) -> None:
+    assert parse_document(text) is None
+
+
+def test_a_value_that_does_not_open_shows_nothing_of_what_it_was() -> None:
+    key = Fernet.generate_key().decode()
+    sealed = Fernet(key).encrypt(b"\xff529.982.247-25")
+    with pytest.raises(Unreadable) as raised:
+        Vault([key]).open(sealed).reveal()
+    assert raised.value.__suppress_context__
+    assert raised.value.__cause__ is None
+
+
+@pytest.mark.parametrize("text", ["1_2_3_4", "12__34", "12___34", "1._-2._-3._-4"])
+def test_groups_of_digits_are_one_number_however_they_are_joined(text: str) -> None:
+    assert echo(f"a {text} b") == "a … b"
+
+
+def test_digits_further_apart_are_several_numbers() -> None:
+    assert echo("12____34") == "12____34"

@@ -184,3 +184,13 @@ def test_a_catalogue_that_cannot_be_read_is_a_configuration_error(tmp_path: Path
         path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=r"catalogo\.json"):
         Catalog.load(path)
+
+
+def test_the_words_of_a_log_are_those_of_the_catalogue_by_kind() -> None:
+    catalog = Catalog.load()
+    words = catalog.words()
+    motivos = {name for spellings in catalog.motivos.values() for name in spellings.names}
+    assert words.keys() == {"setor", "motivo", "departamento"}
+    assert (set(words["setor"]), "FINANCEIRO" in words["setor"]) == (set(catalog.motivos), True)
+    assert (set(words["motivo"]), "INFORMAR PAGAMENTO" in words["motivo"]) == (motivos, True)
+    assert (len(words["departamento"]), "suporte geral" in words["departamento"]) == (11, True)

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import httpx
 import pytest
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from tests.web.fake_records import FakeRecords, an_api, calling
 from worker.errors import StoreError
@@ -479,3 +479,95 @@ async def test_a_scope_that_is_not_http_passes_every_layer_untouched(records: Fa
         "lifespan.startup.complete",
         "lifespan.shutdown.complete",
     ]
+
+
+# ------------------------------------------------------------------------------------ each bound, where it is
+
+
+async def test_every_answer_has_each_of_the_safe_headers(api: httpx.AsyncClient) -> None:
+    headers = (await api.get("/livez")).headers
+    assert {name: headers.get(name) for name in SAFE} == SAFE
+
+
+SAFE = {
+    "x-content-type-options": "nosniff",
+    "cache-control": "no-store",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+}
+
+
+@pytest.mark.parametrize("begun", [True, False])
+async def test_a_crash_begins_an_answer_only_where_none_has_begun(begun: bool) -> None:
+    sent: list[Message] = []
+
+    async def crashes(scope: Scope, receive: Receive, send: Send) -> None:
+        if begun:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise ZeroDivisionError
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await SafeResponses(crashes)({"type": "http", "method": "GET", "headers": []}, _never, send)
+    assert [each["status"] for each in sent if each["type"] == "http.response.start"] == [
+        200 if begun else 500
+    ]
+
+
+def test_ten_thousand_addresses_are_remembered() -> None:
+    failures = LoginThrottle(lambda: 0.0)
+    for number in range(10_001):
+        for _ in range(10 if number < 2 else 1):
+            failures.add(str(number))
+    assert [failures.wait_s(str(number)) > 0 for number in range(2)] == [False, True]
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/webhooks/openai/x", "/v1/webhooks/openai2", "/v1/webhooks", "/livez/x"]
+)
+async def test_what_begins_like_a_path_without_token_needs_one(guarded: httpx.AsyncClient, path: str) -> None:
+    assert code(await guarded.get(path)) == (401, "nao_autorizado")
+
+
+@pytest.mark.parametrize("junk", ["!", "*", " ", "-"])
+async def test_a_basic_credential_with_other_characters_than_base64s_is_none(
+    guarded: httpx.AsyncClient, junk: str
+) -> None:
+    whole = basic("ana", TOKEN)
+    spoilt = whole[:12] + junk + whole[12:]
+    answer = await guarded.get("/v1/calls", headers={"Authorization": spoilt})
+    assert code(answer) == (401, "nao_autorizado")
+
+
+@pytest.mark.parametrize(
+    ("host", "origin"),
+    [("API.example:8080", "http://api.example:8080"), ("api.example:8080", "HTTP://API.EXAMPLE:8080")],
+)
+async def test_host_and_origin_are_compared_whatever_their_case(
+    guarded: httpx.AsyncClient, host: str, origin: str
+) -> None:
+    headers = {**bearer(TOKEN), "Host": host, "Origin": origin}
+    assert (await guarded.put("/v1/conversations/c", headers=headers, json={})).status_code == 201
+
+
+async def test_an_empty_sec_fetch_site_is_no_word_of_a_browser_that_trusts_the_page(
+    api: httpx.AsyncClient,
+) -> None:
+    answer = await api.put("/v1/conversations/c", headers={"Sec-Fetch-Site": ""}, json={})
+    assert code(answer) == (403, "origem_recusada")
+
+
+async def test_a_token_is_compared_in_constant_time(
+    guarded: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[tuple[bytes, bytes]] = []
+
+    def compare(given: bytes, right: bytes) -> bool:
+        compared.append((given, right))
+        return False
+
+    monkeypatch.setattr("hmac.compare_digest", compare)
+    assert code(await guarded.get("/v1/calls", headers=bearer("x"))) == (401, "nao_autorizado")
+    assert compared == [(b"x", TOKEN.encode())]
