@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import httpx
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from worker.engine.reply_check import ReplyCheck
 from worker.store.store import Store
@@ -29,3 +31,9 @@ def services(store: Any, changes: Mapping[str, Any]) -> Services:
         "replies": ReplyCheck(getattr(store, "replies", None)),  # fake records have none
     }
     return Services(store=store, **{**fields, **changes})
+
+
+def calling(app: ASGIApp, **options: Any) -> httpx.AsyncClient:
+    """A client of `app` that needs no socket."""
+    transport = httpx.ASGITransport(app, client=options.pop("client", ("127.0.0.1", 50000)))
+    return httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080", **options)

@@ -192,6 +192,15 @@ async def store(shared_database: SharedDatabase, make_settings: Callable[..., Se
 
 
 @pytest.fixture
+async def sqlite_store(
+    shared_sqlite: SharedDatabase, make_settings: Callable[..., Settings]
+) -> AsyncIterator[Store]:
+    """The store on SQLite alone, for tests of what is above the store: empty, and emptied after the test."""
+    yield await shared_sqlite.store(make_settings(DATABASE_URL=shared_sqlite.url))
+    shared_sqlite.empty()
+
+
+@pytest.fixture
 async def rig(store: Store) -> Rig:
     """The store of each engine, with the conversation `c1` in it."""
     made = Rig(store)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.web.fake_records import FakeRecords
 from worker import metrics
 from worker.background import gauges
 from worker.kpis import KPIS, Durations, Kpis
+from worker.store.store import Store
 from worker.views import Waiting
 
 
@@ -32,24 +32,33 @@ def shown(name: str, **labels: str) -> float | None:
     return metrics.registry.get_sample_value(f"ticket_worker_{name}", labels)
 
 
-async def test_every_kpi_is_told_beside_its_target() -> None:
-    figures = Kpis(tickets_opened=9, valid_requests=10, crm_ms=Durations(mean=620.0))
-    await gauges.refresh(FakeRecords(figures=figures))
+async def test_every_kpi_is_told_beside_its_target(
+    sqlite_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def kpis(since: float, until: float | None) -> Kpis:
+        return Kpis(tickets_opened=9, valid_requests=10, crm_ms=Durations(mean=620.0))
+
+    monkeypatch.setattr(sqlite_store.records, "kpis", kpis)
+    await gauges.refresh(sqlite_store.records)
     assert shown("kpi", kpi="success_rate") == 0.9
     assert shown("kpi", kpi="crm_ms.mean") == 620.0
     assert shown("kpi_target", kpi="crm_ms.mean") == 500.0
     assert all(shown("kpi", kpi=kpi.name) is not None for kpi in KPIS)
 
 
-async def test_a_rate_of_nothing_is_no_number_so_that_no_alert_fires() -> None:
-    await gauges.refresh(FakeRecords())
+async def test_a_rate_of_nothing_is_no_number_so_that_no_alert_fires(sqlite_store: Store) -> None:
+    await gauges.refresh(sqlite_store.records)
     value = shown("kpi", kpi="success_rate")
     assert value is not None
     assert math.isnan(value)
 
 
-async def test_what_waits_is_told() -> None:
-    await gauges.refresh(FakeRecords(what_waits=Waiting(12.0, 2, 3, 45.0, 1)))
+async def test_what_waits_is_told(sqlite_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def waiting() -> Waiting:
+        return Waiting(12.0, 2, 3, 45.0, 1)
+
+    monkeypatch.setattr(sqlite_store.records, "waiting", waiting)
+    await gauges.refresh(sqlite_store.records)
     names = (
         "events_oldest_seconds",
         "events_stuck",
@@ -60,10 +69,10 @@ async def test_what_waits_is_told() -> None:
     assert [shown(name) for name in names] == [12.0, 2.0, 3.0, 45.0, 1.0]
 
 
-async def test_the_figures_are_taken_again_each_minute() -> None:
-    records, clock = FakeRecords(), Twice()
+async def test_the_figures_are_taken_again_each_minute(sqlite_store: Store) -> None:
+    clock = Twice()
     with pytest.raises(asyncio.CancelledError):
-        await gauges.keep_refreshed(records, clock)
+        await gauges.keep_refreshed(sqlite_store.records, clock)
     assert clock.waits == [gauges.REFRESH_S] * 2
 
 

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.web.fake_records import FakeRecords, an_api
+from tests.asgi import api_over
+from worker.store.store import Store
 from worker.web.server import serve
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -31,9 +32,9 @@ QUIET = [
 
 
 @pytest.fixture
-async def url() -> AsyncIterator[str]:
+async def url(sqlite_store: Store) -> AsyncIterator[str]:
     started: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    api = an_api(FakeRecords(), token=TOKEN)
+    api = api_over(sqlite_store, token=TOKEN)
     task = asyncio.create_task(serve(api, "127.0.0.1", 0, on_started=started.set_result))
     yield await started
     task.cancel()

@@ -4,11 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tests.asgi import api_over
+from tests.asgi import api_over, calling
 from tests.engine.harness import Harness
 from tests.fakes import COMPLETED as ENDED
 from tests.fakes import WORKING, FakePlatform, asks, call, until
-from tests.web.fake_records import calling
 from tests.web.webhook_sender import SECRET, send
 from worker.engine.pacing import Pace
 from worker.engine.watched_runs import WatchedRuns

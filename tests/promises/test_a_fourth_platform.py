@@ -10,9 +10,8 @@ from types import ModuleType
 import pytest
 from rich.console import Console
 
-from tests.asgi import api_over
+from tests.asgi import api_over, calling
 from tests.fakes import COMPLETED, FakePlatform, asks, call
-from tests.web.fake_records import calling
 from worker import catalog, platforms, wiring
 from worker.cli import rehearse
 from worker.cli.rehearse import Options

@@ -11,10 +11,9 @@ from typing import Any, Self
 import pytest
 from typer.testing import CliRunner
 
-from tests.asgi import api_over
+from tests.asgi import api_over, calling
 from tests.databases import KEY
 from tests.fakes import COMPLETED, FakePlatform, asks
-from tests.web.fake_records import calling
 from worker import catalog, metrics, tools, wiring
 from worker.cli.main import cli
 from worker.engine.lease import Lease

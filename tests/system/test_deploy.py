@@ -16,11 +16,12 @@ import yaml
 from cryptography.fernet import Fernet
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.web.fake_records import FakeRecords, an_api
+from tests.asgi import api_over
 from worker import metrics, settings
 from worker.background import gauges
 from worker.kpis import KPIS
 from worker.settings import Settings
+from worker.store.store import Store
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -54,9 +55,9 @@ def a_setting(name: str) -> bool:
 
 
 @pytest.fixture
-async def exported() -> set[str]:
+async def exported(sqlite_store: Store) -> set[str]:
     """Every name a scrape may show."""
-    await gauges.refresh(FakeRecords())
+    await gauges.refresh(sqlite_store.records)
     families = list(text_string_to_metric_families(metrics.exposition().decode()))
     names = {sample.name for family in families for sample in family.samples}
     suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum"), "gauge": ("",)}
@@ -117,9 +118,9 @@ def test_the_image_is_built_from_files_that_exist_and_are_not_ignored() -> None:
     assert all((ROOT / source).exists() for source in sources)
 
 
-def test_the_image_asks_for_a_health_that_the_api_tells() -> None:
+def test_the_image_asks_for_a_health_that_the_api_tells(sqlite_store: Store) -> None:
     (path,) = re.findall(r"127\.0\.0\.1:\{port\}(/\w+)", read("Dockerfile"))
-    assert path in an_api(FakeRecords()).openapi()["paths"]
+    assert path in api_over(sqlite_store).openapi()["paths"]
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,7 @@ from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
-import httpx
 from fastapi import FastAPI
-from starlette.types import ASGIApp
 
 from tests.asgi import services
 from worker.errors import RequestRefused
@@ -316,9 +314,3 @@ def an_api(records: FakeRecords, *, token: str | None = None, **changes: Any) ->
     parts |= {"daemons": FakeDaemons()}
     store = SimpleNamespace(records=records, **parts)
     return create_api(services(store, {"now": lambda: EPOCH, **changes}), token=token)
-
-
-def calling(app: ASGIApp, **options: Any) -> httpx.AsyncClient:
-    """A client of `app` that needs no socket."""
-    transport = httpx.ASGITransport(app, client=options.pop("client", ("127.0.0.1", 50000)))
-    return httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080", **options)

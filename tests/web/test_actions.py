@@ -7,9 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.asgi import api_over
+from tests.asgi import api_over, calling
 from tests.store.harness import AMBIGUOUS, NO_PROTOCOL, PROTOCOLO, REFUSED, Rig
-from tests.web.fake_records import FakeOperators, FakeRecords, a_call, an_api, calling
+from tests.web.fake_records import FakeOperators, FakeRecords, a_call, an_api
 from worker.model import CallState
 
 

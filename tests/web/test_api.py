@@ -7,7 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.web.fake_records import EPOCH, FakeRecords, a_call, a_handoff, an_api, calling
+from tests.asgi import calling
+from tests.web.fake_records import EPOCH, FakeRecords, a_call, a_handoff, an_api
 from worker.errors import StoreError
 from worker.model import CallState, RunState
 from worker.personal import Personal

@@ -12,7 +12,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.web.fake_records import EPOCH, FakeBoard, FakeRecords, a_call, an_api, calling
+from tests.asgi import calling
+from tests.web.fake_records import EPOCH, FakeBoard, FakeRecords, a_call, an_api
 from worker import logs, metrics
 from worker.errors import StoreError
 from worker.kpis import KPIS, Durations, Kpis

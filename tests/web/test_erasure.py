@@ -1,7 +1,8 @@
 """`DELETE /v1/conversations/{id}` over HTTP (contract §3)."""
 
+from tests.asgi import calling
 from tests.store.harness import Rig
-from tests.web.fake_records import FakeErasures, FakeRecords, an_api, calling
+from tests.web.fake_records import FakeErasures, FakeRecords, an_api
 from worker.views import Erasure
 
 

@@ -6,9 +6,9 @@ from datetime import datetime
 import httpx
 import pytest
 
-from tests.asgi import api_over
+from tests.asgi import api_over, calling
 from tests.store.harness import HANDOFF, Rig
-from tests.web.fake_records import FakeHandoffs, FakeRecords, a_handoff, an_api, calling
+from tests.web.fake_records import FakeHandoffs, FakeRecords, a_handoff, an_api
 from worker.model import Attendance
 
 

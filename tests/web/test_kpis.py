@@ -5,8 +5,12 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from tests.web.fake_records import EPOCH, FakeRecords, an_api, calling
+from tests.asgi import api_over, calling
 from worker.kpis import Durations, Kpis
+from worker.store.store import Store
+
+NOW = 1_761_590_040.25
+"""2025-10-27T15:34:00.25-03:00."""
 
 FIGURES = Kpis(
     tickets_opened=96,
@@ -22,13 +26,23 @@ FIGURES = Kpis(
 
 
 @pytest.fixture
-def records() -> FakeRecords:
-    return FakeRecords(figures=FIGURES)
+def periods(sqlite_store: Store, monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, float | None]]:
+    """The periods that were measured; each had the same figures."""
+    measured: list[tuple[float, float | None]] = []
+
+    async def kpis(since: float, until: float | None) -> Kpis:
+        measured.append((since, until))
+        return FIGURES
+
+    monkeypatch.setattr(sqlite_store.records, "kpis", kpis)
+    return measured
 
 
 @pytest.fixture
-async def api(records: FakeRecords) -> AsyncIterator[httpx.AsyncClient]:
-    async with calling(an_api(records)) as client:
+async def api(
+    sqlite_store: Store, periods: list[tuple[float, float | None]]
+) -> AsyncIterator[httpx.AsyncClient]:
+    async with calling(api_over(sqlite_store, now=lambda: NOW)) as client:
         yield client
 
 
@@ -60,13 +74,13 @@ async def test_the_figures_are_shown_as_contract_7_names_them(api: httpx.AsyncCl
 
 
 async def test_a_period_may_be_given_in_each_of_the_forms(
-    api: httpx.AsyncClient, records: FakeRecords
+    api: httpx.AsyncClient, periods: list[tuple[float, float | None]]
 ) -> None:
     shown = (await api.get("/v1/kpis", params={"since": "7d", "until": "24h"})).json()
-    assert records.asked[-1] == {"since": EPOCH - 7 * 86400, "until": EPOCH - 86400}
+    assert periods[-1] == (NOW - 7 * 86400, NOW - 86400)
     assert shown["until"] == "2025-10-26T15:34:00.250000-03:00"
     await api.get("/v1/kpis", params={"since": "hoje"})
-    assert records.asked[-1] == {"since": EPOCH - 15.5 * 3600 - 240.25, "until": None}
+    assert periods[-1] == (NOW - 15.5 * 3600 - 240.25, None)
 
 
 @pytest.mark.parametrize(
@@ -88,8 +102,8 @@ async def test_a_period_that_is_none_is_refused_by_its_field(
     assert answer.json()["errors"][0]["field"] == field
 
 
-async def test_the_figures_need_the_token_and_the_metrics_do_not() -> None:
-    async with calling(an_api(FakeRecords(), token="s")) as api:
+async def test_the_figures_need_the_token_and_the_metrics_do_not(sqlite_store: Store) -> None:
+    async with calling(api_over(sqlite_store, token="s")) as api:
         assert (await api.get("/v1/kpis")).status_code == 401
         metrics = await api.get("/metrics")
     assert metrics.status_code == 200

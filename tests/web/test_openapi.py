@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.web.fake_records import FakeRecords, an_api, calling
+from tests.asgi import api_over, calling
 from worker.model import RunState
+from worker.store.store import Store
 from worker.web.problems import PROBLEMS
 
 CALLS = {
@@ -47,8 +48,8 @@ CALLS = {
 
 
 @pytest.fixture
-async def description() -> dict[str, Any]:
-    async with calling(an_api(FakeRecords(), token="s"), auth=("", "s")) as api:
+async def description(sqlite_store: Store) -> dict[str, Any]:
+    async with calling(api_over(sqlite_store, token="s"), auth=("", "s")) as api:
         found: dict[str, Any] = (await api.get("/openapi.json")).json()
         assert (await api.get("/openapi.json")).json() == found
     return found
@@ -166,8 +167,8 @@ def test_a_resolution_is_described_as_it_is_judged(description: dict[str, Any]) 
     assert resolution["examples"] == [{"protocolo": "2510271534789012"}]
 
 
-async def test_without_a_token_none_is_described() -> None:
-    async with calling(an_api(FakeRecords())) as api:
+async def test_without_a_token_none_is_described(sqlite_store: Store) -> None:
+    async with calling(api_over(sqlite_store)) as api:
         assert "security" not in (await api.get("/openapi.json")).json()
 
 

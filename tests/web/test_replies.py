@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.asgi import api_over
+from tests.asgi import api_over, calling
 from tests.store.harness import DONE, PROTOCOLO, Rig
-from tests.web.fake_records import calling
 
 LIE = "Prontinho! Abri seu chamado, o protocolo é 2510279999999999."
 

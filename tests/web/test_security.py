@@ -10,7 +10,8 @@ import httpx
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from tests.web.fake_records import FakeRecords, an_api, calling
+from tests.asgi import calling
+from tests.web.fake_records import FakeRecords, an_api
 from worker.errors import StoreError
 from worker.web.middleware import BodyLimit, ConcurrencyLimit, ForwardedClient, LoginThrottle, SafeResponses
 

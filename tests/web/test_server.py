@@ -11,8 +11,9 @@ import httpx
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tests.web.fake_records import FakeRecords, an_api
+from tests.asgi import api_over
 from worker.errors import ConfigError
+from worker.store.store import Store
 from worker.web import connections
 from worker.web.middleware import BodyLimit
 from worker.web.server import serve
@@ -50,8 +51,8 @@ async def in_chunks(size: int) -> AsyncIterator[bytes]:
         yield b" " * 65_536
 
 
-async def test_the_api_is_served_over_real_http_and_says_nothing_of_its_server() -> None:
-    async with serving(an_api(FakeRecords())) as (url, _), httpx.AsyncClient(base_url=url) as api:
+async def test_the_api_is_served_over_real_http_and_says_nothing_of_its_server(sqlite_store: Store) -> None:
+    async with serving(api_over(sqlite_store)) as (url, _), httpx.AsyncClient(base_url=url) as api:
         answer = await api.put("/v1/conversations/conv-1", json={"thread_id": "thread_1"})
         assert answer.status_code == 201
         assert "server" not in answer.headers
@@ -63,16 +64,18 @@ async def test_the_api_is_served_over_real_http_and_says_nothing_of_its_server()
 
 
 @pytest.mark.parametrize("size", [5 * 65_536, 64 * 65_536])
-async def test_a_large_body_in_chunks_is_refused_while_it_is_still_being_sent(size: int) -> None:
-    async with serving(an_api(FakeRecords())) as (url, _), httpx.AsyncClient(base_url=url) as api:
+async def test_a_large_body_in_chunks_is_refused_while_it_is_still_being_sent(
+    sqlite_store: Store, size: int
+) -> None:
+    async with serving(api_over(sqlite_store)) as (url, _), httpx.AsyncClient(base_url=url) as api:
         headers = {"Content-Type": "application/json"}
         answer = await api.put("/v1/conversations/c", content=in_chunks(size), headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (413, "corpo_grande_demais")
         assert (await api.get("/livez")).status_code == 200
 
 
-async def test_a_declared_large_body_is_refused_before_it_is_sent() -> None:
-    async with serving(an_api(FakeRecords())) as (url, _):
+async def test_a_declared_large_body_is_refused_before_it_is_sent(sqlite_store: Store) -> None:
+    async with serving(api_over(sqlite_store)) as (url, _):
         head, body = await raw(
             url, b"PUT /v1/conversations/c HTTP/1.1\r\nHost: localhost\r\nContent-Length: 300000\r\n\r\n"
         )
@@ -83,39 +86,43 @@ async def test_a_declared_large_body_is_refused_before_it_is_sent() -> None:
 @pytest.mark.parametrize(
     "lines", [b"HTTP/1.1\r\nHost: tickets.example", b"HTTP/1.1\r\nHost: 127.0.0.1.nip.io", b"HTTP/1.0"]
 )
-async def test_without_a_token_a_rebound_or_missing_host_is_refused(lines: bytes) -> None:
-    async with serving(an_api(FakeRecords())) as (url, _):
+async def test_without_a_token_a_rebound_or_missing_host_is_refused(
+    sqlite_store: Store, lines: bytes
+) -> None:
+    async with serving(api_over(sqlite_store)) as (url, _):
         head, body = await raw(url, b"GET /v1/calls " + lines + b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 403 ")
     assert body["code"] == "host_recusado"
 
 
-async def test_a_port_in_use_is_a_problem_of_the_configuration() -> None:
+async def test_a_port_in_use_is_a_problem_of_the_configuration(sqlite_store: Store) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError) as caught:
-            await serve(an_api(FakeRecords()), "127.0.0.1", port, on_started=lambda url: None)
+            await serve(api_over(sqlite_store), "127.0.0.1", port, on_started=lambda url: None)
     (problem,) = caught.value.problems
     assert problem.startswith(f"HTTP_HOST e HTTP_PORT: não foi possível escutar em 127.0.0.1, porta {port};")
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "não existe.invalid", "x" * 300])
-async def test_a_host_that_is_not_ours_is_a_problem_of_the_configuration(host: str) -> None:
+async def test_a_host_that_is_not_ours_is_a_problem_of_the_configuration(
+    sqlite_store: Store, host: str
+) -> None:
     with pytest.raises(ConfigError, match="não foi possível escutar"):
-        await serve(an_api(FakeRecords()), host, 0, on_started=lambda url: None)
+        await serve(api_over(sqlite_store), host, 0, on_started=lambda url: None)
 
 
-async def test_an_ipv6_address_is_written_as_a_url() -> None:
+async def test_an_ipv6_address_is_written_as_a_url(sqlite_store: Store) -> None:
     if not socket.has_dualstack_ipv6():
         pytest.skip("this machine has no IPv6")
-    async with serving(an_api(FakeRecords()), "::1") as (url, _), httpx.AsyncClient() as api:
+    async with serving(api_over(sqlite_store), "::1") as (url, _), httpx.AsyncClient() as api:
         assert url.startswith("http://[::1]:")
         assert (await api.get(f"{url}/livez")).status_code == 200
 
 
-async def test_the_signals_of_the_process_are_left_alone() -> None:
+async def test_the_signals_of_the_process_are_left_alone(sqlite_store: Store) -> None:
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
-    async with serving(an_api(FakeRecords())) as (url, _), httpx.AsyncClient() as api:
+    async with serving(api_over(sqlite_store)) as (url, _), httpx.AsyncClient() as api:
         await api.get(f"{url}/livez")
         assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
 
@@ -169,9 +176,9 @@ async def test_a_second_cancel_does_not_wait_for_open_requests() -> None:
         assert (await answer).status_code == 204
 
 
-async def test_a_cancel_before_the_start_leaves_the_port_free() -> None:
+async def test_a_cancel_before_the_start_leaves_the_port_free(sqlite_store: Store) -> None:
     urls: list[str] = []
-    task = asyncio.create_task(serve(an_api(FakeRecords()), "127.0.0.1", 0, on_started=urls.append))
+    task = asyncio.create_task(serve(api_over(sqlite_store), "127.0.0.1", 0, on_started=urls.append))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -210,8 +217,8 @@ GET = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\n"])
-async def test_a_caller_who_sends_no_whole_head_is_hung_up_on(sent: bytes) -> None:
-    async with serving(an_api(FakeRecords())) as (url, _):
+async def test_a_caller_who_sends_no_whole_head_is_hung_up_on(sqlite_store: Store, sent: bytes) -> None:
+    async with serving(api_over(sqlite_store)) as (url, _):
         reader, writer = await connected(url)
         writer.write(sent)
         assert await ended(reader) == b""
@@ -219,8 +226,8 @@ async def test_a_caller_who_sends_no_whole_head_is_hung_up_on(sent: bytes) -> No
 
 
 @pytest.mark.usefixtures("quick")
-async def test_a_body_that_does_not_come_is_not_waited_for() -> None:
-    async with serving(an_api(FakeRecords())) as (url, _):
+async def test_a_body_that_does_not_come_is_not_waited_for(sqlite_store: Store) -> None:
+    async with serving(api_over(sqlite_store)) as (url, _):
         reader, writer = await connected(url)
         writer.write(b"PUT /v1/conversations/c HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{")
         assert await ended(reader) == b""
@@ -229,8 +236,10 @@ async def test_a_body_that_does_not_come_is_not_waited_for() -> None:
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("more", [b"", b"G"])
-async def test_an_idle_connection_is_closed_whether_or_not_a_further_request_begins(more: bytes) -> None:
-    async with serving(an_api(FakeRecords())) as (url, _):
+async def test_an_idle_connection_is_closed_whether_or_not_a_further_request_begins(
+    sqlite_store: Store, more: bytes
+) -> None:
+    async with serving(api_over(sqlite_store)) as (url, _):
         reader, writer = await connected(url)
         writer.write(GET + more)
         assert (await ended(reader)).startswith(b"HTTP/1.1 200 ")
@@ -273,8 +282,8 @@ async def test_work_on_a_request_may_take_longer_than_any_bound() -> None:
 
 
 @pytest.mark.usefixtures("quick")
-async def test_a_connection_that_is_used_again_and_again_stays_open() -> None:
-    async with serving(an_api(FakeRecords())) as (url, _):
+async def test_a_connection_that_is_used_again_and_again_stays_open(sqlite_store: Store) -> None:
+    async with serving(api_over(sqlite_store)) as (url, _):
         reader, writer = await connected(url)
         for _ in range(6):
             writer.write(GET)
@@ -284,10 +293,10 @@ async def test_a_connection_that_is_used_again_and_again_stays_open() -> None:
 
 
 async def test_beyond_the_bound_whoever_waits_longest_makes_room_for_a_new_caller(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    sqlite_store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(connections, "MOST", 3)
-    async with serving(an_api(FakeRecords())) as (url, _):
+    async with serving(api_over(sqlite_store)) as (url, _):
         silent = [await connected(url) for _ in range(3)]
         async with httpx.AsyncClient() as api:
             for _ in range(3):

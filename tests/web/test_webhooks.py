@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Iterable
 import httpx
 import pytest
 
+from tests.asgi import api_over, calling
 from tests.fakes import until
-from tests.web.fake_records import FakeRecords, an_api, calling
 from tests.web.webhook_sender import ACTION_REQUIRED, COMPLETED, PATH, SECRET, event, send, signed
 from worker import metrics, platforms
 from worker.errors import (
@@ -19,6 +19,7 @@ from worker.errors import (
     StoreUnavailable,
 )
 from worker.settings import Settings
+from worker.store.store import Store
 from worker.web import webhooks
 from worker.web.webhooks import WebhookReceiver
 
@@ -60,7 +61,7 @@ class Clock:
 class House:
     """The API with a doorbell, on the platform `responses`; `threads` says what the platform would say."""
 
-    def __init__(self, platform: str = "responses", token: str | None = "t0ken") -> None:
+    def __init__(self, store: Store, platform: str = "responses", token: str | None = "t0ken") -> None:
         self.notes, self.clock = Notes(), Clock()
         self.woken: list[str] = []
         self.asked: list[str] = []
@@ -73,7 +74,7 @@ class House:
             wake=self.woken.append,
             clock=self.clock,
         )
-        app = an_api(FakeRecords(), token=token, webhooks=self.bell, platform=platform)
+        app = api_over(store, token=token, webhooks=self.bell, platform=platform)
         self.api = calling(app)
 
     async def _thread_of(self, run_id: str) -> str | None:
@@ -85,8 +86,8 @@ class House:
 
 
 @pytest.fixture
-async def house() -> AsyncIterator[House]:
-    made = House()
+async def house(sqlite_store: Store) -> AsyncIterator[House]:
+    made = House(sqlite_store)
     looking = asyncio.create_task(made.bell.run())
     async with made.api:
         yield made
@@ -114,11 +115,11 @@ async def test_a_signed_webhook_wakes_the_run_it_names_and_needs_no_token(house:
     assert house.asked == []
 
 
-async def test_a_webhook_comes_from_another_site_and_to_any_name_of_ours() -> None:
+async def test_a_webhook_comes_from_another_site_and_to_any_name_of_ours(sqlite_store: Store) -> None:
     body = event("resp_known")
     foreign = {"Host": "bot.example", "Sec-Fetch-Site": "cross-site", "Origin": "https://openai.example"}
     for token in (None, "t0ken"):
-        house = House(token=token)
+        house = House(sqlite_store, token=token)
         async with house.api as api:
             answer = await api.post(PATH, content=body, headers={**signed(body), **foreign})
             assert answer.status_code == 204
@@ -182,8 +183,8 @@ async def test_a_body_that_is_no_text_is_refused(house: House) -> None:
     assert code(answer) == (400, "assinatura_invalida")
 
 
-async def test_without_a_secret_there_is_no_such_address() -> None:
-    async with calling(an_api(FakeRecords(), token="t0ken")) as api:
+async def test_without_a_secret_there_is_no_such_address(sqlite_store: Store) -> None:
+    async with calling(api_over(sqlite_store, token="t0ken")) as api:
         assert code(await send(api, "resp_known")) == (404, "nao_encontrado")
 
 
@@ -230,8 +231,10 @@ async def test_what_is_not_for_us_is_taken_and_ignored(house: House, body: bytes
     ("platform", "kinds"),
     [("agents", [ACTION_REQUIRED]), ("responses", [COMPLETED]), ("assistants", [])],
 )
-async def test_each_platform_has_one_type_that_wakes(platform: str, kinds: list[str]) -> None:
-    house = House(platform)
+async def test_each_platform_has_one_type_that_wakes(
+    sqlite_store: Store, platform: str, kinds: list[str]
+) -> None:
+    house = House(sqlite_store, platform)
     async with house.api as api:
         for kind in (ACTION_REQUIRED, COMPLETED):
             assert (await send(api, "resp_known", f"wh_{kind}", kind)).status_code == 204
@@ -309,9 +312,11 @@ async def test_a_run_is_watched_once_a_database_that_was_away_is_back(
     await until(lambda: house.woken == ["resp_new"])
 
 
-async def test_a_flood_of_runs_of_others_is_dropped_beyond_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_flood_of_runs_of_others_is_dropped_beyond_a_bound(
+    sqlite_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(webhooks, "_WAITING", 2)
-    house = House()
+    house = House(sqlite_store)
     before = dropped()
     async with house.api as api:
         for number in range(5):
@@ -322,9 +327,10 @@ async def test_a_flood_of_runs_of_others_is_dropped_beyond_a_bound(monkeypatch: 
 
 
 async def test_a_store_that_fails_afterwards_is_told_to_whoever_runs_us(
+    sqlite_store: Store,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    house = House()
+    house = House(sqlite_store)
     house.threads = {"resp_new": ["conv_ours"]}
 
     async def fails(run_id: str, thread_id: str) -> bool:
