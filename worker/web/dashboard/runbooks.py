@@ -150,8 +150,8 @@ RUNBOOKS: Sequence[Runbook] = (
         "`/readyz` responde 200.",
     ),
     Runbook(
-        "respostas-suspeitas",
-        "Respostas suspeitas",
+        "respostas-sem-lastro",
+        "Respostas sem lastro",
         "O bot recebe `reply.suspect`; no log, “Resposta sem lastro” com os códigos.",
         "O assistente disse ao cliente algo que o registro não confirma, como um protocolo que não existe.",
         (

@@ -74,7 +74,7 @@ EVENT_KINDS = {
     "handoff.overdue": "atendimento atrasado",
     "run.ended": "execução encerrada",
     "run.lost": "execução perdida",
-    "reply.suspect": "resposta suspeita",
+    "reply.suspect": "resposta sem lastro",
 }
 
 
