@@ -196,15 +196,6 @@ class HandoffView:
 
 
 @dataclass(frozen=True, slots=True)
-class Happening:
-    """One entry of a conversation's history. `key`: the id of what happened."""
-
-    at: float
-    key: str
-    what: RunSummary | CallView | HandoffView | EventView
-
-
-@dataclass(frozen=True, slots=True)
 class Waiting:
     """What waits for the bot and for people. Ages in seconds, 0 where nothing waits."""
 
@@ -252,6 +243,15 @@ class ReplyView:
     codes: tuple[str, ...]
     #: Seconds since the epoch.
     checked_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """One entry of a conversation's history. `key`: the id of what happened."""
+
+    at: float
+    key: str
+    what: RunSummary | CallView | HandoffView | EventView | ReplyView
 
 
 Cursor = tuple[float, str]

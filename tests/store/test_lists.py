@@ -10,17 +10,9 @@ from tests.store.harness import AMBIGUOUS, DONE, HANDOFF, REFUSED, REJECTION, Op
 from tests.store.test_board import about, ended
 from worker.errors import RequestRefused
 from worker.logs import hidden_id
-from worker.model import CallState, EventState, RunState
+from worker.model import CallState, EventState, ReplySource, RunState
 from worker.personal import Personal
-from worker.views import (
-    CallFilter,
-    CallView,
-    DismissReason,
-    EventView,
-    HandoffView,
-    RunFilter,
-    RunSummary,
-)
+from worker.views import CallFilter, DismissReason, RunFilter
 
 BOT = {"BOT_WEBHOOK_URL": "http://127.0.0.1:9/eventos"}
 
@@ -134,6 +126,8 @@ async def test_a_history_has_everything_of_one_conversation_newest_first(open_ri
     run = await rig.run()
     await ended(rig, run, 1, DONE)
     await rig.admit(run, 2, HANDOFF)
+    await rig.store.replies.record("c1", "run_1", ReplySource.RUN, [])
+    await rig.store.replies.record("c2", None, ReplySource.API, [])
     found, following = await rig.store.histories.of("c1")
     kinds = [type(each.what) for each in found]
     assert sorted(kind.__name__ for kind in kinds) == [
@@ -142,13 +136,13 @@ async def test_a_history_has_everything_of_one_conversation_newest_first(open_ri
         "EventView",
         "EventView",
         "HandoffView",
+        "ReplyView",
         "RunSummary",
     ]
-    assert {CallView, EventView, HandoffView, RunSummary} == set(kinds)
     assert [each.at for each in found] == sorted((each.at for each in found), reverse=True)
     assert following is None
     pages, cursor = [], None
-    for _ in range(6):
+    for _ in range(7):
         page, cursor = await rig.store.histories.of("c1", limit=1, cursor=cursor)
         pages += page
     assert ([each.key for each in pages], cursor) == ([each.key for each in found], None)

@@ -8,10 +8,11 @@ import httpx
 import pytest
 
 from tests.asgi import api_over
-from tests.store.harness import DONE, REFUSED, OpenRig, Rig
+from tests.store.harness import DONE, HANDOFF, REFUSED, OpenRig, Rig
 from tests.store.test_board import about, ended
 from worker import logs
 from worker.metrics import Vitals
+from worker.model import ReplySource
 from worker.views import CrmOutcome, Waiting
 from worker.web.dashboard.health import Observed, health
 from worker.web.dependencies import Setup
@@ -85,6 +86,18 @@ async def test_a_conversation_that_holds_a_phone_number_has_an_address_without_i
     assert (shown.status_code, "run_9" in shown.text, PHONE in shown.text) == (200, True, False)
     found = await site.get(f"/search?q={hidden}")
     assert (found.status_code, found.headers["location"]) == (303, f"conversations/{hidden}")
+
+
+async def test_a_conversations_page_has_everything_of_it_and_leads_to_each_call(site: Site) -> None:
+    run = await site.rig.run()
+    done = await ended(site.rig, run, 1, DONE)
+    await site.rig.admit(run, 2, HANDOFF)
+    await site.rig.store.replies.record("c1", "run_1", ReplySource.RUN, ["ticket_nao_aberto"])
+    shown = (await site.get("/conversations/c1")).text
+    for kind in ("Chamada", "Execução", "Atendimento", "Resposta"):
+        assert f'<span class="kind">{kind}</span>' in shown
+    assert f'href="../calls/{done.call_id}"' in shown
+    assert "<code>ticket_nao_aberto</code>" in shown
 
 
 async def test_the_way_into_the_bots_chat_is_put_on_record(site: Site) -> None:

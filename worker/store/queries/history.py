@@ -1,19 +1,20 @@
-"""Everything that happened in one conversation, in time order: runs, calls, hand-offs and events."""
+"""Everything of one conversation, in time order: runs, calls, hand-offs, events and checked replies."""
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Column, Select, select
+from sqlalchemy import Column, ColumnElement, Select, String, cast, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from worker.store.ledger.replies import reply_view
 from worker.store.queries.events import event_view
 from worker.store.queries.handoffs import handoff_columns, handoff_view
 from worker.store.queries.lists import newest_first, next_cursor
 from worker.store.queries.records import call_rows, call_views, run_summary
 from worker.store.sql.database import Database
-from worker.views import Cursor, EventView, HandoffView, Happening, RunSummary
+from worker.views import Cursor, EventView, HandoffView, Happening, ReplyView, RunSummary
 
-_View = Callable[[Any], RunSummary | HandoffView | EventView]
+_View = Callable[[Any], RunSummary | HandoffView | EventView | ReplyView]
 
 
 class Histories:
@@ -52,13 +53,19 @@ class Histories:
     ) -> AsyncIterator[Happening]:
         for query, at, key, view in self._sources():
             page = newest_first(
-                query.where(at.table.c.conversation_id == conversation_id), at, key, limit, cursor
+                query.add_columns(key.label("happening_key")).where(
+                    at.table.c.conversation_id == conversation_id
+                ),
+                *(at, key, limit, cursor),
             )
             for row in await connection.execute(page):
-                yield Happening(getattr(row, at.name), getattr(row, key.name), view(row))
+                yield Happening(getattr(row, at.name), row.happening_key, view(row))
 
-    def _sources(self) -> Iterator[tuple[Select[Any], Column[Any], Column[Any], _View]]:
+    def _sources(self) -> Iterator[tuple[Select[Any], Column[Any], ColumnElement[str], _View]]:
         runs, handoffs, outbox = self._t.runs, self._t.handoffs, self._t.outbox
+        replies = self._t.reply_checks
         yield select(runs), runs.c.registered_at, runs.c.run_id, run_summary
         yield select(*handoff_columns(self._t)), handoffs.c.requested_at, handoffs.c.handoff_id, handoff_view
         yield select(outbox), outbox.c.created_at, outbox.c.event_id, event_view
+        number = cast(replies.c.check_id, String)
+        yield select(replies), replies.c.checked_at, number, reply_view

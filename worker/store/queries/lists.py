@@ -75,7 +75,7 @@ def _between(at: Column[Any], since: float | None, until: float | None) -> list[
 
 
 def newest_first(
-    query: Select[Any], at: Column[float], key: Column[str], limit: int, cursor: Cursor | None
+    query: Select[Any], at: Column[float], key: ColumnElement[str], limit: int, cursor: Cursor | None
 ) -> Select[Any]:
     """One row more than a page holds tells whether there is a next page."""
     if cursor is not None:

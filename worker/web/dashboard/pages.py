@@ -11,7 +11,7 @@ from fastapi.responses import RedirectResponse
 from worker.errors import RequestRefused
 from worker.model import CallState, EventState, RunState
 from worker.store.personal_data.access_log import CHAT
-from worker.views import CallFilter, CallView, Cursor, HandoffView, RunFilter, RunSummary
+from worker.views import CallFilter, CallView, Cursor, HandoffView, ReplyView, RunFilter, RunSummary
 from worker.web.dashboard.rendering import html
 from worker.web.dependencies import Services
 from worker.web.invalid import InvalidField
@@ -26,7 +26,7 @@ _CALLS = ("state", "since", "until", "conversation", "protocolo", "run_id", "too
 _RUNS = ("state", "reason", "since", "until", "conversation")
 _EVENTS = ("state", "conversation")
 
-_KINDS: Mapping[type, str] = {CallView: "call", RunSummary: "run", HandoffView: "handoff"}
+_KINDS: Mapping[type, str] = {CallView: "call", RunSummary: "run", HandoffView: "handoff", ReplyView: "reply"}
 
 
 @dataclass(frozen=True, slots=True)
