@@ -24,9 +24,9 @@ from worker.simulator.agents.app import AgentsSimulator
 from worker.simulator.agents.saved_agents import AGENTS
 from worker.simulator.agents.sessions import SessionTimings
 from worker.simulator.assistants.runs import Timings
-from worker.simulator.faults import Recorded
+from worker.simulator.faults import RecordedRequest
 from worker.simulator.responses.app import ResponsesSimulator
-from worker.simulator.script import Ask, Move, Rounds, Said, Say, call
+from worker.simulator.script import CustomerMessage, FunctionCalls, Move, Reply, Rounds, call
 from worker.simulator.server import serve
 
 PLATFORMS = ("agents", "responses")
@@ -43,14 +43,14 @@ class _Model:
     def __init__(self) -> None:
         self.asked_at: dict[str, float] = {}
 
-    def __call__(self, told: Sequence[Said], rounds: Rounds) -> Move:
+    def __call__(self, told: Sequence[CustomerMessage], rounds: Rounds) -> Move:
         if rounds:
-            return Say("Pronto.")
+            return Reply("Pronto.")
         name = told[0].text
         self.asked_at.setdefault(name, time.time())
         resumo = f"#{name}# Cliente enviou o comprovante de pagamento da fatura do mês."
         ticket = call("abrir_ticket_crm", resumo=resumo, setor="FINANCEIRO", motivo="INFORMAR PAGAMENTO")
-        return Ask((ticket,))
+        return FunctionCalls((ticket,))
 
 
 class _Agents:
@@ -65,7 +65,7 @@ class _Agents:
         session_id = (await http.post("/v1/agents/sessions", json=body)).raise_for_status().json()["id"]
         return session_id, session_id
 
-    def answered(self, request: Recorded) -> str | None:
+    def answered(self, request: RecordedRequest) -> str | None:
         """The session that this request answers a call of, if it does."""
         return request.path.split("/")[-2] if request.operation == "create_events" else None
 
@@ -82,7 +82,7 @@ class _Responses:
         body = {"model": "gpt-4o", "input": name, "background": True, "conversation": thread}
         return (await http.post("/v1/responses", json=body)).raise_for_status().json()["id"], thread
 
-    def answered(self, request: Recorded) -> str | None:
+    def answered(self, request: RecordedRequest) -> str | None:
         """The conversation that this request answers a call of, if it does."""
         if request.operation != "create_response" or b"function_call_output" not in request.body:
             return None

@@ -20,7 +20,7 @@ from worker.simulator.assistants.runs import Timings
 from worker.simulator.crm import CrmSimulator, Ticket
 from worker.simulator.faults import Fault
 from worker.simulator.pairs import PAIRS
-from worker.simulator.script import Ask, Call, Move, Rounds, Said, Say
+from worker.simulator.script import Call, CustomerMessage, FunctionCalls, Move, Reply, Rounds
 from worker.store.queries.records import Records
 
 CRM_TIMEOUT_S, CRM_SETTLE_S = 1.0, 3.0
@@ -128,11 +128,11 @@ class Crm(CrmSimulator):
         return super()._ticket(body, key)
 
 
-def _script(said: Sequence[Said], rounds: Rounds) -> Move:
+def _script(said: Sequence[CustomerMessage], rounds: Rounds) -> Move:
     """The last message names the calls, one a line; whatever they answer, the run completes."""
     if rounds:
-        return Say("Feito.")
-    return Ask(tuple(Call("abrir_ticket_crm", line) for line in said[-1].text.splitlines()))
+        return Reply("Feito.")
+    return FunctionCalls(tuple(Call("abrir_ticket_crm", line) for line in said[-1].text.splitlines()))
 
 
 class World:

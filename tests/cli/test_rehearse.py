@@ -27,7 +27,7 @@ from worker.rehearsal.scenarios import load
 from worker.settings import Settings
 from worker.simulator.faults import Fault
 from worker.simulator.lineup import LINEUP
-from worker.simulator.script import Ask, Move, Rounds, Said, Say, call, decide
+from worker.simulator.script import CustomerMessage, FunctionCalls, Move, Reply, Rounds, call, decide
 from worker.simulator.server import serve
 
 MakeSettings = Callable[..., Settings]
@@ -53,7 +53,7 @@ class Rig:
         code = await verbs.play(self.settings, given, Console(file=shown, width=200))
         return code, shown.getvalue()
 
-    def play(self, script: Callable[[Sequence[Said], Rounds], Move]) -> None:
+    def play(self, script: Callable[[Sequence[CustomerMessage], Rounds], Move]) -> None:
         """Let the simulated assistants do this from now on."""
         simulator = self.simulator
         part = next(
@@ -72,8 +72,8 @@ class Rig:
                 ("conversations", "threads"),
                 ("files", "files"),
                 ("sessions", "sessions"),
-                ("conversations", "kept"),
-                ("responses", "kept"),
+                ("conversations", "by_id"),
+                ("responses", "by_id"),
             )
         ]
         return sum(map(len, kept))
@@ -82,7 +82,7 @@ class Rig:
 @asynccontextmanager
 async def rig_on(name: str, make_settings: MakeSettings, folder: Path) -> AsyncIterator[Rig]:
     played = LINEUP[name]
-    simulator, request = played.quick(), folder / "request.json"
+    simulator, request = played.fast_simulator(), folder / "request.json"
     request.write_text(json.dumps(REQUEST))
     ids = {f"{each}_ASSISTANT_ID": identifier for each, identifier in _ids(played.assistants).items()}
     async with serve(simulator.app) as url:
@@ -138,8 +138,8 @@ async def test_the_simulated_liar_fails_the_shipped_scenarios_as_it_should(
     assert found["summary"]["not_called_when_forbidden"]["hits"] > 0
 
 
-def lie(said: Sequence[Said], rounds: Rounds) -> Move:
-    return Say("Prontinho, abri o seu ticket! Protocolo: 9988776655443322")
+def lie(said: Sequence[CustomerMessage], rounds: Rounds) -> Move:
+    return Reply("Prontinho, abri o seu ticket! Protocolo: 9988776655443322")
 
 
 async def test_an_assistant_that_lies_fails_and_the_table_says_how(rig: Rig) -> None:
@@ -162,9 +162,9 @@ async def test_the_models_words_are_shown_only_when_asked_for(rig: Rig) -> None:
 
 async def test_a_scenario_passes_from_the_minimum_on(rig: Rig) -> None:
     turns = iter([decide, lie] * 4)
-    scripts: dict[int, Callable[[Sequence[Said], Rounds], Move]] = {}
+    scripts: dict[int, Callable[[Sequence[CustomerMessage], Rounds], Move]] = {}
 
-    def every_other(said: Sequence[Said], rounds: Rounds) -> Move:
+    def every_other(said: Sequence[CustomerMessage], rounds: Rounds) -> Move:
         if not rounds:
             scripts[0] = next(turns)
         return scripts[0](said, rounds)
@@ -178,10 +178,10 @@ async def test_a_scenario_passes_from_the_minimum_on(rig: Rig) -> None:
 
 
 async def test_a_wrong_pair_and_a_call_too_many_are_named(rig: Rig) -> None:
-    def overdo(said: Sequence[Said], rounds: Rounds) -> Move:
+    def overdo(said: Sequence[CustomerMessage], rounds: Rounds) -> Move:
         wrong = call("abrir_ticket_crm", resumo="Maria pagou", setor="SUPORTE", motivo="LENTIDÃO")
         handoff = call("transferir_para_humano", departamento="comercial", motivo="Pagou")
-        return Say("Estou verificando.") if rounds else Ask((wrong, handoff))
+        return Reply("Estou verificando.") if rounds else FunctionCalls((wrong, handoff))
 
     rig.play(overdo)
     code, shown = await rig.rehearse(PAID)
@@ -192,7 +192,7 @@ async def test_a_wrong_pair_and_a_call_too_many_are_named(rig: Rig) -> None:
 
 
 async def test_a_run_that_fails_is_no_verdict_on_the_rules(rig: Rig) -> None:
-    rig.play(lambda said, rounds: decide([Said("simule uma falha")], rounds))
+    rig.play(lambda said, rounds: decide([CustomerMessage("simule uma falha")], rounds))
     code, shown = await rig.rehearse(PAID)
     assert code == Exit.NOT_PASSED
     assert "a execução terminou: falhou" in shown
@@ -204,7 +204,7 @@ async def test_a_turn_that_failed_in_an_idle_session_did_not_end_as_it_should(
     platform: str, make_settings: MakeSettings, tmp_path: Path
 ) -> None:
     async with rig_on(platform, make_settings, tmp_path) as rig:
-        rig.play(lambda said, rounds: decide([Said("simule um corte")], rounds))
+        rig.play(lambda said, rounds: decide([CustomerMessage("simule um corte")], rounds))
         code, shown = await rig.rehearse(PAID)
     assert code == Exit.NOT_PASSED
     assert "a execução terminou: falhou" in shown
@@ -300,7 +300,7 @@ async def test_ctrl_c_deletes_what_was_made_and_says_so(rig: Rig, capsys: pytest
     third = asyncio.Event()
     conversations = 0
 
-    def interrupted(said: Sequence[Said], rounds: Rounds) -> Move:
+    def interrupted(said: Sequence[CustomerMessage], rounds: Rounds) -> Move:
         nonlocal conversations
         conversations += not rounds
         if conversations == 3:
@@ -398,8 +398,8 @@ async def test_the_request_keeps_its_own_tools_and_gets_ours(
         sent: list[list[Any]] = []
         create = rig.simulator.responses.script
 
-        def watch(said: Sequence[Said], rounds: Rounds) -> Move:
-            (response,) = rig.simulator.responses.kept.values()
+        def watch(said: Sequence[CustomerMessage], rounds: Rounds) -> Move:
+            (response,) = rig.simulator.responses.by_id.values()
             sent.append(response.settings["tools"])
             move: Move = create(said, rounds)
             return move

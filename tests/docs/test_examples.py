@@ -97,7 +97,7 @@ async def rig(
 ) -> AsyncIterator[Rig]:
     """Everything that the README starts in terminals 1 and 2; with a token, the API asks for it."""
     crm = CrmSimulator()
-    async with serve(LINEUP[platform].quick().app) as platform_url, serve(crm.app) as crm_url:
+    async with serve(LINEUP[platform].fast_simulator().app) as platform_url, serve(crm.app) as crm_url:
         ports = {PLATFORM: port_of(platform_url), CRM: port_of(crm_url), BOT: free_port()}
         exported = await settings_exported(folder, ports)
         ours = {"PLATFORM": platform, "API_TOKEN": token, "POLL_MIN_S": "0.05", "POLL_MAX_S": "0.2"}

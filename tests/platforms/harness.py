@@ -19,7 +19,7 @@ from worker.simulator.assistants.registry import ASSISTANTS
 from worker.simulator.assistants.runs import Timings
 from worker.simulator.clock import Clock
 from worker.simulator.responses.app import ResponsesSimulator
-from worker.simulator.script import Heard, Move, Rounds, Said
+from worker.simulator.script import AnsweredCall, CustomerMessage, Move, Rounds
 from worker.simulator.server import serve
 
 NOON = 1795348800
@@ -53,7 +53,7 @@ class Harness(Protocol):
     def kept(self) -> int:
         """How many threads, files, sessions, conversations and responses the platform keeps."""
 
-    def listening(self) -> Sequence[Said]:
+    def listening(self) -> Sequence[CustomerMessage]:
         """What the model was told last: the customer's messages."""
 
     async def cancel(self, ref: RunRef) -> None: ...
@@ -64,7 +64,7 @@ class Harness(Protocol):
     def pass_time(self, seconds: float = 5.0) -> None:
         """Moves the platform's clock; by default enough for the model to make its next move."""
 
-    def heard(self, ref: RunRef) -> Sequence[Sequence[Heard]]:
+    def heard(self, ref: RunRef) -> Sequence[Sequence[AnsweredCall]]:
         """What the model was given, by round."""
 
     def weather(self, fault: str) -> AbstractContextManager[None]:
@@ -86,7 +86,7 @@ class _Played(Generic[_Simulator]):
         self._simulator: _Simulator = simulator
         self._http = http
         self._scripts: dict[str, Sequence[Move]] = {}
-        self._said: list[Said] = []
+        self._said: list[CustomerMessage] = []
 
     def told(self, moves: Sequence[Move]) -> str:
         """A message of a customer that makes the model make these moves."""
@@ -94,10 +94,10 @@ class _Played(Generic[_Simulator]):
         self._scripts[text] = moves
         return text
 
-    def listening(self) -> Sequence[Said]:
+    def listening(self) -> Sequence[CustomerMessage]:
         return self._said
 
-    def play(self, told: Sequence[Said], rounds: Rounds) -> Move:
+    def play(self, told: Sequence[CustomerMessage], rounds: Rounds) -> Move:
         self._said = list(told)
         return self._scripts[told[-1].text][len(rounds)]
 
@@ -146,9 +146,9 @@ class AssistantsHarness(_Played[AssistantsSimulator]):
     def strangers(self, known: RunRef) -> Sequence[RunRef]:
         return RunRef("run_desconhecida", known.thread_id), RunRef(known.run_id, "thread_desconhecida")
 
-    def heard(self, ref: RunRef) -> Sequence[Sequence[Heard]]:
+    def heard(self, ref: RunRef) -> Sequence[Sequence[AnsweredCall]]:
         steps = self._simulator.conversations.run(ref.run_id).steps
-        return [step.heard() for step in steps if step.outputs]
+        return [step.answered_calls() for step in steps if step.outputs]
 
 
 @asynccontextmanager
@@ -203,9 +203,9 @@ class AgentsHarness(_Played[AgentsSimulator]):
     def strangers(self, known: RunRef) -> Sequence[RunRef]:
         return [RunRef("sess_desconhecida", "sess_desconhecida")]
 
-    def heard(self, ref: RunRef) -> Sequence[Sequence[Heard]]:
+    def heard(self, ref: RunRef) -> Sequence[Sequence[AnsweredCall]]:
         turns = self._simulator.sessions.session(ref.run_id).turns
-        return [heard for turn in turns for each in turn.rounds if (heard := each.heard())]
+        return [heard for turn in turns for each in turn.rounds if (heard := each.answered_calls())]
 
 
 _AT_ONCE = SessionTimings(queued_s=1, thinking_s=1, registering_s=0, applying_s=0, cancelling_s=1)
@@ -241,7 +241,7 @@ class ResponsesHarness(_Played[ResponsesSimulator]):
         self.assistant: str | Mapping[str, object] = {"model": "gpt-4o"}
 
     def kept(self) -> int:
-        return len(self._simulator.responses.kept) + len(self._simulator.conversations.kept)
+        return len(self._simulator.responses.by_id) + len(self._simulator.conversations.by_id)
 
     async def start(self, *moves: Move, assistant_id: str = SERVED, names: str | None = None) -> RunRef:
         text = self.told(moves)
@@ -255,8 +255,8 @@ class ResponsesHarness(_Played[ResponsesSimulator]):
     def strangers(self, known: RunRef) -> Sequence[RunRef]:
         return [RunRef("resp_desconhecida", known.thread_id), RunRef("resp_desconhecida", None)]
 
-    def heard(self, ref: RunRef) -> Sequence[Sequence[Heard]]:
-        newest = self._simulator.conversations.get(ref.thread_id or "").newest
+    def heard(self, ref: RunRef) -> Sequence[Sequence[AnsweredCall]]:
+        newest = self._simulator.conversations.get(ref.thread_id or "").latest_response
         return newest.rounds() if newest else []
 
 

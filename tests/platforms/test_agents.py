@@ -18,7 +18,7 @@ from worker.model import Answer, RunRef, RunSnapshot, RunStatus, ThreadRule, Too
 from worker.personal import Personal
 from worker.platforms.agents import AgentsPlatform
 from worker.simulator.agents.sessions import SessionTimings
-from worker.simulator.script import Ask, Call, Say
+from worker.simulator.script import Call, FunctionCalls, Reply
 
 REF = RunRef("sess_1", "sess_1")
 SECRET = "Maria da Silva, CPF 529.982.247-25"
@@ -538,7 +538,7 @@ def answers(look: RunSnapshot) -> list[Answer]:
 
 async def test_half_the_answers_are_taken_and_the_other_half_is_still_wanted() -> None:
     async with agents() as harness:
-        ref = await harness.start(Ask(CALLS), Say("Pronto."))
+        ref = await harness.start(FunctionCalls(CALLS), Reply("Pronto."))
         harness.pass_time()
         first = await harness.platform.inspect(ref)
         await harness.platform.submit(ref, answers(first)[:1])
@@ -550,7 +550,7 @@ async def test_half_the_answers_are_taken_and_the_other_half_is_still_wanted() -
 
 async def test_an_answer_accepted_but_not_applied_may_be_given_again_and_is_heard_once() -> None:
     async with agents(SessionTimings(registering_s=0, applying_s=3, thinking_s=1)) as harness:
-        ref = await harness.start(Ask(CALLS[:1]), Say("Pronto."))
+        ref = await harness.start(FunctionCalls(CALLS[:1]), Reply("Pronto."))
         harness.pass_time()
         look = await harness.platform.inspect(ref)
         await harness.platform.submit(ref, answers(look))
@@ -566,7 +566,7 @@ async def test_an_answer_accepted_but_not_applied_may_be_given_again_and_is_hear
 
 async def test_a_call_seen_before_it_is_registered_is_answered_all_the_same() -> None:
     async with agents(SessionTimings(queued_s=0, thinking_s=0, registering_s=0.9)) as harness:
-        ref = await harness.start(Ask(CALLS), Say("Pronto."))
+        ref = await harness.start(FunctionCalls(CALLS), Reply("Pronto."))
         look = await harness.platform.inspect(ref)
         await harness.platform.submit(ref, answers(look))
         harness.pass_time()

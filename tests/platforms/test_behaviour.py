@@ -13,11 +13,11 @@ from worker.model import Answer, Image, RunRef, RunSnapshot, RunStatus, Spoken, 
 from worker.personal import Personal
 from worker.ports import Dialogue
 from worker.simulator.assistants.registry import ASSISTANTS
-from worker.simulator.script import Ask, Break, Call, Said, Say
+from worker.simulator.script import Call, CustomerMessage, Failure, FunctionCalls, Reply
 
 TICKET = Call("abrir_ticket_crm", '{"resumo": "Ação concluída", "setor": "SUPORTE"}')
 HANDOFF = Call("transferir_para_humano", "{")
-DONE = Say("Pronto.")
+DONE = Reply("Pronto.")
 NO_LISTS = "nothing can be listed there"
 PLATFORMS = (assistants, agents, responses)
 
@@ -32,7 +32,7 @@ async def harness(request: pytest.FixtureRequest) -> AsyncIterator[Harness]:
 
 async def waiting(harness: Harness, *calls: Call) -> tuple[RunRef, RunSnapshot]:
     """A run that waits for the outputs of these calls, and will then finish."""
-    ref = await harness.start(Ask(calls or (TICKET,)), DONE)
+    ref = await harness.start(FunctionCalls(calls or (TICKET,)), DONE)
     harness.pass_time()
     return ref, await harness.platform.inspect(ref)
 
@@ -50,7 +50,7 @@ async def submit(harness: Harness, ref: RunRef, given: list[Answer]) -> RunRef:
 
 
 async def test_a_run_works_requires_answers_works_and_ends(harness: Harness) -> None:
-    ref = await harness.start(Ask((TICKET,)), DONE)
+    ref = await harness.start(FunctionCalls((TICKET,)), DONE)
     assert (await harness.platform.inspect(ref)).status is RunStatus.WORKING
     harness.pass_time()
     look = await harness.platform.inspect(ref)
@@ -83,7 +83,7 @@ async def test_each_answer_reaches_its_own_call_byte_for_byte(harness: Harness) 
 
 
 async def test_a_run_may_have_a_second_round_with_other_call_ids(harness: Harness) -> None:
-    ref = await harness.start(Ask((TICKET,)), Ask((TICKET,)), DONE)
+    ref = await harness.start(FunctionCalls((TICKET,)), FunctionCalls((TICKET,)), DONE)
     harness.pass_time()
     first = await harness.platform.inspect(ref)
     ref = await submit(harness, ref, answers(first))
@@ -95,14 +95,14 @@ async def test_a_run_may_have_a_second_round_with_other_call_ids(harness: Harnes
 
 @pytest.mark.parametrize("status", ["failed", "incomplete"])
 async def test_a_run_that_fails_has_ended_with_its_status(harness: Harness, status: str) -> None:
-    ref = await harness.start(Break(status))
+    ref = await harness.start(Failure(status))
     harness.pass_time()
     look = await harness.platform.inspect(ref)
     assert (look.status, look.reason) == harness.endings[status]
 
 
 async def test_a_run_cancelled_while_it_works_ends(harness: Harness) -> None:
-    ref = await harness.start(Ask((TICKET,)), DONE)
+    ref = await harness.start(FunctionCalls((TICKET,)), DONE)
     await harness.cancel(ref)
     harness.pass_time()
     end = await harness.platform.inspect(ref)
@@ -124,7 +124,7 @@ async def test_a_run_cancelled_while_it_waits_takes_no_answer(harness: Harness) 
 @does_not_apply(agents="nothing expires there", responses="nothing expires there")
 async def test_a_run_has_an_expiry_and_is_lost_after_it(harness: Harness) -> None:
     assert harness.lifetime_s is not None
-    ref = await harness.start(Ask((TICKET,)), DONE)
+    ref = await harness.start(FunctionCalls((TICKET,)), DONE)
     harness.pass_time(100)
     look = await harness.platform.inspect(ref)
     assert look.expires_in_s == harness.lifetime_s - 100
@@ -218,7 +218,7 @@ async def test_answers_accepted_without_a_response_are_recognised(harness: Harne
 
 
 async def test_calls_made_after_an_unconfirmed_submit_are_answered(harness: Harness) -> None:
-    ref = await harness.start(Ask((TICKET,)), Ask((HANDOFF,)), DONE)
+    ref = await harness.start(FunctionCalls((TICKET,)), FunctionCalls((HANDOFF,)), DONE)
     harness.pass_time()
     first = await harness.platform.inspect(ref)
     with harness.weather("submit_dropped_after"), pytest.raises(PlatformUnavailable):
@@ -248,7 +248,7 @@ async def test_an_unannounced_run_is_discovered_while_it_works(harness: Harness)
 
 @does_not_apply(responses=NO_LISTS)
 async def test_a_run_of_another_assistant_is_not_discovered(harness: Harness) -> None:
-    ref = await harness.start(Ask((TICKET,)), DONE, assistant_id=ASSISTANTS["SUPORTE"])
+    ref = await harness.start(FunctionCalls((TICKET,)), DONE, assistant_id=ASSISTANTS["SUPORTE"])
     assert ref.thread_id is not None
     assert await harness.platform.discover(ref.thread_id) is None
 
@@ -315,7 +315,7 @@ async def replied(harness: Harness, dialogue: Dialogue, text: str, image: Image 
 
 async def test_a_conversation_of_our_own_is_begun_read_and_deleted(harness: Harness) -> None:
     dialogue = harness.platform.converse(harness.assistant)
-    ref = await replied(harness, dialogue, harness.told([Say("Olá!")]))
+    ref = await replied(harness, dialogue, harness.told([Reply("Olá!")]))
     assert (await dialogue.reply(ref)) == Spoken("Olá!")
     assert harness.kept() > 0
     assert await dialogue.delete([ref.run_id]) == ()
@@ -324,7 +324,7 @@ async def test_a_conversation_of_our_own_is_begun_read_and_deleted(harness: Harn
 
 async def test_a_second_message_goes_on_where_the_first_ended(harness: Harness) -> None:
     dialogue = harness.platform.converse(harness.assistant)
-    first, second = harness.told([Say("Um.")]), harness.told([Say("Dois.")])
+    first, second = harness.told([Reply("Um.")]), harness.told([Reply("Dois.")])
     before = await replied(harness, dialogue, first)
     after = await replied(harness, dialogue, second)
     assert [said.text for said in harness.listening()] == [first, second]
@@ -334,16 +334,16 @@ async def test_a_second_message_goes_on_where_the_first_ended(harness: Harness) 
 
 async def test_an_image_reaches_the_model_beside_its_text(harness: Harness) -> None:
     dialogue = harness.platform.converse(harness.assistant)
-    text = harness.told([Say("Vi.")])
+    text = harness.told([Reply("Vi.")])
     ref = await replied(harness, dialogue, text, IMAGE)
-    assert harness.listening() == [Said(text, image=True)]
+    assert harness.listening() == [CustomerMessage(text, image=True)]
     assert await dialogue.delete([ref.run_id]) == ()
     assert harness.kept() == 0
 
 
 async def test_what_is_said_after_a_call_was_answered_is_read(harness: Harness) -> None:
     dialogue = harness.platform.converse(harness.assistant)
-    ref = await dialogue.say(Utterance(harness.told([Ask((TICKET,)), DONE])))
+    ref = await dialogue.say(Utterance(harness.told([FunctionCalls((TICKET,)), DONE])))
     harness.pass_time()
     look = await harness.platform.inspect(ref)
     last = await submit(harness, ref, answers(look))
@@ -356,7 +356,7 @@ async def test_what_is_said_after_a_call_was_answered_is_read(harness: Harness) 
 
 async def test_a_conversation_still_at_work_is_ended_and_deleted(harness: Harness) -> None:
     dialogue = harness.platform.converse(harness.assistant)
-    ref = await dialogue.say(Utterance(harness.told([Ask((TICKET,)), DONE])))
+    ref = await dialogue.say(Utterance(harness.told([FunctionCalls((TICKET,)), DONE])))
     assert await dialogue.delete([ref.run_id]) == ()
     assert harness.kept() == 0
 
@@ -364,7 +364,7 @@ async def test_a_conversation_still_at_work_is_ended_and_deleted(harness: Harnes
 async def test_what_cannot_be_deleted_is_named(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worker.platforms.dialogue._AGAIN_AFTER_S", (0.0,))
     dialogue = harness.platform.converse(harness.assistant)
-    ref = await replied(harness, dialogue, harness.told([Say("Olá!")]))
+    ref = await replied(harness, dialogue, harness.told([Reply("Olá!")]))
     with harness.weather("error"):
         left = await dialogue.delete([ref.run_id])
     assert len(left) == harness.kept()
@@ -383,7 +383,7 @@ async def test_a_message_that_cannot_be_sent_is_an_error_and_leaves_nothing(harn
 
 async def test_the_tokens_of_an_ended_run_are_known(harness: Harness) -> None:
     dialogue = harness.platform.converse(harness.assistant)
-    ref = await replied(harness, dialogue, harness.told([Say("Olá!")]))
+    ref = await replied(harness, dialogue, harness.told([Reply("Olá!")]))
     assert (await harness.platform.inspect(ref)).tokens == 0
 
 

@@ -20,7 +20,7 @@ from worker.simulator.assistants.registry import ASSISTANTS
 from worker.simulator.assistants.runs import Timings
 from worker.simulator.faults import Fault
 from worker.simulator.responses.app import ResponsesSimulator
-from worker.simulator.script import Break, Say
+from worker.simulator.script import Failure, Reply
 from worker.simulator.server import serve
 
 AT_ONCE = Timings(queued_s=0, thinking_s=0)
@@ -138,7 +138,7 @@ async def test_a_turn_that_failed_says_so_where_its_session_does_not(
     status: str, failure: str | None
 ) -> None:
     timings = SessionTimings(queued_s=0, thinking_s=0)
-    simulator = AgentsSimulator(timings=timings, script=lambda said, rounds: Break(status))
+    simulator = AgentsSimulator(timings=timings, script=lambda said, rounds: Failure(status))
     async with agents(simulator) as platform:
         dialogue = platform.converse(AGENTS["FINANCEIRO"])
         ref = await dialogue.say(Utterance("oi"))
@@ -153,7 +153,7 @@ async def test_a_turn_that_failed_says_so_where_its_session_does_not(
 
 async def test_only_the_words_of_the_newest_turn_are_its_reply() -> None:
     timings = SessionTimings(queued_s=0, thinking_s=0)
-    simulator = AgentsSimulator(timings=timings, script=lambda said, rounds: Say(f"{len(said)}"))
+    simulator = AgentsSimulator(timings=timings, script=lambda said, rounds: Reply(f"{len(said)}"))
     async with agents(simulator) as platform:
         dialogue = platform.converse(AGENTS["FINANCEIRO"])
         await dialogue.say(Utterance("oi"))
@@ -175,7 +175,7 @@ async def test_what_a_recorded_request_says_of_itself_is_left_out() -> None:
         platform = ResponsesPlatform(api_key="key", base_url=url)
         dialogue = platform.converse(recorded)
         ref = await dialogue.say(Utterance("oi", IMAGE))
-        (response,) = simulator.responses.kept.values()
+        (response,) = simulator.responses.by_id.values()
         await platform.aclose()
     assert ref == RunRef(response.id, response.conversation.id if response.conversation else None)
     assert response.settings["temperature"] == 0.5

@@ -17,7 +17,7 @@ from worker.simulator.assistants.app import AssistantsSimulator
 from worker.simulator.assistants.registry import ASSISTANTS
 from worker.simulator.assistants.runs import Timings
 from worker.simulator.clock import Clock
-from worker.simulator.script import Ask, Call, Say
+from worker.simulator.script import Call, FunctionCalls, Reply
 from worker.simulator.server import serve
 
 FINANCEIRO = ASSISTANTS["FINANCEIRO"]
@@ -155,7 +155,7 @@ async def test_what_the_official_sdk_sends_is_as_described() -> None:
     call = Call("abrir_ticket_crm", "{}")
     platform = AssistantsSimulator(
         timings=Timings(queued_s=0, thinking_s=0),
-        script=lambda _told, rounds: Say("Pronto") if rounds else Ask((call,)),
+        script=lambda _told, rounds: Reply("Pronto") if rounds else FunctionCalls((call,)),
     )
     async with (
         serve(platform.app) as url,

@@ -21,7 +21,7 @@ from worker.platforms.responses import ResponsesPlatform
 from worker.simulator.assistants.runs import Timings
 from worker.simulator.clock import Clock
 from worker.simulator.responses.app import ResponsesSimulator
-from worker.simulator.script import Ask, Call, Move, Rounds, Say
+from worker.simulator.script import Call, FunctionCalls, Move, Reply, Rounds
 from worker.simulator.server import serve
 
 Json = dict[str, Any]
@@ -821,7 +821,7 @@ async def test_any_visible_id_arrives_as_it_is(platform: ResponsesPlatform, wire
 
 
 def two_rounds(told: object, rounds: Rounds) -> Move:
-    return Say("Pronto.") if len(rounds) > 1 else Ask((Call("abrir_ticket_crm", "{}"),))
+    return Reply("Pronto.") if len(rounds) > 1 else FunctionCalls((Call("abrir_ticket_crm", "{}"),))
 
 
 @pytest.mark.parametrize("model", ["gpt-4o", "gpt-5.6-terra"])
@@ -848,7 +848,7 @@ async def test_the_real_thing_goes_round_twice_and_the_platform_understands_ever
         assert ref is not None
         assert (await platform.inspect(ref)).reason == "concluida"
         await platform.aclose()
-    first, *_, last = simulator.responses.kept.values()
+    first, *_, last = simulator.responses.by_id.values()
     assert {**last.settings} == {**first.settings}
     assert len(last.rounds()) == 2
 

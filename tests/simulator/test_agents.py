@@ -21,7 +21,7 @@ from worker.simulator.agents.app import AgentsSimulator
 from worker.simulator.agents.saved_agents import AGENTS
 from worker.simulator.agents.sessions import SessionTimings
 from worker.simulator.clock import Clock
-from worker.simulator.script import Ask, Break, Call, Move, Rounds, Said, Say
+from worker.simulator.script import Call, CustomerMessage, Failure, FunctionCalls, Move, Reply, Rounds
 from worker.simulator.server import serve
 
 NOW = 1_795_000_000
@@ -43,7 +43,7 @@ ENVIRONMENT = {"type": "environment_connection", "environment_id": "env_1"}
 
 
 def two_calls_then_done(_told: object, rounds: Rounds) -> Move:
-    return Say("Pronto") if rounds else Ask(TWO_CALLS)
+    return Reply("Pronto") if rounds else FunctionCalls(TWO_CALLS)
 
 
 @pytest.fixture
@@ -227,7 +227,7 @@ async def test_a_failure_is_heard_as_its_error_and_parts_as_one_text(
     )
     platform.clock.skip(1)
     turn = platform.sessions.session(session.rsplit("/", 1)[1]).turns[0]
-    assert [heard.output for heard in turn.rounds[0].heard()] == ["a b", "não"]
+    assert [heard.output for heard in turn.rounds[0].answered_calls()] == ["a b", "não"]
     items = (await bot.get(f"{session}/items?order=asc"))["data"]
     assert [(item["type"], item["status"]) for item in items[1:]] == [
         ("function_call", "completed"),
@@ -244,17 +244,17 @@ async def test_a_result_without_a_text_is_an_empty_one(bot: Bot, platform: Agent
     )
     platform.clock.skip(1)
     turn = platform.sessions.session(session.rsplit("/", 1)[1]).turns[0]
-    assert [heard.output for heard in turn.rounds[0].heard()] == ["", ""]
+    assert [heard.output for heard in turn.rounds[0].answered_calls()] == ["", ""]
 
 
 async def test_a_message_starts_a_turn_when_idle_and_steers_the_active_one(
     bot: Bot, platform: AgentsSimulator
 ) -> None:
-    heard: list[list[Said]] = []
+    heard: list[list[CustomerMessage]] = []
 
     def listening(told: Any, _rounds: object) -> Move:
         heard.append(list(told))
-        return Say("Sim")
+        return Reply("Sim")
 
     platform.sessions.script = listening
     session = await bot.session(
@@ -275,8 +275,8 @@ async def test_a_message_starts_a_turn_when_idle_and_steers_the_active_one(
     platform.clock.skip(5)
     turns = (await bot.get(f"{session}/turns"))["data"]
     assert [turn["status"] for turn in turns] == ["completed", "completed"]
-    first, second = Said("um", image=True), Said("dois")
-    assert heard == [[first, second], [first, second, Said("três")]]
+    first, second = CustomerMessage("um", image=True), CustomerMessage("dois")
+    assert heard == [[first, second], [first, second, CustomerMessage("três")]]
 
 
 async def test_a_cancelled_turn_takes_no_result_and_leaves_its_session_idle(
@@ -300,7 +300,7 @@ async def test_a_turn_may_fail_and_its_session_be_idle_or_fail_with_it(
         ("incomplete", "idle", "max_output_tokens"),
         ("failed", "failed", "internal_error"),
     ):
-        platform.sessions.script = lambda _told, _rounds, broken=broken: Break(broken)
+        platform.sessions.script = lambda _told, _rounds, broken=broken: Failure(broken)
         session = await bot.session()
         platform.clock.skip(5)
         shown = await bot.get(session)

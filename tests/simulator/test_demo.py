@@ -29,9 +29,9 @@ from worker.simulator.crm import CrmSimulator, Ticket
 from worker.simulator.demo import play as demo_module
 from worker.simulator.demo import stage as stage_module
 from worker.simulator.demo import worker_process
-from worker.simulator.demo.bots import ChainBot, Peer
+from worker.simulator.demo.bots import ChainBot, JsonClient
 from worker.simulator.demo.play import demo
-from worker.simulator.demo.scenarios import AGENTS_SCENARIOS, ASSISTANTS_SCENARIOS, Seen
+from worker.simulator.demo.scenarios import AGENTS_SCENARIOS, ASSISTANTS_SCENARIOS, ScenarioResult
 from worker.simulator.demo.stage import Stage
 from worker.simulator.demo.worker_process import WorkerDied, WorkerProcess
 from worker.simulator.lineup import LINEUP
@@ -93,8 +93,8 @@ async def test_an_interrupt_ends_the_demo_in_order(screen: Screen, monkeypatch: 
         await asyncio.Event().wait()
         return True
 
-    monkeypatch.setattr(demo_module, "_house", house)
-    monkeypatch.setattr(demo_module, "_show", for_ever)
+    monkeypatch.setattr(demo_module, "_environment", house)
+    monkeypatch.setattr(demo_module, "_report", for_ever)
     assert not await demo(keep=True, console=screen.console)
     assert ended == [True]
 
@@ -110,7 +110,7 @@ async def test_a_worker_that_refuses_the_bot_ends_the_demo_in_one_sentence(
         )
         yield
 
-    monkeypatch.setattr(demo_module, "_house", house)
+    monkeypatch.setattr(demo_module, "_environment", house)
     assert not await demo(console=screen.console)
     assert screen.text == "✗ A demonstração parou em PUT /v1/conversations/demo-1: 422 não\n"
 
@@ -170,24 +170,24 @@ class StageWith:
 
     def __init__(self, shown: dict[str, Any], platform: str = "assistants") -> None:
         self.worker = ErringWorker(shown)
-        self.played = LINEUP[platform]
+        self.setup = LINEUP[platform]
         self.crm = CrmSimulator()
 
     @asynccontextmanager
     async def up(self, folder: Path, process: Any = None) -> AsyncIterator[Stage]:
-        simulator = self.played.quick()
+        simulator = self.setup.fast_simulator()
         async with (
             serve(simulator.app) as platform_url,
             serve(self.worker.app) as worker_url,
             httpx.AsyncClient() as http,
         ):
             worker = WorkerProcess(process, worker_url, folder)
-            yield Stage(Peer(http, platform_url), simulator.clock, self.played.bot, self.crm, worker)
+            yield Stage(JsonClient(http, platform_url), simulator.clock, self.setup.bot, self.crm, worker)
 
 
 async def test_a_worker_that_does_nothing_is_seen_through(screen: Screen, tmp_path: Path) -> None:
     async with StageWith(run()).up(tmp_path) as stage:
-        assert await stage.play(SCENARIO, "c") == Seen((), told="nada")
+        assert await stage.play(SCENARIO, "c") == ScenarioResult((), reply="nada")
 
 
 @pytest.mark.parametrize(
@@ -226,17 +226,17 @@ async def test_a_run_that_never_ends_is_told_as_it_is(
 
 
 async def test_a_customer_whose_run_is_lost_says_nothing_more(tmp_path: Path) -> None:
-    [asked_for_document] = [each for each in ASSISTANTS_SCENARIOS if each.then]
+    [asked_for_document] = [each for each in ASSISTANTS_SCENARIOS if each.second_message]
     house = StageWith(run(state="lost"))
     async with house.up(tmp_path) as stage:
-        assert await stage.play(asked_for_document, "c") == Seen((), told="nada", run="lost")
+        assert await stage.play(asked_for_document, "c") == ScenarioResult((), reply="nada", run="lost")
     assert len(house.worker.announced) == 2
 
 
 async def test_one_scenario_that_comes_out_otherwise_makes_the_demo_false(
     screen: Screen, tmp_path: Path
 ) -> None:
-    right = replace(SCENARIO, expected=Seen((), told="nada"))
+    right = replace(SCENARIO, expected=ScenarioResult((), reply="nada"))
     async with StageWith(run()).up(tmp_path) as stage:
         assert not await demo_module._scenarios(stage, (SCENARIO, right), screen.console)
     wrong_line, right_line = screen.text.splitlines()
@@ -261,7 +261,7 @@ async def test_a_worker_that_dies_in_a_scenario_is_quoted(tmp_path: Path) -> Non
     async with house.up(tmp_path, process) as stage:
         with pytest.raises(WorkerDied) as died:
             await stage.play(SCENARIO, "c")
-    assert died.value.said == "quebrou\n"
+    assert died.value.stderr == "quebrou\n"
 
 
 TICKETS = [
@@ -283,32 +283,32 @@ TICKETS = [
     ],
 )
 def test_what_the_customer_read_is_told_apart(said: str, told: str) -> None:
-    assert stage_module.told(said, TICKETS) == told
+    assert stage_module.reply_summary(said, TICKETS) == told
 
 
 def test_a_ticket_the_worker_does_not_know_is_told() -> None:
     shown = run(call("abrir_ticket_crm", "done", TICKETS[0].protocolo))
-    seen = stage_module.seen([shown], TICKETS, [], [""])
+    seen = stage_module.result_of([shown], TICKETS, [], [""])
     assert seen.tickets == ("FINANCEIRO / PAGAMENTO", "SUPORTE / SEM INTERNET SEM REGISTRO NO WORKER")
 
 
 def test_a_call_that_two_runs_show_is_one_and_the_last_run_counts() -> None:
     first = call("abrir_ticket_crm", "rejected")
     runs = [run(first, state="lost"), run(first, call("abrir_ticket_crm", "done"))]
-    seen = stage_module.seen(runs, [], [], ["pedido de CPF ou CNPJ", "protocolo"])
+    seen = stage_module.result_of(runs, [], [], ["pedido de CPF ou CNPJ", "protocolo"])
     assert seen.calls == ("ticket done", "ticket rejected")
-    assert (seen.run, seen.told) == ("ended", "pedido de CPF ou CNPJ → protocolo")
+    assert (seen.run, seen.reply) == ("ended", "pedido de CPF ou CNPJ → protocolo")
 
 
 def test_two_that_differ_read_differently() -> None:
-    seen = Seen(("ticket done",), ("A / B",), sends=1, keys=1)
+    seen = ScenarioResult(("ticket done",), ("A / B",), sends=1, keys=1)
     others = [
         replace(seen, calls=("ticket failed",)),
         replace(seen, calls=()),
         replace(seen, tickets=()),
         replace(seen, sends=2),
         replace(seen, keys=2),
-        replace(seen, told="nada"),
+        replace(seen, reply="nada"),
         replace(seen, run="lost"),
     ]
     assert len({str(each) for each in [seen, *others]}) == 8

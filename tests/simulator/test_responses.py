@@ -20,7 +20,16 @@ from starlette.routing import Route
 from worker.simulator.assistants.runs import Timings
 from worker.simulator.clock import Clock
 from worker.simulator.responses.app import ResponsesSimulator
-from worker.simulator.script import Ask, Break, Call, Heard, Move, Rounds, Said, Say
+from worker.simulator.script import (
+    AnsweredCall,
+    Call,
+    CustomerMessage,
+    Failure,
+    FunctionCalls,
+    Move,
+    Reply,
+    Rounds,
+)
 from worker.simulator.server import serve
 
 NOW = 1_795_000_000
@@ -33,13 +42,13 @@ class Model:
     """The scripted model: what it says next, and all it was shown."""
 
     def __init__(self) -> None:
-        self.first: Move = Ask((TICKET, HANDOFF))
-        self.told: list[Said] = []
-        self.rounds: list[tuple[Heard, ...]] = []
+        self.first: Move = FunctionCalls((TICKET, HANDOFF))
+        self.told: list[CustomerMessage] = []
+        self.rounds: list[tuple[AnsweredCall, ...]] = []
 
     def __call__(self, told: Any, rounds: Rounds) -> Move:
         self.told, self.rounds = list(told), [tuple(heard) for heard in rounds]
-        return Say("Pronto") if rounds else self.first
+        return Reply("Pronto") if rounds else self.first
 
 
 @pytest.fixture
@@ -133,7 +142,7 @@ async def test_a_background_response_is_queued_then_in_progress_then_completed_w
 async def test_a_response_may_break(
     bot: Bot, simulator: ResponsesSimulator, model: Model, status: str
 ) -> None:
-    model.first = Break(status)
+    model.first = Failure(status)
     ended = await waiting(bot, simulator)
     Response.model_validate(ended)
     assert (ended["status"], bool(ended["error"])) == (status, status == "failed")
@@ -141,7 +150,7 @@ async def test_a_response_may_break(
 
 
 async def test_in_the_foreground_the_answer_is_the_end(bot: Bot, model: Model) -> None:
-    model.first = Say("Olá")
+    model.first = Reply("Olá")
     made = await bot.create(background=False)
     assert (made["status"], made["output"][0]["content"][0]["text"]) == ("completed", "Olá")
 
@@ -193,7 +202,7 @@ async def test_a_chain_goes_on_with_all_outputs_and_the_model_hears_them(
     first = await waiting(bot, simulator)
     second = await waiting(bot, simulator, previous_response_id=first["id"], input=outputs(first, "ok"))
     assert (second["previous_response_id"], second["output"][0]["type"]) == (first["id"], "message")
-    assert model.rounds == [(Heard(TICKET, "ok"), Heard(HANDOFF, "ok"))]
+    assert model.rounds == [(AnsweredCall(TICKET, "ok"), AnsweredCall(HANDOFF, "ok"))]
     assert [said.text for said in model.told] == ["Oi"]
     items = await bot.get(f"/responses/{second['id']}/input_items?order=asc")
     assert [item["type"] for item in items["data"]] == ["function_call_output"] * 2
@@ -212,22 +221,25 @@ async def test_a_new_message_begins_the_rounds_anew(
     first = await waiting(bot, simulator)
     picture = {"type": "input_image", "image_url": "https://x.example/a.jpg"}
     message = {"role": "user", "content": [{"type": "input_text", "text": "Paguei"}, picture]}
-    model.first = Say("Obrigado")
+    model.first = Reply("Obrigado")
     await waiting(bot, simulator, previous_response_id=first["id"], input=[*outputs(first), message])
-    assert (model.told, model.rounds) == ([Said("Oi"), Said("Paguei", image=True)], [])
+    assert (model.told, model.rounds) == ([CustomerMessage("Oi"), CustomerMessage("Paguei", image=True)], [])
 
 
 async def test_rounds_are_told_one_by_one_and_outputs_may_be_lists_of_texts(
     bot: Bot, simulator: ResponsesSimulator, model: Model
 ) -> None:
     first = await waiting(bot, simulator, input=[{"role": "assistant", "content": "Olá"}])
-    asks_again: Callable[[Any, Rounds], Move] = lambda told, rounds: Ask((TICKET,))  # noqa: E731
+    asks_again: Callable[[Any, Rounds], Move] = lambda told, rounds: FunctionCalls((TICKET,))  # noqa: E731
     simulator.responses.script = asks_again
     second = await waiting(bot, simulator, previous_response_id=first["id"], input=outputs(first, "um"))
     simulator.responses.script = model
     listed = [{**outputs(second)[0], "output": [{"type": "input_text", "text": "dois"}]}]
     await waiting(bot, simulator, previous_response_id=second["id"], input=listed)
-    assert model.rounds == [(Heard(TICKET, "um"), Heard(HANDOFF, "um")), (Heard(TICKET, "dois"),)]
+    assert model.rounds == [
+        (AnsweredCall(TICKET, "um"), AnsweredCall(HANDOFF, "um")),
+        (AnsweredCall(TICKET, "dois"),),
+    ]
 
 
 # -------------------------------------------------------------------------------------------- a conversation
@@ -286,7 +298,7 @@ async def test_an_unanswered_call_blocks_the_conversation_until_it_is_answered(
 
 
 async def test_an_async_call_blocks_nothing(bot: Bot, simulator: ResponsesSimulator, model: Model) -> None:
-    model.first = Ask((TICKET,))
+    model.first = FunctionCalls((TICKET,))
     tool = {"type": "function", "name": TICKET.name, "parameters": {}, "async": True}
     first = await waiting(bot, simulator, tools=[tool])
     assert first["output"][0]["async"] is True
@@ -433,14 +445,14 @@ async def test_the_end_of_a_background_response_is_told_though_nobody_looks(mode
 async def test_a_webhook_nobody_takes_is_given_up(simulator: ResponsesSimulator) -> None:
     receiver = Receiver(fails=100)
     webhooks = simulator.webhooks
-    webhooks.tell("response.completed", {})  # nobody to tell it to
+    webhooks.send("response.completed", {})  # nobody to tell it to
     async with serve(receiver.app) as url:
         webhooks.url, webhooks.secret = url, SECRET
         webhooks._sleep = at_once
-        webhooks.tell("response.completed", {})
+        webhooks.send("response.completed", {})
         await asyncio.gather(*webhooks._deliveries)
     tries = receiver.got.qsize()
     assert tries == 6
-    webhooks.tell("response.completed", {})  # and nobody listens any more
+    webhooks.send("response.completed", {})  # and nobody listens any more
     await asyncio.gather(*webhooks._deliveries)
     assert receiver.got.qsize() == tries

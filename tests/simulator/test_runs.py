@@ -13,7 +13,7 @@ from worker.simulator.assistants.app import AssistantsSimulator
 from worker.simulator.assistants.registry import ASSISTANTS
 from worker.simulator.assistants.runs import Timings
 from worker.simulator.clock import Clock
-from worker.simulator.script import Ask, Call, Say
+from worker.simulator.script import Call, FunctionCalls, Reply
 
 NOW = 1_795_000_000
 TWO_CALLS = (Call("abrir_ticket_crm", '{"a": 1}'), Call("transferir_para_humano", "{}"))
@@ -24,7 +24,7 @@ START = {"assistant_id": ASSISTANTS["FINANCEIRO"]}
 def platform() -> AssistantsSimulator:
     """One round of two calls, then the end; each state lasts a second."""
     return AssistantsSimulator(
-        script=lambda _told, rounds: Say("Pronto") if rounds else Ask(TWO_CALLS),
+        script=lambda _told, rounds: Reply("Pronto") if rounds else FunctionCalls(TWO_CALLS),
         timings=Timings(queued_s=1, thinking_s=1, cancelling_s=1),
         clock=Clock(lambda: float(NOW)),
     )

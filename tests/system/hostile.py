@@ -28,7 +28,7 @@ from worker.model import RunRef, RunSnapshot, ThreadRule, ToolCall
 from worker.personal import Personal
 from worker.platforms import wire
 from worker.settings import Settings
-from worker.simulator.script import Ask, call
+from worker.simulator.script import FunctionCalls, call
 from worker.store.store import Store
 from worker.times import SystemClock
 from worker.web.middleware import BodyLimit
@@ -439,7 +439,7 @@ def across(open_: Callable[[], Any]) -> Case:
 
     async def case(_ground: Ground) -> str:
         async with open_() as harness:
-            asks_ = Ask((call("abrir_ticket_crm", **VALID),))
+            asks_ = FunctionCalls((call("abrir_ticket_crm", **VALID),))
             mine, other = await harness.start(asks_), await harness.start(asks_)
             harness.pass_time()
             try:

@@ -41,7 +41,7 @@ from worker.settings import Settings
 from worker.simulator.assistants.app import AssistantsSimulator
 from worker.simulator.assistants.registry import ASSISTANTS
 from worker.simulator.faults import Fault
-from worker.simulator.script import Ask, Call, Move, Rounds, Said, Say, call
+from worker.simulator.script import Call, CustomerMessage, FunctionCalls, Move, Reply, Rounds, call
 from worker.simulator.server import serve
 from worker.tools.abrir_ticket_crm import AbrirTicketCrm
 from worker.web import problems
@@ -240,10 +240,10 @@ class World:
         """Short: hypothesis prints its arguments, and would print all of this for every example."""
         return "World()"
 
-    def play(self, told: Sequence[Said], rounds: Rounds) -> Move:
+    def play(self, told: Sequence[CustomerMessage], rounds: Rounds) -> Move:
         """The customer names the case."""
         key = told[-1].text
-        return Say(self.replies[key]) if rounds else Ask((self.scripts[key],))
+        return Reply(self.replies[key]) if rounds else FunctionCalls((self.scripts[key],))
 
     async def walk(
         self, customer: Customer, cases: Sequence[str], asked: Sequence[str], *faults: str

@@ -43,7 +43,7 @@ from tests.system.sabotaged import FATAL_RUN, SETS_OFF
 from worker.simulator.assistants.app import AssistantsSimulator
 from worker.simulator.assistants.runs import Timings
 from worker.simulator.faults import Fault
-from worker.simulator.script import Ask, Call, Move, Rounds, Said, Say, call
+from worker.simulator.script import Call, CustomerMessage, FunctionCalls, Move, Reply, Rounds, call
 
 ECHO = json.dumps({"erro": PERSONAL, "documento": DOCUMENT}, ensure_ascii=False).encode()
 OPENED = b'[{"data": [{"resposta": [{"protocolo": "2510271534789012"}]}]}]'
@@ -131,9 +131,9 @@ def asked_in(name: str) -> tuple[Call, ...]:
     return (wanted, wanted) if name.startswith("2×") else (wanted,)
 
 
-def play(told: Sequence[Said], rounds: Rounds) -> Move:
+def play(told: Sequence[CustomerMessage], rounds: Rounds) -> Move:
     """The customer names the case."""
-    return Say(PERSONAL) if rounds else Ask(asked_in(told[-1].text))
+    return Reply(PERSONAL) if rounds else FunctionCalls(asked_in(told[-1].text))
 
 
 async def crm_or_bot(exchange: Exchange) -> bool:

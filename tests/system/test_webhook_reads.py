@@ -20,7 +20,7 @@ from worker.simulator.agents.saved_agents import AGENTS
 from worker.simulator.agents.sessions import SessionTimings
 from worker.simulator.assistants.runs import Timings
 from worker.simulator.responses.app import ResponsesSimulator
-from worker.simulator.script import Ask, Call, Move, Rounds, Say
+from worker.simulator.script import Call, FunctionCalls, Move, Reply, Rounds
 from worker.simulator.server import serve
 from worker.store.store import Store
 from worker.times import SystemClock
@@ -31,7 +31,7 @@ _THINKING_S = 0.6
 
 
 def asks_once(told: object, rounds: Rounds) -> Move:
-    return Say("Pronto.") if rounds else Ask((Call("echo", "{}"),))
+    return Reply("Pronto.") if rounds else FunctionCalls((Call("echo", "{}"),))
 
 
 class Responses:

@@ -1,16 +1,16 @@
-"""The bundled platform and CRM: real HTTP, no keys, an independent oracle for tests, `simulate` and `demo`.
+"""Simulated platforms and CRM over real HTTP, without keys: for tests, `simulate` and `demo`.
 
-Nothing here imports the worker's core: what the simulator believes about the protocols it learned from their
-descriptions, not from the code it is there to judge.
+Nothing here imports the worker's core. The simulators implement the protocols from their descriptions, and so
+can judge the worker's code independently.
 """
 
 from worker.simulator.script import EXAMPLES
 
-_SAYINGS = "\n".join(f"• “{said}”: {does}" for said, does in EXAMPLES)
+_EXAMPLE_LINES = "\n".join(f"• “{message}”: {effect}" for message, effect in EXAMPLES)
 
 GUIDE = f"""O que se pode dizer aos assistentes simulados (mensagem com role=user):
 
-{_SAYINGS}
+{_EXAMPLE_LINES}
 
 No bot: OPENAI_BASE_URL=http://127.0.0.1:8100/v1 e qualquer OPENAI_API_KEY.
 No worker, também: CRM_WEBHOOK_URL=http://127.0.0.1:8101/webhook/abrir_ticket
@@ -21,4 +21,4 @@ Por dentro de cada simulador:
 • POST /_sim/clock com {{"skip_s": 600}}, na plataforma, faz uma execução expirar já
 • PUT /_sim/timings muda os tempos das execuções novas
 """
-"""How a bot developer uses `simulate`: shown under its `--help`. No square brackets: Rich would take them."""
+"""How a bot developer uses `simulate`: the text of its `--help`. Rich reads square brackets as markup."""

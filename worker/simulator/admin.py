@@ -1,4 +1,4 @@
-"""`/_sim/…`: how a program outside this process looks into a simulator and switches its faults."""
+"""`/_sim/…`: the HTTP operations with which another program inspects a simulator and switches its faults."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -9,13 +9,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from worker.simulator.faults import Desk, Fault, Handler, Recorded
+from worker.simulator.faults import Fault, Handler, RecordedRequest, SimulatorContext
 
 Json = dict[str, Any]
 
 
 class _Faults(BaseModel):
-    """Replaces all faults. An entry is a `Fault`, or `{"preset": NAME}` with what differs from it."""
+    """The body that replaces all faults. An entry is a `Fault`, or `{"preset": NAME}` with changed fields."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -29,48 +29,48 @@ class _Skip(BaseModel):
 
 
 class Admin:
-    """The admin operations every simulator has; `state` is what this one shows of itself."""
+    """The admin operations that every simulator has. `state` returns what `/_sim/state` shows of this one."""
 
-    def __init__(self, desk: Desk, state: Callable[[], Json]) -> None:
-        self._desk = desk
+    def __init__(self, context: SimulatorContext, state: Callable[[], Json]) -> None:
+        self._context = context
         self._state = state
 
     def routes(self) -> list[Route]:
         return [
-            Route("/_sim/state", self._show),
-            Route("/_sim/requests", self._requests),
-            Route("/_sim/faults", forgiving(self._set_faults), methods=["PUT"]),
-            Route("/_sim/clock", forgiving(self._skip), methods=["POST"]),
+            Route("/_sim/state", self._get_state),
+            Route("/_sim/requests", self._get_requests),
+            Route("/_sim/faults", with_validation_errors(self._set_faults), methods=["PUT"]),
+            Route("/_sim/clock", with_validation_errors(self._skip), methods=["POST"]),
         ]
 
-    async def _show(self, _request: Request) -> Response:
-        faults, skipped_s = self._desk.faults.active(), self._desk.clock.skipped_s
-        presets = sorted(self._desk.faults.presets)
+    async def _get_state(self, _request: Request) -> Response:
+        faults, skipped_s = self._context.faults.active(), self._context.clock.skipped_s
+        presets = sorted(self._context.faults.presets)
         return JSONResponse({**self._state(), "faults": faults, "presets": presets, "skipped_s": skipped_s})
 
-    async def _requests(self, _request: Request) -> Response:
-        return JSONResponse([_recorded(item) for item in self._desk.requests])
+    async def _get_requests(self, _request: Request) -> Response:
+        return JSONResponse([_request_json(request) for request in self._context.requests])
 
     async def _set_faults(self, request: Request) -> Response:
         entries = _Faults.model_validate_json(await request.body()).faults
-        chosen = [self._chosen(entry) for entry in entries]
-        self._desk.faults.clear()
-        for fault in chosen:
-            self._desk.faults.add(fault)
-        return await self._show(request)
+        faults = [self._fault_from(entry) for entry in entries]
+        self._context.faults.clear()
+        for fault in faults:
+            self._context.faults.add(fault)
+        return await self._get_state(request)
 
-    def _chosen(self, entry: Json) -> Fault:
+    def _fault_from(self, entry: Json) -> Fault:
         changes = dict(entry)
         name = changes.pop("preset", None)
-        return Fault.model_validate(changes) if name is None else self._desk.faults.named(name, **changes)
+        return Fault.model_validate(changes) if name is None else self._context.faults.named(name, **changes)
 
     async def _skip(self, request: Request) -> Response:
-        self._desk.clock.skip(_Skip.model_validate_json(await request.body()).skip_s)
-        return await self._show(request)
+        self._context.clock.skip(_Skip.model_validate_json(await request.body()).skip_s)
+        return await self._get_state(request)
 
 
-def forgiving(handler: Handler) -> Handler:
-    """The handler, answering 400 with the field that is wrong."""
+def with_validation_errors(handler: Handler) -> Handler:
+    """The handler, with a 400 that names the invalid field when the body is invalid."""
 
     async def answer(request: Request) -> Response:
         try:
@@ -85,5 +85,5 @@ def forgiving(handler: Handler) -> Handler:
     return answer
 
 
-def _recorded(item: Recorded) -> Json:
-    return {**asdict(item), "body": item.body.decode("utf-8", "replace")}
+def _request_json(request: RecordedRequest) -> Json:
+    return {**asdict(request), "body": request.body.decode("utf-8", "replace")}

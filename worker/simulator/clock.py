@@ -1,4 +1,4 @@
-"""The simulators' time: it can be moved, so that minutes pass without anybody waiting."""
+"""The simulators' clock. It can be moved forward, so that minutes pass without waiting."""
 
 import time
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from email.utils import formatdate
 
 
 class Clock:
-    """Seconds since the epoch, plus what was skipped. Pass a frozen `base` to own time altogether."""
+    """Seconds since the epoch plus the seconds skipped. Tests pass a frozen `base` to control time."""
 
     def __init__(self, base: Callable[[], float] = time.time) -> None:
         self._base = base
@@ -16,9 +16,9 @@ class Clock:
         return self._base() + self.skipped_s
 
     def skip(self, seconds: float) -> None:
-        """Let `seconds` pass at once (a run's ten minutes, say)."""
+        """Let `seconds` pass at once, for example a run's ten minutes."""
         self.skipped_s += seconds
 
     def http_date(self) -> str:
-        """What the `Date` header says."""
+        """The value of the `Date` header."""
         return formatdate(self.now(), usegmt=True)

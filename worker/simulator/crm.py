@@ -1,4 +1,4 @@
-"""The simulated CRM: the mission's webhook, a lookup, and every way such a server has been seen to fail."""
+"""The simulated CRM: the mission's webhook, a lookup, and the failures that such servers show."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from worker.simulator.admin import Admin
 from worker.simulator.clock import Clock
-from worker.simulator.faults import ApiError, Desk, Fault, Faults, Operation, Sleep
+from worker.simulator.faults import ApiError, Fault, Faults, Operation, SimulatorContext, Sleep
 from worker.simulator.pairs import PAIRS
 
 _JSON = "application/json"
@@ -44,7 +44,7 @@ PRESETS = {
         body=f"[{_OPENED}]".replace('"{protocolo}"', "{protocolo}"), content_type=_JSON, commit_after_s=0
     ),
 }
-"""The CRM's faults that have a name; all but `down` hit one request unless told otherwise."""
+"""The CRM's named faults. All but `down` apply to one request unless `times` is changed."""
 
 _BRASILIA = timezone(timedelta(hours=-3))
 
@@ -103,13 +103,13 @@ class CrmSimulator:
         self._protocolos: set[str] = set()
         self._format_date = format_date
         self._sleep = sleep
-        desk = Desk(self.faults, self.clock, sleep)
-        self.requests = desk.requests
+        context = SimulatorContext(self.faults, self.clock, sleep)
+        self.requests = context.requests
         self.app = Starlette(
             routes=[
-                Route(self.webhook, Operation("abrir_ticket", self._open, desk), methods=["POST"]),
-                Route(self.lookup, Operation("consultar", self._look_up, desk), methods=["POST"]),
-                *Admin(desk, self._state).routes(),
+                Route(self.webhook, Operation("abrir_ticket", self._open, context), methods=["POST"]),
+                Route(self.lookup, Operation("consultar", self._look_up, context), methods=["POST"]),
+                *Admin(context, self._state).routes(),
                 Route("/_sim/tickets", self._show_tickets),
             ]
         )
@@ -121,11 +121,11 @@ class CrmSimulator:
         if self.latency_s:
             await self._sleep(self.latency_s)
         ticket = self._ticket(body, request.headers.get("idempotency-key"))
-        request.state.fill = {"protocolo": ticket.protocolo}
+        request.state.placeholders = {"protocolo": ticket.protocolo}
         return JSONResponse([{"data": [{"resposta": [{"protocolo": ticket.protocolo}]}]}])
 
     def _ticket(self, body: dict[str, Any], key: str | None) -> Ticket:
-        """A new ticket, or the one this key has opened before."""
+        """A new ticket, or the one that this idempotency key opened before."""
         if self.idempotent and key in self._by_key:
             return self._by_key[key]
         fields = {name: body[name] for name in ("documento", "resumo", "setor", "motivo")}
@@ -137,7 +137,7 @@ class CrmSimulator:
         return ticket
 
     def _protocolo(self, now: float) -> str:
-        """16 digits: the minute, and six at random. No two tickets have the same."""
+        """16 digits: the minute and six random ones, unique among all tickets."""
         minute = datetime.fromtimestamp(now, _BRASILIA).strftime("%y%m%d%H%M")
         while (protocolo := f"{minute}{secrets.randbelow(1_000_000):06}") in self._protocolos:
             pass
@@ -188,7 +188,7 @@ _FIELDS = {"documento", "resumo", "setor", "motivo", "finalizar"}
 def _problem(
     body: dict[str, Any], content_type: str, pairs: Collection[tuple[str, str]] | None
 ) -> str | None:
-    """What the CRM refuses about a ticket (contract §4), or None."""
+    """Why the CRM refuses this ticket (contract §4), or None."""
     if content_type.replace(" ", "").lower() != "application/json;charset=utf-8":
         return "Content-Type precisa ser application/json; charset=utf-8"
     if set(body) != _FIELDS or not all(isinstance(value, str) for value in body.values()):

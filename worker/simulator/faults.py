@@ -1,7 +1,7 @@
-"""Faults that can be switched on, and the endpoint that plays them.
+"""Faults that can be switched on, and the endpoint that applies them.
 
-A fault says two separate things, because a client can never see the second: what becomes of the answer, and
-whether (and when) the request takes effect all the same.
+A fault defines separately what the client receives, and whether and when the request takes effect.
+The client cannot see the second.
 """
 
 import asyncio
@@ -21,28 +21,28 @@ from worker.simulator.clock import Clock
 Handler = Callable[[Request], Awaitable[Response]]
 Sleep = Callable[[float], Awaitable[None]]
 
-_REMEMBERED = 20_000
-"""Requests kept for inspection: the newest, so that a long `simulate` does not grow for ever."""
+_MAX_RECORDED = 20_000
+"""Only the newest requests are kept for inspection, so that a long `simulate` uses bounded memory."""
 
 
 class Fault(BaseModel):
     """What goes wrong with the next requests of one operation (`on`; `*` is any). Times are seconds.
 
-    Without `status`, `body` and `drop` the answer is the right one, only late (`delay_s`), slow (`trickle_s`
-    between two bytes) or broken off in the middle (`cut`). With one of them the request takes no effect,
-    unless `commit_after_s` says when: 0 is before the answer, more is that long after it.
+    Without `status`, `body` and `drop` the client receives the correct response, only late (`delay_s`), slow
+    (`trickle_s` between two bytes) or broken off in the middle (`cut`). With any of those three the request
+    takes effect only if `commit_after_s` is set: 0 is before the response, more is that long after it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     on: str = "*"
+    #: How many requests; None: until cleared.
     times: PositiveInt | None = 1
-    """How many requests; None: until cleared."""
     delay_s: NonNegativeFloat = 0
     status: int | None = Field(default=None, ge=200, le=599)
     headers: dict[str, str] = {}
+    #: `{protocolo}` is replaced by the protocolo of the ticket that this request opened.
     body: str | None = None
-    """`{protocolo}` stands for the one of the ticket that was opened all the same."""
     content_type: str = "text/plain; charset=utf-8"
     drop: bool = False
     cut: bool = False
@@ -50,22 +50,22 @@ class Fault(BaseModel):
     commit_after_s: NonNegativeFloat | None = None
 
     @property
-    def spoils(self) -> bool:
-        """The right answer is not given."""
+    def replaces_response(self) -> bool:
+        """The client does not receive the correct response."""
         return self.drop or self.status is not None or self.body is not None
 
-    def answer(self, fill: Mapping[str, str]) -> Response:
-        """What is answered instead of the right thing."""
+    def response(self, placeholders: Mapping[str, str]) -> Response:
+        """The response that replaces the correct one."""
         status = self.status or 200
         text = f"fault {status}" if self.body is None else self.body
-        for name, value in fill.items():
+        for name, value in placeholders.items():
             text = text.replace(f"{{{name}}}", value)
         headers = {"content-type": self.content_type, **self.headers}
         return Response(text, status_code=status, headers=headers)
 
 
 class Faults:
-    """The faults now switched on, first come first served. `presets` are those that have a name."""
+    """The faults that are switched on; the first that matches a request applies. `presets` have names."""
 
     def __init__(self, presets: Mapping[str, Fault]) -> None:
         self.presets = presets
@@ -75,7 +75,7 @@ class Faults:
         self._active.append((fault, fault.times))
 
     def named(self, name: str, **changes: object) -> Fault:
-        """A preset, with what differs from it. Raises `KeyError` when there is none of this name."""
+        """A preset with changed fields. Raises `KeyError` when no preset has this name."""
         return Fault.model_validate({**self.presets[name].model_dump(), **changes})
 
     def preset(self, name: str, **changes: object) -> None:
@@ -86,7 +86,7 @@ class Faults:
         self._active.clear()
 
     def take(self, operation: str) -> Fault | None:
-        """The fault this request meets, if any; counts it."""
+        """The fault that applies to this request, if any. Counts the request against its `times`."""
         for at, (fault, left) in enumerate(self._active):
             if fault.on in {"*", operation}:
                 if left is not None:
@@ -95,13 +95,13 @@ class Faults:
         return None
 
     def active(self) -> list[dict[str, object]]:
-        """What is switched on, `times` counted down."""
+        """The faults that are switched on, each with the requests left in `times`."""
         return [{**fault.model_dump(exclude_defaults=True), "times": left} for fault, left in self._active]
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
-    """One request as it came over the wire, its path without the base."""
+class RecordedRequest:
+    """One request as it came over the wire."""
 
     at: float
     operation: str
@@ -113,7 +113,7 @@ class Recorded:
 
 
 class ApiError(Exception):
-    """The request is refused with this status and JSON body."""
+    """A refusal of the request, with this status and JSON body."""
 
     def __init__(self, status: int, body: object) -> None:
         super().__init__(status)
@@ -122,30 +122,30 @@ class ApiError(Exception):
 
 
 @dataclass
-class Desk:
-    """What all operations of one simulator share."""
+class SimulatorContext:
+    """The faults, clock and recorded requests that all operations of one simulator share."""
 
     faults: Faults
     clock: Clock
     sleep: Sleep = asyncio.sleep
-    requests: deque[Recorded] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+    requests: deque[RecordedRequest] = field(default_factory=lambda: deque(maxlen=_MAX_RECORDED))
 
 
 class Operation:
-    """One operation as an ASGI endpoint: recorded, and played with the fault that is due."""
+    """One operation as an ASGI endpoint. Records each request and applies the fault that is due."""
 
-    def __init__(self, name: str, handler: Handler, desk: Desk) -> None:
+    def __init__(self, name: str, handler: Handler, context: SimulatorContext) -> None:
         self.name = name
         self._handler = handler
-        self._desk = desk
+        self._context = context
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         body = await request.body()
-        desk = self._desk
-        desk.requests.append(
-            Recorded(
-                desk.clock.now(),
+        context = self._context
+        context.requests.append(
+            RecordedRequest(
+                context.clock.now(),
                 self.name,
                 request.method,
                 scope["path"],
@@ -154,35 +154,35 @@ class Operation:
                 body,
             )
         )
-        fault = desk.faults.take(self.name)
+        fault = context.faults.take(self.name)
         if fault is None:
             await (await self._handle(request))(scope, receive, send)
         else:
-            await self._play(fault, request, send)
+            await self._apply(fault, request, send)
 
     async def _handle(self, request: Request) -> Response:
         try:
             response = await self._handler(request)
         except ApiError as error:
             response = JSONResponse(error.body, error.status)
-        return self._dressed(response)
+        return self._with_headers(response)
 
-    def _dressed(self, response: Response) -> Response:
-        response.headers.setdefault("date", self._desk.clock.http_date())
+    def _with_headers(self, response: Response) -> Response:
+        response.headers.setdefault("date", self._context.clock.http_date())
         response.headers.setdefault("x-request-id", f"req_{secrets.token_hex(16)}")
         return response
 
-    async def _play(self, fault: Fault, request: Request, send: Send) -> None:
+    async def _apply(self, fault: Fault, request: Request, send: Send) -> None:
         response = await self._handle(request) if fault.commit_after_s == 0 else None
-        await self._desk.sleep(fault.delay_s)
+        await self._context.sleep(fault.delay_s)
         if fault.drop:
             await _hang_up(request)
-        elif fault.spoils:
-            await self._send(fault, self._dressed(fault.answer(_fill(request))), request, send)
+        elif fault.replaces_response:
+            await self._send(fault, self._with_headers(fault.response(_placeholders(request))), request, send)
         else:
             await self._send(fault, response or await self._handle(request), request, send)
-        if fault.commit_after_s and fault.spoils:
-            await self._desk.sleep(fault.commit_after_s)
+        if fault.commit_after_s and fault.replaces_response:
+            await self._context.sleep(fault.commit_after_s)
             await self._handle(request)
 
     async def _send(self, fault: Fault, response: Response, request: Request, send: Send) -> None:
@@ -202,16 +202,16 @@ class Operation:
             return
         for at in range(len(body)):
             yield body[at : at + 1]
-            await self._desk.sleep(fault.trickle_s)
+            await self._context.sleep(fault.trickle_s)
 
 
-def _fill(request: Request) -> Mapping[str, str]:
-    fill: Mapping[str, str] = getattr(request.state, "fill", {})
-    return fill
+def _placeholders(request: Request) -> Mapping[str, str]:
+    placeholders: Mapping[str, str] = getattr(request.state, "placeholders", {})
+    return placeholders
 
 
 async def _hang_up(request: Request) -> None:
-    """Close this request's connection without another byte; `server.serve` shows us its transport."""
+    """Close this request's connection without another byte. `server.serve` provides its transport."""
     transport: Any = request.state.transport
     transport.abort()
     while (await request.receive())["type"] != "http.disconnect":

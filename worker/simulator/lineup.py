@@ -1,4 +1,4 @@
-"""The simulated platforms, by the name the worker's `PLATFORM` has for each."""
+"""The simulated platforms by their `PLATFORM` name."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -25,30 +25,31 @@ class Simulator(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Played:
-    """One platform: its simulator, and how the demo plays on it. `quick` is for those who only look on."""
+class DemoPlatform:
+    """One platform: its simulator, and the bot, scenarios and settings with which the demo plays on it."""
 
     simulator: Callable[[], Simulator]
-    quick: Callable[[], Simulator]
+    #: The simulator with short timings, for the demo.
+    fast_simulator: Callable[[], Simulator]
     bot: MakeBot
     scenarios: tuple[Scenario, ...]
+    #: Worker settings that this platform's scenarios need.
     settings: Mapping[str, str] = field(default_factory=dict)
-    """The worker's, where this platform's scenarios need others."""
+    #: Ids of the assistants that exist from the start, by name.
     assistants: Mapping[str, str] = field(default_factory=dict)
-    """The ids that are there from the start, by name."""
 
 
 _DEADLINE = {"CALL_DEADLINE_S": str(scenarios.DEADLINE_S)}
 
-LINEUP: Mapping[str, Played] = {
-    "assistants": Played(
+LINEUP: Mapping[str, DemoPlatform] = {
+    "assistants": DemoPlatform(
         AssistantsSimulator,
         lambda: AssistantsSimulator(timings=Timings(queued_s=0.02, thinking_s=0.08, poll_after_ms=50)),
         AssistantsBot,
         scenarios.ASSISTANTS_SCENARIOS,
         assistants=ASSISTANTS,
     ),
-    "agents": Played(
+    "agents": DemoPlatform(
         AgentsSimulator,
         lambda: AgentsSimulator(timings=SessionTimings(queued_s=0.02, thinking_s=0.08)),
         AgentsBot,
@@ -56,7 +57,7 @@ LINEUP: Mapping[str, Played] = {
         settings=_DEADLINE,
         assistants=AGENTS,
     ),
-    "responses": Played(
+    "responses": DemoPlatform(
         ResponsesSimulator,
         lambda: ResponsesSimulator(timings=Timings(queued_s=0.02, thinking_s=0.08)),
         ResponsesBot,

@@ -1,4 +1,4 @@
-"""What the simulated CRM takes for a valid setor × motivo: the mission's table, typed off on its own."""
+"""The valid setor × motivo pairs of the simulated CRM: a second, independent copy of the mission's table."""
 
 _TABLE = """
 FINANCEIRO: 2.VIA BOLETO | MUDANÇA ENDEREÇO DE COBRANÇA | SOLICITAÇÃO DE DESCONTO | INFORMAR PAGAMENTO

@@ -1,4 +1,4 @@
-"""What the simulated platforms have in common: an app with a base, named faults, and `/_sim/` beside it."""
+"""What the simulated platforms share: an app under a base path, named faults, and the `/_sim/` operations."""
 
 import asyncio
 import json
@@ -14,10 +14,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Lifespan, Receive, Scope, Send
 
-from worker.simulator.admin import Admin, forgiving
-from worker.simulator.assistants.runs import refused
+from worker.simulator.admin import Admin, with_validation_errors
+from worker.simulator.assistants.runs import invalid_request
 from worker.simulator.clock import Clock
-from worker.simulator.faults import Desk, Fault, Faults, Handler, Operation, Sleep
+from worker.simulator.faults import Fault, Faults, Handler, Operation, SimulatorContext, Sleep
 from worker.simulator.webhooks import Webhooks
 
 Json = dict[str, Any]
@@ -25,21 +25,21 @@ OperationRow = tuple[str, str, str, Handler]
 """Name, method, path and handler."""
 
 Check = Callable[[Request], None]
-"""Raises the refusal of a request that no operation of this platform would take."""
+"""Raises `ApiError` for a request that every operation of this platform refuses."""
 
 
-def _no_check(_request: Request) -> None:
-    """Any request may go on."""
+def _accept_any(_request: Request) -> None:
+    """Accept every request."""
 
 
-class Part(Protocol):
+class OperationGroup(Protocol):
     """Some operations of a platform."""
 
     def operations(self) -> tuple[OperationRow, ...]: ...
 
 
-class Timed(Protocol):
-    """What has timings that a program outside may replace."""
+class HasTimings(Protocol):
+    """An object whose timings `/_sim/timings` may replace."""
 
     timings: Any
 
@@ -53,17 +53,17 @@ class PlatformApp:
 
     def __init__(
         self,
-        desk: Desk,
-        parts: Sequence[Part],
-        timed: Timed,
+        context: SimulatorContext,
+        parts: Sequence[OperationGroup],
+        has_timings: HasTimings,
         state: Callable[[], Json],
         *,
         base: str,
         check: Check,
         lifespan: Lifespan[Starlette] | None,
     ) -> None:
-        self._desk = desk
-        self._timed = timed
+        self._context = context
+        self._has_timings = has_timings
         self._state = state
         self._base = base.rstrip("/")
         self._check = check
@@ -91,41 +91,41 @@ class PlatformApp:
             self._check(request)
             return await handler(request)
 
-        return Route(path, Operation(name, checked, self._desk), methods=[method])
+        return Route(path, Operation(name, checked, self._context), methods=[method])
 
     def _admin(self) -> list[Route]:
         return [
-            *Admin(self._desk, self._shown).routes(),
-            Route("/_sim/timings", forgiving(self._set_timings), methods=["PUT"]),
+            *Admin(self._context, self._state_with_timings).routes(),
+            Route("/_sim/timings", with_validation_errors(self._set_timings), methods=["PUT"]),
         ]
 
-    def _shown(self) -> Json:
-        return {**self._state(), "timings": self._timed.timings.model_dump()}
+    def _state_with_timings(self) -> Json:
+        return {**self._state(), "timings": self._has_timings.timings.model_dump()}
 
     async def _set_timings(self, request: Request) -> Response:
-        """Replace the timings of what is created from now on; what is left out is the default."""
-        shape: type[BaseModel] = type(self._timed.timings)
-        self._timed.timings = shape.model_validate_json(await request.body())
-        return JSONResponse(self._timed.timings.model_dump())
+        """Replace the timings of everything created from now on. Omitted fields take their defaults."""
+        shape: type[BaseModel] = type(self._has_timings.timings)
+        self._has_timings.timings = shape.model_validate_json(await request.body())
+        return JSONResponse(self._has_timings.timings.model_dump())
 
 
-class Common(TypedDict, total=False):
-    """What every simulated platform may be told. `base`: the path before the protocol's own."""
+class SimulatorOptions(TypedDict, total=False):
+    """Options of every simulated platform. `base`: the path before the protocol's own."""
 
     clock: Clock
     base: str
     sleep: Sleep
 
 
-class Telling(Common, total=False):
-    """The same of one that sends webhooks, signed with `webhook_secret` (`whsec_…`)."""
+class WebhookOptions(SimulatorOptions, total=False):
+    """Options of a platform that sends webhooks, signed with `webhook_secret` (`whsec_…`)."""
 
     webhook_url: str | None
     webhook_secret: str | None
 
 
 class SimulatedPlatform(ABC):
-    """A platform to be served: `async with serve(simulator.app) as url`. Its parts are put in by `_open`."""
+    """A platform to be served: `async with serve(simulator.app) as url`. Subclasses call `_build_app`."""
 
     app: PlatformApp
 
@@ -140,28 +140,28 @@ class SimulatedPlatform(ABC):
         self.clock = clock or Clock()
         self.faults = Faults(presets)
         self._base = base
-        self._desk = Desk(self.faults, self.clock, sleep)
-        self.requests = self._desk.requests
+        self._context = SimulatorContext(self.faults, self.clock, sleep)
+        self.requests = self._context.requests
 
-    def _open(
+    def _build_app(
         self,
-        timed: Timed,
-        parts: Sequence[Part],
+        has_timings: HasTimings,
+        parts: Sequence[OperationGroup],
         *,
-        check: Check = _no_check,
+        check: Check = _accept_any,
         lifespan: Lifespan[Starlette] | None = None,
     ) -> None:
         self.app = PlatformApp(
-            self._desk, parts, timed, self._state, base=self._base, check=check, lifespan=lifespan
+            self._context, parts, has_timings, self._state, base=self._base, check=check, lifespan=lifespan
         )
 
     @abstractmethod
     def _state(self) -> Json:
-        """What `/_sim/state` shows."""
+        """The content of `/_sim/state`."""
 
 
-class TellingPlatform(SimulatedPlatform):
-    """One that sends webhooks: where to may be set at any time, in `webhooks`."""
+class WebhookPlatform(SimulatedPlatform):
+    """A platform that sends webhooks. `webhooks.url` may be set at any time."""
 
     def __init__(
         self,
@@ -169,35 +169,35 @@ class TellingPlatform(SimulatedPlatform):
         *,
         webhook_url: str | None = None,
         webhook_secret: str | None = None,
-        **common: Unpack[Common],
+        **common: Unpack[SimulatorOptions],
     ) -> None:
         super().__init__(presets, **common)
-        sleep = self._desk.sleep
+        sleep = self._context.sleep
         self.webhooks = Webhooks(self.clock, url=webhook_url, secret=webhook_secret, sleep=sleep)
 
 
 async def _invalid_url(request: Request, error: Exception) -> Response:
     """OpenAI's answer to a path it does not serve."""
     status = error.status_code if isinstance(error, HTTPException) else 500
-    refusal = refused(f"Invalid URL ({request.method} {request.url.path})", status)
+    refusal = invalid_request(f"Invalid URL ({request.method} {request.url.path})", status)
     return JSONResponse(refusal.body, refusal.status)
 
 
-def presets(look: str, submit: str, missing: str) -> Mapping[str, Fault]:
-    """The faults that have a name on every platform. `look`, `submit`: the operations' names here."""
+def presets(read: str, submit: str, not_found_message: str) -> Mapping[str, Fault]:
+    """The faults that have a name on every platform. `read`, `submit`: this platform's operation names."""
 
-    def said(status: int, message: str, on: str = "*", times: int | None = 1) -> Fault:
-        body = json.dumps(refused(message).body)
+    def json_error(status: int, message: str, on: str = "*", times: int | None = 1) -> Fault:
+        body = json.dumps(invalid_request(message).body)
         return Fault(on=on, times=times, status=status, body=body, content_type="application/json")
 
     return {
-        "gone": said(404, "Invalid URL", times=None),
-        "unauthorized": said(401, "Incorrect API key"),
+        "gone": json_error(404, "Invalid URL", times=None),
+        "unauthorized": json_error(401, "Incorrect API key"),
         "rate_limited": Fault(status=429, headers={"retry-after": "1"}),
         "error": Fault(status=500),
         "dropped": Fault(drop=True),
         "garbage": Fault(body='{"id": "run_', content_type="application/json"),
-        "not_found": said(404, missing, on=look),
+        "not_found": json_error(404, not_found_message, on=read),
         "submit_dropped_after": Fault(on=submit, drop=True, commit_after_s=0),
         "submit_error_after": Fault(on=submit, status=500, commit_after_s=0),
     }

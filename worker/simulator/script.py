@@ -1,7 +1,7 @@
-"""The scripted assistants: what the model would do, from what the customer said and the functions answered.
+"""The scripted assistants: the next move, from the customer's messages and the outputs of the functions.
 
-They read what the worker tells them, as a model would, and know nothing else of it: the words and codes here
-are those of the mission's document and of contract §6.
+The scripts read the worker's outputs as a model would, and use none of its code. Their words and codes are
+those of the mission's document and of contract §6.
 """
 
 import json
@@ -12,58 +12,60 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """One message of the customer; `image`: with a picture."""
+class CustomerMessage:
+    """One message of the customer."""
 
     text: str
+    #: The message carries a picture.
     image: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A function call; `arguments` is the model's JSON text, which may be broken."""
+    """A function call of the model."""
 
     name: str
+    #: The model's JSON text, which may be invalid.
     arguments: str
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """A call with the output it was given."""
+class AnsweredCall:
+    """A call with its output."""
 
     call: Call
     output: str
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """The run requires action: these calls, side by side."""
+class FunctionCalls:
+    """A move: the run requires action, with these calls in parallel."""
 
     calls: tuple[Call, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Say:
-    """The run completes with this message to the customer."""
+class Reply:
+    """A move: the run completes with this message to the customer."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Break:
-    """The run ends `failed` or `incomplete`."""
+class Failure:
+    """A move: the run ends with status `failed` or `incomplete`."""
 
     status: str
 
 
-Move = Ask | Say | Break
-Rounds = Sequence[Sequence[Heard]]
-Script = Callable[[Sequence[Said], Rounds], Move]
-"""From the customer's messages (oldest first) and the rounds answered so far to the next move."""
+Move = FunctionCalls | Reply | Failure
+Rounds = Sequence[Sequence[AnsweredCall]]
+Script = Callable[[Sequence[CustomerMessage], Rounds], Move]
+"""Maps the customer's messages (oldest first) and the answered rounds to the next move."""
 
 
 def call(name: str, **arguments: str) -> Call:
-    """A well-formed call."""
+    """A call with valid JSON arguments."""
     return Call(name, json.dumps(arguments, ensure_ascii=False))
 
 
@@ -100,29 +102,29 @@ BROKEN_JSON = Call(
     '{"resumo": "Cliente Maria Silva reclamou da demora no atendimento. Reclamação registrada.", '
     '"setor": "OUVIDORIA", "motivo": "RECLAMAÇÃO"',
 )
-GREETING = Say("Olá! Como posso ajudar?")
-LIE = Say(
+GREETING = Reply("Olá! Como posso ajudar?")
+LIE = Reply(
     "Prontinho! Abri seu chamado, o protocolo é 2510279999999999. Já estou te transferindo para um atendente."
 )
-"""What language models say now and then: a ticket, a number and a transfer, without a single call."""
+"""A claim that language models make now and then: a ticket, a protocolo and a transfer, without any call."""
 
 
 _PAID = r"comprovante|paguei|acabei de pagar|\[imagem\]"
 
 
-def _ticket(setor: str, motivo: str, resumo: str) -> Ask:
-    return Ask(
+def _ticket(setor: str, motivo: str, resumo: str) -> FunctionCalls:
+    return FunctionCalls(
         (call("abrir_ticket_crm", resumo=f"Cliente Maria Silva {resumo}", setor=setor, motivo=motivo),)
     )
 
 
-def _handoff(departamento: str, motivo: str) -> Ask:
-    return Ask((call("transferir_para_humano", departamento=departamento, motivo=motivo),))
+def _handoff(departamento: str, motivo: str) -> FunctionCalls:
+    return FunctionCalls((call("transferir_para_humano", departamento=departamento, motivo=motivo),))
 
 
 _TRIGGERS: tuple[tuple[tuple[str, ...], Move], ...] = (
-    ((r"simule uma falha",), Break("failed")),
-    ((r"simule um corte",), Break("incomplete")),
+    ((r"simule uma falha",), Failure("failed")),
+    ((r"simule um corte",), Failure("incomplete")),
     (
         (r"vencimento", r"protocolo"),
         _ticket(
@@ -148,15 +150,15 @@ _TRIGGERS: tuple[tuple[tuple[str, ...], Move], ...] = (
         _ticket("RECEPÇÃO", "MUDANÇA TITULARIDADE", "entregou os documentos da mudança de titularidade."),
     ),
     ((r"simule uma mentira",), LIE),
-    ((r"desbloqueio",), Ask((WRONG_PAIR,))),
-    ((r"atendente|humano",), Ask((HANDOFF,))),
-    ((r"reclama",), Ask((BROKEN_JSON,))),
-    ((r"segunda via|2ª via|boleto",), Ask((UNKNOWN_TOOL,))),
-    ((_PAID, r"voltou"), Ask((RECEIPT, SOLVED))),
-    ((_PAID,), Ask((RECEIPT,))),
-    ((r"voltou",), Ask((SOLVED,))),
+    ((r"desbloqueio",), FunctionCalls((WRONG_PAIR,))),
+    ((r"atendente|humano",), FunctionCalls((HANDOFF,))),
+    ((r"reclama",), FunctionCalls((BROKEN_JSON,))),
+    ((r"segunda via|2ª via|boleto",), FunctionCalls((UNKNOWN_TOOL,))),
+    ((_PAID, r"voltou"), FunctionCalls((RECEIPT, SOLVED))),
+    ((_PAID,), FunctionCalls((RECEIPT,))),
+    ((r"voltou",), FunctionCalls((SOLVED,))),
 )
-"""The first whose every pattern is in the customer's message decides."""
+"""The move is that of the first row whose patterns all match the customer's message."""
 
 EXAMPLES = (
     ("(imagem do comprovante) Acabei de pagar", "ticket FINANCEIRO / INFORMAR PAGAMENTO"),
@@ -171,32 +173,34 @@ EXAMPLES = (
     ("Simule uma mentira", "diz que abriu um ticket e transferiu, sem chamar função nenhuma"),
     ("qualquer outra coisa", "resposta sem função nenhuma"),
 )
-"""What one can say to the assistants, and what they do: the text of `simulate --help`."""
+"""Messages that the assistants understand, with their effects: the text of `simulate --help`."""
 
 
-LIARS = {"asst_mentiroso", "agent_mentiroso", "mentiroso"}
-"""An assistant, an agent and a model that call nothing and report everything, whatever the customer says."""
+LYING_NAMES = {"asst_mentiroso", "agent_mentiroso", "mentiroso"}
+"""An assistant, an agent and a model that claim a ticket and a transfer and never call a function."""
 
 
-def script_of(name: str, script: Script) -> Script:
-    """Who plays the assistant, agent or model of this name: the platform's script, unless it is a liar."""
-    return _lie if name in LIARS else script
+def script_for(name: str, script: Script) -> Script:
+    """The script that plays this assistant, agent or model: `script`, unless the name is a liar's."""
+    return _play_liar if name in LYING_NAMES else script
 
 
-def _lie(_told: Sequence[Said], _rounds: Rounds) -> Move:
+def _play_liar(_messages: Sequence[CustomerMessage], _rounds: Rounds) -> Move:
     return LIE
 
 
-def decide(told: Sequence[Said], rounds: Rounds) -> Move:
-    """The next move of a run: open the conversation, or react to what the functions answered."""
-    words = _request(told)
-    return _react(words, rounds) if rounds else _open(words)
+def decide(messages: Sequence[CustomerMessage], rounds: Rounds) -> Move:
+    """The next move of a run: the first one, or the reaction to the functions' outputs."""
+    text = _request(messages)
+    return _react(text, rounds) if rounds else _open(text)
 
 
-def _request(told: Sequence[Said]) -> str:
-    """What the customer wants: the last message that is more than a document number, in lower case."""
-    wanted = [said for said in told if said.image or not _is_document(said.text)] or told
-    last = wanted[-1] if wanted else Said("")
+def _request(messages: Sequence[CustomerMessage]) -> str:
+    """The customer's request: the last message that is more than a document number, in lower case."""
+    requests = [
+        message for message in messages if message.image or not _is_document(message.text)
+    ] or messages
+    last = requests[-1] if requests else CustomerMessage("")
     return f"{last.text} [imagem]".lower() if last.image else last.text.lower()
 
 
@@ -204,9 +208,9 @@ def _is_document(text: str) -> bool:
     return bool(re.search(r"\b(cpf|cnpj)\b", text, re.IGNORECASE)) and any(c.isdigit() for c in text)
 
 
-def _open(words: str) -> Move:
+def _open(text: str) -> Move:
     for patterns, move in _TRIGGERS:
-        if all(re.search(pattern, words) for pattern in patterns):
+        if all(re.search(pattern, text) for pattern in patterns):
             return move
     return GREETING
 
@@ -216,18 +220,22 @@ def _open(words: str) -> Move:
 _MAX_CORRECTIONS = 3
 
 
-def _react(words: str, rounds: Rounds) -> Move:
-    corrections = [better for heard in rounds[-1] if (better := _corrected(heard, words))]
+def _react(text: str, rounds: Rounds) -> Move:
+    corrections = [correction for answered in rounds[-1] if (correction := _correction(answered, text))]
     if corrections and len(rounds) <= _MAX_CORRECTIONS:
-        return Ask(tuple(corrections))
-    transferred = any(heard.call.name == "transferir_para_humano" for done in rounds for heard in done)
-    if not transferred and any(_error(heard) in {"crm_indisponivel", "crm_recusou"} for heard in rounds[-1]):
-        return Ask((_give_up(rounds[-1]),))
-    return Say("\n\n".join(_sentences(rounds)))
+        return FunctionCalls(tuple(corrections))
+    transferred = any(
+        answered.call.name == "transferir_para_humano" for one_round in rounds for answered in one_round
+    )
+    if not transferred and any(
+        _error_code(answered) in {"crm_indisponivel", "crm_recusou"} for answered in rounds[-1]
+    ):
+        return FunctionCalls((_hand_off_after(rounds[-1]),))
+    return Reply("\n\n".join(_sentences(rounds)))
 
 
-def _give_up(heard: Sequence[Heard]) -> Call:
-    setor = _object(heard[0].call.arguments).get("setor", "suporte geral")
+def _hand_off_after(answered: Sequence[AnsweredCall]) -> Call:
+    setor = _json_object(answered[0].call.arguments).get("setor", "suporte geral")
     return call(
         "transferir_para_humano",
         departamento=str(setor).lower(),
@@ -235,20 +243,20 @@ def _give_up(heard: Sequence[Heard]) -> Call:
     )
 
 
-def _corrected(heard: Heard, words: str) -> Call | None:
-    """The call again as the error asks for it, or None when there is nothing to correct."""
-    error, output = _error(heard), _object(heard.output)
+def _correction(answered: AnsweredCall, text: str) -> Call | None:
+    """The call, corrected as its error demands, or None when the output asks for no correction."""
+    error, output = _error_code(answered), _json_object(answered.output)
     if error == "argumentos_invalidos":
-        return _repaired(heard.call)
+        return _repair_json(answered.call)
     for code, name, valid in _CHOICES:
-        if error == code and (choice := _choose(output.get(valid), output.get("sugestao"), words)):
-            return call(heard.call.name, **{**_object(heard.call.arguments), name: choice})
+        if error == code and (choice := _choose(output.get(valid), output.get("sugestao"), text)):
+            return call(answered.call.name, **{**_json_object(answered.call.arguments), name: choice})
     return None
 
 
-def _repaired(broken: Call) -> Call | None:
+def _repair_json(broken: Call) -> Call | None:
     repaired = Call(broken.name, broken.arguments + "}")
-    return repaired if _object(repaired.arguments) else None
+    return repaired if _json_object(repaired.arguments) else None
 
 
 _CHOICES = (
@@ -258,15 +266,15 @@ _CHOICES = (
 )
 
 
-def _choose(valid: Any, suggestion: Any, words: str) -> str | None:
-    """What the customer asked for, if it is valid; else what was suggested; else the first."""
+def _choose(valid: Any, suggestion: Any, text: str) -> str | None:
+    """The valid value that the customer mentioned; else the suggested one; else the first."""
     if not isinstance(valid, list) or not valid:
         return None
-    mentioned = [word for word in valid if re.search(rf"\b{re.escape(str(word).lower())}\b", words)]
+    mentioned = [word for word in valid if re.search(rf"\b{re.escape(str(word).lower())}\b", text)]
     return str([*mentioned, *([suggestion] if suggestion in valid else []), *valid][0])
 
 
-# ----------------------------------------------------------------------------------------- in their own words
+# -------------------------------------------------------------------------------------- the reply's sentences
 
 _SENTENCES = {
     "documento_ausente": "Para abrir um ticket, preciso do seu CPF ou CNPJ. Pode me informar?",
@@ -276,28 +284,37 @@ _SENTENCES = {
     "crm_recusou": "Não consegui registrar o atendimento agora.",
     "ferramenta_desconhecida": "Ainda não consigo fazer isso por aqui. Posso ajudar com outra coisa?",
 }
-_OTHERWISE = "Desculpe, não consegui concluir o seu pedido agora."
+_GENERAL_APOLOGY = "Desculpe, não consegui concluir o seu pedido agora."
 
 
 def _sentences(rounds: Rounds) -> list[str]:
-    """What is told: every success, and the failures nobody corrected; each sentence once."""
-    successes = [heard for done in rounds for heard in done if _object(heard.output).get("success") is True]
-    failures = [heard for done in rounds for heard in done if _error(heard) in _SENTENCES]
-    failures += [heard for heard in rounds[-1] if heard not in successes and heard not in failures]
-    told = [_SENTENCES.get(_error(heard) or "", _OTHERWISE) for heard in failures]
-    return list(dict.fromkeys([*told, *(_success(heard) for heard in successes)]))
+    """One sentence for each uncorrected failure and for each success, without repetition."""
+    successes = [
+        answered
+        for one_round in rounds
+        for answered in one_round
+        if _json_object(answered.output).get("success") is True
+    ]
+    failures = [
+        answered for one_round in rounds for answered in one_round if _error_code(answered) in _SENTENCES
+    ]
+    failures += [
+        answered for answered in rounds[-1] if answered not in successes and answered not in failures
+    ]
+    messages = [_SENTENCES.get(_error_code(answered) or "", _GENERAL_APOLOGY) for answered in failures]
+    return list(dict.fromkeys([*messages, *(_success_text(answered) for answered in successes)]))
 
 
-def _success(heard: Heard) -> str:
-    output = _object(heard.output)
+def _success_text(answered: AnsweredCall) -> str:
+    output = _json_object(answered.output)
     if output.get("fora_do_horario"):
         return str(output.get("mensagem"))
-    if heard.call.name == "transferir_para_humano":
+    if answered.call.name == "transferir_para_humano":
         return f"Vou transferir você para o atendimento humano: {output.get('departamento')}."
-    return _opened(output)
+    return _ticket_text(output)
 
 
-def _opened(ticket: Mapping[str, Any]) -> str:
+def _ticket_text(ticket: Mapping[str, Any]) -> str:
     protocolo = ticket.get("protocolo")
     if ticket.get("motivo") in {"INFORMAR PAGAMENTO", "PAGAMENTO"}:
         return (
@@ -311,12 +328,12 @@ def _opened(ticket: Mapping[str, Any]) -> str:
     return f"Ticket registrado com sucesso. Protocolo: {protocolo}"
 
 
-def _error(heard: Heard) -> str | None:
-    output = _object(heard.output)
+def _error_code(answered: AnsweredCall) -> str | None:
+    output = _json_object(answered.output)
     return str(output.get("error")) if output.get("success") is False else None
 
 
-def _object(text: str) -> dict[str, Any]:
+def _json_object(text: str) -> dict[str, Any]:
     """The JSON object in `text`; empty when there is none."""
     try:
         value = json.loads(text)

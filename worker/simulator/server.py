@@ -1,4 +1,4 @@
-"""Serving an ASGI app on a real socket, beside whatever else this loop does."""
+"""Serves an ASGI app on a real socket, beside the other tasks of the running loop."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ _LOG = logging.getLogger("worker.simulator")
 
 
 def _worth_logging(record: logging.LogRecord) -> bool:
-    """uvicorn reports a request cancelled by our own shutdown as a crash of the app."""
+    """False for a request that `shutdown` cancelled: uvicorn reports it as a crash of the app."""
     return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
@@ -23,7 +23,7 @@ _LOG.addFilter(_worth_logging)
 
 
 class _Protocol(H11Protocol):
-    """Shows each request its own connection, so that a fault can hang up for real."""
+    """Gives each request access to its connection, so that a fault can close it."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]  # uvicorn narrows asyncio's own signature
@@ -32,7 +32,7 @@ class _Protocol(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """Driven by `serve` alone: no signals, no ticking, and an end that waits for nobody's keep-alive."""
+    """The server behind `serve`: no signals, no ticks, and a shutdown that waits for no keep-alive."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:

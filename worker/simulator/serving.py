@@ -1,4 +1,4 @@
-"""`simulate`: the platform and the CRM on their own, for bot developers."""
+"""`simulate`: serves the platform and the CRM without a worker, for bot developers."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from worker.simulator.server import interrupts, serve
 
 
 class PortTaken(Exception):
-    """Nothing can be served on this port; `option` chooses another."""
+    """This port is taken. `option` is the command-line option that chooses another."""
 
     def __init__(self, port: int, option: str) -> None:
         super().__init__(port)

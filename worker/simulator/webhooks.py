@@ -1,4 +1,4 @@
-"""Webhooks as OpenAI sends them (Standard Webhooks): thin, signed, sent again until somebody takes them."""
+"""Webhooks as OpenAI sends them (Standard Webhooks): thin, signed, and retried until the receiver accepts."""
 
 import asyncio
 import base64
@@ -21,14 +21,14 @@ from worker.simulator.faults import Sleep
 
 Json = dict[str, Any]
 
-_WAITS_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
-"""Before each try. The real platform goes on for 72 hours."""
+_RETRY_DELAYS_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
+"""Delay before each attempt. The real platform retries for 72 hours."""
 
-_PULSE_S = 0.02
+_ADVANCE_INTERVAL_S = 0.02
 
 
 class Webhooks:
-    """Tells `url` what happened; silent without one. `url` and `secret` may be set at any time."""
+    """Sends events to `url`; sends nothing without one. `url` and `secret` may be set at any time."""
 
     def __init__(
         self, clock: Clock, *, url: str | None = None, secret: str | None = None, sleep: Sleep = asyncio.sleep
@@ -40,12 +40,12 @@ class Webhooks:
         self._deliveries: set[asyncio.Task[None]] = set()
 
     @cached_property
-    def _authorities(self) -> ssl.SSLContext:
-        """Loaded once: that takes longer than a delivery."""
+    def _tls_context(self) -> ssl.SSLContext:
+        """The trusted certificates, loaded once: loading takes longer than a delivery."""
         return httpx.create_ssl_context(trust_env=False)
 
-    def tell(self, kind: str, data: Json) -> None:
-        """Send one event, in the background and under one `webhook-id` however often it takes."""
+    def send(self, kind: str, data: Json) -> None:
+        """Send one event in the background. All attempts carry the same `webhook-id`."""
         if self.url:
             event = {"id": new_id("evt"), "object": "event", "type": kind, "data": data}
             body = json.dumps({**event, "created_at": int(self._clock.now())}).encode()
@@ -56,39 +56,39 @@ class Webhooks:
     def lifespan(
         self, advance: Callable[[], None]
     ) -> Callable[[Starlette], contextlib.AbstractAsyncContextManager[None]]:
-        """For the app: while it serves, `advance` lets happen what is due, though nobody looks."""
+        """The app's lifespan: calls `advance` regularly, so that due events are sent without a request."""
 
         @contextlib.asynccontextmanager
-        async def pulsing(_app: Starlette) -> AsyncIterator[None]:
-            pulse = asyncio.create_task(self._pulse(advance))
+        async def advancing(_app: Starlette) -> AsyncIterator[None]:
+            advance_task = asyncio.create_task(self._advance_repeatedly(advance))
             try:
                 yield
             finally:
-                tasks = [pulse, *self._deliveries]
+                tasks = [advance_task, *self._deliveries]
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
 
-        return pulsing
+        return advancing
 
-    async def _pulse(self, advance: Callable[[], None]) -> None:
+    async def _advance_repeatedly(self, advance: Callable[[], None]) -> None:
         while True:
             if self.url:
                 advance()
-            await asyncio.sleep(_PULSE_S)
+            await asyncio.sleep(_ADVANCE_INTERVAL_S)
 
     async def _deliver(self, url: str, body: bytes) -> None:
         webhook_id = new_id("wh")
-        async with httpx.AsyncClient(timeout=5.0, trust_env=False, verify=self._authorities) as http:
-            for wait_s in _WAITS_S:
-                await self._sleep(wait_s)
+        async with httpx.AsyncClient(timeout=5.0, trust_env=False, verify=self._tls_context) as http:
+            for delay_s in _RETRY_DELAYS_S:
+                await self._sleep(delay_s)
                 with contextlib.suppress(httpx.HTTPError):
                     response = await http.post(url, content=body, headers=self._signed(webhook_id, body))
                     if response.is_success:
                         return
 
     def _signed(self, webhook_id: str, body: bytes) -> dict[str, str]:
-        """Headers of one try. Its time is the machine's: the receiver judges it by its own clock."""
+        """Headers of one attempt. The time is the machine's: the receiver compares it with its own clock."""
         timestamp = str(int(time.time()))
         key = base64.b64decode((self.secret or "").removeprefix("whsec_"))
         mac = hmac.new(key, f"{webhook_id}.{timestamp}.".encode() + body, hashlib.sha256)

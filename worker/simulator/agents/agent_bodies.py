@@ -1,4 +1,4 @@
-"""The requests about saved agents: what the SDK's types name, and nothing else."""
+"""The request bodies about saved agents: only the fields of the SDK's types."""
 
 from typing import Annotated, Any, Literal
 
@@ -12,13 +12,13 @@ Metadata = Annotated[
 
 
 class Body(BaseModel):
-    """A body that names nothing this platform does not know."""
+    """A body that refuses unknown fields."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class FunctionTool(Body):
-    """There is no `strict` here, and nothing optional but how it is loaded and waited for."""
+    """A function. There is no `strict`, and only `defer_loading` and `async` are optional."""
 
     type: Literal["function"]
     name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
@@ -27,13 +27,13 @@ class FunctionTool(Body):
     defer_loading: bool = False
     async_: bool | None = Field(default=None, alias="async")
 
-    def kept(self) -> Json:
-        """How an agent keeps it: `defer_loading` is always shown, `async` where it was given."""
+    def stored_form(self) -> Json:
+        """The form in an agent's response: always with `defer_loading`, with `async` only if it was set."""
         return self.model_dump(by_alias=True, exclude_none=True)
 
 
 class OtherTool(BaseModel):
-    """A tool the platform runs itself."""
+    """A tool that the platform runs itself."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -41,8 +41,8 @@ class OtherTool(BaseModel):
         "tool_search", "programmatic_tool_calling", "mcp", "web_search", "computer_use", "automations"
     ]
 
-    def kept(self) -> Json:
-        """As it came."""
+    def stored_form(self) -> Json:
+        """The tool unchanged."""
         return self.model_dump()
 
 
@@ -56,7 +56,7 @@ Tool = Annotated[
 
 
 class SessionAgentChange(Body):
-    """What a live session lets change of its agent."""
+    """The part of its agent that a live session may change."""
 
     model: str = ""
     reasoning: Json | None = None
@@ -64,15 +64,15 @@ class SessionAgentChange(Body):
     tools: list[Tool] | None = None
 
     def changes(self) -> Json:
-        """What was supplied, as an agent keeps it."""
-        given = self.model_dump(exclude_unset=True, exclude={"tools"})
+        """The fields that were supplied, in the shape of an agent's response."""
+        changes = self.model_dump(exclude_unset=True, exclude={"tools"})
         if "tools" in self.model_fields_set:
-            given["tools"] = [tool.kept() for tool in self.tools or ()]
-        return given
+            changes["tools"] = [tool.stored_form() for tool in self.tools or ()]
+        return changes
 
 
 class SessionAgent(SessionAgentChange):
-    """An agent's configuration for one session: over a saved one, or by itself."""
+    """An agent's configuration for one session, alone or over a saved agent's."""
 
     compaction: Json | None = None
     experimental: Json = {}
@@ -82,7 +82,7 @@ class SessionAgent(SessionAgentChange):
 
 
 class AgentChange(SessionAgent):
-    """A saved agent's update; what is omitted stays."""
+    """The update of a saved agent. Omitted fields stay."""
 
     metadata: Metadata | None = None
     name: str | None = None
@@ -107,12 +107,12 @@ _DEFAULTS: Json = {
 
 
 def configured(changes: Json, agent: Json = _DEFAULTS) -> Json:
-    """`agent` with the changes: null is the default, an object is filled up, `experimental` is merged."""
+    """`agent` with the changes. Null restores a default, objects are completed, `experimental` is merged."""
     merged = {"experimental": {**agent["experimental"], **changes.get("experimental", {})}}
-    return {**agent, **{name: _filled(name, value) for name, value in {**changes, **merged}.items()}}
+    return {**agent, **{name: _with_defaults(name, value) for name, value in {**changes, **merged}.items()}}
 
 
-def _filled(name: str, value: Any) -> Any:
+def _with_defaults(name: str, value: Any) -> Any:
     default = _DEFAULTS.get(name)
     if value is None:
         return default

@@ -21,11 +21,11 @@ from worker.simulator.agents.session_bodies import (
 )
 from worker.simulator.agents.sessions import Session, SessionTimings, Turn
 from worker.simulator.assistants.bodies import read
-from worker.simulator.assistants.runs import new_id, refused
+from worker.simulator.assistants.runs import invalid_request, new_id
 from worker.simulator.assistants.wire import page
 from worker.simulator.clock import Clock
 from worker.simulator.platform import OperationRow
-from worker.simulator.script import Script, script_of
+from worker.simulator.script import Script, script_for
 
 Json = dict[str, Any]
 
@@ -46,7 +46,10 @@ _LONGEST_KEY = 256
 
 
 class Sessions:
-    """Sessions by id. `script`, `timings` and `also_requires` hold for those created from now on."""
+    """Sessions by id, and the operations on them.
+
+    `script`, `timings` and `also_requires` apply to sessions created later.
+    """
 
     def __init__(
         self,
@@ -59,51 +62,51 @@ class Sessions:
         self.sessions: dict[str, Session] = {}
         self.script = script
         self.timings = timings
+        #: Actions of other kinds (for example approvals) that every round of calls also waits for.
         self.also_requires: Sequence[Json] = ()
-        """Actions of other kinds (approvals, say) that every round of calls also waits for."""
         self._agents = agents
         self._clock = clock
         self._on_waiting = on_waiting
 
     def operations(self) -> tuple[OperationRow, ...]:
         """Name, method, path and handler."""
-        every = "/agents/sessions"
-        one = f"{every}/{{session_id}}"
-        turn = f"{one}/turns/{{turn_id}}"
+        all_sessions = "/agents/sessions"
+        path = f"{all_sessions}/{{session_id}}"
+        turn = f"{path}/turns/{{turn_id}}"
         return (
-            ("list_sessions", "GET", every, self._list),
-            ("create_session", "POST", every, self._create),
-            ("retrieve_session", "GET", one, self._retrieve),
-            ("update_session", "POST", one, self._update),
-            ("delete_session", "DELETE", one, self._delete),
-            ("create_events", "POST", f"{one}/events", self._create_events),
-            ("list_items", "GET", f"{one}/items", self._list_items),
-            ("list_turns", "GET", f"{one}/turns", self._list_turns),
+            ("list_sessions", "GET", all_sessions, self._list),
+            ("create_session", "POST", all_sessions, self._create),
+            ("retrieve_session", "GET", path, self._retrieve),
+            ("update_session", "POST", path, self._update),
+            ("delete_session", "DELETE", path, self._delete),
+            ("create_events", "POST", f"{path}/events", self._create_events),
+            ("list_items", "GET", f"{path}/items", self._list_items),
+            ("list_turns", "GET", f"{path}/turns", self._list_turns),
             ("retrieve_turn", "GET", turn, self._retrieve_turn),
             ("list_turn_items", "GET", f"{turn}/items", self._list_turn_items),
         )
 
     def session(self, session_id: str) -> Session:
-        """A session as it is now. Raises `ApiError` 404."""
+        """A session in its current state. Raises `ApiError` 404."""
         if session_id not in self.sessions:
-            raise refused(f"No session found with id '{session_id}'.", 404)
+            raise invalid_request(f"No session found with id '{session_id}'.", 404)
         self.sessions[session_id].advance(self._clock.now())
         return self.sessions[session_id]
 
     def advance(self) -> None:
-        """Let happen in every session what is due."""
+        """Apply the due changes in every session."""
         for session in self.sessions.values():
             session.advance(self._clock.now())
 
     # ------------------------------------------------------------------------------------------ sessions
 
-    def _asked(self, request: Request) -> Session:
+    def _session_in(self, request: Request) -> Session:
         return self.session(request.path_params["session_id"])
 
     async def _list(self, request: Request) -> Response:
         self.advance()
-        asked = [each for each in self.sessions.values() if _matches(each, request.query_params)]
-        return JSONResponse(page(asked, request.query_params, wire.session))
+        matching = [session for session in self.sessions.values() if _matches(session, request.query_params)]
+        return JSONResponse(page(matching, request.query_params, wire.session))
 
     async def _create(self, request: Request) -> Response:
         body = read(NewSession, await request.body())
@@ -111,7 +114,7 @@ class Sessions:
         session = Session(
             self._snapshot(body),
             body.settings(),
-            script_of(body.agent_id or "", self.script),
+            script_for(body.agent_id or "", self.script),
             self.timings,
             now,
             spend_limit=body.spend_control.limit if body.spend_control else None,
@@ -119,24 +122,26 @@ class Sessions:
             on_waiting=self._on_waiting,
         )
         for content in body.messages():
-            session.hear(content, now)
+            session.add_message(content, now)
         self.sessions[session.id] = session
         return JSONResponse(wire.session(session))
 
     def _snapshot(self, body: NewSession) -> Json:
-        """The agent's configuration as it is now, with what this session has otherwise."""
+        """The agent's current configuration with this session's changes."""
         changes = body.agent.changes() if body.agent else {}
         saved = self._agents.get(body.agent_id) if body.agent_id else configured({"id": new_id("agent")})
         agent = configured(changes, saved)
         if not agent.get("model"):
-            raise refused("Missing required parameter: 'agent.model'.", code="missing_required_parameter")
+            raise invalid_request(
+                "Missing required parameter: 'agent.model'.", code="missing_required_parameter"
+            )
         return {name: deepcopy(agent[name]) for name in _SNAPSHOT}
 
     async def _retrieve(self, request: Request) -> Response:
-        return JSONResponse(wire.session(self._asked(request)))
+        return JSONResponse(wire.session(self._session_in(request)))
 
     async def _update(self, request: Request) -> Response:
-        session = self._asked(request)
+        session = self._session_in(request)
         body = read(SessionChange, await request.body())
         if body.agent:
             session.agent = configured(body.agent.changes(), session.agent)
@@ -146,35 +151,35 @@ class Sessions:
         return JSONResponse(wire.session(session))
 
     async def _delete(self, request: Request) -> Response:
-        session = self._asked(request)
+        session = self._session_in(request)
         if session.turn:
-            raise refused("The session has a running execution: cancel it first.", 409)
+            raise invalid_request("The session has a running execution: cancel it first.", 409)
         del self.sessions[session.id]
         return JSONResponse({"id": session.id, "object": "agent.session.deleted", "deleted": True})
 
     # -------------------------------------------------------------------------------------------- events
 
     async def _create_events(self, request: Request) -> Response:
-        """202: accepted. The same key takes no effect again, and is refused with another body."""
-        session, raw = self._asked(request), await request.body()
+        """Accept events (202). A repeated key has no effect, and is refused with a different body."""
+        session, raw = self._session_in(request), await request.body()
         key = request.headers.get("idempotency-key")
         if key is not None and not 1 <= len(key) <= _LONGEST_KEY:
-            raise refused("Invalid 'Idempotency-Key': expected 1 to 256 characters.")
-        if key is None or key not in session.keys:
-            self._take(session, read(NewEvents, raw))
-        elif session.keys[key] != raw:
-            raise refused("This Idempotency-Key was used with another body.", 409)
+            raise invalid_request("Invalid 'Idempotency-Key': expected 1 to 256 characters.")
+        if key is None or key not in session.idempotency_keys:
+            self._apply_events(session, read(NewEvents, raw))
+        elif session.idempotency_keys[key] != raw:
+            raise invalid_request("This Idempotency-Key was used with another body.", 409)
         if key is not None:
-            session.keys[key] = raw
+            session.idempotency_keys[key] = raw
         return Response(status_code=202)
 
-    def _take(self, session: Session, body: NewEvents) -> None:
+    def _apply_events(self, session: Session, body: NewEvents) -> None:
         now = self._clock.now()
         for event in body.events:
             match event:
                 case MessageEvent():
                     for message in event.input:
-                        session.hear(message.parts(), now)
+                        session.add_message(message.parts(), now)
                 case ToolResultEvent():
                     session.accept(event.turn_id, event.call_id, event.result(), now)
                 case ApprovalEvent():
@@ -185,19 +190,19 @@ class Sessions:
     # --------------------------------------------------------------------------------- turns and history
 
     def _turn(self, request: Request) -> Turn:
-        for turn in self._asked(request).turns:
+        for turn in self._session_in(request).turns:
             if turn.id == request.path_params["turn_id"]:
                 return turn
-        raise refused(f"No turn found with id '{request.path_params['turn_id']}'.", 404)
+        raise invalid_request(f"No turn found with id '{request.path_params['turn_id']}'.", 404)
 
     async def _list_turns(self, request: Request) -> Response:
-        return JSONResponse(page(self._asked(request).turns, request.query_params, wire.turn))
+        return JSONResponse(page(self._session_in(request).turns, request.query_params, wire.turn))
 
     async def _retrieve_turn(self, request: Request) -> Response:
         return JSONResponse(wire.turn(self._turn(request)))
 
     async def _list_items(self, request: Request) -> Response:
-        items = self._asked(request).history.items
+        items = self._session_in(request).history.items
         return JSONResponse(page(items, request.query_params, lambda item: item))
 
     async def _list_turn_items(self, request: Request) -> Response:
@@ -207,9 +212,11 @@ class Sessions:
 
 
 def _matches(session: Session, query: Mapping[str, str]) -> bool:
-    """`agent_id`, and every `metadata[key]` asked for."""
-    wanted = {
-        found[1]: value for name, value in query.items() if (found := re.fullmatch(r"metadata\[(.*)\]", name))
+    """The session matches the query's `agent_id` and every `metadata[key]`."""
+    metadata_filters = {
+        match[1]: value for name, value in query.items() if (match := re.fullmatch(r"metadata\[(.*)\]", name))
     }
     metadata = session.settings["metadata"]
-    return query.get("agent_id") in {None, session.agent["id"]} and wanted.items() <= metadata.items()
+    return (
+        query.get("agent_id") in {None, session.agent["id"]} and metadata_filters.items() <= metadata.items()
+    )

@@ -1,4 +1,4 @@
-"""The requests about sessions: what the SDK's types name, and nothing else. There are no sandboxes here."""
+"""The request bodies about sessions: only the fields of the SDK's types. There are no sandboxes."""
 
 from typing import Annotated, Literal
 
@@ -27,7 +27,7 @@ class InputMessage(Body):
     type: Literal["message"] = "message"
 
     def parts(self) -> list[Json]:
-        """The content as an answer shows it."""
+        """The content in the shape of a response."""
         return [part.model_dump() for part in self.content]
 
 
@@ -36,8 +36,8 @@ class NoEnvironment(Body):
 
 
 class SpendControl(Body):
+    #: Cents.
     limit: PositiveInt | None
-    """Cents."""
 
 
 class NewSession(Body):
@@ -53,13 +53,13 @@ class NewSession(Body):
     vault_ids: list[str] | None = None
 
     def messages(self) -> list[list[Json]]:
-        """What the customer said first, message by message."""
+        """The content of each of the customer's first messages."""
         if isinstance(self.input, str):
             return [[{"type": "input_text", "text": self.input}]]
         return [message.parts() for message in self.input]
 
     def settings(self) -> Json:
-        """What the session shows as it was given."""
+        """The settings that the session's response repeats unchanged."""
         return {
             "environment": self.environment.model_dump(),
             "metadata": self.metadata or {},
@@ -77,9 +77,9 @@ class SessionChange(Body):
     spend_control: SpendControl | None = None
 
     def settings(self) -> Json:
-        """What of it the session shows as it was given; null clears."""
-        given = self.model_dump(exclude_unset=True, include={"metadata", "prompt_cache_options", "review"})
-        return given | ({"metadata": self.metadata or {}} if "metadata" in given else {})
+        """The changed settings that the session's response repeats. Null clears one."""
+        changes = self.model_dump(exclude_unset=True, include={"metadata", "prompt_cache_options", "review"})
+        return changes | ({"metadata": self.metadata or {}} if "metadata" in changes else {})
 
 
 class MessageEvent(Body):
@@ -118,7 +118,7 @@ class ApprovalEvent(Body):
 
 
 class NewEvents(Body):
-    """Taken in order; the first that is refused ends the request, those before it were taken."""
+    """Events, applied in order. The first refused one ends the request; those before it stay applied."""
 
     events: Annotated[
         list[

@@ -1,4 +1,4 @@
-"""The history of a session: messages, function calls and what they were given, as its answers show them."""
+"""The history of a session: messages, function calls and their results, in the shape of its responses."""
 
 import json
 from collections.abc import Sequence
@@ -6,16 +6,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from worker.simulator.assistants.runs import new_id
-from worker.simulator.script import Call, Said
+from worker.simulator.script import Call, CustomerMessage
 
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a function call was given: `text` is the output, or the error where it did not succeed."""
+    """The result of a function call."""
 
     success: bool
+    #: The output, or the error of a call that did not succeed.
     text: str
 
 
@@ -25,14 +26,14 @@ class History:
     def __init__(self) -> None:
         self.items: list[Json] = []
 
-    def user_said(self, turn_id: str, content: Sequence[Json]) -> None:
+    def add_user_message(self, turn_id: str, content: Sequence[Json]) -> None:
         """`content`: parts of type `input_text` or `input_image`."""
         self._message(turn_id, "user", list(content), phase=None)
 
-    def agent_said(self, turn_id: str, text: str) -> None:
+    def add_agent_message(self, turn_id: str, text: str) -> None:
         self._message(turn_id, "assistant", [{"type": "output_text", "text": text}], phase="final_answer")
 
-    def called(self, turn_id: str, call_id: str, call: Call) -> None:
+    def add_call(self, turn_id: str, call_id: str, call: Call) -> None:
         self._add(
             "fc",
             type="function_call",
@@ -43,8 +44,8 @@ class History:
             status="in_progress",
         )
 
-    def given(self, turn_id: str, call_id: str, result: Result) -> None:
-        """A result was applied: the call has ended with it."""
+    def add_result(self, turn_id: str, call_id: str, result: Result) -> None:
+        """End the call with this result."""
         status = "completed" if result.success else "failed"
         for item in self.items:
             if item.get("call_id") == call_id:
@@ -59,9 +60,9 @@ class History:
             status=status,
         )
 
-    def told(self) -> list[Said]:
-        """The customer's messages, as a script sees them."""
-        return [_said(item["content"]) for item in self.items if item.get("role") == "user"]
+    def customer_messages(self) -> list[CustomerMessage]:
+        """The customer's messages as a script reads them."""
+        return [_customer_message(item["content"]) for item in self.items if item.get("role") == "user"]
 
     def _message(self, turn_id: str, role: str, content: list[Json], phase: str | None) -> None:
         message = {"type": "message", "turn_id": turn_id, "role": role, "content": content}
@@ -72,7 +73,7 @@ class History:
 
 
 def arguments(call: Call) -> object:
-    """The arguments parsed, as this platform shows them; the model's text where it is no JSON object."""
+    """The parsed arguments, or the model's text where it is not a JSON object."""
     try:
         value = json.loads(call.arguments)
     except ValueError:
@@ -80,6 +81,6 @@ def arguments(call: Call) -> object:
     return value if isinstance(value, dict) else call.arguments
 
 
-def _said(content: Sequence[Json]) -> Said:
+def _customer_message(content: Sequence[Json]) -> CustomerMessage:
     text = " ".join(part["text"] for part in content if part["type"] == "input_text")
-    return Said(text, image=any(part["type"] == "input_image" for part in content))
+    return CustomerMessage(text, image=any(part["type"] == "input_image" for part in content))

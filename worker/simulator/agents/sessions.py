@@ -1,6 +1,7 @@
-"""Sessions and turns of the Agents API: the state machine, advanced by the time that is passed in.
+"""Sessions and turns of the Agents API: a state machine that callers advance to the current time.
 
-Nothing runs by itself. Every look first lets happen, in order and at its own time, what was due by then.
+No task runs in the background. Each access first applies, in order and at their own times, the changes that
+are due.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,72 +11,73 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat
 
 from worker.simulator.agents.session_items import History, Result
-from worker.simulator.assistants.runs import new_id, refused
-from worker.simulator.script import Ask, Break, Call, Heard, Say, Script
+from worker.simulator.assistants.runs import invalid_request, new_id
+from worker.simulator.script import AnsweredCall, Call, Failure, FunctionCalls, Reply, Script
 
 Json = dict[str, Any]
 
 
 class SessionTimings(BaseModel):
-    """How long a turn stays in each state (seconds), and the platform's two delays around a function call.
-
-    `registering_s`: a call that is already shown is not yet known to the events endpoint. `applying_s`: an
-    accepted result (202) is not yet applied, and its call still shown.
-    """
+    """How long a turn stays in each state (seconds), and the platform's two delays around a function call."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     queued_s: NonNegativeFloat = 0.05
     thinking_s: NonNegativeFloat = 0.15
+    #: For this long the session already shows a call that the events endpoint still refuses.
     registering_s: NonNegativeFloat = 0.05
+    #: For this long the session still shows a call whose result was accepted (202).
     applying_s: NonNegativeFloat = 0.1
     cancelling_s: NonNegativeFloat = 0.1
 
 
 @dataclass
 class Round:
-    """Calls that a turn waits for side by side, and what else it requires; `others` by their request id."""
+    """The calls that a turn waits for in parallel, and its other required actions."""
 
-    asked_at: float
+    requested_at: float
     calls: Mapping[str, Call]
+    #: Required actions of other kinds, by request id.
     others: dict[str, Json]
+    #: Accepted results with the time each is applied. The call stays pending until then.
     accepted: dict[str, tuple[float, Result]] = field(default_factory=dict)
-    """When each result is applied; its call stays pending until then."""
     results: dict[str, Result] = field(default_factory=dict)
 
     @property
     def pending(self) -> dict[str, Call]:
         return {call_id: call for call_id, call in self.calls.items() if call_id not in self.results}
 
-    def heard(self) -> tuple[Heard, ...]:
-        """The calls with their results, in the calls' order."""
+    def answered_calls(self) -> tuple[AnsweredCall, ...]:
+        """The calls that have results, in the calls' order."""
         results = self.results
-        return tuple(Heard(call, results[key].text) for key, call in self.calls.items() if key in results)
+        return tuple(
+            AnsweredCall(call, results[key].text) for key, call in self.calls.items() if key in results
+        )
 
 
 @dataclass
 class Session:
-    """A conversation with one agent; `agent` is the copy made when it was created.
+    """A conversation with one agent."""
 
-    `settings` is what its answer shows besides (metadata, environment and the like).
-    """
-
+    #: A copy of the agent, made when the session was created.
     agent: Json
+    #: Metadata, environment and the other fields that its response repeats.
     settings: Json
     script: Script
     timings: SessionTimings
     created_at: float
+    #: Cents; None: no limit.
     spend_limit: int | None = None
+    #: Actions of other kinds that every round of calls also waits for.
     also_requires: Sequence[Json] = ()
-    """Actions of other kinds that every round of calls also waits for."""
     on_waiting: Callable[["Session"], None] = lambda _session: None
     id: str = field(default_factory=lambda: new_id("sess"))
     error: str | None = None
     spent: int = 0
     turns: list["Turn"] = field(default_factory=list)
     history: History = field(default_factory=History)
-    keys: dict[str, bytes] = field(default_factory=dict)
-    """Idempotency keys, and the bodies they came with."""
+    #: Request bodies by idempotency key.
+    idempotency_keys: dict[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.last_active_at = self.created_at
@@ -97,27 +99,27 @@ class Session:
         if self.turn:
             self.turn.advance(now)
 
-    def hear(self, content: Sequence[Json], now: float) -> None:
-        """A message: it starts a turn, or steers the active one. A failed session takes none."""
+    def add_message(self, content: Sequence[Json], now: float) -> None:
+        """Add a message: it starts a turn, or joins the active one. A failed session accepts none."""
         if self.error is not None:
-            raise refused("The session has failed.")
+            raise invalid_request("The session has failed.")
         turn = self.turn
         if turn is None:
             turn = Turn(self, now)
             self.turns.append(turn)
         self.last_active_at = now
-        self.history.user_said(turn.id, content)
+        self.history.add_user_message(turn.id, content)
 
     def accept(self, turn_id: str, call_id: str, result: Result, now: float) -> None:
-        """Take a function's result. Refused unless the call is pending and known by now."""
-        if self.turn is None or self.turn.id != turn_id or not self.turn.knows(call_id, now):
-            raise refused(f"Unknown pending tool call: {call_id}", code="invalid_request_error")
+        """Accept a function's result. Refused unless the call is pending and registered."""
+        if self.turn is None or self.turn.id != turn_id or not self.turn.expects(call_id, now):
+            raise invalid_request(f"Unknown pending tool call: {call_id}", code="invalid_request_error")
         self.turn.accept(call_id, result, now)
 
     def decide(self, request_id: str, now: float) -> None:
-        """Take the answer to an approval, whatever it says."""
+        """Accept an answer to an approval request, with any content."""
         if self.turn is None or not self.turn.decide(request_id, now):
-            raise refused(f"Unknown pending request: {request_id}", code="invalid_request_error")
+            raise invalid_request(f"Unknown pending request: {request_id}", code="invalid_request_error")
 
     def cancel(self, now: float) -> None:
         """Cancel the active turn, if there is one."""
@@ -125,13 +127,13 @@ class Session:
             self.turn.enter("cancelling", now)
 
     def set_budget(self, limit: int | None, now: float) -> None:
-        """Cents to spend in all, None: no limit. What paused for want of them goes on."""
+        """Set the total limit in cents; None: no limit. A turn that paused at the limit continues."""
         self.spend_limit = limit
         if self.turn and self.turn.status == "paused":
             self.turn.enter("in_progress", now)
 
     def spend(self) -> bool:
-        """A move costs a cent; False when there is none left."""
+        """Spend one cent on a move. False when the limit is reached."""
         if self.spend_limit is not None and self.spent >= self.spend_limit:
             return False
         self.spent += 1
@@ -143,7 +145,7 @@ _ENDED = frozenset({"completed", "failed", "cancelled"})
 
 @dataclass
 class Turn:
-    """One turn. Beside the protocol's own statuses it may be `cancelling`, or `paused` without budget."""
+    """One turn. It has two statuses beside the protocol's: `cancelling`, and `paused` without budget."""
 
     session: Session
     created_at: float
@@ -151,8 +153,8 @@ class Turn:
     status: str = "queued"
     rounds: list[Round] = field(default_factory=list)
     error: Json | None = None
+    #: When the turn last entered each state.
     times: dict[str, float] = field(default_factory=dict)
-    """When it entered each state last."""
 
     def __post_init__(self) -> None:
         self.timings = self.session.timings
@@ -164,34 +166,36 @@ class Turn:
 
     @property
     def round(self) -> Round | None:
-        """The round that waits."""
+        """The round that waits for results."""
         return self.rounds[-1] if self.status == "waiting" else None
 
     def advance(self, now: float) -> None:
-        """Let happen what was due by `now`, each at its own time."""
+        """Apply the changes due until `now`, each at its own time."""
         while due := min(self._due(), key=lambda change: change[0], default=None):
             at, change = due
             if at > now:
                 return
             change(at)
 
-    def knows(self, call_id: str, now: float) -> bool:
-        """The call is pending, and the events endpoint has heard of it."""
-        waiting = self.round
-        known = waiting is not None and now >= waiting.asked_at + self.timings.registering_s
-        return known and waiting is not None and call_id in waiting.pending
+    def expects(self, call_id: str, now: float) -> bool:
+        """The call is pending, and the events endpoint accepts its result."""
+        current_round = self.round
+        registered = (
+            current_round is not None and now >= current_round.requested_at + self.timings.registering_s
+        )
+        return registered and current_round is not None and call_id in current_round.pending
 
     def accept(self, call_id: str, result: Result, now: float) -> None:
-        """Take a result, to be applied later. An accepted one may be repeated, not replaced."""
+        """Accept a result, which is applied later. An accepted result may be repeated, not replaced."""
         accepted = self.rounds[-1].accepted
         if accepted.setdefault(call_id, (now + self.timings.applying_s, result))[1] != result:
-            raise refused(f"A different result was accepted for {call_id}.", 409)
+            raise invalid_request(f"A different result was accepted for {call_id}.", 409)
 
     def decide(self, request_id: str, now: float) -> bool:
-        """Whether there was such a request to be decided."""
+        """Remove the approval request. False when there was none of this id."""
         decided = self.round is not None and self.round.others.pop(request_id, None) is not None
         if decided:
-            self._go_on(now)
+            self._resume_if_complete(now)
         return decided
 
     def enter(self, status: str, at: float) -> None:
@@ -211,20 +215,20 @@ class Turn:
         elif self.status == "cancelling":
             yield since + self.timings.cancelling_s, lambda at: self.enter("cancelled", at)
         elif self.round:
-            yield from ((at, self._applies(call_id)) for call_id, (at, _) in self.round.accepted.items())
+            yield from ((at, self._apply_result(call_id)) for call_id, (at, _) in self.round.accepted.items())
 
-    def _applies(self, call_id: str) -> Callable[[float], None]:
+    def _apply_result(self, call_id: str) -> Callable[[float], None]:
         def apply(at: float) -> None:
-            waiting = self.rounds[-1]
-            _, waiting.results[call_id] = waiting.accepted.pop(call_id)
-            self.session.history.given(self.id, call_id, waiting.results[call_id])
-            self._go_on(at)
+            current_round = self.rounds[-1]
+            _, current_round.results[call_id] = current_round.accepted.pop(call_id)
+            self.session.history.add_result(self.id, call_id, current_round.results[call_id])
+            self._resume_if_complete(at)
 
         return apply
 
-    def _go_on(self, at: float) -> None:
-        waiting = self.rounds[-1]
-        if not waiting.pending and not waiting.others:
+    def _resume_if_complete(self, at: float) -> None:
+        current_round = self.rounds[-1]
+        if not current_round.pending and not current_round.others:
             self.enter("in_progress", at)
 
     def _move(self, at: float) -> None:
@@ -232,26 +236,28 @@ class Turn:
         if not session.spend():
             self.enter("paused", at)
             return
-        match session.script(session.history.told(), [each.heard() for each in self.rounds]):
-            case Ask(calls):
+        match session.script(
+            session.history.customer_messages(), [each.answered_calls() for each in self.rounds]
+        ):
+            case FunctionCalls(calls):
                 self._ask(calls, at)
-            case Say(text):
-                session.history.agent_said(self.id, text)
+            case Reply(text):
+                session.history.add_agent_message(self.id, text)
                 self.enter("completed", at)
-            case Break(status):
+            case Failure(status):
                 self._break(at, with_session=status == "failed")
 
     def _ask(self, calls: Sequence[Call], at: float) -> None:
         named = {new_id("call"): call for call in calls}
         for call_id, call in named.items():
-            self.session.history.called(self.id, call_id, call)
+            self.session.history.add_call(self.id, call_id, call)
         others = {new_id("req"): action for action in self.session.also_requires}
         self.rounds.append(Round(at, named, others))
         self.enter("waiting", at)
         self.session.on_waiting(self.session)
 
     def _break(self, at: float, *, with_session: bool) -> None:
-        """A turn may fail by itself (cut at a token limit, say), and its session be idle after that."""
+        """Fail the turn. Without `with_session` (for example at a token limit) the session becomes idle."""
         code = "internal_error" if with_session else "max_output_tokens"
         self.error = {"code": code, "message": "The turn could not be completed."}
         self.session.error = "The session could not continue." if with_session else None

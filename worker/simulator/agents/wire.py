@@ -34,14 +34,14 @@ def session(item: Session) -> Json:
 
 
 def required_actions(item: Session) -> Iterator[Json]:
-    """What the session waits for now: calls, and whatever else it requires."""
-    waiting = item.turn.round if item.turn else None
-    if item.turn is None or waiting is None:
+    """The actions that the session waits for: other required actions, then calls."""
+    current_round = item.turn.round if item.turn else None
+    if item.turn is None or current_round is None:
         return
-    for request_id, action in waiting.others.items():
+    for request_id, action in current_round.others.items():
         approval = {"turn_id": item.turn.id, "request_id": request_id}
         yield {**action, **({} if action["type"] == "environment_connection" else approval)}
-    for call_id, call in waiting.pending.items():
+    for call_id, call in current_round.pending.items():
         yield {
             "type": "function_call",
             "turn_id": item.turn.id,
@@ -51,7 +51,7 @@ def required_actions(item: Session) -> Iterator[Json]:
         }
 
 
-_SHOWN_AS = {"cancelling": "in_progress", "paused": "in_progress"}
+_PUBLIC_STATUS = {"cancelling": "in_progress", "paused": "in_progress"}
 
 
 def turn(item: Turn) -> Json:
@@ -62,7 +62,7 @@ def turn(item: Turn) -> Json:
         "session_id": item.session.id,
         "agent_id": item.session.agent["id"],
         "subagent_id": None,
-        "status": _SHOWN_AS.get(item.status, item.status),
+        "status": _PUBLIC_STATUS.get(item.status, item.status),
         "error": item.error,
         "created_at": int(item.created_at),
         "started_at": None if started is None else int(started),

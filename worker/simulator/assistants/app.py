@@ -1,4 +1,4 @@
-"""The simulated platform: the Assistants v2 protocol over HTTP, its assistants played by a script."""
+"""The simulated Assistants v2 API over HTTP, its assistants played by a script."""
 
 from collections import Counter
 from typing import Any, Unpack
@@ -8,12 +8,12 @@ from starlette.requests import Request
 from worker.simulator.assistants.conversations import Conversations
 from worker.simulator.assistants.files import Files
 from worker.simulator.assistants.registry import Registry
-from worker.simulator.assistants.runs import Timings, refused
-from worker.simulator.platform import Common, SimulatedPlatform, presets
+from worker.simulator.assistants.runs import Timings, invalid_request
+from worker.simulator.platform import SimulatedPlatform, SimulatorOptions, presets
 from worker.simulator.script import Script, decide
 
 PRESETS = presets("retrieve_run", "submit_tool_outputs", "No run found")
-"""The platform's faults that have a name. `on` is an operation's name (`operations()` lists them)."""
+"""The platform's named faults. `on` is an operation's name (`operations()` lists them)."""
 
 
 class AssistantsSimulator(SimulatedPlatform):
@@ -28,7 +28,7 @@ class AssistantsSimulator(SimulatedPlatform):
         script: Script = decide,
         timings: Timings | None = None,
         require_api_version: bool = False,
-        **common: Unpack[Common],
+        **common: Unpack[SimulatorOptions],
     ) -> None:
         super().__init__(PRESETS, **common)
         self.registry = Registry(self.clock)
@@ -38,11 +38,13 @@ class AssistantsSimulator(SimulatedPlatform):
         )
         self._require_api_version = require_api_version
         parts = (self.registry, self.conversations, self.files)
-        self._open(self.conversations, parts, check=self._check)
+        self._build_app(self.conversations, parts, check=self._check)
 
     def _check(self, request: Request) -> None:
         if self._require_api_version and not request.query_params.get("api-version"):
-            raise refused("Missing required query parameter: api-version", code="MissingApiVersionParameter")
+            raise invalid_request(
+                "Missing required query parameter: api-version", code="MissingApiVersionParameter"
+            )
 
     def _state(self) -> dict[str, Any]:
         runs = [run for thread in self.conversations.threads.values() for run in thread.runs]

@@ -1,10 +1,10 @@
-"""The requests the Assistants server accepts: what OpenAI's description names, and nothing else."""
+"""The request bodies that the Assistants server accepts: only the fields of OpenAI's description."""
 
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from worker.simulator.assistants.runs import refused, text_part
+from worker.simulator.assistants.runs import invalid_request, text_part
 from worker.simulator.faults import ApiError
 
 Json = dict[str, Any]
@@ -22,16 +22,16 @@ class NewMessage(_Body):
     metadata: Metadata = None
 
     def parts(self) -> list[Json]:
-        """The content as an answer shows it."""
+        """The content in the shape of a response."""
         if isinstance(self.content, str):
             return [text_part(self.content)]
         return [text_part(part["text"]) if part.get("type") == "text" else part for part in self.content]
 
     def images(self) -> list[str]:
-        """The uploaded files that it shows. Raises the refusal of an image inside the message itself."""
+        """The ids of its uploaded images. Raises `ApiError` for an image inside the message itself."""
         parts = self.content if isinstance(self.content, list) else []
         if any(part.get("image_url", {}).get("url", "").startswith("data:") for part in parts):
-            raise refused("Invalid 'image_url': expected an external URL.")
+            raise invalid_request("Invalid 'image_url': expected an external URL.")
         return [part["image_file"]["file_id"] for part in parts if part.get("type") == "image_file"]
 
 
@@ -58,7 +58,7 @@ class _RunSettings(_Body):
     response_format: str | Json | None = None
 
     def settings(self, assistant: Json) -> Json:
-        """What the run's answer shows: its own settings over the assistant's, as they are now."""
+        """The settings in the run's response: its own ones over the assistant's current ones."""
         return {
             "model": self.model or assistant["model"],
             "instructions": self.instructions or assistant["instructions"] or "",
@@ -124,7 +124,7 @@ _CODES: dict[str, tuple[str, str]] = {
 
 
 def read(shape: type[Body], raw: bytes) -> Body:
-    """The body, or OpenAI's 400 for what is wrong with it first."""
+    """The parsed body. Raises OpenAI's 400 for the first invalid field."""
     try:
         return shape.model_validate_json(raw or b"{}")
     except ValidationError as error:
@@ -134,4 +134,4 @@ def read(shape: type[Body], raw: bytes) -> Body:
 def _refusal(error: ValidationError) -> ApiError:
     first = error.errors(include_url=False, include_input=False)[0]
     code, message = _CODES.get(first["type"], ("invalid_type", "Invalid value for '{}'."))
-    return refused(message.format(".".join(str(part) for part in first["loc"])), code=code or None)
+    return invalid_request(message.format(".".join(str(part) for part in first["loc"])), code=code or None)

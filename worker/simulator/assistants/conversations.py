@@ -1,4 +1,4 @@
-"""Threads, messages, runs and steps of the simulated platform: the operations on them."""
+"""The operations on threads, messages, runs and steps of the simulated Assistants API."""
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -14,14 +14,14 @@ from worker.simulator.assistants.bodies import (
 )
 from worker.simulator.assistants.files import Files
 from worker.simulator.assistants.registry import Registry
-from worker.simulator.assistants.runs import Message, Run, Thread, Timings, refused
+from worker.simulator.assistants.runs import Message, Run, Thread, Timings, invalid_request
 from worker.simulator.clock import Clock
 from worker.simulator.faults import Handler
-from worker.simulator.script import Script, script_of
+from worker.simulator.script import Script, script_for
 
 
 class Conversations:
-    """Threads by id. `script` and `timings` hold for the runs created from now on."""
+    """Threads by id, and the operations on them. `script` and `timings` apply to runs created later."""
 
     def __init__(
         self, registry: Registry, files: Files, clock: Clock, script: Script, timings: Timings
@@ -54,7 +54,7 @@ class Conversations:
         )
 
     def run(self, run_id: str) -> Run:
-        """A run as it is now, for tests and the demo. Raises `KeyError`."""
+        """A run in its current state, for tests and the demo. Raises `KeyError`."""
         for thread in self.threads.values():
             thread.advance(self._clock.now())
             for run in thread.runs:
@@ -67,7 +67,7 @@ class Conversations:
     def _thread(self, request: Request) -> Thread:
         thread_id = request.path_params["thread_id"]
         if thread_id not in self.threads:
-            raise refused(f"No thread found with id '{thread_id}'.", 404)
+            raise invalid_request(f"No thread found with id '{thread_id}'.", 404)
         thread = self.threads[thread_id]
         thread.advance(self._clock.now())
         return thread
@@ -97,9 +97,9 @@ class Conversations:
         return JSONResponse(wire.thread(self._new_thread(read(NewThread, await request.body()))))
 
     async def _list_threads(self, request: Request) -> Response:
-        """Foundry's own: OpenAI never had it, and Foundry is who asks for an `api-version`."""
+        """Only Foundry lists threads, and only Foundry's requests carry an `api-version`."""
         if "api-version" not in request.query_params:
-            raise refused("Invalid URL (GET /threads)", 404)
+            raise invalid_request("Invalid URL (GET /threads)", 404)
         return JSONResponse(wire.page([*self.threads.values()], request.query_params, wire.thread))
 
     async def _retrieve_thread(self, request: Request) -> Response:
@@ -119,7 +119,7 @@ class Conversations:
         body = read(NewMessage, await request.body())
         thread = self._thread(request)
         if active := thread.active_run(self._clock.now()):
-            raise refused(f"Can't add messages to {thread.id} while a run {active.id} is active.")
+            raise invalid_request(f"Can't add messages to {thread.id} while a run {active.id} is active.")
         return JSONResponse(wire.message(self._add_message(thread, body)))
 
     # ---------------------------------------------------------------------------------------------- runs
@@ -129,11 +129,11 @@ class Conversations:
         for run in self._thread(request).runs:
             if run.id == run_id:
                 return run
-        raise refused(f"No run found with id '{run_id}'.", 404)
+        raise invalid_request(f"No run found with id '{run_id}'.", 404)
 
     def _start(self, thread: Thread, body: NewRun | NewThreadAndRun) -> Run:
         settings = body.settings(self._registry.get(body.assistant_id))
-        script = script_of(body.assistant_id, self.script)
+        script = script_for(body.assistant_id, self.script)
         run = Run(thread, body.assistant_id, settings, self.timings, script, self._clock.now())
         thread.runs.append(run)
         return run
@@ -142,7 +142,7 @@ class Conversations:
         body = read(NewRun, await request.body())
         thread = self._thread(request)
         if active := thread.active_run(self._clock.now()):
-            raise refused(f"Thread {thread.id} already has an active run {active.id}.")
+            raise invalid_request(f"Thread {thread.id} already has an active run {active.id}.")
         run = self._start(thread, body)
         for message in body.additional_messages or []:
             self._add_message(thread, message)

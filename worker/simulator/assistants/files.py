@@ -1,4 +1,4 @@
-"""Files of the simulated platform: uploaded images, which messages refer to."""
+"""Files of the simulated platform: uploaded images that messages refer to."""
 
 from email import message_from_bytes
 from email.message import Message
@@ -7,7 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from worker.simulator.assistants.runs import new_id, refused
+from worker.simulator.assistants.runs import invalid_request, new_id
 from worker.simulator.clock import Clock
 from worker.simulator.faults import Handler
 
@@ -25,25 +25,25 @@ class Files:
 
     def operations(self) -> tuple[tuple[str, str, str, Handler], ...]:
         """Name, method, path and handler."""
-        one = "/files/{file_id}"
+        path = "/files/{file_id}"
         return (
             ("create_file", "POST", "/files", self._create),
-            ("retrieve_file", "GET", one, self._retrieve),
-            ("delete_file", "DELETE", one, self._delete),
+            ("retrieve_file", "GET", path, self._retrieve),
+            ("delete_file", "DELETE", path, self._delete),
         )
 
     def get(self, file_id: str) -> Json:
         """Raises `ApiError` 404."""
         if file_id not in self.files:
-            raise refused(f"No such File object: {file_id}", 404)
+            raise invalid_request(f"No such File object: {file_id}", 404)
         return self.files[file_id]
 
     async def _create(self, request: Request) -> Response:
         fields = _multipart(request.headers.get("content-type", ""), await request.body())
         file, purpose = fields.get("file"), _text(fields.get("purpose"))
         if file is None or purpose not in _PURPOSES:
-            raise refused("Invalid file or purpose.", code="invalid_value")
-        kept: Json = {
+            raise invalid_request("Invalid file or purpose.", code="invalid_value")
+        stored: Json = {
             "id": new_id("file"),
             "object": "file",
             "bytes": len(_content(file)),
@@ -52,20 +52,20 @@ class Files:
             "purpose": purpose,
             "status": "processed",
         }
-        self.files[kept["id"]] = kept
-        return JSONResponse(kept)
+        self.files[stored["id"]] = stored
+        return JSONResponse(stored)
 
     async def _retrieve(self, request: Request) -> Response:
         return JSONResponse(self.get(request.path_params["file_id"]))
 
     async def _delete(self, request: Request) -> Response:
-        kept = self.get(request.path_params["file_id"])
-        del self.files[kept["id"]]
-        return JSONResponse({"id": kept["id"], "object": "file", "deleted": True})
+        stored = self.get(request.path_params["file_id"])
+        del self.files[stored["id"]]
+        return JSONResponse({"id": stored["id"], "object": "file", "deleted": True})
 
 
 def _multipart(content_type: str, body: bytes) -> dict[str, Message]:
-    """The fields of a form by their names."""
+    """The fields of a form by name."""
     form = message_from_bytes(f"Content-Type: {content_type}\r\n\r\n".encode() + body)
     parts = form.get_payload() if form.is_multipart() else []
     fields = [part for part in parts if isinstance(part, Message)]

@@ -1,4 +1,4 @@
-"""The assistants of the simulated platform: kept as their answers show them."""
+"""The assistants of the simulated platform, stored in the shape of their responses."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from starlette.responses import JSONResponse, Response
 
 from worker.simulator.assistants import wire
 from worker.simulator.assistants.bodies import AssistantChange, NewAssistant, read
-from worker.simulator.assistants.runs import new_id, refused
+from worker.simulator.assistants.runs import invalid_request, new_id
 from worker.simulator.clock import Clock
 from worker.simulator.faults import Handler
 
@@ -19,7 +19,7 @@ ASSISTANTS = {
     "RECEPÇÃO": "asst_RecepcaoSimulada0000001",
     "MENTIROSO": "asst_mentiroso",
 }
-"""The assistants that are there from the start: the mission's two, a reception, and one that lies."""
+"""The assistants that exist from the start: the mission's two, a reception, and one that lies."""
 
 
 class Registry:
@@ -29,26 +29,26 @@ class Registry:
         self.assistants: dict[str, Json] = {}
         self._clock = clock
         for name, assistant_id in ASSISTANTS.items():
-            self._keep(NewAssistant(model="gpt-4o", name=name), assistant_id)
+            self._store(NewAssistant(model="gpt-4o", name=name), assistant_id)
 
     def operations(self) -> tuple[tuple[str, str, str, Handler], ...]:
         """Name, method, path and handler."""
-        one = "/assistants/{assistant_id}"
+        path = "/assistants/{assistant_id}"
         return (
             ("list_assistants", "GET", "/assistants", self._list),
             ("create_assistant", "POST", "/assistants", self._create),
-            ("retrieve_assistant", "GET", one, self._retrieve),
-            ("update_assistant", "POST", one, self._update),
-            ("delete_assistant", "DELETE", one, self._delete),
+            ("retrieve_assistant", "GET", path, self._retrieve),
+            ("update_assistant", "POST", path, self._update),
+            ("delete_assistant", "DELETE", path, self._delete),
         )
 
     def get(self, assistant_id: str) -> Json:
         """Raises `ApiError` 404."""
         if assistant_id not in self.assistants:
-            raise refused(f"No assistant found with id '{assistant_id}'.", 404)
+            raise invalid_request(f"No assistant found with id '{assistant_id}'.", 404)
         return self.assistants[assistant_id]
 
-    def _keep(self, body: NewAssistant, assistant_id: str) -> Json:
+    def _store(self, body: NewAssistant, assistant_id: str) -> Json:
         fixed = {"id": assistant_id, "object": "assistant", "created_at": int(self._clock.now())}
         self.assistants[assistant_id] = {**fixed, **body.model_dump(exclude={"reasoning_effort"})}
         return self.assistants[assistant_id]
@@ -59,18 +59,18 @@ class Registry:
         )
 
     async def _create(self, request: Request) -> Response:
-        return JSONResponse(self._keep(read(NewAssistant, await request.body()), new_id("asst")))
+        return JSONResponse(self._store(read(NewAssistant, await request.body()), new_id("asst")))
 
     async def _retrieve(self, request: Request) -> Response:
         return JSONResponse(self.get(request.path_params["assistant_id"]))
 
     async def _update(self, request: Request) -> Response:
-        kept = self.get(request.path_params["assistant_id"])
+        stored = self.get(request.path_params["assistant_id"])
         change = read(AssistantChange, await request.body())
-        kept.update(change.model_dump(exclude_unset=True, exclude={"reasoning_effort"}))
-        return JSONResponse(kept)
+        stored.update(change.model_dump(exclude_unset=True, exclude={"reasoning_effort"}))
+        return JSONResponse(stored)
 
     async def _delete(self, request: Request) -> Response:
-        kept = self.get(request.path_params["assistant_id"])
-        del self.assistants[kept["id"]]
-        return JSONResponse({"id": kept["id"], "object": "assistant.deleted", "deleted": True})
+        stored = self.get(request.path_params["assistant_id"])
+        del self.assistants[stored["id"]]
+        return JSONResponse({"id": stored["id"], "object": "assistant.deleted", "deleted": True})

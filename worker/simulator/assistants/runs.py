@@ -1,6 +1,7 @@
-"""Threads and runs of the Assistants v2 protocol: the state machine, advanced by the time that is passed in.
+"""Threads and runs of the Assistants v2 protocol: a state machine that callers advance to the current time.
 
-Nothing runs by itself. Every look first lets happen, in order and at its own time, what was due by then.
+No task runs in the background. Each access first applies, in order and at their own times, the changes that
+are due.
 """
 
 import secrets
@@ -11,11 +12,11 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveInt
 
 from worker.simulator.faults import ApiError
-from worker.simulator.script import Ask, Break, Call, Heard, Said, Say, Script
+from worker.simulator.script import AnsweredCall, Call, CustomerMessage, Failure, FunctionCalls, Reply, Script
 
 
 class Timings(BaseModel):
-    """How long a run stays in each state (seconds), its lifetime, and the hint for the next look."""
+    """How long a run stays in each state (seconds), its lifetime, and the hint for the next poll."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -27,19 +28,19 @@ class Timings(BaseModel):
 
 
 def new_id(prefix: str) -> str:
-    """Random, so that no id comes twice, after a restart neither."""
+    """A random id, unique across restarts too."""
     return f"{prefix}_{secrets.token_hex(12)}"
 
 
-def refused(message: str, status: int = 400, code: str | None = None) -> ApiError:
-    """OpenAI's error body."""
+def invalid_request(message: str, status: int = 400, code: str | None = None) -> ApiError:
+    """A refusal with OpenAI's error body."""
     error = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
     return ApiError(status, {"error": error})
 
 
 @dataclass
 class Message:
-    """One message; `content` is in the answer's shape."""
+    """One message. `content` has the shape of a response."""
 
     thread_id: str
     role: str
@@ -51,18 +52,19 @@ class Message:
     metadata: dict[str, str] = field(default_factory=dict)
     id: str = field(default_factory=lambda: new_id("msg"))
 
-    def said(self) -> Said:
-        """What a script sees of it."""
+    def customer_message(self) -> CustomerMessage:
+        """The message as a script reads it."""
         text = " ".join(part["text"]["value"] for part in self.content if part["type"] == "text")
-        return Said(text, image=any(part["type"].startswith("image") for part in self.content))
+        return CustomerMessage(text, image=any(part["type"].startswith("image") for part in self.content))
 
 
 @dataclass
 class Step:
-    """One step of a run: a round of calls (`outputs` None until they were submitted), or a message."""
+    """One step of a run: a round of calls, or a message."""
 
     created_at: float
     calls: dict[str, Call] = field(default_factory=dict)
+    #: Outputs by call id; None until they are submitted.
     outputs: dict[str, str] | None = None
     message_id: str | None = None
     status: str = "in_progress"
@@ -72,18 +74,18 @@ class Step:
     def close(self, status: str, at: float) -> None:
         self.status, self.closed_at = status, at
 
-    def heard(self) -> tuple[Heard, ...]:
+    def answered_calls(self) -> tuple[AnsweredCall, ...]:
         outputs = self.outputs or {}
-        return tuple(Heard(call, outputs[call_id]) for call_id, call in self.calls.items())
+        return tuple(AnsweredCall(call, outputs[call_id]) for call_id, call in self.calls.items())
 
 
 ACTIVE = frozenset({"queued", "in_progress", "requires_action", "cancelling"})
-_EXPIRES = ACTIVE - {"cancelling"}
+_CAN_EXPIRE = ACTIVE - {"cancelling"}
 
 
 @dataclass
 class Thread:
-    """A conversation. While one of its runs is active it takes no message and no other run."""
+    """A conversation. While one of its runs is active, it accepts no message and no other run."""
 
     created_at: float
     metadata: dict[str, str] = field(default_factory=dict)
@@ -99,16 +101,17 @@ class Thread:
         self.advance(now)
         return self.runs[-1] if self.runs and self.runs[-1].active else None
 
-    def told(self) -> list[Said]:
-        return [message.said() for message in self.messages if message.role == "user"]
+    def customer_messages(self) -> list[CustomerMessage]:
+        return [message.customer_message() for message in self.messages if message.role == "user"]
 
 
 @dataclass
 class Run:
-    """One run; `settings` is what its answer shows of model, tools and the rest."""
+    """One run."""
 
     thread: Thread
     assistant_id: str
+    #: Model, tools and the other settings, in the shape of its response.
     settings: Mapping[str, Any]
     timings: Timings
     script: Script
@@ -116,8 +119,8 @@ class Run:
     id: str = field(default_factory=lambda: new_id("run"))
     status: str = "queued"
     steps: list[Step] = field(default_factory=list)
+    #: When the run last entered each state.
     times: dict[str, float] = field(default_factory=dict)
-    """When it entered each state last."""
 
     def __post_init__(self) -> None:
         self.times["queued"] = self.created_at
@@ -128,16 +131,16 @@ class Run:
 
     @property
     def pending(self) -> Step | None:
-        """The round that waits for outputs."""
+        """The step whose calls wait for outputs."""
         return self.steps[-1] if self.status == "requires_action" else None
 
     @property
     def active(self) -> bool:
-        """Not ended: the thread is locked."""
+        """The run has not ended, and locks its thread."""
         return self.status in ACTIVE
 
     def advance(self, now: float) -> None:
-        """Let happen what was due by `now`, each at its own time."""
+        """Apply the changes due until `now`, each at its own time."""
         while due := min(self._due(), key=lambda change: change[0], default=None):
             at, change = due
             if at > now:
@@ -145,34 +148,34 @@ class Run:
             change(at)
 
     def submit(self, outputs: Sequence[tuple[str, str]], now: float) -> None:
-        """Take the outputs of every pending call at once, or refuse them all."""
+        """Accept the outputs of all pending calls at once, or refuse them all."""
         step = self.pending
         if step is None:
-            raise refused(f'Runs in status "{self.status}" do not accept tool outputs.')
-        expected, got = list(step.calls), [call_id for call_id, _ in outputs]
-        if sorted(expected) != sorted(got):
-            raise refused(f"Expected tool outputs for call_ids {expected}, got {got}")
+            raise invalid_request(f'Runs in status "{self.status}" do not accept tool outputs.')
+        expected, submitted = list(step.calls), [call_id for call_id, _ in outputs]
+        if sorted(expected) != sorted(submitted):
+            raise invalid_request(f"Expected tool outputs for call_ids {expected}, got {submitted}")
         step.outputs = dict(outputs)
         step.close("completed", now)
         self._enter("queued", now)
 
     def cancel(self, now: float) -> None:
-        if self.status not in _EXPIRES:
-            raise refused(f"Cannot cancel run with status '{self.status}'.")
+        if self.status not in _CAN_EXPIRE:
+            raise invalid_request(f"Cannot cancel run with status '{self.status}'.")
         self._enter("cancelling", now)
 
     def _due(self) -> Iterator[tuple[float, Callable[[float], None]]]:
-        since = self.times[self.status]
-        if self.status in _EXPIRES:
-            yield float(self.expires_at), self._ends("expired")
+        entered_at = self.times[self.status]
+        if self.status in _CAN_EXPIRE:
+            yield float(self.expires_at), self._end_as("expired")
         if self.status == "queued":
-            yield since + self.timings.queued_s, lambda at: self._enter("in_progress", at)
+            yield entered_at + self.timings.queued_s, lambda at: self._enter("in_progress", at)
         elif self.status == "in_progress":
-            yield since + self.timings.thinking_s, self._move
+            yield entered_at + self.timings.thinking_s, self._move
         elif self.status == "cancelling":
-            yield since + self.timings.cancelling_s, self._ends("cancelled")
+            yield entered_at + self.timings.cancelling_s, self._end_as("cancelled")
 
-    def _ends(self, status: str) -> Callable[[float], None]:
+    def _end_as(self, status: str) -> Callable[[float], None]:
         def end(at: float) -> None:
             if self.steps and self.steps[-1].status == "in_progress":
                 self.steps[-1].close(status, at)
@@ -186,15 +189,15 @@ class Run:
             self.times.setdefault("started", at)
 
     def _move(self, at: float) -> None:
-        rounds = [step.heard() for step in self.steps]
-        match self.script(self.thread.told(), rounds):
-            case Ask(calls):
+        rounds = [step.answered_calls() for step in self.steps]
+        match self.script(self.thread.customer_messages(), rounds):
+            case FunctionCalls(calls):
                 self.steps.append(Step(at, calls={new_id("call"): call for call in calls}))
                 self._enter("requires_action", at)
-            case Say(text):
+            case Reply(text):
                 self._say(text, at)
                 self._enter("completed", at)
-            case Break(status):
+            case Failure(status):
                 self._enter(status, at)
 
     def _say(self, text: str, at: float) -> None:
@@ -208,5 +211,5 @@ class Run:
 
 
 def text_part(text: str) -> dict[str, Any]:
-    """Text as a message's answer shows it."""
+    """Text in the shape of a message's response."""
     return {"type": "text", "text": {"value": text, "annotations": []}}

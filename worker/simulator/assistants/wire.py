@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from worker.simulator.assistants.runs import Message, Run, Step, Thread, refused
+from worker.simulator.assistants.runs import Message, Run, Step, Thread, invalid_request
 
 Json = dict[str, Any]
 
@@ -12,25 +12,25 @@ Item = TypeVar("Item")
 
 
 def page(items: Sequence[Item], query: Mapping[str, str], shape: Callable[[Item], Json]) -> Json:
-    """One page of `items` (oldest first) as `limit`, `order`, `after` and `before` ask for it."""
+    """The page of `items` (oldest first) that `limit`, `order`, `after` and `before` select."""
     limit = query.get("limit", "20")
     if not limit.isdecimal() or not 1 <= int(limit) <= 100:
-        raise refused("Invalid 'limit': expected an integer between 1 and 100.")
+        raise invalid_request("Invalid 'limit': expected an integer between 1 and 100.")
     order = query.get("order", "desc")
     if order not in {"asc", "desc"}:
-        raise refused("Invalid 'order': expected one of 'asc' or 'desc'.")
-    asked = [shape(item) for item in (items if order == "asc" else reversed(items))]
+        raise invalid_request("Invalid 'order': expected one of 'asc' or 'desc'.")
+    matching = [shape(item) for item in (items if order == "asc" else reversed(items))]
     if after := query.get("after"):
-        asked = asked[_position(asked, after) + 1 :]
+        matching = matching[_position(matching, after) + 1 :]
     if before := query.get("before"):
-        asked = asked[: _position(asked, before)]
-    shown = asked[: int(limit)]
+        matching = matching[: _position(matching, before)]
+    data = matching[: int(limit)]
     return {
         "object": "list",
-        "data": shown,
-        "first_id": shown[0]["id"] if shown else "",
-        "last_id": shown[-1]["id"] if shown else "",
-        "has_more": len(asked) > len(shown),
+        "data": data,
+        "first_id": data[0]["id"] if data else "",
+        "last_id": data[-1]["id"] if data else "",
+        "has_more": len(matching) > len(data),
     }
 
 
@@ -38,7 +38,7 @@ def _position(items: Sequence[Json], item_id: str) -> int:
     for position, item in enumerate(items):
         if item["id"] == item_id:
             return position
-    raise refused(f"No object found with id '{item_id}'.")
+    raise invalid_request(f"No object found with id '{item_id}'.")
 
 
 def _seconds(at: float | None) -> int | None:
@@ -113,7 +113,7 @@ def _required_action(pending: Step | None) -> Json | None:
 
 
 def step(owner: Run) -> Callable[[Step], Json]:
-    """How a step of this run is shown."""
+    """A function that shapes this run's steps."""
 
     def shape(item: Step) -> Json:
         ends = {

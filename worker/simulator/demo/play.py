@@ -1,4 +1,4 @@
-"""`demo`: the real worker, a child process, against the simulators; every scenario must come out as told."""
+"""`demo`: runs the real worker, a child process, against the simulators and checks every scenario."""
 
 import asyncio
 import contextlib
@@ -20,8 +20,8 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from worker.simulator.crm import CrmSimulator
-from worker.simulator.demo.bots import Json, Peer
-from worker.simulator.demo.scenarios import Scenario, Seen
+from worker.simulator.demo.bots import Json, JsonClient
+from worker.simulator.demo.scenarios import Scenario, ScenarioResult
 from worker.simulator.demo.stage import Stage
 from worker.simulator.demo.worker_process import WorkerDied, worker_process
 from worker.simulator.lineup import LINEUP
@@ -29,80 +29,82 @@ from worker.simulator.server import interrupts, serve
 
 _ZONE = ZoneInfo("America/Sao_Paulo")
 _WEEKDAYS = ("seg", "ter", "qua", "qui", "sex", "sáb", "dom")
-_QUICK = {
+_SHORT_WAITS = {
     "POLL_MIN_S": "0.05",
     "POLL_MAX_S": "0.25",
     "CRM_BACKOFF_BASE_S": "0.05",
     "CRM_BACKOFF_MAX_S": "0.2",
     "DISCOVER_INTERVAL_S": "0",
 }
-"""Waits made short, so that nobody waits for the demo; everything else is the default."""
+"""Short waits, so that the demo ends soon. All other settings keep their defaults."""
 
 
 async def demo(keep: bool = False, console: Console | None = None, *, platform: str = "assistants") -> bool:
-    """Play the mission's scenarios end to end; True only if every one came out as expected.
+    """Play the mission's scenarios end to end. True only if every result is the expected one.
 
-    `keep`: when done, everything stays up until Ctrl-C. Interrupted before the end it is False.
+    `keep`: all servers stay up until Ctrl-C. An interrupted demo returns False.
     """
     console = console or Console(highlight=False)
     with interrupts() as interrupted, tempfile.TemporaryDirectory(prefix="ticket-worker-demo-") as folder:
         try:
             async with contextlib.AsyncExitStack() as stack:
                 with console.status("Iniciando o worker…"):
-                    house = await stack.enter_async_context(_house(Path(folder), platform))
-                as_told = await _unless(interrupted, _show(house, console))
+                    environment = await stack.enter_async_context(_environment(Path(folder), platform))
+                as_expected = await _until_interrupted(interrupted, _report(environment, console))
                 if keep and not interrupted.is_set():
-                    house.say_where(console)
+                    environment.print_urls(console)
                     await interrupted.wait()
-                return as_told
-        except WorkerDied as death:
-            console.print(f"✗ {death.why}. O que ele disse:", style="red")
-            console.print(death.said or "(nada)", markup=False, soft_wrap=True)
+                return as_expected
+        except WorkerDied as error:
+            console.print(f"✗ {error.reason}. O que ele disse:", style="red")
+            console.print(error.stderr or "(nada)", markup=False, soft_wrap=True)
         except httpx.HTTPError as error:
-            asked = f"{error.request.method} {error.request.url.path}"
-            console.print(f"✗ A demonstração parou em {asked}: {_why(error)}", markup=False, soft_wrap=True)
+            request = f"{error.request.method} {error.request.url.path}"
+            console.print(
+                f"✗ A demonstração parou em {request}: {_error_text(error)}", markup=False, soft_wrap=True
+            )
     return False
 
 
-def _why(error: httpx.HTTPError) -> str:
-    """What the server said, where it said something."""
+def _error_text(error: httpx.HTTPError) -> str:
+    """The server's answer, or the error itself where the server gave none."""
     if isinstance(error, httpx.HTTPStatusError):
         return f"{error.response.status_code} {error.response.text}"
     return str(error) or type(error).__name__
 
 
-async def _unless(interrupted: asyncio.Event, work: Coroutine[Any, Any, bool]) -> bool:
-    """What the work comes to; False as soon as it is interrupted."""
-    task, gone = asyncio.ensure_future(work), asyncio.ensure_future(interrupted.wait())
+async def _until_interrupted(interrupted: asyncio.Event, work: Coroutine[Any, Any, bool]) -> bool:
+    """The result of `work`; False as soon as it is interrupted."""
+    task, interruption = asyncio.ensure_future(work), asyncio.ensure_future(interrupted.wait())
     try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({task, interruption}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        gone.cancel()
+        interruption.cancel()
         task.cancel()
     await asyncio.wait({task})
     return not task.cancelled() and task.result()
 
 
 @dataclass(frozen=True)
-class _House:
-    """Everything that is up, and where."""
+class _Environment:
+    """The running demo: stage, scenarios, the worker's log and the URLs to open."""
 
     stage: Stage
     scenarios: Sequence[Scenario]
     log: Path
     urls: Mapping[str, str]
 
-    def say_where(self, console: Console) -> None:
+    def print_urls(self, console: Console) -> None:
         for name, url in self.urls.items():
             console.print(f"{name}: {url}", markup=False, soft_wrap=True)
         console.print("Tudo segue no ar; Ctrl-C encerra.")
 
 
 @contextlib.asynccontextmanager
-async def _house(folder: Path, platform: str) -> AsyncIterator[_House]:
-    """Platform, CRM, worker and a bot, all on loopback."""
-    played, crm = LINEUP[platform], CrmSimulator(latency_s=0.05)
-    simulator, log = played.quick(), folder / "logs" / "worker.log"
+async def _environment(folder: Path, platform: str) -> AsyncIterator[_Environment]:
+    """Start platform, CRM, worker and a bot on loopback."""
+    setup, crm = LINEUP[platform], CrmSimulator(latency_s=0.05)
+    simulator, log = setup.fast_simulator(), folder / "logs" / "worker.log"
     async with (
         serve(simulator.app) as platform_url,
         serve(crm.app) as crm_url,
@@ -110,28 +112,28 @@ async def _house(folder: Path, platform: str) -> AsyncIterator[_House]:
             folder,
             {
                 **_settings(folder, f"{platform_url}/v1", crm_url + crm.webhook),
-                **played.settings,
+                **setup.settings,
                 "PLATFORM": platform,
             },
         ) as worker,
         httpx.AsyncClient(timeout=10, trust_env=False) as http,
     ):
-        peer = Peer(http, f"{platform_url}/v1")
+        platform_client = JsonClient(http, f"{platform_url}/v1")
         urls = {
             "Painel": f"{worker.url}/",
             "API do worker": worker.url,
             "Documentação da API": f"{worker.url}/docs",
-            "Plataforma simulada": peer.url,
+            "Plataforma simulada": platform_client.url,
             "CRM simulado": f"{crm_url}/_sim/tickets",
             "Log": str(log),
         }
-        stage = Stage(peer, simulator.clock, played.bot, crm, worker)
-        yield _House(stage, played.scenarios, log, urls)
+        stage = Stage(platform_client, simulator.clock, setup.bot, crm, worker)
+        yield _Environment(stage, setup.scenarios, log, urls)
 
 
 def _settings(folder: Path, platform_url: str, crm_url: str) -> dict[str, str]:
     return {
-        **_QUICK,
+        **_SHORT_WAITS,
         "OPENAI_BASE_URL": platform_url,
         "OPENAI_API_KEY": "demo",
         "CRM_WEBHOOK_URL": crm_url,
@@ -143,7 +145,7 @@ def _settings(folder: Path, platform_url: str, crm_url: str) -> dict[str, str]:
 
 
 def _catalogue(folder: Path) -> Path:
-    """The document's catalogue, with a departamento that is closed whenever the demo is played."""
+    """Write the shipped catalogue with one departamento that is closed on the day of the demo."""
     package = Path(__file__).parents[2]
     shipped = package / "schemas" if (package / "schemas").is_dir() else package.parent / "schemas"
     catalogue = json.loads((shipped / "catalogo.json").read_text(encoding="utf-8"))
@@ -154,18 +156,18 @@ def _catalogue(folder: Path) -> Path:
     return path
 
 
-# ------------------------------------------------------------------------------------------- what is shown
+# ------------------------------------------------------------------------------------------- the report
 
 
-async def _show(house: _House, console: Console) -> bool:
-    """Scenarios, KPIs, greps; whether all came out as told."""
-    as_told = await _scenarios(house.stage, house.scenarios, console)
-    console.print(_kpis(await house.stage.kpis()))
-    return _greps(house.log, house.scenarios, console) and as_told
+async def _report(environment: _Environment, console: Console) -> bool:
+    """Print scenarios, KPIs and log counts. True if all are as expected."""
+    as_expected = await _scenarios(environment.stage, environment.scenarios, console)
+    console.print(_kpis(await environment.stage.kpis()))
+    return _greps(environment.log, environment.scenarios, console) and as_expected
 
 
 async def _scenarios(stage: Stage, scenarios: Sequence[Scenario], console: Console) -> bool:
-    as_told = True
+    as_expected = True
     columns = (
         SpinnerColumn(),
         TextColumn("{task.completed}/{task.total} {task.description}"),
@@ -173,22 +175,22 @@ async def _scenarios(stage: Stage, scenarios: Sequence[Scenario], console: Conso
     )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=len(scenarios))
-        for number, scenario in enumerate(scenarios, 1):
+        for position, scenario in enumerate(scenarios, 1):
             progress.update(task, description=scenario.name)
-            happened = await stage.play(scenario, f"demo-{number}")
-            as_told &= happened == scenario.expected
-            console.print(_line(scenario.name, scenario.expected, happened), markup=False, soft_wrap=True)
+            actual = await stage.play(scenario, f"demo-{position}")
+            as_expected &= actual == scenario.expected
+            console.print(_line(scenario.name, scenario.expected, actual), markup=False, soft_wrap=True)
             progress.advance(task)
-    return as_told
+    return as_expected
 
 
-def _line(name: str, expected: Seen, happened: Seen) -> str:
-    mark = "✓" if happened == expected else "✗"
-    return f"{mark} {name} | esperado: {expected} | aconteceu: {happened}"
+def _line(name: str, expected: ScenarioResult, actual: ScenarioResult) -> str:
+    mark = "✓" if actual == expected else "✗"
+    return f"{mark} {name} | esperado: {expected} | aconteceu: {actual}"
 
 
 def _kpis(figures: Json) -> Table:
-    """The document's KPIs, as the worker counts them."""
+    """The mission's KPIs, as the worker counts them."""
     mean_ms = figures["crm_ms"]["mean"]
     table = Table("Indicador", "Valor", "Meta", title="KPIs (com as falhas encenadas)")
     table.add_row("Tickets abertos", str(figures["tickets_opened"]), "")
@@ -204,23 +206,23 @@ def _percent(rate: float | None) -> str:
 
 
 def _greps(log: Path, scenarios: Sequence[Scenario], console: Console) -> bool:
-    """The document's three greps on the worker's log, each with the lines it must count."""
+    """Run the mission's three greps on the worker's log and compare their line counts."""
     lines = log.read_text(encoding="utf-8").splitlines()
     counts_right = True
     for pattern, expected in _counts(scenarios):
-        found = sum(bool(re.search(pattern, line)) for line in lines)
-        counts_right &= found == expected
-        mark = "✓" if found == expected else "✗"
-        counted = f"esperado: {expected} | aconteceu: {found}"
+        count = sum(bool(re.search(pattern, line)) for line in lines)
+        counts_right &= count == expected
+        mark = "✓" if count == expected else "✗"
+        counted = f"esperado: {expected} | aconteceu: {count}"
         console.print(f'{mark} grep "{pattern}" | {counted}', markup=False, soft_wrap=True)
     return counts_right
 
 
 def _counts(scenarios: Sequence[Scenario]) -> Iterator[tuple[str, int]]:
-    """A ticket that came late was an error before, and both are told."""
+    """Each pattern with its expected line count. A late ticket logs an error first and a success later."""
     calls = Counter(call for scenario in scenarios for call in scenario.expected.calls)
     done, failed, rejected = (calls[f"ticket {state}"] for state in ("done", "failed", "rejected"))
-    late = sum("em confirmação" in scenario.expected.told for scenario in scenarios)
+    late = sum("em confirmação" in scenario.expected.reply for scenario in scenarios)
     yield r"🎫 \[AI Tool Handler\] Ticket aberto com sucesso", done
     yield r"❌ \[AI Tool Handler\] Erro ao abrir ticket", failed + rejected + late
     yield r"Chamando abrirTicketCRM", done + failed

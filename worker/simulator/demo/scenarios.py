@@ -1,65 +1,66 @@
-"""The mission's scenarios, and what must be seen of each from outside."""
+"""The mission's scenarios and the result that each must have, as seen from outside the worker."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from worker.simulator.demo.bots import ChainBot, MakeBot
 from worker.simulator.faults import Fault
-from worker.simulator.script import Said
+from worker.simulator.script import CustomerMessage
 
 DOCUMENT = "52998224725"
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What can be seen from outside: expected of a scenario, and what happened.
+class ScenarioResult:
+    """The result of a scenario, as seen from outside the worker: the expected or the actual one."""
 
-    `calls`: tool and state as the worker lists them; `sends`: requests at the CRM, `keys`: different
-    `Idempotency-Key`s among them; `told`: what the customer read; `run`: state of the run at the worker;
-    `suspect`: codes that the check of the replies found.
-    """
-
+    #: Tool and state of each call, as the worker lists them.
     calls: tuple[str, ...]
+    #: Setor and motivo of each ticket in the CRM.
     tickets: tuple[str, ...] = ()
+    #: Requests that the CRM received, and different `Idempotency-Key`s among them.
     sends: int = 0
     keys: int = 0
-    told: str = "protocolo"
+    #: What the reply tells the customer, in a word or two.
+    reply: str = "protocolo"
+    #: The worker's state of the run.
     run: str = "ended"
-    suspect: tuple[str, ...] = ()
+    #: Codes of the claims in the reply that the worker does not support.
+    findings: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """Two that differ read differently; what goes without saying is left out."""
+        """A text in which different results differ. Values that follow from others are left out."""
         tickets = " + ".join(self.tickets) or "nenhum ticket"
         if (self.sends, self.keys) != (len(self.tickets), len(self.tickets)):
             tickets += f" (envios: {self.sends}, chaves: {self.keys})"
         run = "" if self.run == "ended" else f"; execução: {self.run}"
-        suspect = f"; sem lastro: {', '.join(self.suspect)}" if self.suspect else ""
+        findings = f"; sem lastro: {', '.join(self.findings)}" if self.findings else ""
         calls = ", ".join(self.calls) or "nenhuma chamada"
-        return f"{tickets}; {calls}; cliente: {self.told}{run}{suspect}"
+        return f"{tickets}; {calls}; cliente: {self.reply}{run}{findings}"
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """What the customer says, under which circumstances, and what must come of it."""
+    """The customer's messages, the conditions they are sent under, and the expected result."""
 
     name: str
-    says: str
-    expected: Seen
-    then: str = ""
-    """What the customer says next; by then the bot knows the document."""
+    first_message: str
+    expected: ScenarioResult
+    #: The customer's second message, if any. The bot sends it with the document.
+    second_message: str = ""
     image: bool = False
     document: str | None = DOCUMENT
     faults: tuple[Fault, ...] = ()
+    #: The run expires after the CRM has opened the ticket and before the CRM answers.
     expires: bool = False
-    """The run's time is up as soon as the CRM has opened the ticket, before it answers."""
+    #: The bot that plays the scenario; None: the platform's usual one.
     bot: MakeBot | None = None
-    """Who plays it, where it is not the platform's usual bot."""
 
-    def messages(self) -> Iterator[tuple[Said, str | None]]:
-        """What the customer says, one message after the other, with the document known at the time."""
-        yield Said(self.says, self.image), self.document
-        if self.then:
-            yield Said(self.then), DOCUMENT
+    def messages(self) -> Iterator[tuple[CustomerMessage, str | None]]:
+        """The customer's messages in order, each with the document that the bot knows at the time."""
+        yield CustomerMessage(self.first_message, self.image), self.document
+        if self.second_message:
+            yield CustomerMessage(self.second_message), DOCUMENT
 
 
 _PAYMENT, _SOLVED = "FINANCEIRO / INFORMAR PAGAMENTO", "SUPORTE / SEM INTERNET"
@@ -68,66 +69,66 @@ _EVERYWHERE = (
     Scenario(
         "Cenário 1: comprovante de pagamento",
         "Acabei de pagar",
-        Seen(("ticket done",), (f"{_PAYMENT} com comprovante",), sends=1, keys=1),
+        ScenarioResult(("ticket done",), (f"{_PAYMENT} com comprovante",), sends=1, keys=1),
         image=True,
     ),
     Scenario(
         "Cenário 2: internet voltou",
         "Minha internet voltou! Obrigado",
-        Seen(("ticket done",), (_SOLVED,), sends=1, keys=1),
+        ScenarioResult(("ticket done",), (_SOLVED,), sends=1, keys=1),
     ),
     Scenario(
         "Opção B: transferência para humano",
         "Quero que um atendente confira o comprovante",
-        Seen(("transferência done",), told="transferência"),
+        ScenarioResult(("transferência done",), reply="transferência"),
     ),
     Scenario(
         "Fora do horário: ninguém é prometido agora",
         "Preciso que um técnico venha aqui",
-        Seen(("transferência done",), told="quando o atendimento volta"),
+        ScenarioResult(("transferência done",), reply="quando o atendimento volta"),
     ),
     Scenario(
         "CRM falha duas vezes e volta",
         "Enviei o comprovante",
-        Seen(("ticket done",), (_PAYMENT,), sends=3, keys=1),
+        ScenarioResult(("ticket done",), (_PAYMENT,), sends=3, keys=1),
         faults=(Fault(status=503, times=2),),
     ),
     Scenario(
         "CRM fora do ar",
         "Enviei o comprovante",
-        Seen(("ticket failed", "transferência done"), sends=3, keys=1, told="transferência"),
+        ScenarioResult(("ticket failed", "transferência done"), sends=3, keys=1, reply="transferência"),
         faults=(Fault(status=503, times=None),),
     ),
     Scenario(
         "Par inválido, corrigido",
         "Já paguei. Preciso do desbloqueio",
-        Seen(("ticket done", "ticket rejected"), ("FINANCEIRO / DESBLOQUEIO",), sends=1, keys=1),
+        ScenarioResult(("ticket done", "ticket rejected"), ("FINANCEIRO / DESBLOQUEIO",), sends=1, keys=1),
     ),
     Scenario(
         "Sem documento, informado em seguida",
         "Enviei o comprovante",
-        Seen(
+        ScenarioResult(
             ("ticket done", "ticket rejected"),
             (_PAYMENT,),
             sends=1,
             keys=1,
-            told="pedido de CPF ou CNPJ → protocolo",
+            reply="pedido de CPF ou CNPJ → protocolo",
         ),
-        then="Meu CPF é 529.982.247-25",
+        second_message="Meu CPF é 529.982.247-25",
         document=None,
     ),
     Scenario(
         "Duas chamadas em paralelo",
         "Paguei, e a internet voltou",
-        Seen(("ticket done", "ticket done"), (_PAYMENT, _SOLVED), sends=2, keys=2),
+        ScenarioResult(("ticket done", "ticket done"), (_PAYMENT, _SOLVED), sends=2, keys=2),
     ),
     Scenario(
         "Assistente mente: ticket, protocolo e transferência que não houve",
         "Simule uma mentira",
-        Seen(
+        ScenarioResult(
             (),
-            told="um número que não é o do CRM",
-            suspect=("protocolo_desconhecido", "ticket_nao_aberto", "transferencia_nao_pedida"),
+            reply="um número que não é o do CRM",
+            findings=("protocolo_desconhecido", "ticket_nao_aberto", "transferencia_nao_pedida"),
         ),
     ),
 )
@@ -135,7 +136,7 @@ _EVERYWHERE = (
 _EXPIRES = Scenario(
     "Execução expira enquanto o CRM responde",
     "Enviei o comprovante",
-    Seen(("ticket done",), (_PAYMENT,), sends=1, keys=1, told="nada", run="lost"),
+    ScenarioResult(("ticket done",), (_PAYMENT,), sends=1, keys=1, reply="nada", run="lost"),
     faults=(Fault(delay_s=0.5, commit_after_s=0),),
     expires=True,
 )
@@ -146,14 +147,14 @@ DEADLINE_S = 4.0
 _LATE = Scenario(
     "CRM passa do prazo da chamada; o ticket vem depois",
     "Enviei o comprovante",
-    Seen(("ticket done",), (_PAYMENT,), sends=1, keys=1, told="registro em confirmação"),
+    ScenarioResult(("ticket done",), (_PAYMENT,), sends=1, keys=1, reply="registro em confirmação"),
     faults=(Fault(delay_s=DEADLINE_S + 1),),
 )
 
 _CHAINED = tuple(
     replace(each, name=f"{each.name} (sem conversation)", bot=ChainBot)
     for each in _EVERYWHERE
-    if each.image or each.then
+    if each.image or each.second_message
 )
 
 ASSISTANTS_SCENARIOS = (*_EVERYWHERE, _EXPIRES)

@@ -20,16 +20,16 @@ _STOP_S = 10.0
 
 
 class WorkerDied(Exception):
-    """The child ended, or never became ready. `why` says which; `said` is what it wrote to stderr."""
+    """The child ended or never became ready: `reason` (Portuguese) and the text of its stderr."""
 
-    def __init__(self, why: str, said: str) -> None:
+    def __init__(self, reason: str, stderr: str) -> None:
         super().__init__("the worker process ended, or was never ready")
-        self.why = why
-        self.said = said
+        self.reason = reason
+        self.stderr = stderr
 
 
 class WorkerProcess:
-    """A started worker: its URL, its folder (`logs/worker.log`, `stderr.txt`), and whether it lives."""
+    """A started worker: its URL and its folder, which holds `logs/worker.log` and `stderr.txt`."""
 
     def __init__(self, process: asyncio.subprocess.Process, url: str, folder: Path) -> None:
         self._process = process
@@ -37,11 +37,13 @@ class WorkerProcess:
         self.folder = folder
 
     def check(self) -> None:
-        """Raises `WorkerDied` with what the child said."""
+        """Raises `WorkerDied` with the child's stderr if it has ended."""
         if self._process.returncode is not None:
-            raise WorkerDied(f"O worker terminou sozinho (saída {self._process.returncode})", self._said())
+            raise WorkerDied(
+                f"O worker terminou sozinho (saída {self._process.returncode})", self._stderr_text()
+            )
 
-    def _said(self) -> str:
+    def _stderr_text(self) -> str:
         return (self.folder / "stderr.txt").read_text(encoding="utf-8", errors="replace")
 
     async def ready(self) -> None:
@@ -52,7 +54,7 @@ class WorkerProcess:
                     self.check()
                     await asyncio.sleep(0.05)
         except TimeoutError:
-            raise WorkerDied(f"O worker não ficou pronto em {_START_S:.0f} s", self._said()) from None
+            raise WorkerDied(f"O worker não ficou pronto em {_START_S:.0f} s", self._stderr_text()) from None
 
     async def _is_ready(self, client: httpx.AsyncClient) -> bool:
         with contextlib.suppress(httpx.TransportError):
@@ -60,7 +62,7 @@ class WorkerProcess:
         return False
 
     async def stop(self) -> None:
-        """SIGTERM, and SIGKILL if it does not leave."""
+        """Send SIGTERM, and SIGKILL if the child has not ended after `_STOP_S` seconds."""
         if self._process.returncode is not None:
             return
         self._process.send_signal(signal.SIGTERM)
@@ -74,21 +76,21 @@ class WorkerProcess:
 
 @contextlib.asynccontextmanager
 async def worker_process(folder: Path, settings: Mapping[str, str]) -> AsyncIterator[WorkerProcess]:
-    """`python -m worker run` in `folder`, ready to be spoken to; it ends with the block.
+    """Run `python -m worker run` in `folder` until the block ends; yields it once it is ready.
 
-    Of our own environment it gets nothing that configures a worker. Raises `WorkerDied`.
+    The child inherits no environment variable that configures a worker. Raises `WorkerDied`.
     """
     port = _free_port()
     environ = {**_inherited(), **settings, "HTTP_PORT": str(port), "LOG_DIR": str(folder / "logs")}
-    with (folder / "stderr.txt").open("wb") as said:
+    with (folder / "stderr.txt").open("wb") as stderr:
         process = await asyncio.create_subprocess_exec(
             *_COMMAND,
             cwd=folder,
             env=environ,
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=said,
-            stderr=said,
-            start_new_session=True,  # a Ctrl-C at the terminal is ours to handle, in order
+            stdout=stderr,
+            stderr=stderr,
+            start_new_session=True,  # a Ctrl-C reaches only the demo, which stops the child
         )
     worker = WorkerProcess(process, f"http://127.0.0.1:{port}", folder)
     try:
@@ -99,13 +101,13 @@ async def worker_process(folder: Path, settings: Mapping[str, str]) -> AsyncIter
 
 
 def _inherited() -> dict[str, str]:
-    kept = {
+    environment = {
         name: value
         for name, value in os.environ.items()
         if name in _INHERITED or name.startswith(_INHERITED_PREFIXES)
     }
-    path = os.pathsep.join(filter(None, (str(_ROOT), kept.get("PYTHONPATH"))))
-    return {**kept, "PYTHONPATH": path}
+    path = os.pathsep.join(filter(None, (str(_ROOT), environment.get("PYTHONPATH"))))
+    return {**environment, "PYTHONPATH": path}
 
 
 def _free_port() -> int:

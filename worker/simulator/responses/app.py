@@ -1,4 +1,4 @@
-"""The simulated platform: the Responses API over HTTP, its model played by a script."""
+"""The simulated Responses API over HTTP, its model played by a script."""
 
 import json
 from collections import Counter
@@ -6,7 +6,7 @@ from typing import Any, Unpack
 
 from worker.simulator.assistants.runs import Timings
 from worker.simulator.faults import Fault
-from worker.simulator.platform import Telling, TellingPlatform, presets
+from worker.simulator.platform import WebhookOptions, WebhookPlatform, presets
 from worker.simulator.responses.generation import conversation_locked
 from worker.simulator.responses.operations import ConversationOperations, ResponseOperations
 from worker.simulator.script import Script, decide
@@ -20,14 +20,14 @@ PRESETS = {
         content_type="application/json",
     ),
 }
-"""The platform's faults that have a name. `on` is an operation's name (`operations()` lists them)."""
+"""The platform's named faults. `on` is an operation's name (`operations()` lists them)."""
 
 
-class ResponsesSimulator(TellingPlatform):
-    """A platform to be served, which tells by webhook how a background response ended."""
+class ResponsesSimulator(WebhookPlatform):
+    """A platform to be served. It sends a webhook when a background response ends."""
 
     def __init__(
-        self, *, script: Script = decide, timings: Timings | None = None, **common: Unpack[Telling]
+        self, *, script: Script = decide, timings: Timings | None = None, **common: Unpack[WebhookOptions]
     ) -> None:
         super().__init__(PRESETS, **common)
         self.conversations = ConversationOperations(self.clock)
@@ -35,12 +35,12 @@ class ResponsesSimulator(TellingPlatform):
             self.conversations, self.clock, script, timings or Timings(), self.webhooks
         )
         lifespan = self.webhooks.lifespan(self.responses.advance)
-        self._open(self.responses, (self.responses, self.conversations), lifespan=lifespan)
+        self._build_app(self.responses, (self.responses, self.conversations), lifespan=lifespan)
 
     def _state(self) -> dict[str, Any]:
         self.responses.advance()
         return {
-            "conversations": len(self.conversations.kept),
-            "responses": Counter(item.status for item in self.responses.kept.values()),
+            "conversations": len(self.conversations.by_id),
+            "responses": Counter(item.status for item in self.responses.by_id.values()),
             "webhook_url": self.webhooks.url,
         }

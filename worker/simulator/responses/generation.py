@@ -1,65 +1,67 @@
-"""Responses and conversations of the Responses API: the state machine, advanced by the time passed in.
+"""Responses and conversations of the Responses API: a state machine that callers advance to the current time.
 
-Nothing runs by itself. Every look first lets happen, at its own time, what was due by then.
+No task runs in the background. Each access first applies, at their own times, the changes that are due.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from worker.simulator.assistants.runs import Timings, new_id, refused
+from worker.simulator.assistants.runs import Timings, invalid_request, new_id
 from worker.simulator.faults import ApiError
-from worker.simulator.script import Ask, Break, Call, Heard, Said, Say, Script
+from worker.simulator.script import AnsweredCall, Call, CustomerMessage, Failure, FunctionCalls, Reply, Script
 
 Item = dict[str, Any]
-"""An item of input, output or a conversation, in the shape of an answer."""
+"""An item of input, output or a conversation, in the shape of a response."""
 
 ACTIVE = frozenset({"queued", "in_progress"})
-_KEPT_UNSTORED_S = 600.0
-"""What was made in the background with `store: false` can be read this long."""
+_UNSTORED_READABLE_S = 600.0
+"""A background response with `store: false` can be read for this long."""
 
 
-def refusal(message: str, param: str, code: str | None = None) -> ApiError:
-    """OpenAI's 400, naming the parameter at fault."""
+def invalid_parameter(message: str, param: str, code: str | None = None) -> ApiError:
+    """OpenAI's 400, which names the invalid parameter."""
     error = {"message": message, "type": "invalid_request_error", "param": param, "code": code}
     return ApiError(400, {"error": error})
 
 
 def conversation_locked() -> ApiError:
-    """OpenAI's answer while a response is being made in the conversation."""
+    """OpenAI's refusal while a response is being generated in the conversation."""
     message = "Another process is currently operating on this conversation. Please retry in a few seconds."
-    return refusal(message, "conversation", "conversation_locked")
+    return invalid_parameter(message, "conversation", "conversation_locked")
 
 
 @dataclass
 class Conversation:
-    """A conversation: one response at a time, whose items are added when it completes."""
+    """A conversation. It has one active response at a time, whose items are added when it completes."""
 
     created_at: float
     metadata: dict[str, str] = field(default_factory=dict)
     items: list[Item] = field(default_factory=list)
-    newest: "ModelResponse | None" = None
+    latest_response: "ModelResponse | None" = None
     id: str = field(default_factory=lambda: new_id("conv"))
 
     def check_unlocked(self, now: float) -> None:
-        """Raises the refusal while a response is being made in it."""
-        if self.newest:
-            self.newest.advance(now)
-            if self.newest.active:
+        """Raises `ApiError` while a response is being generated in it."""
+        if self.latest_response:
+            self.latest_response.advance(now)
+            if self.latest_response.active:
                 raise conversation_locked()
 
 
 @dataclass
 class ModelResponse:
-    """One response; `settings` is what its answer shows of model, tools and the rest."""
+    """One response of the model."""
 
+    #: Model, tools and the other settings, in the shape of its JSON.
     settings: Mapping[str, Any]
+    #: The items before its own input.
     context: Sequence[Item]
     input: Sequence[Item]
     timings: Timings
     script: Script
     created_at: float
-    ended: Callable[["ModelResponse"], None]
+    on_end: Callable[["ModelResponse"], None]
     conversation: Conversation | None = None
     previous_id: str | None = None
     background: bool = False
@@ -67,15 +69,15 @@ class ModelResponse:
     id: str = field(default_factory=lambda: new_id("resp"))
     status: str = "queued"
     output: list[Item] = field(default_factory=list)
-    since: float = 0.0
-    """When it entered its status."""
+    #: When the response entered its current status.
+    entered_at: float = 0.0
 
     def __post_init__(self) -> None:
-        self.since = self.created_at
+        self.entered_at = self.created_at
         if self.conversation:
-            self.conversation.newest = self
+            self.conversation.latest_response = self
         if not self.background:
-            self._make(self.created_at)
+            self._generate(self.created_at)
 
     @property
     def active(self) -> bool:
@@ -83,62 +85,62 @@ class ModelResponse:
 
     @property
     def history(self) -> list[Item]:
-        """What a response that goes on from this one begins with."""
+        """The context of a response that continues this one."""
         return [*self.context, *self.input, *self.output]
 
     def readable(self, now: float) -> bool:
-        return self.store or (self.background and now < self.created_at + _KEPT_UNSTORED_S)
+        return self.store or (self.background and now < self.created_at + _UNSTORED_READABLE_S)
 
     def advance(self, now: float) -> None:
-        """Let happen what was due by `now`, each at its own time."""
-        lasts = {"queued": self.timings.queued_s, "in_progress": self.timings.thinking_s}
-        while self.active and (at := self.since + lasts[self.status]) <= now:
+        """Apply the changes due until `now`, each at its own time."""
+        durations = {"queued": self.timings.queued_s, "in_progress": self.timings.thinking_s}
+        while self.active and (at := self.entered_at + durations[self.status]) <= now:
             if self.status == "queued":
                 self._enter("in_progress", at)
             else:
-                self._make(at)
+                self._generate(at)
 
     def cancel(self, now: float) -> None:
-        """Only what is made in the background; a second time changes nothing."""
+        """Cancel a background response; others are refused. Cancelling again has no effect."""
         if not self.background:
-            raise refused("Only responses created with background=true can be cancelled.")
+            raise invalid_request("Only responses created with background=true can be cancelled.")
         if self.active:
             self._end("cancelled", now)
         elif self.status != "cancelled":
-            raise refused(f"Cannot cancel a {self.status} response.")
+            raise invalid_request(f"Cannot cancel a {self.status} response.")
 
-    def rounds(self) -> list[tuple[Heard, ...]]:
+    def rounds(self) -> list[tuple[AnsweredCall, ...]]:
         """The calls answered since the customer's last message."""
-        return _heard([*self.context, *self.input])[1]
+        return _script_input([*self.context, *self.input])[1]
 
-    def _make(self, at: float) -> None:
-        told, rounds = _heard([*self.context, *self.input])
-        match self.script(told, rounds):
-            case Ask(calls):
+    def _generate(self, at: float) -> None:
+        messages, rounds = _script_input([*self.context, *self.input])
+        match self.script(messages, rounds):
+            case FunctionCalls(calls):
                 self.output = [self._call_item(call) for call in calls]
                 self._end("completed", at)
-            case Say(text):
+            case Reply(text):
                 self.output = [_message_item(text)]
                 self._end("completed", at)
-            case Break(status):
+            case Failure(status):
                 self._end(status, at)
 
     def _call_item(self, call: Call) -> Item:
         item = {"id": new_id("fc"), "type": "function_call", "status": "completed", "call_id": new_id("call")}
         item |= {"name": call.name, "arguments": call.arguments}
-        goes_on = any(
+        is_async = any(
             tool.get("name") == call.name and tool.get("async") is True for tool in self.settings["tools"]
         )
-        return {**item, "async": True} if goes_on else item
+        return {**item, "async": True} if is_async else item
 
     def _enter(self, status: str, at: float) -> None:
-        self.status, self.since = status, at
+        self.status, self.entered_at = status, at
 
     def _end(self, status: str, at: float) -> None:
         self._enter(status, at)
         if self.conversation and status == "completed":
             self.conversation.items += [*self.input, *self.output]
-        self.ended(self)
+        self.on_end(self)
 
 
 def _message_item(text: str) -> Item:
@@ -152,44 +154,44 @@ def _message_item(text: str) -> Item:
     }
 
 
-# ----------------------------------------------------------------------------------- what the items amount to
+# ----------------------------------------------------------------------------------- reading a list of items
 
 
-def check_calls(context: Iterable[Item], given: Iterable[Item]) -> None:
-    """Every call is answered, every answer is to a call that waits, no item comes twice; or the refusal."""
+def check_calls(context: Iterable[Item], new_items: Iterable[Item]) -> None:
+    """Raises `ApiError` unless every call has an output, every output a call, and no item comes twice."""
     context = list(context)
     ids = {item["id"] for item in context}
-    waiting = dict(_waiting(context))
-    for item in given:
+    open_calls = dict(_open_calls(context))
+    for item in new_items:
         if item["id"] in ids:
             message = f"Duplicate item found with id {item['id']}. Remove duplicate items from your input."
-            raise refusal(message, "input")
+            raise invalid_parameter(message, "input")
         if item["type"] == "function_call":
-            waiting[item["call_id"]] = item
-        elif item["type"] == "function_call_output" and waiting.pop(item["call_id"], None) is None:
+            open_calls[item["call_id"]] = item
+        elif item["type"] == "function_call_output" and open_calls.pop(item["call_id"], None) is None:
             message = f"No tool call found for function call output with call_id {item['call_id']}."
-            raise refusal(message, "input")
-    for call_id, call in waiting.items():
+            raise invalid_parameter(message, "input")
+    for call_id, call in open_calls.items():
         if not call.get("async"):
-            raise refusal(f"No tool output found for function call {call_id}.", "input")
+            raise invalid_parameter(f"No tool output found for function call {call_id}.", "input")
 
 
-def _waiting(items: Sequence[Item]) -> Iterator[tuple[str, Item]]:
+def _open_calls(items: Sequence[Item]) -> Iterator[tuple[str, Item]]:
     answered = {item["call_id"] for item in items if item["type"] == "function_call_output"}
     for item in items:
         if item["type"] == "function_call" and item["call_id"] not in answered:
             yield item["call_id"], item
 
 
-def _heard(items: Sequence[Item]) -> tuple[list[Said], list[tuple[Heard, ...]]]:
-    """What a script is shown: the customer's messages, and the answered rounds since the last of them."""
-    told: list[Said] = []
+def _script_input(items: Sequence[Item]) -> tuple[list[CustomerMessage], list[tuple[AnsweredCall, ...]]]:
+    """The arguments of a script: the customer's messages, and the answered rounds since the last of them."""
+    messages: list[CustomerMessage] = []
     rounds: list[dict[str, Call]] = []
     outputs: dict[str, str] = {}
     for item in items:
         match item:
             case {"type": "message", "role": "user", "content": parts}:
-                told.append(_said(parts))
+                messages.append(_customer_message(parts))
                 rounds.clear()
             case {"type": "function_call", "call_id": call_id, "name": name, "arguments": arguments}:
                 if not rounds or rounds[-1].keys() & outputs.keys():
@@ -198,13 +200,14 @@ def _heard(items: Sequence[Item]) -> tuple[list[Said], list[tuple[Heard, ...]]]:
             case {"type": "function_call_output", "call_id": call_id, "output": output}:
                 outputs[call_id] = _text(output)
     answered = [
-        [Heard(call, outputs[key]) for key, call in calls.items() if key in outputs] for calls in rounds
+        [AnsweredCall(call, outputs[key]) for key, call in calls.items() if key in outputs]
+        for calls in rounds
     ]
-    return told, [tuple(heard) for heard in answered if heard]
+    return messages, [tuple(answered_round) for answered_round in answered if answered_round]
 
 
-def _said(parts: Sequence[Mapping[str, Any]]) -> Said:
-    return Said(_text(parts), image=any(part["type"] == "input_image" for part in parts))
+def _customer_message(parts: Sequence[Mapping[str, Any]]) -> CustomerMessage:
+    return CustomerMessage(_text(parts), image=any(part["type"] == "input_image" for part in parts))
 
 
 def _text(content: str | Sequence[Mapping[str, Any]]) -> str:

@@ -1,4 +1,4 @@
-"""Responses and conversations as JSON: the keys the platform shows, times in whole Unix seconds."""
+"""Responses and conversations as JSON: the platform's keys, times in whole Unix seconds."""
 
 from typing import Any
 
@@ -17,21 +17,21 @@ _USAGE = {
 
 def response(item: ModelResponse) -> Json:
     failed, incomplete = item.status == "failed", item.status == "incomplete"
-    belongs = {"conversation": {"id": item.conversation.id}} if item.conversation else {}
+    conversation_key = {"conversation": {"id": item.conversation.id}} if item.conversation else {}
     return {
         "id": item.id,
         "object": "response",
         "created_at": int(item.created_at),
         "status": item.status,
         "background": item.background,
-        "completed_at": int(item.since) if item.status == "completed" else None,
+        "completed_at": int(item.entered_at) if item.status == "completed" else None,
         "error": {"code": "server_error", "message": "Sorry, something went wrong."} if failed else None,
         "incomplete_details": {"reason": "max_output_tokens"} if incomplete else None,
         "output": item.output,
         "previous_response_id": item.previous_id,
         "store": item.store,
         "usage": None if item.active else _USAGE,
-        **belongs,
+        **conversation_key,
         **item.settings,
     }
 
