@@ -311,6 +311,20 @@ async def test_an_equal_call_gets_the_output_of_the_first_one(bench: Bench) -> N
     assert len(bench.tool.performed) == 1
 
 
+async def test_an_equal_call_of_one_that_was_answered_before_its_outcome_gets_the_outcome(
+    bench: Bench,
+) -> None:
+    may_end = asyncio.Event()
+    _performs(bench, _until_told(may_end))
+    soon = Limits(deadline=SystemClock().monotonic() + 0.2, longest_s=1000.0)
+    assert (await bench.answer(1, limits=soon, arguments=SAME)).answered_success is False
+    asking = asyncio.create_task(bench.answer(2, arguments=SAME))
+    may_end.set()
+    second = await asking
+    assert second.answered_success is True
+    assert second.answer == Personal.json({"success": True, "protocolo": PROTOCOLO})
+
+
 async def test_an_equal_call_of_one_that_failed_gets_the_error_and_no_output(bench: Bench) -> None:
     may_end = asyncio.Event()
     _performs(bench, _until_told(may_end, AMBIGUOUS))
