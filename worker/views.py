@@ -3,10 +3,10 @@
 Times are seconds since the epoch unless they are called `…_s`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from worker.model import CallState, EventState, ReplySource, RunState
 from worker.personal import Personal
@@ -58,6 +58,21 @@ class Dismissal:
     at: float
 
 
+StepEvent = Literal["received", "attempt_begun", "attempt_ended", "finished", "answered", "submitted"]
+
+
+@dataclass(frozen=True, slots=True)
+class CallStep:
+    """One step of a call's life."""
+
+    at: float
+    event: StepEvent
+    #: The attempt's number; None where the step is not an attempt's.
+    attempt: int | None = None
+    #: How the attempt ended: `ok` or a short code.
+    result: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class CallView:
     """A call without its payload."""
@@ -80,6 +95,25 @@ class CallView:
     finished_at: float | None
     submitted_at: float | None
     dismissal: Dismissal | None = None
+
+    @property
+    def timeline(self) -> list[CallStep]:
+        """The oldest step first."""
+        return sorted(self._steps(), key=lambda step: step.at)
+
+    def _steps(self) -> Iterator[CallStep]:
+        """In the order in which they happen, so that equal times keep it."""
+        yield CallStep(self.received_at, "received")
+        for each in self.attempts:
+            yield CallStep(each.begun_at, "attempt_begun", each.attempt)
+            if each.ended_at is not None:
+                yield CallStep(each.ended_at, "attempt_ended", each.attempt, each.result)
+        if self.finished_at is not None:
+            yield CallStep(self.finished_at, "finished")
+        if self.answered_at is not None:
+            yield CallStep(self.answered_at, "answered")
+        if self.submitted_at is not None:
+            yield CallStep(self.submitted_at, "submitted")
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,7 +115,7 @@ async def show_call(settings: Settings, console: Console, call_id: str, *, as_js
 async def reveal_call(settings: Settings, console: Console, call_id: str, *, as_json: bool) -> Exit:
     """What a call holds about its customer, entered in the access log; as JSON, `GET …/payload`."""
     async with beside(settings) as store:
-        payload = Payload.of(await store.records.payload(call_id, reader=reader()))
+        payload = Payload.model_validate(await store.records.payload(call_id, reader=reader()))
     if as_json:
         print_json(payload, console)
     else:

@@ -105,7 +105,7 @@ async def get_call(call_id: CallId, services: ServicesDep) -> Call:
 )
 async def get_payload(call_id: CallId, services: ServicesDep, request: Request) -> Payload:
     """Documento, contato, resumo e comprovante, como estão guardados; a leitura fica registrada."""
-    return Payload.of(await services.store.records.payload(call_id, reader=request.state.reader))
+    return Payload.model_validate(await services.store.records.payload(call_id, reader=request.state.reader))
 
 
 @router.post(
