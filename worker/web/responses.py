@@ -17,7 +17,9 @@ _EXAMPLE_TIME = "2025-10-27T15:34:00.250000-03:00"
 
 def _in_zone(value: object, info: ValidationInfo) -> object:
     """Seconds since the epoch as a time in the zone that `of` was given."""
-    return datetime.fromtimestamp(value, info.context["zone"]) if isinstance(value, float | int) else value
+    if info.context is None or not isinstance(value, float | int):
+        return value
+    return datetime.fromtimestamp(value, info.context["zone"])
 
 
 def _revealed(value: object) -> object:
