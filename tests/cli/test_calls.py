@@ -63,7 +63,7 @@ def test_on_a_terminal_a_state_has_its_colour(cli_rig: CliRig, make_settings: Ma
     console = Console(file=screen, force_terminal=True, color_system="standard", width=200)
     listing = verbs.list_calls(make_settings(), console, verbs.Selection(), limit=50, as_json=False)
     asyncio.run(listing)
-    assert "\x1b[31mfailed" in screen.getvalue()
+    assert "\x1b[31mFalhou (failed)" in screen.getvalue()
 
 
 def test_the_list_narrows_down_by_state_conversation_and_time(cli_rig: CliRig) -> None:

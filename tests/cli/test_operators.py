@@ -11,6 +11,9 @@ from tests.store.harness import REFUSED, Rig
 from tests.store.test_board import ended
 from tests.store.test_lists import stuck_event
 from tests.system.personal_values import leaks
+from worker.model import CallState, EventState, RunState
+from worker.views import HandoffState
+from worker.web.dashboard.words import state_word
 
 
 def a_day(cli_rig: CliRig) -> dict[str, str]:
@@ -142,3 +145,13 @@ def test_stuck_events_are_listed_delivered_after_all_and_discarded(cli_rig: CliR
     assert listed(cli_rig, "events", "list", "--stuck") == []
     assert cli_rig.run("events", "retry").exit_code == 2
     assert cli_rig.run("events", "retry", event, "--all").exit_code == 2
+
+
+def test_a_state_has_one_name_on_the_dashboard_and_in_the_commands(cli_rig: CliRig) -> None:
+    day = a_day(cli_rig)
+    assert "Falhou (failed)" in cli_rig.run("calls", "list").stdout
+    assert "Falhou (failed)" in cli_rig.run("calls", "show", day["failed"]).stdout
+    assert "Perdida (lost)" in cli_rig.run("runs", "list").stdout
+    assert "Não entregue (stuck)" in cli_rig.run("events", "list").stdout
+    for state in (*CallState, *RunState, *EventState, *HandoffState):
+        assert state_word(state)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from enum import StrEnum
 from typing import TypeVar
 
 from pydantic import BaseModel
@@ -12,6 +13,7 @@ from rich.text import Text
 
 from worker.model import CallState
 from worker.views import HandoffState
+from worker.web.dashboard.words import state_word
 from worker.web.responses import CallPage, EventPage, HandoffPage, RunPage, SuspectReplyPage
 
 _Value = TypeVar("_Value")
@@ -131,7 +133,8 @@ def _cell(value: object) -> Text:
     if isinstance(value, datetime):
         return Text(value.strftime("%d/%m/%y %H:%M:%S"))
     text = "".join(char if char.isprintable() else "�" for char in str(value))
-    return Text(text, style=_COLOURS.get(text, ""))
+    word = state_word(value) if isinstance(value, StrEnum) else None
+    return Text(f"{word} ({text})" if word else text, style=_COLOURS.get(text, ""))
 
 
 def plural(count: int, one: str, many: str) -> str:

@@ -83,6 +83,7 @@ def environment() -> Environment:
         "handoff_look": words.handoff_look,
         "STATES": words.STATES,
         "RUN_STATES": words.RUN_STATES,
+        "HANDOFF_STATES": words.HANDOFF_STATES,
         "EVENT_STATES": words.EVENT_STATES,
         "REASONS": words.LOST_REASONS,
         "DISMISSALS": words.DISMISSALS,

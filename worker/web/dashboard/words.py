@@ -1,11 +1,12 @@
 """How the dashboard writes what it shows: Portuguese words, times and ids."""
 
 from datetime import datetime, tzinfo
+from enum import StrEnum
 from typing import NamedTuple
 
 from worker import logs
 from worker.model import CallState, EventState, RunState
-from worker.views import DismissReason, OpenHandoff
+from worker.views import DismissReason, HandoffState, OpenHandoff
 
 
 class Look(NamedTuple):
@@ -31,6 +32,13 @@ RUN_STATES = {
     RunState.WATCHING: Look("Em andamento", "◐", "quiet"),
     RunState.ENDED: Look("Encerrada", "✓", "good"),
     RunState.LOST: Look("Perdida", "✕", "bad"),
+}
+
+HANDOFF_STATES = {
+    HandoffState.REQUESTED: "Espera",
+    HandoffState.ACCEPTED: "Em atendimento",
+    HandoffState.CLOSED: "Encerrado",
+    HandoffState.RETURNED: "Devolvido ao bot",
 }
 
 EVENT_STATES = {
@@ -92,6 +100,18 @@ VERDICTS = {
     False: Look("fora da meta", "✕", "bad"),
     None: Look("sem dados", "–", "quiet"),
 }
+
+
+_STATE_WORDS: dict[object, str] = {}
+_STATE_WORDS.update((state, look.word) for state, look in STATES.items())
+_STATE_WORDS.update((state, look.word) for state, look in RUN_STATES.items())
+_STATE_WORDS.update((state, look.word) for state, look in EVENT_STATES.items())
+_STATE_WORDS.update(HANDOFF_STATES.items())
+
+
+def state_word(state: StrEnum) -> str | None:
+    """The one name of a state, on the dashboard and in the commands; None for another value."""
+    return _STATE_WORDS.get(state)
 
 
 def safe(field: str, value: str | None) -> str:
