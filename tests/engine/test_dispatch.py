@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes import FakeTool, JumpingClock, call, opens_at_once, until
+from tests.fakes import FakeTool, call, opens_at_once, until
 from tests.store.harness import AMBIGUOUS, LATE, PROTOCOLO, UNKNOWN, OpenRig, Rig
 from worker.engine import dispatch
 from worker.engine.dispatch import Dispatcher, Limits
@@ -334,17 +334,6 @@ async def test_an_equal_call_of_one_that_failed_gets_the_error_and_no_output(ben
     first, second = await asyncio.gather(*asking)
     assert [each.error for each in (first, second)] == 2 * ["crm_indisponivel"]
     assert [each.answered_success for each in (first, second)] == [False, False]
-
-
-async def test_an_outcome_of_a_tool_that_is_no_more_is_no_success(bench: Bench) -> None:
-    gone = call(1, tool="echo")
-    record = await bench.rig.decided(bench.run, gone, lambda c: bench.tool.plan(gone.arguments, c))
-    await bench.rig.settled(await bench.rig.attempted(record), Outcome(CallState.DONE, protocolo=PROTOCOLO))
-    await bench.rig.change("calls", {"answer": None})
-    other = Dispatcher([], bench.rig.store.calls, bench.lease, send_window_s=1.0, clock=JumpingClock())
-    answered = await other.answer(bench.run, gone, FAR)
-    # The name is of no tool here, so the call is another one: what it is given is no success either way.
-    assert answered.answered_success is False
 
 
 async def test_an_outcome_is_recorded_though_its_work_is_cancelled_and_flush_waits_for_it(

@@ -280,6 +280,8 @@ async def test_an_answer_said_anew_for_a_tool_that_is_no_more_ends_no_other_run(
     await harness.worker(tools=[other]).run_until_idle()
     (told,) = harness.platform.outputs("run_1")
     assert told["error"] == "ferramenta_desconhecida"
+    ((_, (answer,)),) = harness.platform.submitted
+    assert answer.success is False
 
 
 async def test_equal_calls_side_by_side_open_one_ticket_and_both_get_its_protocolo(harness: Harness) -> None:
