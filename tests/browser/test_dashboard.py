@@ -313,7 +313,7 @@ async def test_the_keyboard_reaches_what_waits_and_keeps_its_place(
     seen = await visit(browser, house)
     await seen.page.keyboard.press("Tab")
     await seen.page.keyboard.press("Enter")
-    await seen.press("Tab", f"retry-{call_id}", at_most=6)
+    await seen.press("Tab", f"retry-{call_id}", at_most=7)
     await seen.page.keyboard.press("Enter")
     await playwright.expect(seen.page.locator("#pessoa .empty")).to_be_visible()
     assert await seen.focused() == "pessoa-t"
@@ -414,8 +414,11 @@ async def test_many_are_retried_at_once_and_a_refusal_names_its_call(
     await house.holds(day)
     sendable, gone = (row["call_id"] for row in day.rows["calls"])
     seen = await visit(browser, house, path="/calls?state=failed")
-    for item in (sendable, gone):
-        await seen.page.locator(f"#marca-{item}").check()
+    await seen.page.locator("#varias-todas").click()
+    await playwright.expect(seen.page.locator("#varias output")).to_have_text("2 marcadas")
+    await seen.page.locator("#varias-todas").click()
+    await playwright.expect(seen.page.locator("#varias")).to_be_hidden()
+    await seen.page.locator("#varias-todas").click()
     await seen.page.locator("#varias-retry").click()
     said = seen.page.locator("#dito")
     await playwright.expect(said).to_contain_text("1 pedidas de novo.")

@@ -1,11 +1,13 @@
 """Settings: all problems at once, misspellings found, no secret ever printed (contract §2)."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from worker.errors import ConfigError
 from worker.settings import Settings, is_loopback, load
@@ -432,3 +434,10 @@ def test_a_list_of_assistants_that_is_none_is_refused(value: str, problem: str) 
         load({"ASSISTANT_IDS": value}, Path("none.env"))
     assert error.value.problems[0].startswith("ASSISTANT_IDS ")
     assert problem in error.value.problems[0]
+
+
+def test_the_address_of_a_conversation_has_a_place_for_its_id(make_settings: Callable[..., Settings]) -> None:
+    address = "https://chat.example/c/{conversation_id}"
+    assert address == make_settings(CONVERSATION_URL=address).CONVERSATION_URL
+    with pytest.raises(ValidationError, match=r"precisa ter \{conversation_id\}"):
+        make_settings(CONVERSATION_URL="https://chat.example/c/1")

@@ -195,6 +195,14 @@ function countMarked() {
   }
 }
 
+// All that are in sight; a second time, none.
+async function markAll() {
+  const boxes = [...document.querySelectorAll("[data-item]")].filter((each) => each.checkVisibility());
+  const all = boxes.every((each) => each.checked);
+  for (const each of boxes) each.checked = !all;
+  countMarked();
+}
+
 document.addEventListener("change", (event) => {
   if (event.target.matches("[data-item]")) countMarked();
 });
@@ -231,6 +239,7 @@ function actionOf(button) {
     const reason = button.closest("[data-many]").querySelector("select").value;
     return () => forMarked(["calls", "runs"], "dismiss", { reason }, "dispensadas");
   }
+  if ("markAll" in button.dataset) return markAll;
   if (button.dataset.reveal) return () => reveal(button);
   if (button.dataset.copy) return () => copy(button);
   return button.id === "avisar" ? toggleAlerts : null;
