@@ -26,21 +26,24 @@ NEW_KEY = Fernet.generate_key().decode()
 RECORD = {
     "index_key": "id wrapped",  # wrapped is encrypted, too
     "conversations": "conversation_id thread_id assistant document_hash attachment_at attachment_taken_by "
-    "created_at updated_at active_at discover_due",
+    "created_at updated_at active_at discover_due log_id",
     "runs": "run_id platform conversation_id thread_id state reason platform_status continues_as "
-    "registered_at closed_at due owner lease_until lease_epoch wake submit_begun_at rounds",
+    "registered_at closed_at due owner lease_until lease_epoch wake submit_begun_at rounds "
+    "dismissed_reason dismissed_by dismissed_at",
     "calls": "call_key call_id platform_call_id run_id conversation_id tool kind state error protocolo "
     "extra_protocolo setor motivo departamento exact document_hash equal_key equal_to idempotency_key owner "
     "lease_until due checks retry_from retrying answered_success attempts maybe_sent erased received_at "
-    "answered_at finished_at submitted_at",
+    "answered_at finished_at submitted_at dismissed_reason dismissed_by dismissed_at",
     "attempts": "call_id attempt begun_at send_deadline ended_at result certain",
     "handoffs": "handoff_id call_id conversation_id departamento state requested_at accepted_at closed_at "
     "returned_at opens_at due_at overdue_at",
     "outbox": "seq event_id conversation_id body state created_at due tries result delivered_at owner "
     "lease_until",
+    "reply_checks": "check_id conversation_id run_id source codes checked_at",
     "webhook_ids": "webhook_id received_at",
     "access_log": "id at reader subject",
     "erasures": "erasure_id conversation_id document_hash requested_by requested_at done_at report",
+    "daemons": "owner started_at seen_at report",  # of DATA_KEYS only keyed hashes
     "upkeep": "task due",
 }
 """The columns that are no payload, each judged: ids, codes, times, catalogue words, keyed hashes, figures."""

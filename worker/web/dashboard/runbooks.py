@@ -27,7 +27,8 @@ RUNBOOKS: Sequence[Runbook] = (
         "Nada foi aberto duas vezes.",
         (
             "Avise quem cuida do CRM. Os envios voltam sozinhos: a cada meio minuto um pedido o experimenta.",
-            "Quando ele voltar, abra *Chamadas*, filtre por *Falhou*, *Marcar todas* (ou só as que ainda valem) "
+            "Quando ele voltar, abra *Chamadas*, filtre por *Falhou*, *Marcar todas* (ou só as que "
+            "ainda valem) "
             "e *Tentar de novo as marcadas*.",
             "Por comando: `ticket-worker calls retry --state failed --since 2h --dry-run` mostra quais; "
             "`ticket-worker calls retry --state failed --since 2h` as envia.",
