@@ -40,6 +40,7 @@ chaos: $(DEV)  ## Kill real workers hundreds of times and count the tickets (som
 
 bench: $(DEV)  ## How long calls wait and what runs cost, beside the SDK; 13 minutes, BENCH=quick five
 	@$(BIN)/python -m bench
+	@$(BIN)/python -m bench.tables
 
 lint: $(DEV)  ## Ruff and the import floors
 	@$(BIN)/ruff check .

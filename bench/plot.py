@@ -16,12 +16,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 _COLOURS = {"sdk": "#b0b7c3", "sockets": "#6b7280", "worker": "#2563eb"}
+_LEFT_OUT = {"sockets", "sdk aiohttp", "worker postgresql"}
 _SCENES = {"cold": "right after a start", "steady": "at work", "webhooks": "with webhooks"}
 
 
 def waiting(rows: Sequence[Row], path: Path) -> None:
-    """Lag of each contender, from the median to the 99th percentile, scene by scene."""
-    shown = [row for row in rows if row.measure in _SCENES and row.contender != "sockets"]
+    """Lag from the median to the 99th percentile, scene by scene, of the contenders people choose from."""
+    shown = [row for row in rows if row.measure in _SCENES and row.contender not in _LEFT_OUT]
     _style()
     figure, panel = pyplot.subplots(figsize=(8, 0.28 * len(shown) + 1.2))
     names = [f"{row.contender} · {row.slots} runs {_SCENES[row.measure]}" for row in shown]

@@ -97,8 +97,8 @@ PLANS = {
         thinks=Draw(0.1, 0.3),
         works=Draw(0.1, 0.2),
     ),
-    "quick": Plan(1, (5, 20), 14, (300,), 8, 8, 300, webhook_slots=20),
-    "full": Plan(3, (5, 20), 20, (300,), 8, 8, 300, webhook_slots=20),
+    "quick": Plan(1, (5, 20), 14, (300,), 7, 7, 300, webhook_slots=20),
+    "full": Plan(3, (5, 20), 16, (300,), 7, 7, 300, webhook_slots=20),
     "long": Plan(
         rounds=3,
         cold_slots=(5, 20),
@@ -163,8 +163,8 @@ class Bench:
             scene = Scene(slots, self._plan.thinks, self._plan.works)
             for name, contender in self._contenders().items():
                 yield await self._measure("steady", name, contender, scene)
-            for name, contender in self._workers(UNBOUND).items():
-                yield await self._measure("unbound", name, contender, scene)
+            unbound = partial(self._on_sqlite, settings=UNBOUND)
+            yield await self._measure("unbound", SQLITE, unbound, scene)
         if self._plan.webhook_slots:
             for platform in webhooks.PLATFORMS:
                 row = await webhooks.measure(self._world, platform, self._plan.webhook_slots)

@@ -1,5 +1,6 @@
 """The tables of the documents agree with the code: settings, commands, exit codes, make targets, packages."""
 
+import json
 import re
 from pathlib import Path
 
@@ -147,3 +148,14 @@ def test_the_architecture_lists_every_part_of_the_worker_once() -> None:
     modules = [path.name for path in ROOT.glob("worker/[!_]*.py")]
     packages = [path.parent.name for path in ROOT.glob("worker/*/__init__.py")]
     assert sorted(listed) == sorted(modules + packages)
+
+
+# ---------------------------------------------------------------------------------------------- performance
+
+
+def test_the_tables_of_the_performance_page_are_those_of_the_measured_figures() -> None:
+    from bench import tables
+
+    page = read("docs/performance.md")
+    assert set(re.findall(r"<!-- bench: (\w+) -->", page)) == tables.TABLES.keys()
+    assert tables.written(page, json.loads(read("docs/img/bench.json"))) == page

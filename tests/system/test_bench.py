@@ -47,7 +47,7 @@ async def test_the_bench_measures_every_contender_and_leaves_its_figures_and_its
     assert contenders == {
         "cold": everyone,
         "steady": everyone,
-        "unbound": workers,
+        "unbound": {"worker sqlite"},
         "webhooks": {"worker agents", "worker responses"},
         "saturated": {"sockets"},
         "watched": {"worker sqlite"},
