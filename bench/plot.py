@@ -29,7 +29,7 @@ def waiting(rows: Sequence[Row], path: Path) -> None:
     _lag(panel, shown)
     panel.set_yticks(range(len(shown)), names)
     panel.invert_yaxis()
-    panel.set_title("how long a call waits for its answer, ms: median … 99th percentile")
+    panel.set_title("how long a call waits, ms: p50 … p99")
     _save(figure, path)
 
 
