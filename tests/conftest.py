@@ -201,6 +201,14 @@ async def sqlite_store(
 
 
 @pytest.fixture
+async def sqlite_rig(sqlite_store: Store) -> Rig:
+    """The store on SQLite alone, with the conversation `c1` in it."""
+    made = Rig(sqlite_store)
+    await made.conversation()
+    return made
+
+
+@pytest.fixture
 async def rig(store: Store) -> Rig:
     """The store of each engine, with the conversation `c1` in it."""
     made = Rig(store)

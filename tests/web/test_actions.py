@@ -1,33 +1,46 @@
-"""What a person may change of a call over HTTP (contract §3), over a fake store and over real ones."""
+"""What a person may change of a call over HTTP (contract §3)."""
 
 import re
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import pytest
 
 from tests.asgi import api_over, calling
-from tests.store.harness import AMBIGUOUS, NO_PROTOCOL, PROTOCOLO, REFUSED, Rig
-from tests.web.fake_records import FakeOperators, FakeRecords, a_call, an_api
-from worker.model import CallState
+from tests.store.harness import AMBIGUOUS, DONE, NO_PROTOCOL, PROTOCOLO, REFUSED, Rig
+from worker.model import Run
 
 
+@dataclass
 class Counter:
-    """The API over one failed call, and what it woke."""
+    """The API over one failed call, and the runs it woke."""
 
-    def __init__(self) -> None:
-        self.records = FakeRecords(all_calls=[a_call(state=CallState.FAILED, error="x", protocolo=None)])
-        self.operators = FakeOperators(self.records)
-        self.woken: list[str] = []
-        self.api = calling(an_api(self.records, operators=self.operators, wake=self.woken.append))
+    rig: Rig
+    api: httpx.AsyncClient
+    run: Run
+    call_id: str
+    woken: list[str]
+
+    async def retry(self) -> httpx.Response:
+        return await self.api.post(f"/v1/calls/{self.call_id}/retry")
+
+    async def resolve(self, protocolo: str = PROTOCOLO) -> httpx.Response:
+        return await self.api.post(f"/v1/calls/{self.call_id}/resolve", json={"protocolo": protocolo})
+
+    async def read(self) -> object:
+        return (await self.api.get(f"/v1/calls/{self.call_id}")).json()
 
 
 @pytest.fixture
-async def counter() -> AsyncIterator[Counter]:
-    made = Counter()
-    async with made.api:
-        yield made
+async def counter(sqlite_rig: Rig) -> AsyncIterator[Counter]:
+    run = await sqlite_rig.run()
+    call = await sqlite_rig.admit(run)
+    await sqlite_rig.settled(await sqlite_rig.attempted(call, certain=True), REFUSED)
+    woken: list[str] = []
+    async with calling(api_over(sqlite_rig.store, wake=woken.append)) as api:
+        yield Counter(sqlite_rig, api, run, call.call_id, woken)
 
 
 def code(answer: httpx.Response) -> tuple[int, str]:
@@ -36,31 +49,36 @@ def code(answer: httpx.Response) -> tuple[int, str]:
 
 
 async def test_a_retry_is_accepted_and_shows_the_call_as_reading_it_does(counter: Counter) -> None:
-    answer = await counter.api.post("/v1/calls/tc_1/retry")
+    answer = await counter.retry()
     assert answer.status_code == 202
     assert (answer.json()["state"], answer.json()["error"]) == ("received", None)
-    assert answer.json() == (await counter.api.get("/v1/calls/tc_1")).json()
+    assert answer.json() == await counter.read()
     assert counter.woken == ["run_1"]
 
 
 async def test_a_protocolo_found_at_the_crm_completes_the_call(counter: Counter) -> None:
-    answer = await counter.api.post("/v1/calls/tc_1/resolve", json={"protocolo": PROTOCOLO})
+    answer = await counter.resolve()
     assert answer.status_code == 200
     assert (answer.json()["state"], answer.json()["protocolo"]) == ("done", PROTOCOLO)
-    assert answer.json() == (await counter.api.get("/v1/calls/tc_1")).json()
+    assert answer.json() == await counter.read()
     assert counter.woken == ["run_1"]
 
 
 @pytest.mark.parametrize(
-    ("refusal", "status"), [("estado_incompativel", 409), ("payload_expirado", 410), ("nao_encontrado", 404)]
+    ("change", "retry", "resolve"),
+    [
+        ({"state": "done"}, (409, "estado_incompativel"), (409, "estado_incompativel")),
+        ({"state": "no_protocol"}, (409, "estado_incompativel"), None),
+        ({"body": None}, (410, "payload_expirado"), None),
+    ],
 )
 async def test_what_cannot_be_done_says_why_and_wakes_nobody(
-    counter: Counter, refusal: str, status: int
+    counter: Counter, change: dict[str, Any], retry: tuple[int, str], resolve: tuple[int, str] | None
 ) -> None:
-    counter.operators.refusal = refusal
-    assert code(await counter.api.post("/v1/calls/tc_1/retry")) == (status, refusal)
-    answer = await counter.api.post("/v1/calls/tc_1/resolve", json={"protocolo": PROTOCOLO})
-    assert code(answer) == (status, refusal)
+    await counter.rig.change("calls", change, call_id=counter.call_id)
+    assert code(await counter.retry()) == retry
+    if resolve is not None:
+        assert code(await counter.resolve()) == resolve
     assert counter.woken == []
 
 
@@ -91,36 +109,39 @@ async def test_a_call_that_is_not_there_cannot_be_changed(counter: Counter) -> N
 async def test_a_protocolo_of_another_form_is_refused_and_not_repeated(
     counter: Counter, body: dict[str, Any]
 ) -> None:
-    answer = await counter.api.post("/v1/calls/tc_1/resolve", json=body)
+    answer = await counter.api.post(f"/v1/calls/{counter.call_id}/resolve", json=body)
     assert code(answer) == (422, "dados_invalidos")
     (error,) = answer.json()["errors"]
     assert error["field"] in {"protocolo", "body"}
     assert not any(text in answer.text for text in ("1234567", "529.982", "Maria", "2222"))
-    assert counter.records.all_calls[0].state is CallState.FAILED
+    assert (await counter.rig.row("calls")).state == "failed"
 
 
 async def test_what_this_crm_gives_as_a_protocolo_is_a_matter_of_configuration(counter: Counter) -> None:
-    app = an_api(counter.records, operators=counter.operators, protocolo=re.compile("^[A-Z]{2}-"))
+    app = api_over(counter.rig.store, protocolo=re.compile("^[A-Z]{2}-"))
     async with calling(app) as api:
-        answer = await api.post("/v1/calls/tc_1/resolve", json={"protocolo": "TR-7 ç"})
+        answer = await api.post(f"/v1/calls/{counter.call_id}/resolve", json={"protocolo": "TR-7 ç"})
     assert answer.json()["protocolo"] == "TR-7 ç"
 
 
 async def test_blanks_around_a_protocolo_do_not_count(counter: Counter) -> None:
-    answer = await counter.api.post("/v1/calls/tc_1/resolve", json={"protocolo": f" {PROTOCOLO}\n"})
+    answer = await counter.resolve(f" {PROTOCOLO}\n")
     assert answer.json()["protocolo"] == PROTOCOLO
 
 
 async def test_the_call_that_sends_the_ticket_is_named(counter: Counter) -> None:
-    counter.operators.refusal, counter.operators.other = "estado_incompativel", "tc_other"
-    answer = await counter.api.post("/v1/calls/tc_1/resolve", json={"protocolo": PROTOCOLO})
+    other = await counter.rig.admit(counter.run, 2)
+    await counter.rig.attempted(other)
+    answer = await counter.resolve()
     assert code(answer) == (409, "estado_incompativel")
-    assert answer.json()["call_id"] == "tc_other"
+    assert answer.json()["call_id"] == other.call_id
 
 
 async def test_a_protocolo_that_another_call_holds_is_named_as_the_problem(counter: Counter) -> None:
-    counter.operators.refusal = "dados_invalidos"
-    answer = await counter.api.post("/v1/calls/tc_1/resolve", json={"protocolo": PROTOCOLO})
+    await counter.rig.conversation("c2")
+    other = await counter.rig.admit(await counter.rig.run("run_2", "c2"), 2)
+    await counter.rig.settled(await counter.rig.attempted(other, certain=False), DONE)
+    answer = await counter.resolve()
     assert code(answer) == (422, "dados_invalidos")
     assert answer.json()["errors"] == [
         {

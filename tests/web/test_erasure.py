@@ -1,14 +1,12 @@
 """`DELETE /v1/conversations/{id}` over HTTP (contract §3)."""
 
-from tests.asgi import calling
+from tests.asgi import api_over, calling
 from tests.store.harness import Rig
-from tests.web.fake_records import FakeErasures, FakeRecords, an_api
-from worker.views import Erasure
 
 
 async def test_an_erasure_tells_what_went_and_what_stayed_and_why(rig: Rig) -> None:
     await rig.attempted(await rig.admit(await rig.run()))
-    app = an_api(FakeRecords(), erasures=rig.store.erasures)
+    app = api_over(rig.store)
     async with calling(app) as api:
         answer = await api.delete("/v1/conversations/c1")
         again = await api.delete("/v1/conversations/c1")
@@ -33,23 +31,20 @@ async def test_an_erasure_tells_what_went_and_what_stayed_and_why(rig: Rig) -> N
     assert row.requested_by == "api@127.0.0.1"
 
 
-async def test_only_our_own_pages_may_erase_and_only_a_possible_id() -> None:
-    records = FakeRecords()
-    erasures = FakeErasures(records, Erasure(documents=1))
-    async with calling(an_api(records, erasures=erasures)) as api:
-        await api.put("/v1/conversations/c1", json={})
+async def test_only_our_own_pages_may_erase_and_only_a_possible_id(sqlite_rig: Rig) -> None:
+    async with calling(api_over(sqlite_rig.store)) as api:
         foreign = await api.delete("/v1/conversations/c1", headers={"Sec-Fetch-Site": "cross-site"})
         assert (foreign.status_code, foreign.json()["code"]) == (403, "origem_recusada")
         bad = await api.delete("/v1/conversations/a%2Fb")
         assert (bad.status_code, bad.json()["code"]) == (422, "identificador_invalido")
-        assert erasures.asked_by == []
+        assert await sqlite_rig.rows("erasures") == []
         other = await api.post("/v1/conversations/c1", json={})
         assert other.headers["allow"] == "DELETE, GET, HEAD, PUT"
         assert (await api.delete("/v1/conversations/c1")).json()["erased"]["documents"] == 1
 
 
 async def test_reading_a_contact_is_put_on_record_and_a_masked_document_is_not(rig: Rig) -> None:
-    async with calling(an_api(rig.store.records)) as api:  # type: ignore[arg-type]  # a real one
+    async with calling(api_over(rig.store)) as api:
         await api.get("/v1/conversations/c1")
         assert await rig.rows("access_log") == []
         await api.put("/v1/conversations/c1", json={"contact": "5524999990000"})

@@ -1,6 +1,7 @@
 """What people do with hand-offs over HTTP (contract §3)."""
 
-from dataclasses import replace
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import httpx
@@ -8,13 +9,31 @@ import pytest
 
 from tests.asgi import api_over, calling
 from tests.store.harness import HANDOFF, Rig
-from tests.web.fake_records import FakeHandoffs, FakeRecords, a_handoff, an_api
 from worker.model import Attendance
 
 
+@dataclass(frozen=True)
+class Queue:
+    """The API over one hand-off that waits."""
+
+    rig: Rig
+    api: httpx.AsyncClient
+    #: The hand-off's address.
+    path: str
+
+    async def post(self, *verbs: str) -> httpx.Response:
+        """The answer to the last of these changes."""
+        for verb in verbs:
+            answer = await self.api.post(f"{self.path}/{verb}")
+        return answer
+
+
 @pytest.fixture
-def records() -> FakeRecords:
-    return FakeRecords(all_handoffs=[a_handoff()])
+async def queue(sqlite_rig: Rig) -> AsyncIterator[Queue]:
+    await sqlite_rig.admit(await sqlite_rig.run(), 1, HANDOFF)
+    handoff_id = (await sqlite_rig.row("handoffs")).handoff_id
+    async with calling(api_over(sqlite_rig.store)) as api:
+        yield Queue(sqlite_rig, api, f"/v1/handoffs/{handoff_id}")
 
 
 def code(answer: httpx.Response) -> tuple[int, str]:
@@ -23,37 +42,37 @@ def code(answer: httpx.Response) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize(
-    ("verb", "state"), [("accept", "accepted"), ("close", "closed"), ("return", "returned")]
+    ("verbs", "state"),
+    [(["accept"], "accepted"), (["close"], "closed"), (["accept", "return"], "returned")],
 )
 async def test_a_change_shows_the_handoff_without_its_motivo(
-    records: FakeRecords, verb: str, state: str
+    queue: Queue, verbs: list[str], state: str
 ) -> None:
-    async with calling(an_api(records)) as api:
-        answer = await api.post(f"/v1/handoffs/ho_1/{verb}")
-        assert (answer.status_code, answer.json()["state"]) == (200, state)
-        assert [answer.json()] == (await api.get("/v1/handoffs")).json()["items"]
+    answer = await queue.post(*verbs)
+    assert (answer.status_code, answer.json()["state"]) == (200, state)
+    assert [answer.json()] == (await queue.api.get("/v1/handoffs")).json()["items"]
     assert "motivo" not in answer.json()
-    assert records.readers == []
+    assert await queue.rig.rows("access_log") == []
+
+
+@pytest.mark.parametrize(
+    "verbs", [["accept", "accept"], ["close", "accept"], ["accept", "return", "close"], ["return"]]
+)
+async def test_what_cannot_be_done_says_why(queue: Queue, verbs: list[str]) -> None:
+    assert code(await queue.post(*verbs)) == (409, "estado_incompativel")
+    assert code(await queue.api.post(f"/v1/handoffs/ho_9/{verbs[-1]}")) == (404, "nao_encontrado")
+    assert code(await queue.api.post(f"/v1/handoffs/a.b/{verbs[-1]}")) == (422, "identificador_invalido")
 
 
 @pytest.mark.parametrize("verb", ["accept", "close", "return"])
-async def test_what_cannot_be_done_says_why(records: FakeRecords, verb: str) -> None:
-    refusing = FakeHandoffs(records, refusal="estado_incompativel")
-    async with calling(an_api(records, handoffs=refusing)) as api:
-        assert code(await api.post(f"/v1/handoffs/ho_1/{verb}")) == (409, "estado_incompativel")
-        assert code(await api.post(f"/v1/handoffs/ho_9/{verb}")) == (404, "nao_encontrado")
-        assert code(await api.post(f"/v1/handoffs/a.b/{verb}")) == (422, "identificador_invalido")
-
-
-@pytest.mark.parametrize("verb", ["accept", "close", "return"])
-async def test_only_a_post_from_our_own_pages_changes_a_handoff(records: FakeRecords, verb: str) -> None:
-    async with calling(an_api(records)) as api:
-        path = f"/v1/handoffs/ho_1/{verb}"
-        answer = await api.get(path)
-        assert code(answer) == (405, "metodo_nao_permitido")
-        assert answer.headers["allow"] == "POST"
-        foreign = {"Sec-Fetch-Site": "cross-site"}
-        assert code(await api.post(path, headers=foreign)) == (403, "origem_recusada")
+async def test_only_a_post_from_our_own_pages_changes_a_handoff(queue: Queue, verb: str) -> None:
+    path = f"{queue.path}/{verb}"
+    answer = await queue.api.get(path)
+    assert code(answer) == (405, "metodo_nao_permitido")
+    assert answer.headers["allow"] == "POST"
+    foreign = {"Sec-Fetch-Site": "cross-site"}
+    assert code(await queue.api.post(path, headers=foreign)) == (403, "origem_recusada")
+    assert (await queue.rig.row("handoffs")).state == "requested"
 
 
 async def test_a_handoff_is_accepted_once_and_closed_as_often_as_one_likes(rig: Rig) -> None:

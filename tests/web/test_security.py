@@ -10,9 +10,11 @@ import httpx
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from tests.asgi import calling
-from tests.web.fake_records import FakeRecords, an_api
+from tests.asgi import api_over, calling
+from tests.store.harness import Rig
 from worker.errors import StoreError
+from worker.store.store import Store
+from worker.views import ConversationView
 from worker.web.middleware import BodyLimit, ConcurrencyLimit, ForwardedClient, LoginThrottle, SafeResponses
 
 TOKEN = "t0ken-ção"
@@ -25,19 +27,14 @@ def code(answer: httpx.Response) -> tuple[int, str]:
 
 
 @pytest.fixture
-def records() -> FakeRecords:
-    return FakeRecords()
-
-
-@pytest.fixture
-async def api(records: FakeRecords) -> AsyncIterator[httpx.AsyncClient]:
-    async with calling(an_api(records)) as client:
+async def api(sqlite_store: Store) -> AsyncIterator[httpx.AsyncClient]:
+    async with calling(api_over(sqlite_store)) as client:
         yield client
 
 
 @pytest.fixture
-async def guarded(records: FakeRecords) -> AsyncIterator[httpx.AsyncClient]:
-    async with calling(an_api(records, token=TOKEN)) as client:
+async def guarded(sqlite_store: Store) -> AsyncIterator[httpx.AsyncClient]:
+    async with calling(api_over(sqlite_store, token=TOKEN)) as client:
         yield client
 
 
@@ -92,14 +89,14 @@ async def test_only_the_probes_need_no_token(guarded: httpx.AsyncClient, path: s
     assert (await guarded.get("/readyz")).status_code == 200
 
 
-async def test_an_empty_token_is_no_token(records: FakeRecords) -> None:
-    async with calling(an_api(records, token="")) as api:
+async def test_an_empty_token_is_no_token(sqlite_store: Store) -> None:
+    async with calling(api_over(sqlite_store, token="")) as api:
         assert (await api.get("/v1/calls")).status_code == 200
         assert code(await api.get("/v1/calls", headers={"Host": "a.example"})) == (403, "host_recusado")
 
 
-async def test_after_ten_wrong_tokens_an_address_has_to_wait_before_the_next(records: FakeRecords) -> None:
-    app = an_api(records, token=TOKEN)
+async def test_after_ten_wrong_tokens_an_address_has_to_wait_before_the_next(sqlite_store: Store) -> None:
+    app = api_over(sqlite_store, token=TOKEN)
     async with calling(app) as api, calling(app, client=("10.0.0.9", 1)) as elsewhere:
         for _ in range(10):
             assert (await api.get("/v1/calls", headers=bearer("errado"))).status_code == 401
@@ -154,8 +151,8 @@ def test_the_addresses_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -
     assert [failures.wait_s(address) > 0 for address in "abc"] == [True, False, False]
 
 
-async def test_a_client_without_an_address_is_served(records: FakeRecords) -> None:
-    async with calling(an_api(records, token=TOKEN), client=None) as api:
+async def test_a_client_without_an_address_is_served(sqlite_store: Store) -> None:
+    async with calling(api_over(sqlite_store, token=TOKEN), client=None) as api:
         assert (await api.get("/v1/calls", headers=bearer(TOKEN))).status_code == 200
 
 
@@ -201,8 +198,8 @@ async def test_a_forwarded_address_is_believed_of_a_trusted_proxy_only(
     assert await seen_address((client, 1), *forwarded) == seen
 
 
-async def test_by_default_no_forwarded_address_is_believed_even_from_loopback(records: FakeRecords) -> None:
-    async with calling(an_api(records, token=TOKEN)) as api:
+async def test_by_default_no_forwarded_address_is_believed_even_from_loopback(sqlite_store: Store) -> None:
+    async with calling(api_over(sqlite_store, token=TOKEN)) as api:
         for number in range(11):
             forged = {"X-Forwarded-For": f"203.0.113.{number}", **bearer("errado")}
             answer = await api.get("/v1/calls", headers=forged)
@@ -250,12 +247,12 @@ OURS = "http://127.0.0.1:8080"
     ],
 )
 async def test_a_change_from_another_site_is_refused_and_a_read_is_not(
-    api: httpx.AsyncClient, records: FakeRecords, headers: dict[str, str]
+    api: httpx.AsyncClient, sqlite_store: Store, headers: dict[str, str]
 ) -> None:
     answer = await api.put("/v1/conversations/c", json={}, headers=headers)
     assert code(answer) == (403, "origem_recusada")
     assert code(await api.options("/v1/runs", headers=headers)) == (403, "origem_recusada")
-    assert records.asked == []
+    assert await Rig(sqlite_store).rows("conversations") == []
     assert (await api.get("/v1/calls", headers=headers)).status_code == 200
 
 
@@ -322,7 +319,7 @@ async def test_a_body_may_have_256_kib_and_not_a_byte_more(
     assert code(await put(BodyLimit.LIMIT + 1)) == (413, "corpo_grande_demais")
 
 
-async def test_a_caller_who_leaves_in_the_middle_of_a_body_is_not_answered(records: FakeRecords) -> None:
+async def test_a_caller_who_leaves_in_the_middle_of_a_body_is_not_answered(sqlite_store: Store) -> None:
     incoming = iter(
         [
             {"type": "http.request", "body": b'{"a', "more_body": True},
@@ -345,24 +342,27 @@ async def test_a_caller_who_leaves_in_the_middle_of_a_body_is_not_answered(recor
         "query_string": b"",
         "headers": [(b"host", b"localhost"), (b"content-type", b"application/json")],
     }
-    await an_api(records)(scope, receive, send)
+    await api_over(sqlite_store)(scope, receive, send)
     assert sent == []
-    assert records.asked == []
+    assert await Rig(sqlite_store).rows("conversations") == []
 
 
 # ------------------------------------------------------------------------------------------- too many
 
 
 async def test_the_request_beyond_two_hundred_is_told_to_come_back(
-    api: httpx.AsyncClient, records: FakeRecords
+    api: httpx.AsyncClient, sqlite_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arrived, leave = asyncio.Barrier(ConcurrencyLimit.LIMIT + 1), asyncio.Event()
 
-    async def hold() -> None:
+    conversation = sqlite_store.records.conversation
+
+    async def late(conversation_id: str, *, reader: str) -> ConversationView:
         await arrived.wait()
         await leave.wait()
+        return await conversation(conversation_id, reader=reader)
 
-    records.hold = hold
+    monkeypatch.setattr(sqlite_store.records, "conversation", late)
     held = [asyncio.create_task(api.get("/v1/conversations/c")) for _ in range(ConcurrencyLimit.LIMIT)]
     await arrived.wait()
     answer = await api.get("/v1/calls")
@@ -416,13 +416,17 @@ async def test_a_head_is_answered_like_its_get(api: httpx.AsyncClient) -> None:
 async def test_an_error_tells_its_caller_nothing_and_the_log_only_where(
     *,
     api: httpx.AsyncClient,
-    records: FakeRecords,
+    sqlite_store: Store,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     failure: type[Exception],
     status: int,
     expected: str,
 ) -> None:
-    records.failure = failure("529.982.247-25 Maria")
+    async def fails(conversation_id: str, *, reader: str) -> ConversationView:
+        raise failure("529.982.247-25 Maria")
+
+    monkeypatch.setattr(sqlite_store.records, "conversation", fails)
     answer = await api.get("/v1/conversations/c")
     assert code(answer) == (status, expected)
     assert answer.headers["x-content-type-options"] == "nosniff"
@@ -465,7 +469,7 @@ async def test_the_docs_are_our_own_files(api: httpx.AsyncClient) -> None:
         assert (await api.get(f"/static/{path}")).status_code == 200
 
 
-async def test_a_scope_that_is_not_http_passes_every_layer_untouched(records: FakeRecords) -> None:
+async def test_a_scope_that_is_not_http_passes_every_layer_untouched(sqlite_store: Store) -> None:
     sent: list[dict[str, object]] = []
     events = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
 
@@ -475,7 +479,7 @@ async def test_a_scope_that_is_not_http_passes_every_layer_untouched(records: Fa
     async def send(message: dict[str, object]) -> None:
         sent.append(message)
 
-    await an_api(records)({"type": "lifespan"}, receive, send)
+    await api_over(sqlite_store)({"type": "lifespan"}, receive, send)
     assert [message["type"] for message in sent] == [
         "lifespan.startup.complete",
         "lifespan.shutdown.complete",
