@@ -1,31 +1,40 @@
-"""The calls of contract §3 over an in-memory store."""
+"""The calls of contract §3."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
-from tests.asgi import calling
-from tests.web.fake_records import EPOCH, FakeRecords, a_call, a_handoff, an_api
+from tests.asgi import api_over, calling
+from tests.store.harness import DONE, HANDOFF, Rig
+from tests.web.views import EPOCH, a_call
 from worker.errors import StoreError
-from worker.model import CallState, RunState
+from worker.model import CallRecord, RunState
 from worker.personal import Personal
-from worker.views import AttemptView, HandoffState, RunView
+from worker.store import migrations
+from worker.store.store import Store
 
 CPF = "529.982.247-25"
 
 
-@pytest.fixture
-def records() -> FakeRecords:
-    return FakeRecords()
+def api_at_epoch(store: Store, **changes: Any) -> FastAPI:
+    """The API, by whose clock it is `EPOCH`."""
+    return api_over(store, now=lambda: EPOCH, **changes)
 
 
 @pytest.fixture
-async def api(records: FakeRecords) -> AsyncIterator[httpx.AsyncClient]:
-    async with calling(an_api(records)) as client:
+async def api(sqlite_store: Store) -> AsyncIterator[httpx.AsyncClient]:
+    async with calling(api_at_epoch(sqlite_store)) as client:
         yield client
+
+
+@pytest.fixture
+def rig(sqlite_store: Store) -> Rig:
+    """The store of `api`, empty."""
+    return Rig(sqlite_store)
 
 
 def assert_problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
@@ -54,7 +63,9 @@ async def test_a_new_conversation_is_201_and_a_known_one_200(api: httpx.AsyncCli
     assert (await api.put("/v1/conversations/conv-1", json={})).status_code == 200
 
 
-async def test_everything_put_can_be_read_back_with_the_document_masked(api: httpx.AsyncClient) -> None:
+async def test_everything_put_can_be_read_back_with_the_document_masked(
+    api: httpx.AsyncClient, rig: Rig
+) -> None:
     body = {
         "thread_id": "thread_1",
         "assistant": "FINANCEIRO",
@@ -64,35 +75,37 @@ async def test_everything_put_can_be_read_back_with_the_document_masked(api: htt
         "attachment_at": "2025-10-27T18:33:20Z",
     }
     put = await api.put("/v1/conversations/conv-1", json=body)
-    assert put.json() == {
+    await rig.change("conversations", {"created_at": EPOCH, "updated_at": EPOCH + 1})
+    shown = {
         **body,
         "conversation_id": "conv-1",
         "client_document": "***.982.247-**",
         "attachment_at": "2025-10-27T15:33:20-03:00",
         "created_at": "2025-10-27T15:34:00.250000-03:00",
-        "updated_at": "2025-10-27T15:34:00.250000-03:00",
+        "updated_at": "2025-10-27T15:34:01.250000-03:00",
     }
-    assert (await api.get("/v1/conversations/conv-1")).json() == put.json()
+    assert (await api.get("/v1/conversations/conv-1")).json() == shown
+    assert put.json().keys() == shown.keys()
+    times = {"created_at", "updated_at"}
+    assert all(put.json()[name] == value for name, value in shown.items() if name not in times)
 
 
-async def test_what_is_omitted_stays_and_null_clears(api: httpx.AsyncClient, records: FakeRecords) -> None:
+async def test_what_is_omitted_stays_and_null_clears(api: httpx.AsyncClient) -> None:
     await api.put("/v1/conversations/conv-1", json={"contact": "5524", "assistant": "SUPORTE"})
     answer = await api.put("/v1/conversations/conv-1", json={"assistant": None})
     assert answer.json()["contact"] == "5524"
     assert answer.json()["assistant"] is None
-    assert records.asked[-1] == {"assistant": None}
+    assert (await api.get("/v1/conversations/conv-1")).json() == answer.json()
 
 
-async def test_personal_values_reach_the_store_wrapped(api: httpx.AsyncClient, records: FakeRecords) -> None:
+async def test_personal_values_reach_the_store_wrapped(api: httpx.AsyncClient, rig: Rig) -> None:
     await api.put(
         "/v1/conversations/conv-1",
         json={"client_document": CPF, "contact": "5524", "attachment_url": "http://a.example/x"},
     )
-    assert records.asked[-1] == {
-        "client_document": Personal("52998224725"),
-        "contact": Personal("5524"),
-        "attachment_url": Personal("http://a.example/x"),
-    }
+    row = await rig.row("conversations")
+    assert (row.document, row.contact) == (Personal("52998224725"), Personal("5524"))
+    assert row.attachment_url == Personal("http://a.example/x")
 
 
 async def test_an_unknown_conversation_is_404(api: httpx.AsyncClient) -> None:
@@ -174,12 +187,12 @@ async def test_a_document_may_come_masked_bare_or_alphanumeric(api: httpx.AsyncC
     ],
 )
 async def test_a_field_that_is_wrong_is_named_without_its_value(
-    api: httpx.AsyncClient, records: FakeRecords, field: str, value: object
+    api: httpx.AsyncClient, rig: Rig, field: str, value: object
 ) -> None:
     error = await refused_field(api, {field: value})
     assert error["field"] == field
     assert error["message"].startswith(("precisa", "não pode"))
-    assert records.asked == []
+    assert await rig.rows("conversations") == []
 
 
 async def test_lone_surrogates_are_refused(api: httpx.AsyncClient) -> None:
@@ -223,23 +236,21 @@ def at(seconds: float) -> str:
     return (datetime.fromtimestamp(EPOCH, UTC) + timedelta(seconds=seconds)).isoformat()
 
 
-async def test_a_receipt_a_little_ahead_of_our_clock_is_of_now(
-    api: httpx.AsyncClient, records: FakeRecords
-) -> None:
+async def test_a_receipt_a_little_ahead_of_our_clock_is_of_now(api: httpx.AsyncClient, rig: Rig) -> None:
     url = "https://a.example/c.jpg"
     await api.put("/v1/conversations/c", json={"attachment_url": url, "attachment_at": at(60)})
-    assert records.asked[-1]["attachment_at"] == EPOCH
+    assert (await rig.row("conversations")).attachment_at == EPOCH
     await api.put("/v1/conversations/c", json={"attachment_url": url, "attachment_at": at(-5)})
-    assert records.asked[-1]["attachment_at"] == EPOCH - 5
+    assert (await rig.row("conversations")).attachment_at == EPOCH - 5
     error = await refused_field(api, {"attachment_url": url, "attachment_at": at(61)})
     assert error == {"field": "attachment_at", "message": "não pode estar mais de 60 s no futuro"}
 
 
-async def test_a_null_attachment_at_reaches_the_store_as_cleared(
-    api: httpx.AsyncClient, records: FakeRecords
-) -> None:
+async def test_a_null_attachment_at_reaches_the_store_as_cleared(api: httpx.AsyncClient, rig: Rig) -> None:
+    await api.put("/v1/conversations/c", json={"attachment_url": "http://a.example/x"})
     await api.put("/v1/conversations/c", json={"attachment_url": None, "attachment_at": None})
-    assert records.asked[-1] == {"attachment_url": None, "attachment_at": None}
+    row = await rig.row("conversations")
+    assert (row.attachment_url, row.attachment_at) == (None, None)
 
 
 # --------------------------------------------------------------------------------------------------- runs
@@ -250,15 +261,13 @@ async def announced(api: httpx.AsyncClient, **body: object) -> httpx.Response:
 
 
 async def test_a_run_is_202_when_new_200_while_watched_and_202_again_after_its_end(
-    records: FakeRecords,
+    rig: Rig,
 ) -> None:
     woken: list[str] = []
-    async with calling(an_api(records, wake=woken.append)) as api:
+    async with calling(api_at_epoch(rig.store, wake=woken.append)) as api:
         await api.put("/v1/conversations/conv-1", json={"thread_id": "thread_1"})
         first, second = await announced(api), await announced(api)
-        records.runs["run_1"] = RunView(
-            "run_1", "conv-1", "thread_1", RunState.ENDED, "completed", "completed", None, ()
-        )
+        assert await rig.store.runs.close(await rig.claimed(), RunState.ENDED, "completed", "completed")
         third = await announced(api)
     assert [first.status_code, second.status_code, third.status_code] == [202, 200, 202]
     assert woken == ["run_1"] * 3
@@ -275,27 +284,28 @@ async def test_a_run_is_202_when_new_200_while_watched_and_202_again_after_its_e
 
 
 async def test_a_run_that_goes_on_under_another_id_is_200_says_so_and_that_one_is_looked_at(
-    records: FakeRecords,
+    rig: Rig,
 ) -> None:
     woken: list[str] = []
-    async with calling(an_api(records, wake=woken.append)) as api:
+    async with calling(api_at_epoch(rig.store, wake=woken.append)) as api:
         await api.put("/v1/conversations/conv-1", json={"thread_id": "thread_1"})
+        await announced(api)
         await announced(api, run_id="run_2")
-        records.runs["run_1"] = RunView(
-            "run_1", "conv-1", "thread_1", RunState.ENDED, "completed", "continua", "run_2", ()
-        )
+        await rig.change("runs", {"state": "ended", "continues_as": "run_2"}, run_id="run_1")
         again = await announced(api)
     assert (again.status_code, again.json()["state"], again.json()["continues_as"]) == (200, "ended", "run_2")
-    assert woken == ["run_2", "run_2"]
+    assert woken == ["run_1", "run_2", "run_2"]
 
 
-async def test_a_run_can_be_read_with_its_calls(api: httpx.AsyncClient, records: FakeRecords) -> None:
-    records.runs["run_1"] = RunView(
-        "run_1", "conv-1", "thread_1", RunState.LOST, "expired", "expired", "run_2", (a_call(),)
-    )
+async def test_a_run_can_be_read_with_its_calls(api: httpx.AsyncClient, rig: Rig) -> None:
+    await rig.conversation()
+    run = await rig.run()
+    call = await rig.admit(run)
+    await rig.lost(run)
+    await rig.change("runs", {"continues_as": "run_2"})
     body = (await api.get("/v1/runs/run_1")).json()
-    assert (body["state"], body["reason"], body["continues_as"]) == ("lost", "expired", "run_2")
-    assert [call["call_id"] for call in body["calls"]] == ["tc_1"]
+    assert (body["state"], body["reason"], body["continues_as"]) == ("lost", "cancelada", "run_2")
+    assert body["calls"] == [(await api.get(f"/v1/calls/{call.call_id}")).json()]
 
 
 @pytest.mark.parametrize("run_id", ["run/1", "a//b?c=d#e", "100%", "!~", "x" * 256])
@@ -319,7 +329,7 @@ async def test_what_cannot_be_watched_says_why(api: httpx.AsyncClient) -> None:
     assert_problem(await announced(api), 422, "thread_ausente")
     assert (await announced(api, thread_id="thread_1")).status_code == 202
     assert_problem(await announced(api, thread_id="thread_2"), 409, "thread_diferente")
-    await api.put("/v1/conversations/conv-2", json={"thread_id": "thread_1"})
+    await api.put("/v1/conversations/conv-2", json={"thread_id": "thread_2"})
     assert_problem(await announced(api, conversation_id="conv-2"), 409, "execucao_de_outra_conversa")
     assert_problem(await api.get("/v1/runs/run_9"), 404, "nao_encontrado")
 
@@ -345,9 +355,9 @@ async def test_a_missing_field_of_a_run_is_named(api: httpx.AsyncClient) -> None
     ],
 )
 async def test_an_id_of_another_platform_is_refused(
-    records: FakeRecords, platform: str, run_id: str, status: int
+    rig: Rig, platform: str, run_id: str, status: int
 ) -> None:
-    async with calling(an_api(records, platform=platform)) as api:
+    async with calling(api_at_epoch(rig.store, platform=platform)) as api:
         await api.put("/v1/conversations/conv-1", json={"thread_id": "thread_1"})
         answer = await announced(api, run_id=run_id)
     assert answer.status_code == status
@@ -358,31 +368,38 @@ async def test_an_id_of_another_platform_is_refused(
 # -------------------------------------------------------------------------------------------------- calls
 
 
-async def test_a_call_shows_what_became_of_it(api: httpx.AsyncClient, records: FakeRecords) -> None:
-    records.all_calls = [
-        a_call(
-            attempts=(
-                AttemptView(1, EPOCH + 1, EPOCH + 2, "http_503", certain=False),
-                AttemptView(2, EPOCH + 3, None, None, certain=None),
-            ),
-            finished_at=EPOCH + 4,
-            answered_at=EPOCH + 4,
-            submitted_at=EPOCH + 5,
-        )
-    ]
-    body = (await api.get("/v1/calls/tc_1")).json()
+async def admitted(rig: Rig, *received: float) -> None:
+    """Calls `tc_0`, `tc_1` and so on of one run, received at these times."""
+    await rig.conversation()
+    run = await rig.run()
+    for number, at in enumerate(received):
+        call = await rig.admit(run, number)
+        own = {"call_id": f"tc_{number}", "received_at": at}
+        await rig.change("calls", own, call_id=call.call_id)
+
+
+async def test_a_call_shows_what_became_of_it(api: httpx.AsyncClient, rig: Rig) -> None:
+    await rig.conversation()
+    call = await rig.admit(await rig.run())
+    await rig.settled(await rig.attempted(await rig.attempted(call, certain=True)), DONE)
+    times = {"finished_at": EPOCH + 4, "answered_at": EPOCH + 4, "submitted_at": EPOCH + 5}
+    await rig.change("calls", {"received_at": EPOCH, **times})
+    first = {"begun_at": EPOCH + 1, "ended_at": EPOCH + 2, "result": "http_503"}
+    await rig.change("attempts", first, attempt=1)
+    await rig.change("attempts", {"begun_at": EPOCH + 3, "ended_at": None, "result": None}, attempt=2)
+    body = (await api.get(f"/v1/calls/{call.call_id}")).json()
     timeline = body.pop("timeline")
     assert body == {
-        "call_id": "tc_1",
-        "platform_call_id": "call_abc",
+        "call_id": call.call_id,
+        "platform_call_id": "call_1",
         "run_id": "run_1",
-        "conversation_id": "conv-1",
-        "tool": "abrir_ticket_crm",
+        "conversation_id": "c1",
+        "tool": "echo",
         "state": "done",
         "error": None,
         "protocolo": "2510271534789012",
         "setor": "FINANCEIRO",
-        "motivo": "INFORMAR PAGAMENTO",
+        "motivo": "PAGAMENTO",
         "departamento": None,
         "attempts": 2,
         "equal_to": None,
@@ -402,18 +419,16 @@ async def test_a_call_shows_what_became_of_it(api: httpx.AsyncClient, records: F
     ]
 
 
-async def test_a_timeline_is_in_the_order_of_time(api: httpx.AsyncClient, records: FakeRecords) -> None:
-    records.all_calls = [a_call(answered_at=EPOCH + 1, submitted_at=EPOCH + 1.5, finished_at=EPOCH + 9)]
-    timeline = (await api.get("/v1/calls/tc_1")).json()["timeline"]
-    events = [step["event"] for step in timeline]
+def test_a_timeline_is_in_the_order_of_time() -> None:
+    times = {"answered_at": EPOCH + 1, "submitted_at": EPOCH + 1.5, "finished_at": EPOCH + 9}
+    events = [step.event for step in a_call(**times).timeline]
     assert events == ["received", "attempt_begun", "answered", "submitted", "attempt_ended", "finished"]
 
 
-async def test_an_open_call_has_no_ends(api: httpx.AsyncClient, records: FakeRecords) -> None:
-    records.all_calls = [
-        a_call(state=CallState.RECEIVED, attempts=(), finished_at=None, answered_at=None, submitted_at=None)
-    ]
-    body = (await api.get("/v1/calls/tc_1")).json()
+async def test_an_open_call_has_no_ends(api: httpx.AsyncClient, rig: Rig) -> None:
+    await rig.conversation()
+    call = await rig.admit(await rig.run())
+    body = (await api.get(f"/v1/calls/{call.call_id}")).json()
     assert (body["finished_at"], body["submitted_at"], body["attempts"]) == (None, None, 0)
     assert [step["event"] for step in body["timeline"]] == ["received"]
 
@@ -430,8 +445,8 @@ async def test_an_id_the_worker_cannot_have_made_is_refused(api: httpx.AsyncClie
         assert_problem(await api.get(f"/v1/{kind}/{call_id}"), 422, "identificador_invalido")
 
 
-async def test_calls_are_paged_newest_first_to_the_end(api: httpx.AsyncClient, records: FakeRecords) -> None:
-    records.all_calls = [a_call(f"tc_{n}", received_at=EPOCH + n // 2) for n in range(7)]
+async def test_calls_are_paged_newest_first_to_the_end(api: httpx.AsyncClient, rig: Rig) -> None:
+    await admitted(rig, *(EPOCH + n // 2 for n in range(7)))
     seen: list[str] = []
     cursor: dict[str, str] = {}
     for _ in range(4):
@@ -442,29 +457,27 @@ async def test_calls_are_paged_newest_first_to_the_end(api: httpx.AsyncClient, r
     assert page["next_cursor"] is None
 
 
-async def test_calls_are_filtered(api: httpx.AsyncClient, records: FakeRecords) -> None:
-    records.all_calls = [
-        a_call("tc_1", state=CallState.FAILED),
-        a_call("tc_2", conversation_id="conv-2"),
-        a_call("tc_3", received_at=EPOCH - 7200),
-    ]
+async def test_calls_are_filtered(api: httpx.AsyncClient, rig: Rig) -> None:
+    await admitted(rig, EPOCH, EPOCH, EPOCH - 7200)
+    await rig.change("calls", {"state": "failed"}, call_id="tc_0")
+    await rig.change("calls", {"conversation_id": "conv-2"}, call_id="tc_1")
 
     async def listed(**params: str) -> list[str]:
         page = (await api.get("/v1/calls", params=params)).json()
         return [call["call_id"] for call in page["items"]]
 
-    assert await listed(state="failed") == ["tc_1"]
-    assert await listed(conversation="conv-2") == ["tc_2"]
-    assert await listed(since="1h") == ["tc_2", "tc_1"]
-    assert await listed(since="2025-10-27T15:34:00+00:00") == ["tc_2", "tc_1", "tc_3"]
+    assert await listed(state="failed") == ["tc_0"]
+    assert await listed(conversation="conv-2") == ["tc_1"]
+    assert await listed(since="1h") == ["tc_1", "tc_0"]
+    assert await listed(since="2025-10-27T15:34:00+00:00") == ["tc_1", "tc_0", "tc_2"]
     assert await listed(state="no_protocol") == []
 
 
-async def test_a_page_has_fifty_items_unless_told_otherwise(
-    api: httpx.AsyncClient, records: FakeRecords
-) -> None:
-    await api.get("/v1/calls")
-    assert records.asked[-1] == {"since": None, "limit": 50, "cursor": None}
+async def test_a_page_has_fifty_items_unless_told_otherwise(api: httpx.AsyncClient, rig: Rig) -> None:
+    await admitted(rig, *(EPOCH + n for n in range(51)))
+    page = (await api.get("/v1/calls")).json()
+    assert [call["call_id"] for call in page["items"]] == [f"tc_{n}" for n in range(50, 0, -1)]
+    assert page["next_cursor"] is not None
 
 
 @pytest.mark.parametrize(
@@ -509,23 +522,30 @@ async def test_a_bad_conversation_in_a_query_is_a_bad_identifier(api: httpx.Asyn
 # ---------------------------------------------------------------------------------------------- hand-offs
 
 
-async def test_handoffs_are_listed_without_their_motivo(api: httpx.AsyncClient, records: FakeRecords) -> None:
-    records.all_handoffs = [
-        a_handoff("ho_1"),
-        a_handoff("ho_2", state=HandoffState.ACCEPTED, accepted_at=EPOCH + 1, requested_at=EPOCH + 1),
-    ]
+async def requested(rig: Rig, conversation: str = "c1", **values: object) -> CallRecord:
+    """The call for a hand-off in this conversation; the hand-off's row holds these values."""
+    await rig.conversation(conversation)
+    call = await rig.admit(await rig.run(f"run_{conversation}", conversation), 1, HANDOFF)
+    await rig.change("handoffs", values, call_id=call.call_id)
+    return call
+
+
+async def test_handoffs_are_listed_without_their_motivo(api: httpx.AsyncClient, rig: Rig) -> None:
+    call = await requested(rig, "c1", handoff_id="ho_1", requested_at=EPOCH)
+    await requested(rig, "c2", handoff_id="ho_2", requested_at=EPOCH + 1)
+    await rig.change("handoffs", {"state": "accepted", "accepted_at": EPOCH + 42.5}, handoff_id="ho_1")
     page = (await api.get("/v1/handoffs?limit=1")).json()
     assert [item["handoff_id"] for item in page["items"]] == ["ho_2"]
     following = (await api.get("/v1/handoffs", params={"cursor": page["next_cursor"]})).json()
     assert following["items"] == [
         {
             "handoff_id": "ho_1",
-            "conversation_id": "conv-1",
-            "call_id": "tc_2",
+            "conversation_id": "c1",
+            "call_id": call.call_id,
             "departamento": "financeiro",
-            "state": "requested",
+            "state": "accepted",
             "requested_at": "2025-10-27T15:34:00.250000-03:00",
-            "accepted_at": None,
+            "accepted_at": "2025-10-27T15:34:42.750000-03:00",
             "closed_at": None,
             "returned_at": None,
             "opens_at": None,
@@ -534,45 +554,55 @@ async def test_handoffs_are_listed_without_their_motivo(api: httpx.AsyncClient, 
             "waiting_s": 42.5,
         }
     ]
-    accepted = (await api.get("/v1/handoffs?state=accepted")).json()
-    assert [item["handoff_id"] for item in accepted["items"]] == ["ho_2"]
+    waiting = (await api.get("/v1/handoffs?state=requested")).json()
+    assert [item["handoff_id"] for item in waiting["items"]] == ["ho_2"]
 
 
 async def test_reading_one_handoff_gives_its_motivo_and_puts_the_reader_on_record(
-    records: FakeRecords,
+    rig: Rig,
 ) -> None:
-    records.all_handoffs = [a_handoff()]
-    async with calling(an_api(records, token="s3cret"), client=("10.0.0.7", 1)) as api:
+    await requested(rig, handoff_id="ho_1")
+    async with calling(api_at_epoch(rig.store, token="s3cret"), client=("10.0.0.7", 1)) as api:
         by_name = await api.get("/v1/handoffs/ho_1", auth=("ana", "s3cret"))
         await api.get("/v1/handoffs/ho_1", headers={"Authorization": "Bearer s3cret"})
-    assert by_name.json()["motivo"] == "Comprovante de Maria"
-    assert records.readers == ["ana@10.0.0.7", "api@10.0.0.7"]
+    assert by_name.json()["motivo"] == "Maria quer falar"
+    assert [entry.reader for entry in await rig.rows("access_log")] == ["ana@10.0.0.7", "api@10.0.0.7"]
 
 
-async def test_the_reader_on_record_is_short_and_printable(records: FakeRecords) -> None:
-    records.all_handoffs = [a_handoff()]
-    async with calling(an_api(records, token="s"), client=("fe80::1234%" + "x" * 80, 1)) as api:
+async def test_the_reader_on_record_is_short_and_printable(rig: Rig) -> None:
+    await requested(rig, handoff_id="ho_1")
+    async with calling(api_at_epoch(rig.store, token="s"), client=("fe80::1234%" + "x" * 80, 1)) as api:
         await api.get("/v1/handoffs/ho_1", auth=("a\nná" * 40, "s"))
-    assert len(records.readers[0]) == 64
-    assert records.readers[0].startswith("an" * 12 + "@fe80::1234%")
+    reader = (await rig.row("access_log")).reader
+    assert len(reader) == 64
+    assert reader.startswith("an" * 12 + "@fe80::1234%")
 
 
 # ------------------------------------------------------------------------------------------------- health
 
 
-async def test_ready_means_a_working_database_and_a_loop_that_ticks(records: FakeRecords) -> None:
+async def test_ready_means_a_working_database_and_a_loop_that_ticks(
+    sqlite_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ticking = True
-    async with calling(an_api(records, alive=lambda: ticking)) as api:
+    async with calling(api_at_epoch(sqlite_store, alive=lambda: ticking)) as api:
         assert (await api.get("/readyz")).json() == {"status": "ok"}
-        records.is_ready = False
-        assert_problem(await api.get("/readyz"), 503, "indisponivel")
-        records.is_ready, ticking = True, False
+        with monkeypatch.context() as another_version:
+            another_version.setattr(migrations, "current", lambda connection: False)
+            assert_problem(await api.get("/readyz"), 503, "indisponivel")
+        ticking = False
         assert_problem(await api.get("/readyz"), 503, "indisponivel")
         assert (await api.get("/livez")).json() == {"status": "ok"}
 
 
-async def test_a_database_that_fails_is_503_everywhere(api: httpx.AsyncClient, records: FakeRecords) -> None:
-    records.failure = StoreError("disk I/O error for 529.982.247-25")
+async def test_a_database_that_fails_is_503_everywhere(
+    api: httpx.AsyncClient, sqlite_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(**_: object) -> NoReturn:
+        raise StoreError("disk I/O error for 529.982.247-25")
+
+    for way in ("read", "write"):
+        monkeypatch.setattr(sqlite_store.database, way, fails)
     assert_problem(await api.get("/readyz"), 503, "indisponivel")
     answer = await api.get("/v1/conversations/conv-1")
     assert_problem(answer, 503, "indisponivel")
