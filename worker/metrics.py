@@ -47,6 +47,9 @@ disk_free_bytes = _gauge("disk_free_bytes", "Free space where the worker writes.
 runs_watched = _gauge("runs_watched", "Runs this process watches.")
 schema_drift = _gauge("schema_drift", "1 where an assistant's functions differ from ours.", "assistant")
 breaker_open = _gauge("breaker_open", "1 while the breaker towards the CRM is open.")
+breaker_paused_seconds = _gauge(
+    "breaker_paused_seconds", "Until the CRM is tried again; 0 while it is sent to."
+)
 loop_tick_age_seconds = _gauge("loop_tick_age_seconds", "Since the loop last looked for work.")
 events_oldest_seconds = _gauge("events_oldest_seconds", "Age of the oldest event the bot has not taken yet.")
 events_stuck = _gauge("events_stuck", "Events given up after 72 h: a person is needed.")
@@ -81,6 +84,8 @@ class Vitals:
     """
 
     breaker_open: bool = False
+    #: Seconds until an open breaker lets a trial through.
+    breaker_paused_s: float = 0.0
     tick_age_s: float = 0.0
     runs_watched: int = 0
     drifted: tuple[str, ...] = ()
@@ -100,6 +105,7 @@ def vitals() -> Vitals:
     (drift,) = schema_drift.collect()
     return Vitals(
         breaker_open=bool(_value(breaker_open)),
+        breaker_paused_s=_value(breaker_paused_seconds),
         tick_age_s=_value(loop_tick_age_seconds),
         runs_watched=round(_value(runs_watched)),
         platform_failing=None if math.isnan(up := _value(platform_up)) else not up,

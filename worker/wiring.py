@@ -36,6 +36,7 @@ def build_tools(
     guard = Guard(_policy(settings), clock)
     stack.push_async_callback(guard.aclose)
     metrics.breaker_open.set_function(lambda: guard.breaker_state != "closed")
+    metrics.breaker_paused_seconds.set_function(lambda: guard.paused_s)
     crm = Crm(guard, _crm(settings), _lookup(settings, stack))
     parts = ToolParts(settings, catalog, crm)
     built: list[Tool] = [tool.build(parts) for tool in tools.TOOLS]

@@ -698,9 +698,12 @@ async def test_a_line_says_when_the_breaker_opens_and_one_when_it_closes(
         assert await post(guard, server.url) == CERTAIN
         (opened,) = [line for line in capsys.readouterr().err.splitlines() if "envios" in line]
         assert opened.endswith("! envios pausados: falhas seguidas | name=crm seconds=30")
+        clock.now = 10
+        assert guard.paused_s == 20
         clock.now = 30
         await post(guard, server.url)
         await post(guard, server.url)
+        assert guard.paused_s == 0
     (closed,) = [line for line in capsys.readouterr().err.splitlines() if "envios" in line]
     assert closed.endswith("✅ envios retomados | name=crm")
 

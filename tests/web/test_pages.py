@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC
 from urllib.parse import quote
 
 import httpx
@@ -139,7 +140,7 @@ def words(setup: Setup = CHAT, **seen: object) -> dict[str, tuple[str, str]]:
     """What is said of each part, and its tone."""
     fields: dict[str, object] = {"alive": True, "vitals": Vitals(), "waiting": Waiting(), "crm": None}
     observed = Observed(**fields | seen)  # type: ignore[arg-type]  # each test's own
-    return {each.what: (each.look.word, each.look.tone) for each in health(setup, observed, 1000.0)}
+    return {each.what: (each.look.word, each.look.tone) for each in health(setup, observed, 1000.0, UTC)}
 
 
 def test_nothing_is_green_that_was_not_looked_at() -> None:
@@ -161,6 +162,8 @@ def test_what_was_looked_at_is_said_in_plain_words() -> None:
     said = words(vitals=ill, alive=False, waiting=Waiting(oldest_event_s=720.0))
     assert said["Worker"] == ("parado há 1 min", "bad")
     assert said["CRM"] == ("envios pausados", "bad")
+    paused = Vitals(breaker_open=True, breaker_paused_s=30.0)
+    assert words(vitals=paused)["CRM"] == ("envios pausados até 00:17:10", "bad")
     assert said["Plataforma"] == ("não atende", "bad")
     assert said["Robô de atendimento"] == ("avisos atrasados há 12 min", "warn")
     assert said["Funções dos assistentes"] == ("diferentes em SUPORTE", "warn")

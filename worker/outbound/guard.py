@@ -69,6 +69,11 @@ class Guard:
         self._sender = Sender(policy.timeout_s)
 
     @property
+    def paused_s(self) -> float:
+        """Seconds until an open breaker lets a trial through; 0 unless it is open."""
+        return self._breaker.paused_s
+
+    @property
     def breaker_state(self) -> str:
         """`closed`, `open` or `half_open`; an open breaker turns half-open with the next attempt."""
         return self._breaker.state
@@ -162,6 +167,11 @@ class _Breaker:
     def state(self) -> str:
         name: str = self._circuit.current_state.name
         return name.lower()
+
+    @property
+    def paused_s(self) -> float:
+        """Seconds until a trial is let through; 0 unless the breaker is open."""
+        return max(0.0, self._reset_at - self._clock.monotonic()) if self.state == "open" else 0.0
 
     @contextmanager
     def admission(self) -> Iterator[Callable[[_Send, float], Awaitable[Delivered]] | None]:

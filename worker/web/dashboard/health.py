@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import tzinfo
 
 from worker.metrics import Vitals
 from worker.views import CrmOutcome, Waiting
-from worker.web.dashboard.words import Look, lasting, plural
+from worker.web.dashboard.words import Look, clock, lasting, plural
 from worker.web.dependencies import Setup
 
 _LATE_S = 60.0
@@ -46,11 +47,11 @@ def _quiet(word: str) -> Look:
 _UNSEEN = _quiet("ainda não verificado")
 
 
-def health(setup: Setup, seen: Observed, now: float) -> Iterator[Health]:
+def health(setup: Setup, seen: Observed, now: float, zone: tzinfo) -> Iterator[Health]:
     """In reading order."""
     idle = f"parado há {lasting(seen.vitals.tick_age_s)}"
     yield Health("Worker", _good("trabalhando") if seen.alive else _bad(idle))
-    yield _crm(seen, now)
+    yield _crm(seen, now, zone)
     yield _platform(seen.vitals)
     yield _bot(setup, seen.waiting)
     yield _functions(setup, seen.vitals)
@@ -58,9 +59,11 @@ def health(setup: Setup, seen: Observed, now: float) -> Iterator[Health]:
     yield Health("Execuções em andamento", Look(plural(watched, "execução", "execuções"), "", "plain"))
 
 
-def _crm(seen: Observed, now: float) -> Health:
+def _crm(seen: Observed, now: float, zone: tzinfo) -> Health:
     if seen.vitals.breaker_open:
-        return Health("CRM", _bad("envios pausados"), "crm-fora-do-ar")
+        paused_s = seen.vitals.breaker_paused_s
+        until = f" até {clock(now + paused_s, zone, now)}" if paused_s else ""
+        return Health("CRM", _bad(f"envios pausados{until}"), "crm-fora-do-ar")
     if seen.crm is None:
         return Health("CRM", _UNSEEN)
     ago = f"há {lasting(now - seen.crm.at)}"

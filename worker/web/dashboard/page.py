@@ -99,7 +99,7 @@ class Dashboard:
         seen = Observed(alive, vitals, await self._store.records.waiting(), next(iter(outcomes), None))
         return {
             "backlog": backlog,
-            "health": list(health(self._services.setup, seen, now)),
+            "health": list(health(self._services.setup, seen, now, self._zone)),
             "notices": [
                 *(outages := list(outage_notices(vitals, self._zone, now))),
                 *notices(alive, vitals, backlog, None if figures is None else figures.kpis, outages),
