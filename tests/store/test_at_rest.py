@@ -14,7 +14,7 @@ from worker.errors import ConfigError
 from worker.model import Intent, Rejection, Run, RunState
 from worker.personal import Personal
 from worker.privacy import Vault, parse_document
-from worker.store.personal_data.rekey import Pass
+from worker.store.personal_data.rekey import RekeyCounts
 from worker.store.sql.tables import Sealed, Tables
 from worker.store.store import Store
 
@@ -165,8 +165,8 @@ async def test_somebody_who_reads_an_older_view_only_delays_the_checkpoint(
 # --------------------------------------------------------------------------------------------------- rekey
 
 
-async def _walked(store: Store) -> Pass:
-    done = Pass()
+async def _walked(store: Store) -> RekeyCounts:
+    done = RekeyCounts()
     async for _ in store.rekey.walk(done):
         pass
     return done
@@ -175,8 +175,8 @@ async def _walked(store: Store) -> Pass:
 async def test_after_a_rekey_the_first_key_alone_opens_everything(full: Rig, open_rig: OpenRig) -> None:
     values = sum(len(tokens) for tokens in (await sealed(full)).values())
     beside = await open_rig(DATA_KEYS=f"{NEW_KEY},{KEY}")
-    assert await _walked(beside.store) == Pass(changed=values + 1)  # and the index key
-    assert await _walked(beside.store) == Pass()
+    assert await _walked(beside.store) == RekeyCounts(changed=values + 1)  # and the index key
+    assert await _walked(beside.store) == RekeyCounts()
     alone = await open_rig(DATA_KEYS=NEW_KEY)
     conversation = await alone.store.records.conversation("c1", reader="test")
     assert conversation.contact == Personal(PHONE)
@@ -192,7 +192,7 @@ async def test_a_rekey_that_was_broken_off_goes_on_where_it_is_needed(
     monkeypatch.setattr("worker.store.personal_data.rekey._BATCH", 1)
     values = sum(len(tokens) for tokens in (await sealed(full)).values())
     beside = await open_rig(DATA_KEYS=f"{NEW_KEY},{KEY}")
-    first = Pass()
+    first = RekeyCounts()
     async for _ in beside.store.rekey.walk(first):
         if first.changed > 4:
             break
@@ -204,7 +204,7 @@ async def test_a_rekey_that_was_broken_off_goes_on_where_it_is_needed(
 async def test_what_the_daemon_writes_meanwhile_is_not_overwritten(full: Rig, open_rig: OpenRig) -> None:
     daemon = await open_rig(DATA_KEYS=f"{KEY},{NEW_KEY}")  # not started again with the new key in front
     beside = await open_rig(DATA_KEYS=f"{NEW_KEY},{KEY}")
-    done, contact = Pass(), Personal("5524911112222")
+    done, contact = RekeyCounts(), Personal("5524911112222")
     async for _ in beside.store.rekey.walk(done):  # between reading a batch and writing it
         await daemon.conversation("c1", contact=contact)
     assert done.overtaken >= 1
@@ -223,7 +223,7 @@ async def test_a_rekey_waits_crosswise_with_nobody(full: Rig, open_rig: OpenRig)
         assert (await _walked(beside.store)).overtaken >= 1
         await daemon.execute(update(calls).where(calls.c.call_key == first).values(error="first"))
     assert (await _walked(beside.store)).changed >= 1
-    assert await _walked(beside.store) == Pass()
+    assert await _walked(beside.store) == RekeyCounts()
 
 
 async def test_a_value_that_no_key_opens_is_counted_and_left(full: Rig, open_rig: OpenRig) -> None:
@@ -232,4 +232,4 @@ async def test_a_value_that_no_key_opens_is_counted_and_left(full: Rig, open_rig
         await connection.execute(spoilt, {"m": b"gAAAAA"})
     beside = await open_rig(DATA_KEYS=f"{NEW_KEY},{KEY}")
     assert (await _walked(beside.store)).unreadable == 1
-    assert (await _walked(beside.store)) == Pass(unreadable=1)
+    assert (await _walked(beside.store)) == RekeyCounts(unreadable=1)

@@ -73,7 +73,7 @@ async def test_an_erased_conversation_is_unknown_to_everyone(rig: Rig) -> None:
     assert await _code(_erased(rig)) == "conversa_desconhecida"
     assert await _code(_erased(rig, "never heard of")) == "conversa_desconhecida"
     assert await rig.store.arrivals.claim_conversations(10, 1.0, 900.0) == []
-    assert await rig.store.webhooks.found("run_3", "thread_c1") is False
+    assert await rig.store.webhooks.watch("run_3", "thread_c1") is False
 
 
 async def test_an_erasure_stays_on_record_with_who_asked(rig: Rig) -> None:

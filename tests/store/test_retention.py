@@ -179,7 +179,7 @@ async def test_delivered_events_go_with_the_payload_and_stuck_ones_with_the_reco
 
 async def test_a_webhook_is_remembered_as_long_as_it_may_come_again(rig: Rig) -> None:
     for name in ("wh_old", "wh_recent"):
-        await rig.store.webhooks.told(name, "run_9")
+        await rig.store.webhooks.record(name, "run_9")
     await rig.ago(73 * 3600.0 + 1, "webhook_ids", "received_at", webhook_id="wh_old")
     await rig.ago(72 * 3600.0, "webhook_ids", "received_at", webhook_id="wh_recent")
     assert await _sweep(rig) == Swept(webhooks=1)
@@ -192,7 +192,7 @@ async def test_a_webhook_is_remembered_as_long_as_it_may_come_again(rig: Rig) ->
 async def test_it_goes_in_batches_until_nothing_is_left(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "_BATCH", 2)
     for number in range(5):
-        await rig.store.webhooks.told(f"wh_{number}", "run_9")
+        await rig.store.webhooks.record(f"wh_{number}", "run_9")
     await rig.ago(OLD_PAYLOAD, "webhook_ids", "received_at")
     assert (await _sweep(rig)).webhooks == 5
     assert await rig.rows("webhook_ids") == []

@@ -79,7 +79,7 @@ async def test_a_process_hears_at_once_what_another_was_told(rig: Rig, heard: _H
     await rig.announce("c1", "run_1", None)
     await heard.until("run_1")
     heard.ids.clear()
-    await rig.store.webhooks.told("wh_1", "run_1")
+    await rig.store.webhooks.record("wh_1", "run_1")
     await heard.until("run_1")
     await rig.store.arrivals.watch_discovered("c1", RunRef("run_2", "thread_c1"))
     await heard.until("run_2")

@@ -33,7 +33,7 @@ class Notes:
         self.seen: list[str] = []
         self.failure: Exception | None = None
 
-    async def told(self, webhook_id: str, run_id: str) -> bool | None:
+    async def record(self, webhook_id: str, run_id: str) -> bool | None:
         if self.failure:
             raise self.failure
         if webhook_id in self.seen:
@@ -41,7 +41,7 @@ class Notes:
         self.seen.append(webhook_id)
         return run_id in self.known
 
-    async def found(self, run_id: str, thread_id: str) -> bool:
+    async def watch(self, run_id: str, thread_id: str) -> bool:
         return thread_id in self.threads
 
 
@@ -300,14 +300,14 @@ async def test_a_run_is_watched_once_a_database_that_was_away_is_back(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     house.threads = {"resp_new": ["conv_ours"]}
-    found, away = house.notes.found, [StoreUnavailable(), StoreUnavailable()]
+    found, away = house.notes.watch, [StoreUnavailable(), StoreUnavailable()]
 
     async def away_for_a_while(run_id: str, thread_id: str) -> bool:
         if away:
             raise away.pop()
         return await found(run_id, thread_id)
 
-    monkeypatch.setattr(house.notes, "found", away_for_a_while)
+    monkeypatch.setattr(house.notes, "watch", away_for_a_while)
     await send(house.api, "resp_new")
     await until(lambda: house.woken == ["resp_new"])
 
@@ -336,7 +336,7 @@ async def test_a_store_that_fails_afterwards_is_told_to_whoever_runs_us(
     async def fails(run_id: str, thread_id: str) -> bool:
         raise StoreError("disk")
 
-    monkeypatch.setattr(house.notes, "found", fails)
+    monkeypatch.setattr(house.notes, "watch", fails)
     async with house.api as api:
         await send(api, "resp_new")
     with pytest.raises(ExceptionGroup) as raised:

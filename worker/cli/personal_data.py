@@ -21,7 +21,7 @@ from worker.personal import Personal
 from worker.ports import Clock
 from worker.privacy import parse_document
 from worker.settings import Settings
-from worker.store.personal_data.rekey import Pass, Rekey
+from worker.store.personal_data.rekey import Rekey, RekeyCounts
 from worker.store.store import Store
 from worker.web.responses import ErasureReport
 
@@ -152,8 +152,8 @@ async def _any_lacks_the_first_key(store: Store, settings: Settings) -> bool:
     return any(first not in daemon.report.keys for daemon in await store.daemons.living())
 
 
-async def _walk(rekey: Rekey, console: Console) -> Pass:
-    done = Pass()
+async def _walk(rekey: Rekey, console: Console) -> RekeyCounts:
+    done = RekeyCounts()
     columns = TextColumn("Recifrando"), BarColumn(), MofNCompleteColumn(), TextColumn("linhas")
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("", total=await rekey.rows())
@@ -162,7 +162,7 @@ async def _walk(rekey: Rekey, console: Console) -> Pass:
     return done
 
 
-def _rekeyed(console: Console, changed: int, last: Pass) -> Exit:
+def _rekeyed(console: Console, changed: int, last: RekeyCounts) -> Exit:
     console.print(
         f"{changed} valores foram cifrados de novo com a primeira chave de DATA_KEYS", soft_wrap=True
     )

@@ -61,7 +61,7 @@ class WebhookReceiver:
         run_id = self._run_named(self._verified(headers, body))
         if run_id is None:
             return
-        known = await self._store.told(headers["webhook-id"], run_id)
+        known = await self._store.record(headers["webhook-id"], run_id)
         if known:
             self._wake(run_id)
         elif known is False:
@@ -119,7 +119,7 @@ class WebhookReceiver:
         """Watch the run, once the database answers: a webhook that was taken is not sent again."""
         while True:
             try:
-                return await self._store.found(run_id, thread_id)
+                return await self._store.watch(run_id, thread_id)
             except StoreUnavailable:
                 await self._clock.sleep(_WAITS_S[0])
 

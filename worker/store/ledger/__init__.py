@@ -1,1 +1,1 @@
-"""Calls and their events: an intent is committed before a request, an outcome before anyone sees it."""
+"""Calls and their events. An intent is committed before its request, an outcome before its answer."""

@@ -1,4 +1,4 @@
-"""How a call enters the ledger: the intent, with body and key, is permission to send (contract §4, §6)."""
+"""Recording new calls. The committed intent, with body and key, permits sending (contract §4, §6)."""
 
 import json
 import secrets
@@ -34,13 +34,14 @@ _Columns = dict[str, Any]
 
 
 _LONGEST_ID = 256
-"""An id that is longer stands in the key as its hash: an index takes no more than 2,700 bytes."""
+"""The key holds a longer id as its hash: an index entry has at most 2,700 bytes."""
 
 
 def call_key(hasher: Hasher, platform: str, run: Run, call: ToolCall) -> str:
-    """What makes a call of the platform one call, over restarts too.
+    """The identity of a platform's call, also across restarts.
 
-    Its ids and its content, the name and canonical arguments: several servers restart call ids in each round.
+    It holds the call's ids and its content (name and canonical arguments), because several servers restart
+    their call ids in each round.
     """
     ids = (_short(hasher, call.turn_id), _short(hasher, call.platform_call_id))
     return json.dumps([platform, run.ref.run_id, *ids, hasher.digest("call", call.content)])
@@ -68,15 +69,15 @@ class Admission:
         self._zone = zone
 
     async def conversation(self, connection: AsyncConnection, run: Run) -> Conversation | None:
-        """The run's conversation as it is now, None when it is not known.
+        """The run's conversation in its current state; None when it is unknown.
 
-        Raises `Withdrawn` when the run has another owner, `Isolated` when its thread is not this
-        conversation's (any more).
+        Raises `Withdrawn` when the run has another owner, `Isolated` when its thread does not belong to this
+        conversation.
         """
         await self._check_owner(connection, run)
-        asked = {"thread": run.ref.thread_id, "conversation": run.conversation_id}
-        found = await _known(connection, self._db.tables, **asked, fresh_s=self._receipt_fresh_s)
-        row = found.first()
+        ids = {"thread_id": run.ref.thread_id, "conversation_id": run.conversation_id}
+        result = await _conversation_row(connection, self._db.tables, **ids, fresh_s=self._receipt_fresh_s)
+        row = result.first()
         if row is None:
             return None
         if row.elsewhere or row.thread_id not in (None, run.ref.thread_id):
@@ -91,28 +92,30 @@ class Admission:
         )
 
     async def _check_owner(self, connection: AsyncConnection, run: Run) -> None:
-        epoch = await _epoch(connection, self._db.tables, run=run.ref.run_id)
+        epoch = await _epoch(connection, self._db.tables, run_id=run.ref.run_id)
         if epoch.scalar() != run.epoch:
             raise Withdrawn("the run has another owner")
 
     async def record(
         self,
         connection: AsyncConnection,
-        arrived: _Columns,
+        columns: _Columns,
         decision: Intent | Rejection,
         conversation: Conversation | None,
     ) -> None:
-        """Write the call: rejected, handed off, on its own, waiting for an equal one, or its next try."""
+        """Insert the call: rejected, handed off, new, waiting for an equal call, or the next try of one."""
         if isinstance(decision, Rejection):
-            row = arrived | _rejected(decision) | {"erased": conversation is None}
+            row = columns | _rejection_columns(decision) | {"erased": conversation is None}
         else:
-            row = arrived | self._intended(arrived, decision, conversation)
-            row |= await self._chosen(connection, row, decision)
-        await _recorded(connection, self._db.tables, **row)
+            row = columns | self._intent_columns(columns, decision, conversation)
+            row |= await self._decide_by_equal(connection, row, decision)
+        await _insert_call(connection, self._db.tables, **row)
         if isinstance(decision, Intent) and row["state"] == CallState.DONE:
             await self._hand_off(connection, row, decision)
 
-    def _intended(self, arrived: _Columns, intent: Intent, conversation: Conversation | None) -> _Columns:
+    def _intent_columns(
+        self, columns: _Columns, intent: Intent, conversation: Conversation | None
+    ) -> _Columns:
         digest = self._db.hasher.digest
         document = conversation.document if conversation else None
         return {
@@ -121,17 +124,17 @@ class Admission:
             "departamento": intent.departamento,
             "exact": intent.exact,
             "document_hash": digest("document", document.reveal()) if document else None,
-            "equal_key": digest("equal", arrived["conversation_id"], arrived["tool"], *intent.equal_on),
+            "equal_key": digest("equal", columns["conversation_id"], columns["tool"], *intent.equal_on),
         }
 
-    async def _chosen(self, connection: AsyncConnection, row: _Columns, intent: Intent) -> _Columns:
-        """What the call does, by what became of an equal one."""
+    async def _decide_by_equal(self, connection: AsyncConnection, row: _Columns, intent: Intent) -> _Columns:
+        """The columns that depend on an earlier equal call and its state."""
         equal = await earlier_equal(connection, self._db.tables, row)
         if equal is None:
             return await self._on_its_own(connection, row, intent)
         if equal.state is not CallState.FAILED:
             return {"equal_to": equal.call_id}
-        # What was erased, or cannot be read, is not sent: the ticket, and its key, are the same.
+        # An erased or unreadable body cannot be sent, so the new one is: ticket and key stay the same.
         body = readable(equal.body) or intent.body
         if body == intent.body:
             await self._take_receipt(connection, row, intent)
@@ -145,25 +148,29 @@ class Admission:
     async def _on_its_own(self, connection: AsyncConnection, row: _Columns, intent: Intent) -> _Columns:
         if intent.answer is not None:
             done = {"body": intent.body, "state": CallState.DONE}
-            return done | _answered(intent.answer, success=True)
+            return done | _answer_columns(intent.answer, success=True)
         await self._take_receipt(connection, row, intent)
         key = self._db.hasher.digest("idempotency", row["call_key"])[:40]
         return {"body": intent.body, "idempotency_key": f"tw-{key}"}
 
     async def _take_receipt(self, connection: AsyncConnection, row: _Columns, intent: Intent) -> None:
         if intent.uses_receipt:
-            taken = {"conversation": row["conversation_id"], "call": row["call_id"]}
-            await _receipt_taken(connection, self._db.tables, **taken)
+            ids = {"conversation_id": row["conversation_id"], "call_id": row["call_id"]}
+            await _mark_receipt_taken(connection, self._db.tables, **ids)
 
-    async def pass_receipt_on(self, connection: AsyncConnection, heir: CallRecord, first: CallRecord) -> None:
+    async def pass_receipt_on(
+        self, connection: AsyncConnection, waiter: CallRecord, first: CallRecord
+    ) -> None:
         """The receipt in the bytes that `heir` takes over is taken by it, if nobody has it."""
         c = self._db.tables.conversations
-        this = c.c.conversation_id == heir.conversation_id
-        held = readable((await connection.execute(select(c.c.attachment_url).where(this))).scalar())
+        this = c.c.conversation_id == waiter.conversation_id
+        receipt_url = readable((await connection.execute(select(c.c.attachment_url).where(this))).scalar())
         body = readable(first.body)
-        if held is not None and body is not None and held.reveal() in body.reveal():
-            free = c.c.attachment_taken_by.is_(None)
-            await connection.execute(update(c).where(this, free).values(attachment_taken_by=heir.call_id))
+        if receipt_url is not None and body is not None and receipt_url.reveal() in body.reveal():
+            not_taken = c.c.attachment_taken_by.is_(None)
+            await connection.execute(
+                update(c).where(this, not_taken).values(attachment_taken_by=waiter.call_id)
+            )
 
     async def _hand_off(self, connection: AsyncConnection, row: _Columns, intent: Intent) -> None:
         times = intent.attendance
@@ -192,40 +199,40 @@ class Admission:
 
 
 @prepared
-def _known(tables: Tables) -> Select[Any]:
-    """A conversation, whether its receipt may go into a ticket, and whether the thread is another's."""
+def _conversation_row(tables: Tables) -> Select[Any]:
+    """A conversation, whether its receipt may be used, and whether another conversation has the thread."""
     c, other = tables.conversations, tables.conversations.alias("other")
     oldest = now() - bindparam("fresh_s", type_=Float)
     fresh = and_(c.c.attachment_taken_by.is_(None), c.c.attachment_at >= oldest)
-    # A run without a thread compares with NULL: that conversations without one are no owners of it.
+    # A run without a thread must not match the conversations that have none.
     elsewhere = exists().where(
         other.c.thread_id.is_not(None),
-        other.c.thread_id == bindparam("thread"),
-        other.c.conversation_id != bindparam("conversation"),
+        other.c.thread_id == bindparam("thread_id"),
+        other.c.conversation_id != bindparam("conversation_id"),
     )
-    known = select(c, fresh.label("fresh"), elsewhere.label("elsewhere"), now().label("read_at"))
-    return known.where(c.c.conversation_id == bindparam("conversation"))
+    query = select(c, fresh.label("fresh"), elsewhere.label("elsewhere"), now().label("read_at"))
+    return query.where(c.c.conversation_id == bindparam("conversation_id"))
 
 
 @prepared
 def _epoch(tables: Tables) -> Select[Any]:
-    return select(tables.runs.c.lease_epoch).where(tables.runs.c.run_id == bindparam("run"))
+    return select(tables.runs.c.lease_epoch).where(tables.runs.c.run_id == bindparam("run_id"))
 
 
 @prepared
-def _receipt_taken(tables: Tables) -> Update:
+def _mark_receipt_taken(tables: Tables) -> Update:
     c = tables.conversations
-    this = update(c).where(c.c.conversation_id == bindparam("conversation"))
-    return this.values(attachment_taken_by=bindparam("call"))
+    this = update(c).where(c.c.conversation_id == bindparam("conversation_id"))
+    return this.values(attachment_taken_by=bindparam("call_id"))
 
 
 _WORDS = ("error", "setor", "motivo", "departamento", "exact", "document_hash", "equal_key", "equal_to")
 _BYTES = ("idempotency_key", "body", "answer")
 _FLAGS = ("answered_success", "maybe_sent", "erased")
-_NOTHING = dict.fromkeys((*_WORDS, *_BYTES)) | dict.fromkeys(_FLAGS, False)
-"""The columns of a call about which nothing is decided."""
+_UNDECIDED = dict.fromkeys((*_WORDS, *_BYTES)) | dict.fromkeys(_FLAGS, False)
+"""Default values of the columns that a decision sets."""
 
-_ALWAYS = (
+_REQUIRED = (
     "call_key",
     "call_id",
     "platform_call_id",
@@ -239,11 +246,11 @@ _ALWAYS = (
 
 
 @prepared
-def _recorded(tables: Tables) -> Insert:
-    """A new call. `due_s`, `lease_s`, `answered_s`: so long from now; None for not at all."""
+def _insert_call(tables: Tables) -> Insert:
+    """Insert a call. `due_s`, `lease_s`, `answered_s`: seconds from now; None leaves the column unset."""
     due, answered = (now() + bindparam(name, type_=Float) for name in ("due_s", "answered_s"))
     return tables.calls.insert().values(
-        **{name: bindparam(name) for name in (*_ALWAYS, *_NOTHING)},
+        **{name: bindparam(name) for name in (*_REQUIRED, *_UNDECIDED)},
         received_at=now(),
         due=due,
         lease_until=func.coalesce(now() + bindparam("lease_s", type_=Float), 0),
@@ -252,9 +259,11 @@ def _recorded(tables: Tables) -> Insert:
     )
 
 
-def arrival(key: str, run: Run, call: ToolCall, *, kind: ToolKind, owner: str, lease_s: float) -> _Columns:
-    """The columns every new call has, whatever is decided about it: held and due, until it is answered."""
-    return _NOTHING | {
+def new_call_columns(
+    key: str, run: Run, call: ToolCall, *, kind: ToolKind, owner: str, lease_s: float
+) -> _Columns:
+    """The columns of every new call before the decision: received, held by `owner` and due."""
+    return _UNDECIDED | {
         "due_s": 0.0,
         "answered_s": None,
         "owner": owner,
@@ -270,16 +279,16 @@ def arrival(key: str, run: Run, call: ToolCall, *, kind: ToolKind, owner: str, l
     }
 
 
-def _rejected(rejection: Rejection) -> _Columns:
+def _rejection_columns(rejection: Rejection) -> _Columns:
     return {
         "state": rejection.state,
         "error": rejection.code,
         "setor": rejection.setor,
         "exact": rejection.exact,
-    } | _answered(rejection.answer, success=False)
+    } | _answer_columns(rejection.answer, success=False)
 
 
-def _answered(answer: Personal, *, success: bool) -> _Columns:
+def _answer_columns(answer: Personal, *, success: bool) -> _Columns:
     return {
         "answer": answer,
         "answered_success": success,

@@ -28,7 +28,7 @@ from worker.model import CallRecord, CallState, Outcome, Run, RunState, Sent, To
 from worker.personal import Personal
 from worker.ports import Decide
 from worker.privacy import readable
-from worker.store.ledger.admission import Admission, arrival, call_key, former_call_key
+from worker.store.ledger.admission import Admission, call_key, former_call_key, new_call_columns
 from worker.store.ledger.outcomes import Outcomes
 from worker.store.ledger.rows import find_by_key, get, keeps_beside, record, select_calls
 from worker.store.personal_data.erasure import wipe
@@ -38,7 +38,7 @@ from worker.store.sql.statements import prepared
 from worker.store.sql.tables import OPEN, Tables, now
 
 _CHECK_AGAIN_S = (300.0, 900.0, 3600.0)
-"""When an open question is looked up again after the first time, then hourly."""
+"""Delays of the lookups after the first one. The last delay repeats."""
 
 _CHECK_FOR_S = 24 * 3600.0
 
@@ -56,44 +56,44 @@ class Calls:
     async def admit(
         self, run: Run, call: ToolCall, decide: Decide, *, kind: ToolKind, owner: str, lease_s: float
     ) -> CallRecord:
-        """Record a call, or find it recorded; see `ports.Ledger.admit`.
+        """Record a call, or return the recorded one; see `ports.Ledger.admit`.
 
-        Raises `Withdrawn` when a new call's run has another owner by now.
+        Raises `Withdrawn` when the run of a new call has another owner.
         """
         key = call_key(self._db.hasher, self._platform, run, call)
         former = former_call_key(self._platform, run, call)
         async with self._db.write() as connection:
             await self._db.serialise(connection, run.conversation_id)
-            known = await find_by_key(connection, self._db.tables, key, former, call.tool)
-            if known is not None:
-                return await self._taken_over(connection, known, owner, lease_s)
+            recorded = await find_by_key(connection, self._db.tables, key, former, call.tool)
+            if recorded is not None:
+                return await self._take_over(connection, recorded, owner, lease_s)
             conversation = await self._admission.conversation(connection, run)
-            arrived = arrival(key, run, call, kind=kind, owner=owner, lease_s=lease_s)
-            await self._admission.record(connection, arrived, decide(conversation), conversation)
-            return await get(connection, self._db.tables, arrived["call_id"])
+            columns = new_call_columns(key, run, call, kind=kind, owner=owner, lease_s=lease_s)
+            await self._admission.record(connection, columns, decide(conversation), conversation)
+            return await get(connection, self._db.tables, columns["call_id"])
 
     async def get(self, call_id: str) -> CallRecord:
-        """Raises `StoreError` when there is no such call: whoever asks holds an id from the ledger."""
+        """A recorded call. Raises `StoreError` when there is none: callers pass ids from the ledger."""
         async with self._db.read(brief=True) as connection:
             return await get(connection, self._db.tables, call_id)
 
     async def begin_attempt(
         self, call: CallRecord, attempt: int, *, owner: str, send_window_s: float
     ) -> bool:
-        """Commit that attempt number `attempt` begins; False when the call moved on without us.
+        """Commit that attempt number `attempt` begins. False when another process has changed the call.
 
-        Raises `Erased` when what was to be sent has gone before the first one.
+        Raises `Erased` when the request's body was erased before the first attempt.
         """
         tables = self._db.tables
         async with self._db.write() as connection:
-            this = {"this_call": call.call_id, "number": attempt}
-            mine = await _counted(connection, tables, **this, by=owner)
-            if mine.rowcount != 1:
-                left = await get(connection, self._db.tables, call.call_id)
-                if left.state is CallState.RECEIVED and left.body is None:
+            this = {"call_id": call.call_id, "attempt": attempt}
+            updated = await _count_attempt(connection, tables, **this, owner=owner)
+            if updated.rowcount != 1:
+                current = await get(connection, self._db.tables, call.call_id)
+                if current.state is CallState.RECEIVED and current.body is None:
                     raise Erased("erased before it was sent")
                 return False
-            await _begun(connection, tables, **this, window_s=send_window_s)
+            await _insert_attempt(connection, tables, **this, window_s=send_window_s)
             return True
 
     async def end_attempt(self, call_id: str, attempt: int, *, certain: bool, detail: str) -> None:
@@ -116,37 +116,37 @@ class Calls:
         checked: bool = False,
         owner: str | None = None,
     ) -> CallRecord:
-        """Record what became of a call; see `ports.Ledger.settle`."""
+        """Record the outcome of a call; see `ports.Ledger.settle`."""
         async with self._db.write() as connection:
             if outcome.found:
                 await self._check_found(connection, call_id, outcome.protocolo or "")
             before = await get(connection, self._db.tables, call_id, lock=True)
             if before.state.open and outcome.protocolo is None and owner not in (None, before.owner):
                 raise Withdrawn("the call has another owner")
-            # A person may have asked for another try while the CRM was asked: that is what goes on then.
+            # A person may have requested a retry during the lookup. The retry then has precedence.
             awaited = before.state is CallState.UNKNOWN if checked else before.state.open
             if awaited or _improves(before, outcome):
                 await self._outcomes.finish(connection, before, outcome)
-                await self._outcomes.give(connection, call_id, answer, success=success)
+                await self._outcomes.record_answer(connection, call_id, answer, success=success)
             elif outcome.protocolo is not None and outcome.protocolo != before.protocolo:
-                await self._outcomes.keep_beside(connection, call_id, outcome.protocolo)
+                await self._outcomes.keep_extra_protocolo(connection, call_id, outcome.protocolo)
             elif not before.answered and _is_outcome_of(before, outcome):
-                await self._outcomes.give(connection, call_id, answer, success=success)
+                await self._outcomes.record_answer(connection, call_id, answer, success=success)
             if before.erased:
                 await wipe(connection, self._db.tables, self._t.c.call_id == call_id)
             return await get(connection, self._db.tables, call_id)
 
     async def inherit(self, call_id: str) -> CallRecord:
-        """A call that waited for one that ended unsent takes its key and bytes over; see `ports.Ledger`."""
+        """Let a waiting call take over key and body of the call that ended unsent; see `ports.Ledger`."""
         tables = self._db.tables
         conversation = (await self.get(call_id)).conversation_id
         async with self._db.write() as connection:
             await self._db.serialise(connection, conversation)
-            heir = await get(connection, tables, call_id, lock=True)
-            first = await get(connection, tables, heir.equal_to or "")
-            if not (heir.waits and heir.state.open and first.unsent):
-                return heir
-            other = await _other_try(connection, tables, key=first.idempotency_key)
+            waiter = await get(connection, tables, call_id, lock=True)
+            first = await get(connection, tables, waiter.equal_to or "")
+            if not (waiter.waits and waiter.state.open and first.unsent):
+                return waiter
+            other = await _other_try(connection, tables, idempotency_key=first.idempotency_key)
             if other.rows:
                 changed = {"equal_to": other.scalar()}
             else:
@@ -155,34 +155,34 @@ class Calls:
                     "body": readable(first.body),
                     "maybe_sent": first.maybe_sent,
                 }
-                await self._admission.pass_receipt_on(connection, heir, first)
+                await self._admission.pass_receipt_on(connection, waiter, first)
             t = tables.calls
             await connection.execute(update(t).where(t.c.call_id == call_id).values(**changed))
             return await get(connection, tables, call_id)
 
     async def answer_at_deadline(self, call_id: str, sent: Personal, unsent: Personal) -> CallRecord:
-        """The run cannot wait any longer; see `ports.Ledger.answer_at_deadline`."""
+        """Answer a call whose run must not wait longer; see `ports.Ledger.answer_at_deadline`."""
         async with self._db.write() as connection:
             before = await get(connection, self._db.tables, call_id, lock=True)
             if not before.state.open:
                 return before
             if not before.answered and (before.waits or before.maybe_sent):
-                await self._outcomes.give(connection, call_id, sent, success=False)
+                await self._outcomes.record_answer(connection, call_id, sent, success=False)
             elif not before.answered:
                 unopened = Outcome(CallState.FAILED, CrmUnavailable.code)
                 await self._outcomes.finish(connection, before, unopened)
-                await self._outcomes.give(connection, call_id, unsent, success=False)
+                await self._outcomes.record_answer(connection, call_id, unsent, success=False)
             if before.erased:
                 await wipe(connection, self._db.tables, self._t.c.call_id == call_id)
             return await get(connection, self._db.tables, call_id)
 
     async def claim(self, owner: str, limit: int, lease_s: float) -> Sequence[CallRecord]:
-        """Take calls whose time has come and that nobody works on, whatever became of their run.
+        """Claim due calls without an owner, also those whose run has ended.
 
-        A call that was never sent is left to its run's owner, while its run is watched.
+        A call that was never sent belongs to its run's owner while the run is watched, and is not claimed.
         """
-        t, held = self._t, {"by": owner, "lease_s": lease_s}
-        rows = await leases.take(self._db, _any_due, _claimed, room=limit, **held)
+        t, lease = self._t, {"owner": owner, "lease_s": lease_s}
+        rows = await leases.take(self._db, _any_due, _claim, room=limit, **lease)
         taken = [row.call_id for row in rows]
         if not taken:
             return ()
@@ -197,14 +197,14 @@ class Calls:
         )
 
     async def release(self, owner: str) -> None:
-        """Give all calls back to whoever comes next."""
+        """Give the leases of all calls back."""
         async with self._db.write() as connection:
             await leases.give_back(connection, self._t.c.call_id, owner)
 
     async def check_later(self, call: CallRecord) -> None:
-        """The CRM did not know (yet), or a defect ended the work: try again, ever later, for a day.
+        """Schedule the next try after an empty lookup or a defect, with growing delays, for a day.
 
-        Not if a person has stepped in.
+        Not if a person has decided meanwhile.
         """
         t = self._t
         still = t.c.state.in_(OPEN) if call.state.open else t.c.state == call.state
@@ -221,9 +221,9 @@ class Calls:
             )
 
     async def sent(self, call_id: str) -> Sent:
-        """When the ticket's first attempt began, and how long the CRM may still commit one of them.
+        """When the ticket's first attempt began, and for how long the CRM may still commit an attempt.
 
-        An equal call that tries a failed one's ticket again inherits its attempts: they have one key.
+        The attempts of all calls with this idempotency key count: a retry of a failed ticket shares its key.
         """
         a, t, this = self._db.tables.attempts, self._t, self._t.alias("this")
         key = select(this.c.idempotency_key).where(this.c.call_id == call_id).scalar_subquery()
@@ -234,12 +234,12 @@ class Calls:
         return Sent(first_at, max(0.0, settles_in_s))
 
     async def held_by_another(self, call: CallRecord, protocolo: str) -> bool:
-        """Whether a protocolo is another ticket's: not of a call that tried or waited for this one."""
+        """True if the protocolo belongs to another ticket, whose key differs from this call's."""
         async with self._db.read(brief=True) as connection:
             return await held_by_another(connection, self._t, call, protocolo)
 
     async def first_try(self, call: CallRecord) -> CallRecord:
-        """The earliest call with this one's key, which may be itself."""
+        """The earliest call with this call's idempotency key, possibly the call itself."""
         t = self._t
         tries = select_calls(self._db.tables).where(t.c.idempotency_key == call.idempotency_key)
         async with self._db.read() as connection:
@@ -247,75 +247,76 @@ class Calls:
             return record(first.one())
 
     async def _check_found(self, connection: AsyncConnection, call_id: str, protocolo: str) -> None:
-        """Of two tickets that look alike to the CRM, only one can be the one that was found.
+        """Check that a ticket found by the lookup cannot be another call's.
 
-        Raises `Withdrawn` while the other's answer may still be on its way, and when it has this protocolo.
+        The lookup cannot tell two tickets with the same document, setor and motivo apart. Raises `Withdrawn`
+        while the other call may still receive an answer, and when it has this protocolo.
         """
         await self._db.serialise(connection, protocolo)
         call = await get(connection, self._db.tables, call_id)
-        # In this order: an answer that is recorded between the two questions is seen by the second.
+        # In this order: the second query sees an answer that is recorded between the two.
         if await in_flight_beside(connection, self._db.tables, call):
             raise Withdrawn("another ticket's answer is on its way")
         if await held_by_another(connection, self._t, call, protocolo):
             raise Withdrawn("another ticket has this protocolo")
 
-    async def _taken_over(
-        self, connection: AsyncConnection, known: CallRecord, owner: str, lease_s: float
+    async def _take_over(
+        self, connection: AsyncConnection, recorded: CallRecord, owner: str, lease_s: float
     ) -> CallRecord:
-        """A known call that is still to be answered, held by this process unless a living one holds it."""
-        if known.answered:
-            return known
+        """The recorded call. This process holds it if it is unanswered and no other lease is valid."""
+        if recorded.answered:
+            return recorded
         tables = self._db.tables
-        await _held(connection, tables, this_call=known.call_id, by=owner, lease_s=lease_s)
-        return await get(connection, tables, known.call_id)
+        await _hold_call(connection, tables, call_id=recorded.call_id, owner=owner, lease_s=lease_s)
+        return await get(connection, tables, recorded.call_id)
 
 
 @prepared
-def _held(tables: Tables) -> Update:
+def _hold_call(tables: Tables) -> Update:
     t = tables.calls
-    unheld = update(t).where(t.c.call_id == bindparam("this_call"), leases.unheld(t))
+    unheld = update(t).where(t.c.call_id == bindparam("call_id"), leases.unheld(t))
     return unheld.values(**leases.HELD)
 
 
 @prepared
 def _other_try(tables: Tables) -> Select[Any]:
-    """A call that has this key and has not failed: the first waiting call that took it over, or a new one."""
+    """The first call with this key that has not failed."""
     t = tables.calls
-    tries = select(t.c.call_id).where(t.c.idempotency_key == bindparam("key"))
+    tries = select(t.c.call_id).where(t.c.idempotency_key == bindparam("idempotency_key"))
     return tries.where(t.c.state != CallState.FAILED).order_by(t.c.received_at).limit(1)
 
 
 @prepared
-def _counted(tables: Tables) -> Update:
-    """One more attempt of a call that is still to be made by us."""
+def _count_attempt(tables: Tables) -> Update:
+    """Count one more attempt of a call that this owner still holds."""
     t = tables.calls
     return (
         update(t)
-        .where(t.c.call_id == bindparam("this_call"), t.c.owner == bindparam("by"))
-        .where(t.c.attempts == bindparam("number", type_=Integer) - 1)
+        .where(t.c.call_id == bindparam("call_id"), t.c.owner == bindparam("owner"))
+        .where(t.c.attempts == bindparam("attempt", type_=Integer) - 1)
         .where(t.c.state.in_(OPEN), t.c.body.is_not(None))
-        .values(state=CallState.RUNNING, attempts=bindparam("number", type_=Integer))
+        .values(state=CallState.RUNNING, attempts=bindparam("attempt", type_=Integer))
     )
 
 
 @prepared
-def _begun(tables: Tables) -> Insert:
+def _insert_attempt(tables: Tables) -> Insert:
     return tables.attempts.insert().values(
-        call_id=bindparam("this_call"),
-        attempt=bindparam("number"),
+        call_id=bindparam("call_id"),
+        attempt=bindparam("attempt"),
         begun_at=now(),
         send_deadline=now() + bindparam("window_s", type_=Float),
     )
 
 
 def _is_outcome_of(before: CallRecord, outcome: Outcome) -> bool:
-    """A call that a person has decided before it was answered."""
+    """True if this outcome is recorded already: a person decided the call before it was answered."""
     recorded = (before.state, before.error, before.protocolo)
     return recorded == (outcome.state, outcome.error, outcome.protocolo)
 
 
 def _improves(before: CallRecord, outcome: Outcome) -> bool:
-    """A protocolo that turns up later completes a call that has none."""
+    """True if the outcome brings the protocolo that the call lacks."""
     return (
         outcome.protocolo is not None and before.protocolo is None and before.state is not CallState.REJECTED
     )
@@ -335,7 +336,7 @@ _any_due = leases.any_of(_due)
 
 
 @prepared
-def _claimed(tables: Tables) -> ReturningUpdate[Any]:
+def _claim(tables: Tables) -> ReturningUpdate[Any]:
     t = tables.calls
     return leases.taking(t.c.call_id, _due(tables)).values(**leases.HELD).returning(t.c.call_id)
 
@@ -343,24 +344,24 @@ def _claimed(tables: Tables) -> ReturningUpdate[Any]:
 async def held_by_another(
     connection: AsyncConnection, calls: Table, call: CallRecord, protocolo: str
 ) -> bool:
-    """See `Recovery.held_by_another`; inside a transaction of whoever asks.
+    """See `Calls.held_by_another`; inside the caller's transaction.
 
-    What an equal call shows it has from the ticket it waited for, or it is the same ticket, by its key. Two
-    tickets that only say the same, more than ten minutes apart, are two.
+    A call without a key has the protocolo of the ticket that it waited for, and calls with one key are one
+    ticket. Two calls with equal content, more than ten minutes apart, are two tickets.
     """
-    shown = or_(calls.c.protocolo == protocolo, keeps_beside(calls, protocolo))
-    query = select(calls.c.call_id).where(shown, calls.c.idempotency_key != call.idempotency_key)
+    has_protocolo = or_(calls.c.protocolo == protocolo, keeps_beside(calls, protocolo))
+    query = select(calls.c.call_id).where(has_protocolo, calls.c.idempotency_key != call.idempotency_key)
     return (await connection.execute(query.limit(1))).first() is not None
 
 
 async def in_flight_beside(connection: AsyncConnection, tables: Tables, call: CallRecord) -> bool:
-    """Whether an attempt of another ticket that a lookup cannot tell from this one may still be answered."""
+    """True while another ticket that the lookup cannot tell from this one has an attempt in flight."""
     t, a, this = tables.calls, tables.attempts, tables.calls.alias("this")
-    mine = select(this.c.document_hash).where(this.c.call_id == call.call_id).scalar_subquery()
+    document_hash = select(this.c.document_hash).where(this.c.call_id == call.call_id).scalar_subquery()
     query = (
         select(a.c.call_id)
         .join(t, t.c.call_id == a.c.call_id)
-        .where(t.c.document_hash == mine, t.c.setor == call.setor, t.c.motivo == call.motivo)
+        .where(t.c.document_hash == document_hash, t.c.setor == call.setor, t.c.motivo == call.motivo)
         .where(t.c.idempotency_key != call.idempotency_key)
         .where(a.c.ended_at.is_(None), a.c.send_deadline > now())
     )

@@ -1,4 +1,4 @@
-"""The equal-call rule: which earlier call a new one takes after (contract §6)."""
+"""The equal-call rule: the earlier call that a new call is equal to (contract §6)."""
 
 from typing import Any
 
@@ -12,30 +12,30 @@ from worker.store.sql.tables import Tables, now
 from worker.views import HandoffState
 
 EQUAL_WINDOW_S = 600.0
-"""Two calls of a conversation can be equal this long; after a lost run, this long from its end."""
+"""Seconds in which two calls of a conversation can be equal; after a lost run, counted from its end."""
 
 
 async def earlier_equal(
     connection: AsyncConnection, tables: Tables, new: dict[str, object]
 ) -> CallRecord | None:
-    """The call that a new one, given by its columns, is equal to."""
-    row = (await _same(connection, tables, **_subject(new, *_SAME))).first()
+    """The call that a new call is equal to, or None. `new`: the columns of the new call."""
+    row = (await _same_call(connection, tables, **_subject(new, *_SAME_CALL))).first()
     if row is None and new["setor"] is not None:
-        row = (await _never_told(connection, tables, **_subject(new, *_NEVER_TOLD))).first()
+        row = (await _never_submitted(connection, tables, **_subject(new, *_NEVER_SUBMITTED))).first()
     return None if row is None else await _latest_try(connection, tables, record(row))
 
 
-async def _latest_try(connection: AsyncConnection, tables: Tables, found: CallRecord) -> CallRecord:
-    """Who speaks for a failed ticket: its tries have one key, and a person may have asked for one more.
+async def _latest_try(connection: AsyncConnection, tables: Tables, earlier: CallRecord) -> CallRecord:
+    """The call whose state counts for a failed ticket: the latest with its key, as a person may retry it.
 
-    What failed by waiting has no key of its own, so the call it waited for speaks.
+    A waiting call that failed has no key of its own. The call that it waited for counts instead.
     """
     t = tables.calls
-    while found.waits and found.state is CallState.FAILED:
-        found = await get(connection, tables, found.equal_to or "")
-    if found.state is not CallState.FAILED:
-        return found
-    tries = select_calls(tables).where(t.c.idempotency_key == found.idempotency_key)
+    while earlier.waits and earlier.state is CallState.FAILED:
+        earlier = await get(connection, tables, earlier.equal_to or "")
+    if earlier.state is not CallState.FAILED:
+        return earlier
+    tries = select_calls(tables).where(t.c.idempotency_key == earlier.idempotency_key)
     return record((await connection.execute(_preferred(tables, tries))).one())
 
 
@@ -46,22 +46,22 @@ def _preferred(tables: Tables, calls: Select[Any]) -> Select[Any]:
 
 
 def _subject(new: dict[str, object], *compared: str) -> dict[str, object]:
-    """What the statements below compare: `new_setor` and so on."""
+    """The bind values of the statements below: `new_setor` and so on."""
     return {f"new_{name}": new[name] for name in compared}
 
 
-_SAME = ("conversation_id", "equal_key")
+_SAME_CALL = ("conversation_id", "equal_key")
 
 
 @prepared
-def _same(tables: Tables) -> Select[Any]:
-    """The first call of this kind: one that only waits for it opens no window of its own."""
+def _same_call(tables: Tables) -> Select[Any]:
+    """The equal call within the window. Calls that only wait for another do not extend the window."""
     t, first = tables.calls, tables.calls.alias("first")
     only_waits = and_(
         t.c.idempotency_key.is_(None),
         exists().where(first.c.call_id == t.c.equal_to, first.c.equal_key == t.c.equal_key),
     )
-    # A hand-off that is over does not answer for one that is asked for afterwards.
+    # A hand-off that has ended does not count as the equal of a new one.
     h = tables.handoffs
     over = exists().where(
         h.c.call_id == t.c.call_id, h.c.state.in_([HandoffState.CLOSED, HandoffState.RETURNED])
@@ -77,12 +77,12 @@ def _same(tables: Tables) -> Select[Any]:
     return _preferred(tables, calls)
 
 
-_NEVER_TOLD = ("conversation_id", "tool", "document_hash", "setor", "motivo")
+_NEVER_SUBMITTED = ("conversation_id", "tool", "document_hash", "setor", "motivo")
 
 
 @prepared
-def _never_told(tables: Tables) -> Select[Any]:
-    """A ticket whose answer never reached the model, its run being lost: the next is its equal."""
+def _never_submitted(tables: Tables) -> Select[Any]:
+    """A ticket of a lost run whose answer never reached the model: the next such call is its equal."""
     t, r, later = tables.calls, tables.runs, tables.calls.alias("later")
     calls = (
         select_calls(tables)

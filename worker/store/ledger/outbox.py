@@ -1,4 +1,4 @@
-"""Events for the bot: written with what they tell of, delivered in order per conversation (contract §5)."""
+"""Events for the bot: written with the change they report, delivered in order per conversation."""
 
 import json
 import secrets
@@ -28,39 +28,39 @@ class Outbox:
     async def put(
         self, connection: AsyncConnection, conversation_id: str, kind: str, data: dict[str, Any]
     ) -> None:
-        """Write an event in the transaction of what it tells of. `data` holds no personal value."""
+        """Write an event in the transaction of the change it reports. `data` holds no personal value."""
         if not self._enabled:
             return
-        said = {"type": kind, "timestamp": datetime.now(UTC).isoformat(), "data": data}
-        event = {"event": f"msg_{secrets.token_hex(12)}", "said": json.dumps(said, ensure_ascii=False)}
-        await _written(connection, self._db.tables, conversation=conversation_id, **event)
+        content = {"type": kind, "timestamp": datetime.now(UTC).isoformat(), "data": data}
+        event = {"event_id": f"msg_{secrets.token_hex(12)}", "body": json.dumps(content, ensure_ascii=False)}
+        await _insert_event(connection, self._db.tables, conversation_id=conversation_id, **event)
 
     async def claim(self, owner: str, limit: int, lease_s: float) -> Sequence[Event]:
-        """The oldest pending event of each conversation that is due, each for one process at a time."""
-        held = {"by": owner, "lease_s": lease_s}
-        rows = await leases.take(self._db, _any_due, _claimed, room=limit, **held)
+        """Claim the oldest pending event of each conversation, if it is due and has no owner."""
+        lease = {"owner": owner, "lease_s": lease_s}
+        rows = await leases.take(self._db, _any_due, _claim, room=limit, **lease)
         return [Event(row.event_id, row.body, row.tries, row.owner) for row in rows]
 
     async def delivered(self, event: Event, result: str) -> None:
-        """The bot has it, whoever has claimed it meanwhile."""
-        has_it = {"state": EventState.DELIVERED, "delivered_at": now(), "result": result}
-        await self._leave(self._t.c.event_id == event.event_id, **has_it)
+        """Record that the bot received the event, even if another process has claimed it meanwhile."""
+        values = {"state": EventState.DELIVERED, "delivered_at": now(), "result": result}
+        await self._update(self._t.c.event_id == event.event_id, **values)
 
     async def retry(self, event: Event, result: str, wait_s: float) -> None:
-        """Not delivered: again after `wait_s` seconds, and those behind it wait too."""
-        again = {"due": now() + wait_s, "tries": self._t.c.tries + 1, "result": result}
-        await self._leave(self._still_ours(event), **again)
+        """Schedule another delivery after `wait_s` seconds. The conversation's later events wait for it."""
+        values = {"due": now() + wait_s, "tries": self._t.c.tries + 1, "result": result}
+        await self._update(self._claim_is_current(event), **values)
 
     async def give_up(self, event: Event, result: str) -> None:
-        """A person is needed; the next one goes."""
-        await self._leave(self._still_ours(event), state=EventState.STUCK, result=result)
+        """Mark the event as stuck: it needs a person. The conversation's next event is delivered."""
+        await self._update(self._claim_is_current(event), state=EventState.STUCK, result=result)
 
-    def _still_ours(self, event: Event) -> ColumnElement[bool]:
-        """A process that was too slow has no say: the event is being tried by another by now."""
+    def _claim_is_current(self, event: Event) -> ColumnElement[bool]:
+        """True while this process's claim is valid. An expired claim may belong to another process."""
         return and_(self._t.c.event_id == event.event_id, self._t.c.owner == event.owner)
 
-    async def _leave(self, which: ColumnElement[bool], **values: Any) -> None:
-        """What is delivered stays so."""
+    async def _update(self, which: ColumnElement[bool], **values: Any) -> None:
+        """Change the events and give them back. A delivered event stays delivered."""
         async with self._db.write() as connection:
             await connection.execute(
                 update(self._t)
@@ -84,17 +84,17 @@ _any_due = leases.any_of(_due)
 
 
 @prepared
-def _claimed(tables: Tables) -> ReturningUpdate[Any]:
+def _claim(tables: Tables) -> ReturningUpdate[Any]:
     t = tables.outbox
     return leases.taking(t.c.seq, _due(tables)).values(**leases.HELD).returning(*t.c)
 
 
 @prepared
-def _written(tables: Tables) -> Insert:
+def _insert_event(tables: Tables) -> Insert:
     return tables.outbox.insert().values(
-        event_id=bindparam("event"),
-        conversation_id=bindparam("conversation"),
-        body=bindparam("said"),
+        event_id=bindparam("event_id"),
+        conversation_id=bindparam("conversation_id"),
+        body=bindparam("body"),
         state=EventState.PENDING,
         created_at=now(),
         due=now(),

@@ -1,4 +1,4 @@
-"""What became of a call, recorded with its answer, receipt and event at once (contract §4-6)."""
+"""The outcome of a call, recorded with its answer, receipt and event in one transaction (contract §4-6)."""
 
 from typing import Any
 
@@ -22,12 +22,12 @@ _EVENTS = {
     CallState.NO_PROTOCOL: "ticket.no_protocol",
 }
 _IN_DOUBT = {CallState.UNKNOWN, CallState.NO_PROTOCOL}
-_MENDABLE = {CallState.FAILED, *_IN_DOUBT}
+_REPLACEABLE = {CallState.FAILED, *_IN_DOUBT}
 _FIRST_CHECK_S = 60.0
 
 
 class Outcomes:
-    """Writes outcomes. `checks`: an open question is looked up again at the CRM (`CRM_LOOKUP_URL`)."""
+    """Writes outcomes. `checks`: outcomes in doubt are looked up at the CRM later (`CRM_LOOKUP_URL`)."""
 
     def __init__(self, database: Database, outbox: Outbox, *, checks: bool) -> None:
         self._db = database
@@ -37,25 +37,25 @@ class Outcomes:
         self._t = database.tables.calls
 
     async def finish(self, connection: AsyncConnection, before: CallRecord, outcome: Outcome) -> None:
-        """Record an outcome for a call and those that took it over, end its attempts, and tell the bot."""
-        asks_again = self._checks and outcome.state in _IN_DOUBT and _is_ticket(before)
-        this = {"this_call": before.call_id}
-        again = {"again_s": _FIRST_CHECK_S if asks_again else None}
-        await _finished(connection, self._tables, **this, **_became(outcome), **again)
+        """Record an outcome for a call and its waiting calls, end its attempts and write the event."""
+        checks_later = self._checks and outcome.state in _IN_DOUBT and _is_ticket(before)
+        this = {"call_id": before.call_id}
+        check = {"check_after_s": _FIRST_CHECK_S if checks_later else None}
+        await _set_outcome(connection, self._tables, **this, **_outcome_values(outcome), **check)
         await self._pass_on(connection, before.call_id, outcome)
         await self._end_open_attempts(connection, before, outcome)
         if outcome.state is CallState.FAILED and outcome.certain:
             await self._give_receipt_back(connection, before.call_id)
-        await self._tell(connection, before, outcome)
+        await self._put_event(connection, before, outcome)
 
-    async def give(
+    async def record_answer(
         self, connection: AsyncConnection, call_id: str, answer: Personal, *, success: bool
     ) -> None:
-        """The answer is given once: a better outcome afterwards changes the outcome only."""
-        await _given(connection, self._tables, this_call=call_id, given=answer, success=success)
+        """Record the answer, once. A better outcome afterwards changes only the outcome."""
+        await _set_answer(connection, self._tables, call_id=call_id, answer=answer, answered_success=success)
 
-    async def keep_beside(self, connection: AsyncConnection, call_id: str, protocolo: str) -> None:
-        """A second ticket of one call: it was opened, so it is never thrown away, nor is a third."""
+    async def keep_extra_protocolo(self, connection: AsyncConnection, call_id: str, protocolo: str) -> None:
+        """Keep the protocolo of a second (or third) ticket that one call has opened."""
         extra = self._t.c.extra_protocolo
         await connection.execute(
             update(self._t)
@@ -64,26 +64,28 @@ class Outcomes:
         )
 
     async def _pass_on(self, connection: AsyncConnection, call_id: str, outcome: Outcome) -> None:
-        """Calls that took over what became of this one take over what becomes of it now, and so on.
+        """Record the outcome for the calls that waited for this one too, and for their waiting calls.
 
-        A row that somebody is changing is left as it was: two calls must not wait for each other.
+        A row that another transaction is changing is skipped: two calls must not wait for each other.
         """
-        passed = await _passed_on(connection, self._tables, this_call=call_id, **_became(outcome))
-        for waiter in passed.rows:
+        waiters = await _set_waiters_outcome(
+            connection, self._tables, call_id=call_id, **_outcome_values(outcome)
+        )
+        for waiter in waiters.rows:
             await self._pass_on(connection, waiter.call_id, outcome)
 
     async def _end_open_attempts(
         self, connection: AsyncConnection, before: CallRecord, outcome: Outcome
     ) -> None:
-        """The outcome is the last attempt's; an earlier one still open was left so by a process that died."""
+        """End the open attempts. The outcome is the last one's; an earlier one was left by a dead process."""
         if before.attempts:
-            done = "found" if outcome.found else "ok"  # only an answer tells how long the CRM took
-            told = {"told": outcome.error or done, "sure": outcome.certain}
-            this = {"this_call": before.call_id, "last": before.attempts}
-            await _attempts_ended(connection, self._tables, **this, **told)
+            done = "found" if outcome.found else "ok"  # only an answer measures the CRM's response time
+            result = {"result": outcome.error or done, "certain": outcome.certain}
+            this = {"call_id": before.call_id, "attempt": before.attempts}
+            await _end_attempts(connection, self._tables, **this, **result)
 
     async def _give_receipt_back(self, connection: AsyncConnection, call_id: str) -> None:
-        """What surely opened nothing has not used the receipt."""
+        """Free the receipt of a call that certainly opened no ticket."""
         c = self._db.tables.conversations
         after = await get(connection, self._db.tables, call_id)
         if not after.maybe_sent:
@@ -93,11 +95,11 @@ class Outcomes:
                 .values(attachment_taken_by=None)
             )
 
-    async def _tell(self, connection: AsyncConnection, before: CallRecord, outcome: Outcome) -> None:
-        """An event for each ticket. `late`: the model was answered otherwise, or will not be any more."""
+    async def _put_event(self, connection: AsyncConnection, before: CallRecord, outcome: Outcome) -> None:
+        """Write the ticket's event. `late`: the model got another answer before, or its run has ended."""
         if not _is_ticket(before):
             return
-        told = {
+        event = {
             "call_id": before.call_id,
             "run_id": before.run_id,
             "conversation_id": before.conversation_id,
@@ -107,30 +109,30 @@ class Outcomes:
             "error": outcome.error,
             "late": before.answered or before.run_gone,
         }
-        await self._outbox.put(connection, before.conversation_id, _EVENTS[outcome.state], told)
+        await self._outbox.put(connection, before.conversation_id, _EVENTS[outcome.state], event)
 
 
-def _became(outcome: Outcome) -> dict[str, str | None]:
-    return {"outcome": outcome.state, "why": outcome.error, "number": outcome.protocolo}
+def _outcome_values(outcome: Outcome) -> dict[str, str | None]:
+    return {"state": outcome.state, "error": outcome.error, "protocolo": outcome.protocolo}
 
 
-_BECAME: dict[str, Any] = {
-    "state": bindparam("outcome"),
-    "error": bindparam("why"),
-    "protocolo": bindparam("number"),
+_OUTCOME_COLUMNS: dict[str, Any] = {
+    "state": bindparam("state"),
+    "error": bindparam("error"),
+    "protocolo": bindparam("protocolo"),
 }
 
 
 @prepared
-def _finished(tables: Tables) -> Update:
+def _set_outcome(tables: Tables) -> Update:
     t = tables.calls
     return (
         update(t)
-        .where(t.c.call_id == bindparam("this_call"))
+        .where(t.c.call_id == bindparam("call_id"))
         .values(
-            **_BECAME,
+            **_OUTCOME_COLUMNS,
             finished_at=now(),
-            due=now() + bindparam("again_s", type_=Float),  # plus NULL is NULL
+            due=now() + bindparam("check_after_s", type_=Float),  # plus NULL is NULL
             checks=0,
             retrying=False,
             **leases.GIVEN_BACK,
@@ -139,38 +141,41 @@ def _finished(tables: Tables) -> Update:
 
 
 @prepared
-def _given(tables: Tables) -> Update:
+def _set_answer(tables: Tables) -> Update:
     t = tables.calls
-    answer: dict[str, Any] = {"answer": bindparam("given"), "answered_success": bindparam("success")}
-    ungiven = update(t).where(t.c.call_id == bindparam("this_call"), t.c.answered_at.is_(None))
-    return ungiven.values(**answer, answered_at=now())
+    answer: dict[str, Any] = {
+        "answer": bindparam("answer"),
+        "answered_success": bindparam("answered_success"),
+    }
+    unanswered = update(t).where(t.c.call_id == bindparam("call_id"), t.c.answered_at.is_(None))
+    return unanswered.values(**answer, answered_at=now())
 
 
 @prepared
-def _passed_on(tables: Tables) -> ReturningUpdate[Any]:
+def _set_waiters_outcome(tables: Tables) -> ReturningUpdate[Any]:
     t = tables.calls
-    waited = select(t.c.call_id).where(
-        t.c.equal_to == bindparam("this_call"), t.c.idempotency_key.is_(None), t.c.state.in_(_MENDABLE)
+    waiters = select(t.c.call_id).where(
+        t.c.equal_to == bindparam("call_id"), t.c.idempotency_key.is_(None), t.c.state.in_(_REPLACEABLE)
     )
-    left = update(t).where(leases.locked(t.c.call_id, waited, wait=False))
-    return left.values(**_BECAME, finished_at=now()).returning(t.c.call_id)
+    changed = update(t).where(leases.locked(t.c.call_id, waiters, wait=False))
+    return changed.values(**_OUTCOME_COLUMNS, finished_at=now()).returning(t.c.call_id)
 
 
 @prepared
-def _attempts_ended(tables: Tables) -> Update:
+def _end_attempts(tables: Tables) -> Update:
     a = tables.attempts
-    last = a.c.attempt == bindparam("last")
+    last = a.c.attempt == bindparam("attempt")
     return (
         update(a)
-        .where(a.c.call_id == bindparam("this_call"), a.c.ended_at.is_(None))
+        .where(a.c.call_id == bindparam("call_id"), a.c.ended_at.is_(None))
         .values(
             ended_at=now(),
-            result=case((last, bindparam("told", type_=String)), else_="abandoned"),
-            certain=case((last, bindparam("sure", type_=Boolean)), else_=False),
+            result=case((last, bindparam("result", type_=String)), else_="abandoned"),
+            certain=case((last, bindparam("certain", type_=Boolean)), else_=False),
         )
     )
 
 
 def _is_ticket(call: CallRecord) -> bool:
-    """Not another tool's call, and not one that only waited for an equal one's ticket."""
+    """True for a ticket call that did not wait for an equal call's ticket."""
     return call.kind is ToolKind.TICKET and not call.waits

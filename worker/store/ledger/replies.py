@@ -1,6 +1,6 @@
-"""What the ledger knows of a conversation when a reply is checked; the record of checks (contract §10).
+"""The facts of a conversation for checking a reply, and the record of the checks (contract §10).
 
-Stored of a reply: conversation, run, codes and time. Never a word of it, and no number.
+Of a reply only conversation, run, codes and time are stored: none of its words or numbers.
 """
 
 from collections.abc import Collection, Sequence
@@ -18,7 +18,7 @@ from worker.store.sql.tables import NO_CODES, now
 from worker.views import Cursor, ReplyView
 
 RECENT_S = 24 * 3600.0
-"""How long a ticket or a hand-off bears a reply out (contract §10)."""
+"""How long a ticket or a hand-off supports a reply's claim (contract §10)."""
 
 
 class Replies:
@@ -30,7 +30,7 @@ class Replies:
         self._outbox = outbox
 
     async def facts(self, conversation_id: str, numbers: Collection[str]) -> Facts:
-        """What holds of this conversation. `numbers`: those that the reply gives, to look for elsewhere.
+        """The facts of this conversation. `numbers`: the reply's numbers, to search in other conversations.
 
         Raises `conversa_desconhecida`.
         """
@@ -53,7 +53,7 @@ class Replies:
             )
 
     async def checked_by_bot(self, run_id: str) -> bool:
-        """Whether the bot had a reply of this run checked since the run was announced the last time."""
+        """True if the bot has had a reply of this run checked since the run's latest announcement."""
         c, r = self._t.reply_checks, self._t.runs
         query = select(c.c.check_id).join(r, r.c.run_id == c.c.run_id)
         query = query.where(
@@ -65,21 +65,21 @@ class Replies:
     async def record(
         self, conversation_id: str, run_id: str | None, source: ReplySource, codes: Sequence[Code]
     ) -> None:
-        """Store a check, and tell the bot of a suspect reply: one transaction."""
+        """Store a check, and write an event for a suspect reply, in one transaction."""
         row = {"conversation_id": conversation_id, "run_id": run_id, "source": source}
         async with self._db.write() as connection:
             inserted = self._t.reply_checks.insert().values(**row, codes=",".join(codes), checked_at=now())
             await connection.execute(inserted)
             if codes:
-                told = {"run_id": run_id, "conversation_id": conversation_id, "source": source}
+                event = {"run_id": run_id, "conversation_id": conversation_id, "source": source}
                 await self._outbox.put(
-                    connection, conversation_id, "reply.suspect", {**told, "codes": [*codes]}
+                    connection, conversation_id, "reply.suspect", {**event, "codes": [*codes]}
                 )
 
     async def suspects(
         self, *, limit: int = 50, since: float | None = None, cursor: Cursor | None = None
     ) -> tuple[Sequence[ReplyView], Cursor | None]:
-        """Suspect replies, the newest first, and where the list goes on. Seconds since the epoch."""
+        """Suspect replies, the newest first, and the cursor of the next page. Seconds since the epoch."""
         query = self._suspects(since, cursor).limit(limit + 1)
         async with self._db.read() as connection:
             rows = (await connection.execute(query)).all()

@@ -1,4 +1,4 @@
-"""Reading rows of the ledger, inside a transaction of whoever asks."""
+"""Reading rows of the ledger inside the caller's transaction."""
 
 from typing import Any
 
@@ -12,14 +12,14 @@ from worker.store.sql.tables import WATCHING, Tables, now
 
 
 async def get(connection: AsyncConnection, tables: Tables, call_id: str, *, lock: bool = False) -> CallRecord:
-    """A recorded call; locked, nobody else changes it before this transaction ends.
+    """A recorded call. `lock`: no other transaction changes it before this one ends.
 
-    Raises `StoreError` when there is none: whoever asks holds an id from the ledger.
+    Raises `StoreError` when there is none: callers pass ids from the ledger.
     """
     if lock and connection.dialect.name != "sqlite":
-        # Apart from reading: a statement that waited for the lock sees other tables as they were before.
-        await _lock(connection, tables, wanted=call_id)
-    row = (await _by_id(connection, tables, wanted=call_id)).first()
+        # A separate statement: one that waited for the lock would read other tables in their earlier state.
+        await _lock(connection, tables, call_id=call_id)
+    row = (await _by_id(connection, tables, call_id=call_id)).first()
     if row is None:
         raise StoreError("a recorded call is missing")
     return record(row)
@@ -28,7 +28,7 @@ async def get(connection: AsyncConnection, tables: Tables, call_id: str, *, lock
 async def find(
     connection: AsyncConnection, tables: Tables, which: ColumnElement[bool], *, lock: bool = False
 ) -> CallRecord | None:
-    """The first call of these, or None; locked as `get` does."""
+    """The first of these calls, or None. `lock`: as in `get`."""
     if lock:
         await connection.execute(select(tables.calls.c.call_id).where(which).with_for_update())
     row = (await connection.execute(select_calls(tables).where(which))).first()
@@ -44,33 +44,33 @@ async def find_by_key(
     if it is one of the same tool whose answer the platform has not accepted yet: where ids start over in
     each round, the round before was accepted.
     """
-    row = (await _by_key(connection, tables, wanted=call_key, former=former_key, named=tool)).first()
+    row = (await _by_key(connection, tables, call_key=call_key, former_key=former_key, tool=tool)).first()
     return None if row is None else record(row)
 
 
 @prepared
 def _by_id(tables: Tables) -> Select[Any]:
-    return select_calls(tables).where(tables.calls.c.call_id == bindparam("wanted"))
+    return select_calls(tables).where(tables.calls.c.call_id == bindparam("call_id"))
 
 
 @prepared
 def _by_key(tables: Tables) -> Select[Any]:
     t = tables.calls
-    same = t.c.call_key == bindparam("wanted")
-    recorded_before = and_(t.c.submitted_at.is_(None), t.c.tool == bindparam("named"))
-    keys = t.c.call_key.in_([bindparam("wanted"), bindparam("former")])
+    same = t.c.call_key == bindparam("call_key")
+    recorded_before = and_(t.c.submitted_at.is_(None), t.c.tool == bindparam("tool"))
+    keys = t.c.call_key.in_([bindparam("call_key"), bindparam("former_key")])
     return select_calls(tables).where(keys, or_(same, recorded_before)).order_by(same.desc()).limit(1)
 
 
 @prepared
 def _lock(tables: Tables) -> Select[Any]:
     calls = tables.calls
-    return select(calls.c.call_id).where(calls.c.call_id == bindparam("wanted")).with_for_update()
+    return select(calls.c.call_id).where(calls.c.call_id == bindparam("call_id")).with_for_update()
 
 
 def select_calls(tables: Tables) -> Select[Any]:
     """Calls as `record` reads them. `uncertain`: an attempt is open, or ended without being sure."""
-    # An alias of its own, so that a query which joins the runs as well means two different rows.
+    # An alias, so that a query that joins `runs` itself does not share this row.
     t, a, r = tables.calls, tables.attempts, tables.runs.alias("its_run")
     uncertain = exists().where(a.c.call_id == t.c.call_id, a.c.certain.is_not(True))
     watched = exists().where(r.c.run_id == t.c.run_id, r.c.state == WATCHING)
@@ -118,6 +118,6 @@ def record(row: Any) -> CallRecord:
 
 
 def keeps_beside(calls: Table, protocolo: str) -> ColumnElement[bool]:
-    """Calls for which this protocolo turned up when they had another already."""
+    """Calls that have this protocolo in addition to their own."""
     extra = calls.c.extra_protocolo
     return and_(extra.is_not(None), ("," + extra + ",").contains(f",{protocolo},", autoescape=True))

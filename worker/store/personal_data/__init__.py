@@ -1,1 +1,1 @@
-"""Personal data over its life: erasure, retention, export, key rotation, the access log (LGPD)."""
+"""Handling of personal data (LGPD): erasure, retention, export, key rotation, the access log."""

@@ -1,4 +1,4 @@
-"""The access log: who read a payload, when and of what. Entered here; nothing but retention removes it."""
+"""The access log: who read which payload and when. Only retention removes entries."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from worker.store.sql.database import Database
 from worker.store.sql.tables import Tables, now
 
 CHAT = "chat:"
-"""Begins the subject of a way into the bot's own chat; the conversation's id follows."""
+"""Prefix of the subject when a link to the bot's own chat was opened; the conversation's id follows."""
 
 
 async def enter(connection: AsyncConnection, tables: Tables, reader: str, subject: str) -> None:
-    """Put a reading on record, in the transaction that reads. `subject`: an id, or a keyed hash."""
+    """Record a reading in the transaction that reads. `subject`: an id, or a keyed hash."""
     await connection.execute(tables.access_log.insert().values(at=now(), reader=reader, subject=subject))
 
 
@@ -36,7 +36,7 @@ class AccessLog:
         self._t = database.tables.access_log
 
     async def enter(self, reader: str, subject: str) -> None:
-        """Put a reading on record that happens elsewhere."""
+        """Record a reading that happens outside the store."""
         async with self._db.write() as connection:
             await enter(connection, self._tables, reader, subject)
 

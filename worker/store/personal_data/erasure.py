@@ -1,7 +1,7 @@
-"""Erasure of a customer's payload on request (LGPD): at once, but for what is in flight.
+"""Erasure of a customer's payload on request (LGPD): at once, except for requests and answers still in use.
 
-The conversation is forgotten: from then on it is unknown, and one that is put again is a new beginning. Its
-calls are marked `erased` and lose what nobody needs; the rest goes with the outcome and with the run's end.
+The conversation is deleted; one with the same id afterwards is a new one. Its calls are marked `erased` and
+lose the payload that is no longer needed. The rest is erased with the outcome and with the run's end.
 """
 
 import dataclasses
@@ -36,21 +36,21 @@ from worker.views import Erasure
 
 
 async def wipe(connection: AsyncConnection, tables: Tables, *which: ColumnElement[bool]) -> None:
-    """Empty what of these calls is erased and no longer needed.
+    """Empty the payload that these calls no longer need, if they are marked `erased`.
 
-    A request is needed while it is in flight (one that was not sent by then never is), an answer while its
-    run is watched: the platform may ask for it again.
+    A request is needed only while it is in flight: one that was not sent yet is never sent. An answer is
+    needed while its run is watched, because the platform may ask for it again.
     """
-    await connection.execute(_wiping(tables, *which))
+    await connection.execute(_wipe(tables, *which))
 
 
 @prepared
 def wipe_run(tables: Tables) -> Update:
-    """The same, of all calls of a run that has ended."""
-    return _wiping(tables, tables.calls.c.run_id == bindparam("run"))
+    """The same for all calls of a run that has ended."""
+    return _wipe(tables, tables.calls.c.run_id == bindparam("run_id"))
 
 
-def _wiping(tables: Tables, *which: ColumnElement[bool]) -> Update:
+def _wipe(tables: Tables, *which: ColumnElement[bool]) -> Update:
     t, r = tables.calls, tables.runs
     watched = exists().where(r.c.run_id == t.c.run_id, r.c.state == WATCHING)
     erased = select(t.c.call_id).where(*which, t.c.erased)
@@ -67,64 +67,69 @@ def _wiping(tables: Tables, *which: ColumnElement[bool]) -> Update:
 
 
 class Erasures:
-    """Erases payload on request: one transaction each, kept on record with its figures (contract §1, §3)."""
+    """Erases payload on request, in one transaction each, and records what was erased (contract §1, §3)."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
         self._t = database.tables
 
     async def erase_conversation(self, conversation_id: str, *, by: str) -> Erasure:
-        """Erase at once; `by` is who asked. Raises `conversa_desconhecida`."""
+        """Erase at once. `by`: who requested it. Raises `conversa_desconhecida`."""
         c = self._t.conversations
         async with self._db.write() as connection:
             await self._db.serialise(connection, conversation_id)
             await self._check_known(connection, c.c.conversation_id == conversation_id)
             erasure = await self._erase(connection, c.c.conversation_id == conversation_id)
-            row = _asked(by) | {"conversation_id": conversation_id, "done_at": now()}
-            await connection.execute(self._t.erasures.insert().values(**row, report=_written(erasure)))
+            row = _request_columns(by) | {"conversation_id": conversation_id, "done_at": now()}
+            await connection.execute(self._t.erasures.insert().values(**row, report=_to_json(erasure)))
         await self._db.checkpoint()
         return erasure
 
     async def request_conversation(self, conversation_id: str, *, by: str) -> str:
-        """Ask the daemon to erase a conversation; the request's id. Raises `conversa_desconhecida`."""
+        """Request that the daemon erase a conversation. Returns the request's id.
+
+        Raises `conversa_desconhecida`.
+        """
         c = self._t.conversations
         async with self._db.write() as connection:
             await self._check_known(connection, c.c.conversation_id == conversation_id)
-            return await self._request(connection, _asked(by) | {"conversation_id": conversation_id})
+            return await self._request(
+                connection, _request_columns(by) | {"conversation_id": conversation_id}
+            )
 
     async def request_document(self, document: Personal, *, by: str) -> str:
-        """Ask the daemon to erase all that is held about a document. Raises `nao_encontrado`."""
+        """Request that the daemon erase everything held about a document. Raises `nao_encontrado`."""
         digest = self._db.hasher.digest("document", document.reveal())
         async with self._db.write() as connection:
             if not await self._subjects(connection, digest):
                 raise RequestRefused("nao_encontrado")
-            return await self._request(connection, _asked(by) | {"document_hash": digest})
+            return await self._request(connection, _request_columns(by) | {"document_hash": digest})
 
     async def outcome(self, erasure_id: str) -> Erasure | None:
-        """What a request came to; None while it is not carried out."""
+        """The result of a request; None until the daemon has processed it."""
         e = self._t.erasures
         async with self._db.read() as connection:
             report = await connection.execute(select(e.c.report).where(e.c.erasure_id == erasure_id))
-            written = report.scalar_one()
-        return None if written is None else Erasure(**json.loads(written))
+            report_text = report.scalar_one()
+        return None if report_text is None else Erasure(**json.loads(report_text))
 
     async def process_next(self) -> bool:
-        """Carry the oldest request out, if there is one; whether there was. For the daemon."""
+        """Process the oldest request. False when there was none. For the daemon."""
         e = self._t.erasures
         oldest = select(e).where(e.c.done_at.is_(None)).order_by(e.c.requested_at).limit(1)
         async with self._db.read() as connection:
-            asked = (await connection.execute(oldest)).first()
-            if asked is None:
+            request = (await connection.execute(oldest)).first()
+            if request is None:
                 return False
-            digest = asked.document_hash
-            ids = await self._subjects(connection, digest) if digest else [asked.conversation_id]
+            digest = request.document_hash
+            ids = await self._subjects(connection, digest) if digest else [request.conversation_id]
         async with self._db.write() as connection:
             await self._db.serialise(connection, *ids)
-            ours = update(e).where(e.c.erasure_id == asked.erasure_id, e.c.done_at.is_(None))
-            if (await connection.execute(ours.values(done_at=now()))).rowcount == 1:
-                erasure = await self._erase(connection, *self._whose(ids, digest))
-                done = update(e).where(e.c.erasure_id == asked.erasure_id)
-                await connection.execute(done.values(report=_written(erasure)))
+            open_request = update(e).where(e.c.erasure_id == request.erasure_id, e.c.done_at.is_(None))
+            if (await connection.execute(open_request.values(done_at=now()))).rowcount == 1:
+                erasure = await self._erase(connection, *self._scope(ids, digest))
+                done = update(e).where(e.c.erasure_id == request.erasure_id)
+                await connection.execute(done.values(report=_to_json(erasure)))
         await self._db.checkpoint()
         return True
 
@@ -135,19 +140,19 @@ class Erasures:
         return str(row["erasure_id"])
 
     async def _check_known(self, connection: AsyncConnection, which: ColumnElement[bool]) -> None:
-        known = await connection.execute(select(self._t.conversations.c.conversation_id).where(which))
-        if known.first() is None:
+        row = await connection.execute(select(self._t.conversations.c.conversation_id).where(which))
+        if row.first() is None:
             raise RequestRefused("conversa_desconhecida")
 
     async def _subjects(self, connection: AsyncConnection, digest: str) -> list[str]:
-        """Every conversation that is, or was at one of its calls, about a document."""
+        """Every conversation that has this document, or had it at one of its calls."""
         c, t = self._t.conversations, self._t.calls
         is_about = select(c.c.conversation_id).where(c.c.document_hash == digest)
         was_about = select(t.c.conversation_id).where(t.c.document_hash == digest)
         return list((await connection.execute(is_about.union(was_about))).scalars())
 
-    def _whose(self, ids: list[str], digest: str | None) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-        """The conversations to forget, and calls of others: made while these had this document."""
+    def _scope(self, ids: list[str], digest: str | None) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+        """The conversations to delete, and calls of other conversations made with this document."""
         c, t = self._t.conversations, self._t.calls
         if digest is None:
             return c.c.conversation_id.in_(ids), false()
@@ -164,28 +169,28 @@ class Erasures:
     ) -> Erasure:
         c, t, h = self._t.conversations, self._t.calls, self._t.handoffs
         theirs = t.c.conversation_id.in_(select(c.c.conversation_id).where(conversations))
-        found = select(t.c.call_id).where(or_(theirs, false() if others is None else others))
-        ids = list((await connection.execute(found)).scalars())
+        affected = select(t.c.call_id).where(or_(theirs, false() if others is None else others))
+        ids = list((await connection.execute(affected)).scalars())
         which = t.c.call_id.in_(ids)
-        before = await self._held(connection, which)
-        told = await self._told(connection, conversations)
+        before = await self._count_held(connection, which)
+        counts = await self._count_details(connection, conversations)
         marking = leases.locked(t.c.call_id, select(t.c.call_id).where(which), wait=True)
         await connection.execute(update(t).where(marking).values(erased=True))
         await wipe(connection, self._t, which)
-        after = await self._held(connection, which)
+        after = await self._count_held(connection, which)
         handed_off = update(h).where(h.c.call_id.in_(ids)).values(motivo=None)
         await connection.execute(handed_off)
         await connection.execute(delete(c).where(conversations))
         return dataclasses.replace(
             after,
-            **told,
+            **counts,
             requests=before.in_flight - after.in_flight,
             answers=before.replayable - after.replayable,
             motivos=before.motivos,
         )
 
-    async def _held(self, connection: AsyncConnection, which: ColumnElement[bool]) -> Erasure:
-        """What is held of these calls now; all requests and answers count as still needed."""
+    async def _count_held(self, connection: AsyncConnection, which: ColumnElement[bool]) -> Erasure:
+        """The payload held for these calls now. All requests and answers count as still needed."""
         t, h, o = self._t.calls, self._t.handoffs, self._t.outbox
         of_calls = (
             func.count(),
@@ -196,7 +201,7 @@ class Erasures:
         calls, requests, answers, runs = (await connection.execute(select(*of_calls).where(which))).one()
         of_handoffs = select(func.count(), func.count(h.c.motivo)).join(t, t.c.call_id == h.c.call_id)
         handoffs, motivos = (await connection.execute(of_handoffs.where(which))).one()
-        told = select(func.count()).where(o.c.conversation_id.in_(select(t.c.conversation_id).where(which)))
+        counts = select(func.count()).where(o.c.conversation_id.in_(select(t.c.conversation_id).where(which)))
         c = self._t.reply_checks
         theirs = select(t.c.conversation_id).where(which)
         checked = select(func.count()).where(c.c.conversation_id.in_(theirs))
@@ -207,21 +212,21 @@ class Erasures:
             runs=runs,
             calls=calls,
             handoffs=handoffs,
-            events=(await connection.execute(told)).scalar_one(),
+            events=(await connection.execute(counts)).scalar_one(),
             replies=(await connection.execute(checked)).scalar_one(),
         )
 
-    async def _told(self, connection: AsyncConnection, which: ColumnElement[bool]) -> dict[str, int]:
-        """What the bot had told of the conversations that are forgotten."""
+    async def _count_details(self, connection: AsyncConnection, which: ColumnElement[bool]) -> dict[str, int]:
+        """Counts of the personal details that the bot had sent for the deleted conversations."""
         c = self._t.conversations
-        counts = func.count(c.c.document), func.count(c.c.contact), func.count(c.c.attachment_url)
-        told = (await connection.execute(select(*counts).where(which))).one()
-        return dict(zip(("documents", "contacts", "receipts"), told, strict=True))
+        columns = func.count(c.c.document), func.count(c.c.contact), func.count(c.c.attachment_url)
+        counts = (await connection.execute(select(*columns).where(which))).one()
+        return dict(zip(("documents", "contacts", "receipts"), counts, strict=True))
 
 
-def _asked(by: str) -> dict[str, Any]:
+def _request_columns(by: str) -> dict[str, Any]:
     return {"erasure_id": f"er_{secrets.token_hex(12)}", "requested_by": by, "requested_at": now()}
 
 
-def _written(erasure: Erasure) -> str:
+def _to_json(erasure: Erasure) -> str:
     return json.dumps(dataclasses.asdict(erasure))

@@ -15,13 +15,13 @@ _MACHINERY = {
     *("owner", "lease_until", "lease_epoch", "wake", "due", "checks", "retry_from", "retrying", "rounds"),
     *("submit_begun_at", "discover_due", "send_deadline", "seq", "id"),
 }
-"""Columns by which processes share the work out: they say nothing about anybody."""
+"""Columns that only coordinate the processes: they describe no person."""
 
 Rows = Sequence[Mapping[str, Any]]
 
 
 class Export:
-    """Reads what is held about one person. A reading of payload: it enters the access log."""
+    """Reads everything held about one person. Every export is recorded in the access log."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
@@ -30,7 +30,7 @@ class Export:
     async def of_document(self, document: Personal, *, reader: str) -> Mapping[str, Rows]:
         """The rows of each table, payload as `Personal`. Raises `nao_encontrado`.
 
-        A conversation that is about this document is theirs whole; of one that was, the calls made then.
+        A conversation that has this document is included whole. Of one that had it, the calls made then are.
         """
         digest = self._db.hasher.digest("document", document.reveal())
         async with self._db.write() as connection:
@@ -45,35 +45,37 @@ class Export:
     async def _held(self, connection: AsyncConnection, digest: str) -> dict[str, Rows]:
         t = self._t
         conversations = await _rows(connection, t.conversations, t.conversations.c.document_hash == digest)
-        theirs = [row["conversation_id"] for row in conversations] + await self._gone(connection, digest)
+        theirs = [row["conversation_id"] for row in conversations] + await self._erased_conversations(
+            connection, digest
+        )
         about = or_(t.calls.c.document_hash == digest, t.calls.c.conversation_id.in_(theirs))
         calls = await _rows(connection, t.calls, about)
         of_calls = [row["call_id"] for row in calls]
-        ran = or_(t.runs.c.conversation_id.in_(theirs), t.runs.c.run_id.in_([r["run_id"] for r in calls]))
-        asked = or_(t.erasures.c.document_hash == digest, t.erasures.c.conversation_id.in_(theirs))
+        runs = or_(t.runs.c.conversation_id.in_(theirs), t.runs.c.run_id.in_([r["run_id"] for r in calls]))
+        erasures = or_(t.erasures.c.document_hash == digest, t.erasures.c.conversation_id.in_(theirs))
         return {
             "conversations": conversations,
-            "runs": await _rows(connection, t.runs, ran),
+            "runs": await _rows(connection, t.runs, runs),
             "calls": calls,
             "attempts": await _rows(connection, t.attempts, t.attempts.c.call_id.in_(of_calls)),
             "handoffs": await _rows(connection, t.handoffs, t.handoffs.c.call_id.in_(of_calls)),
             "events": await _rows(connection, t.outbox, t.outbox.c.conversation_id.in_(theirs)),
-            "erasures": await _rows(connection, t.erasures, asked),
+            "erasures": await _rows(connection, t.erasures, erasures),
             "replies": await _rows(connection, t.reply_checks, t.reply_checks.c.conversation_id.in_(theirs)),
         }
 
-    async def _gone(self, connection: AsyncConnection, digest: str) -> list[str]:
-        """Conversations that were erased, and had calls about this document."""
+    async def _erased_conversations(self, connection: AsyncConnection, digest: str) -> list[str]:
+        """Erased conversations that had calls with this document."""
         c, t = self._t.conversations, self._t.calls
-        known = exists().where(c.c.conversation_id == t.c.conversation_id)
-        gone = select(t.c.conversation_id).where(t.c.document_hash == digest, ~known).distinct()
-        return list((await connection.execute(gone)).scalars())
+        still_exists = exists().where(c.c.conversation_id == t.c.conversation_id)
+        query = select(t.c.conversation_id).where(t.c.document_hash == digest, ~still_exists).distinct()
+        return list((await connection.execute(query)).scalars())
 
 
 async def _rows(connection: AsyncConnection, table: Table, which: ColumnElement[bool]) -> Rows:
-    shown = [column for column in table.c if column.name not in _MACHINERY]
-    found = await connection.execute(select(*shown).where(which).order_by(*table.primary_key))
-    return [dict(row) for row in found.mappings()]
+    columns = [column for column in table.c if column.name not in _MACHINERY]
+    result = await connection.execute(select(*columns).where(which).order_by(*table.primary_key))
+    return [dict(row) for row in result.mappings()]
 
 
 def _each(held: Mapping[str, Rows], column: str) -> set[str]:

@@ -1,7 +1,7 @@
-"""Retention: what is older than its time goes, in batches (contract §2, RETENTION_*_DAYS).
+"""Retention: deletes data that is older than its limit, in batches (contract §2, RETENTION_*_DAYS).
 
-Payload is emptied after `payload_days`, the record is deleted after `record_days`. Never of a run that is
-watched, nor of a call that is under way; a call that a person has yet to decide about keeps its record.
+Payload is emptied after `payload_days`, records are deleted after `record_days`. Watched runs and open calls
+are never touched, and a call that a person must still decide keeps its record.
 """
 
 from collections.abc import Awaitable, Callable
@@ -34,11 +34,11 @@ from worker.store.sql.tables import OPEN, WATCHING, Tables, now, payload_columns
 
 _TASK = "retention"
 _BATCH = 500
-"""Rows a transaction changes: some milliseconds, which others wait for on SQLite."""
+"""Rows in one transaction: it takes some milliseconds, for which other writers wait on SQLite."""
 
 _DAY_S = 86_400.0
 _WEBHOOKS_S = 73 * 3600.0
-"""The platform sends a webhook again for 72 hours."""
+"""The platform repeats a webhook for 72 hours."""
 
 _DECIDED = [CallState.DONE, CallState.REJECTED, CallState.FAILED]
 
@@ -46,7 +46,7 @@ _Step = Callable[[AsyncConnection], Awaitable[int]]
 
 
 class Retention:
-    """Deletes what is older than its time. One process at a time. Seconds."""
+    """Deletes data that is older than its limit. One process does so at a time."""
 
     def __init__(self, database: Database, *, payload_days: int, record_days: int) -> None:
         self._db = database
@@ -55,11 +55,11 @@ class Retention:
         self._record_s = record_days * _DAY_S
 
     async def claim(self, lease_s: float) -> bool:
-        """Whether the night's work is due and now ours; another process may take it after `lease_s`."""
-        return bool(await leases.take(self._db, _any_due, _claimed, room=1, lease_s=lease_s))
+        """True if the nightly task is due and this process has claimed it, for `lease_s` seconds."""
+        return bool(await leases.take(self._db, _any_due, _claim, room=1, lease_s=lease_s))
 
     async def plan(self, wait_s: float, *, first: bool = False) -> None:
-        """Due again in `wait_s` seconds. `first`: unless it is planned already."""
+        """Schedule the task in `wait_s` seconds. `first`: only if it is not scheduled yet."""
         u = self._t.upkeep
         insert = sqlite.insert if self._db.sqlite else postgresql.insert
         planning = insert(u).values(task=_TASK, due=now() + wait_s)
@@ -71,25 +71,25 @@ class Retention:
             await connection.execute(planning)
 
     async def sweep(self) -> Swept:
-        """Everything that is due, then what SQLite keeps of it in its log: gone from the disk."""
+        """Delete everything that is due, then remove it from SQLite's write-ahead log."""
         await self._finish_erasures()
         swept = Swept(
-            payloads=await self._all(self._payloads),
-            contacts=await self._all(self._contacts),
-            calls=await self._all(self._calls),
-            runs=await self._all(self._runs),
-            conversations=await self._all(self._conversations),
-            events=await self._all(self._events),
-            webhooks=await self._all(self._webhooks),
-            accesses=await self._all(self._accesses),
-            erasures=await self._all(self._erasures),
-            replies=await self._all(self._replies),
+            payloads=await self._repeat(self._payloads),
+            contacts=await self._repeat(self._contacts),
+            calls=await self._repeat(self._calls),
+            runs=await self._repeat(self._runs),
+            conversations=await self._repeat(self._conversations),
+            events=await self._repeat(self._events),
+            webhooks=await self._repeat(self._webhooks),
+            accesses=await self._repeat(self._accesses),
+            erasures=await self._repeat(self._erasures),
+            replies=await self._repeat(self._replies),
         )
         await self._db.checkpoint()
         return swept
 
-    async def _all(self, step: _Step) -> int:
-        """A step until nothing is left for it; others get their turn between its transactions."""
+    async def _repeat(self, step: _Step) -> int:
+        """Repeat a step until nothing is left. Other writers run between its transactions."""
         total = batch = await self._once(step)
         while batch == _BATCH:
             batch = await self._once(step)
@@ -103,15 +103,15 @@ class Retention:
     # -------------------------------------------------------------------------------------------- payload
 
     async def _finish_erasures(self) -> None:
-        """What an erasure had to leave, and what ended just as it was looked at."""
+        """Erase the payload that an erasure had to leave because a call or run had not ended yet."""
         async with self._db.write() as connection:
             await wipe(connection, self._t, self._holds_payload())
 
     async def _payloads(self, connection: AsyncConnection) -> int:
-        """Requests, answers and the motivos of hand-offs; what compares calls has done so long ago."""
+        """Requests, answers, motivos of hand-offs, and the keys that compared calls."""
         t, h = self._t.calls, self._t.handoffs
         old = and_(t.c.finished_at < now() - self._payload_s, t.c.state.not_in(OPEN))
-        ids = await self._some(
+        ids = await self._lock_batch(
             connection, t.c.call_id, self._holds_payload(), old, self._unwatched(t.c.run_id)
         )
         emptied = {column.name: None for column in payload_columns(t)} | {"equal_key": None, "due": None}
@@ -122,12 +122,12 @@ class Retention:
         return len(ids)
 
     async def _contacts(self, connection: AsyncConnection) -> int:
-        """What the bot told of a customer who has not been heard of since."""
+        """Personal details of conversations that have been inactive for `payload_days`."""
         c = self._t.conversations
         payload = payload_columns(c)
         holds = or_(*(column.is_not(None) for column in payload))
         old = and_(c.c.active_at < now() - self._payload_s, self._idle(c.c.conversation_id))
-        ids = await self._some(connection, c.c.conversation_id, holds, old)
+        ids = await self._lock_batch(connection, c.c.conversation_id, holds, old)
         emptied = {column.name: None for column in payload} | {
             "attachment_at": None,
             "attachment_taken_by": None,
@@ -140,7 +140,7 @@ class Retention:
     async def _calls(self, connection: AsyncConnection) -> int:
         t, a, h = self._t.calls, self._t.attempts, self._t.handoffs
         old = and_(t.c.received_at < now() - self._record_s, t.c.finished_at < now() - self._record_s)
-        ids = await self._some(
+        ids = await self._lock_batch(
             connection, t.c.call_id, old, t.c.state.in_(_DECIDED), self._unwatched(t.c.run_id)
         )
         for column in (a.c.call_id, h.c.call_id, t.c.call_id):
@@ -158,7 +158,7 @@ class Retention:
         return await self._delete(connection, c.c.conversation_id, old, self._idle(c.c.conversation_id))
 
     async def _events(self, connection: AsyncConnection) -> int:
-        """Delivered ones are worth no more than payload; what never arrived is kept as long as the record."""
+        """Delivered events are deleted with payload. Undelivered ones are kept as long as the record."""
         o = self._t.outbox
         delivered = and_(
             o.c.state.in_((EventState.DELIVERED, EventState.DISCARDED)),
@@ -188,7 +188,7 @@ class Retention:
     # --------------------------------------------------------------------------------------------- within
 
     def _holds_payload(self) -> ColumnElement[bool]:
-        """As the index on it says."""
+        """The condition of the index `ix_calls_payload`."""
         t = self._t.calls
         return or_(t.c.body.is_not(None), t.c.answer.is_not(None))
 
@@ -197,21 +197,21 @@ class Retention:
         return not_(exists().where(r.c.run_id == run_id, r.c.state == WATCHING))
 
     def _idle(self, conversation_id: Column[str]) -> ColumnElement[bool]:
-        """None of its runs is watched."""
+        """The conversation has no watched run."""
         r = self._t.runs
         return not_(exists().where(r.c.conversation_id == conversation_id, r.c.state == WATCHING))
 
-    async def _some(
+    async def _lock_batch(
         self, connection: AsyncConnection, key: Column[str], *which: ColumnElement[bool]
     ) -> list[str]:
-        """A batch of rows, locked; those that somebody is changing wait for another night."""
-        chosen = select(key).where(*which).limit(_BATCH).with_for_update(skip_locked=True)
-        return list((await connection.execute(chosen)).scalars())
+        """Select and lock a batch of rows. Rows that another transaction changes wait for the next night."""
+        batch = select(key).where(*which).limit(_BATCH).with_for_update(skip_locked=True)
+        return list((await connection.execute(batch)).scalars())
 
     async def _delete(
         self, connection: AsyncConnection, key: Column[str], *which: ColumnElement[bool]
     ) -> int:
-        ids = await self._some(connection, key, *which)
+        ids = await self._lock_batch(connection, key, *which)
         await connection.execute(delete(key.table).where(key.in_(ids)))
         return len(ids)
 
@@ -225,7 +225,7 @@ _any_due = leases.any_of(_due)
 
 
 @prepared
-def _claimed(tables: Tables) -> ReturningUpdate[Any]:
+def _claim(tables: Tables) -> ReturningUpdate[Any]:
     task = tables.upkeep.c.task
     later = now() + bindparam("lease_s", type_=Float)
     return leases.taking(task, _due(tables)).values(due=later).returning(task)

@@ -1,1 +1,1 @@
-"""Runs: the queue that the loop claims from, how a run becomes known, and webhooks that wake it."""
+"""Runs: the queue that the loop claims from, the ways a run arrives, and the webhooks that wake it."""

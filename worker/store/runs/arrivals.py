@@ -1,4 +1,4 @@
-"""How a run becomes known: announced by the bot, told by a webhook, or found by discovery (contract §3)."""
+"""The ways a run arrives: the bot announces it, a webhook names it, or discovery finds it (contract §3)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -28,9 +28,9 @@ class Arrivals:
     async def register(
         self, connection: AsyncConnection, conversation_id: str, run_id: str, thread_id: str | None
     ) -> bool:
-        """Watch a run that the bot announces; whether it was not watched before.
+        """Watch a run that the bot announces. True if it was not watched before.
 
-        As the first of a transaction; see `Records.register_run`.
+        Must come first in its transaction; see `Records.register_run`.
         """
         if self._rule is ThreadRule.IS_THE_RUN:
             if thread_id not in (None, run_id):
@@ -41,81 +41,92 @@ class Arrivals:
         return await self._watch(connection, conversation_id, RunRef(run_id, thread))
 
     async def watch_discovered(self, conversation_id: str, ref: RunRef) -> bool:
-        """Watch a run that discovery found, unless it is known already; whether it is watched anew.
+        """Watch a run that discovery found, unless it is recorded already. True if it is now newly watched.
 
-        Where the run is the thread, a known one that has ended is found at work again, and so is any that was
-        lost as `nao_encontrada`. Not if the thread is the conversation's no more: its next owner may be about
-        to announce this run.
+        A recorded run is watched again if it was lost as `nao_encontrada`, or if the run is the thread and
+        has ended. A run whose thread no longer belongs to the conversation is left alone: the thread's next
+        conversation may be about to announce it.
         """
         async with self._db.write() as connection:
             await self._db.serialise(connection, conversation_id, ref.run_id)
-            thread = await _thread(connection, self._db.tables, conversation=conversation_id)
+            thread = await _thread(connection, self._db.tables, conversation_id=conversation_id)
             if thread.scalar() != ref.thread_id:
                 return False
-            known = await self._known(connection, ref.run_id)
-            if known is not None and (
-                known.conversation_id != conversation_id
-                or not (self._rule is ThreadRule.IS_THE_RUN or _lost_sight_of(known))
+            row = await self._row_of(connection, ref.run_id)
+            if row is not None and (
+                row.conversation_id != conversation_id
+                or not (self._rule is ThreadRule.IS_THE_RUN or _is_lost_by_404(row))
             ):
                 return False
             return await self._watch(connection, conversation_id, ref)
 
-    async def adopt_threads(self, named: Sequence[tuple[str, str]]) -> None:
-        """Give conversations without a thread the first one that names them."""
+    async def adopt_threads(self, names: Sequence[tuple[str, str]]) -> None:
+        """Give each conversation without a thread the first thread that names it."""
         c = self._conversations
-        bare = select(c.c.conversation_id).where(c.c.conversation_id.in_({each for each, _ in named}))
+        without_thread = select(c.c.conversation_id).where(
+            c.c.conversation_id.in_({each for each, _ in names})
+        )
         async with self._db.read() as connection:
-            rows = await connection.execute(bare.where(c.c.thread_id.is_(None)))
+            rows = await connection.execute(without_thread.where(c.c.thread_id.is_(None)))
         waiting = set(rows.scalars())
-        for conversation_id, thread_id in named:
-            if conversation_id in waiting and await self._bind(conversation_id, thread_id):
+        for conversation_id, thread_id in names:
+            if conversation_id in waiting and await self._try_to_bind(conversation_id, thread_id):
                 waiting.remove(conversation_id)
 
     async def claim_conversations(
         self, limit: int, interval_s: float, window_s: float
     ) -> Sequence[tuple[str, str]]:
-        """Take conversations to look for unannounced runs in: (conversation, thread), each for an interval.
+        """Claim conversations for discovery, each for one interval. Returns (conversation, thread) pairs.
 
-        Only those active within the window, and none whose run is watched.
+        Only conversations that were active within the window and have no watched run.
         """
-        rows = await leases.take(self._db, _any_quiet, _discovered, window_s, room=limit, again_s=interval_s)
+        rows = await leases.take(
+            self._db,
+            _any_due_for_discovery,
+            _claim_for_discovery,
+            window_s,
+            room=limit,
+            interval_s=interval_s,
+        )
         return [(row.conversation_id, row.thread_id) for row in rows]
 
     async def any_without_thread(self, window_s: float) -> bool:
         """Whether a conversation active within the window has no thread."""
         c = self._conversations
-        bare = select(c.c.conversation_id).where(c.c.active_at > now() - window_s, c.c.thread_id.is_(None))
+        without_thread = select(c.c.conversation_id).where(
+            c.c.active_at > now() - window_s, c.c.thread_id.is_(None)
+        )
         async with self._db.read() as connection:
-            return (await connection.execute(bare.limit(1))).first() is not None
+            return (await connection.execute(without_thread.limit(1))).first() is not None
 
-    async def _bind(self, conversation_id: str, thread_id: str) -> bool:
+    async def _try_to_bind(self, conversation_id: str, thread_id: str) -> bool:
         async with self._db.write() as connection:
             await self._db.serialise(connection, conversation_id, thread_id)
             try:
                 await self._thread_of(connection, conversation_id, thread_id)
-            except RequestRefused:  # it is another's, or the bot has told of a thread meanwhile
+            except RequestRefused:  # another conversation has it, or the bot has set a thread meanwhile
                 return False
         return True
 
-    async def told(self, connection: AsyncConnection, run_id: str, thread_id: str | None) -> bool:
-        """Wake a run that a webhook names; whether it is one of ours, and needs no more looking into.
+    async def wake_or_watch(self, connection: AsyncConnection, run_id: str, thread_id: str | None) -> bool:
+        """Wake or watch a run that a webhook names. False when no conversation is known for it.
 
-        An unknown one is watched when `thread_id` is a known conversation's. Where the run is the thread, one
-        that has ended is at work again. Inside a transaction that has serialised both ids.
+        An unknown run is watched if a conversation has `thread_id`. Where the run is the thread, an ended run
+        is watched again. Runs inside a transaction that has serialised both ids.
         """
         t, c = self._runs, self._conversations
         session = self._rule is ThreadRule.IS_THE_RUN
-        known = (await connection.execute(select(t).where(t.c.run_id == run_id))).first()
-        if known is not None and not (session and known.state != RunState.WATCHING):
-            if known.state == RunState.WATCHING or _lost_sight_of(known):
-                await self._watch(connection, known.conversation_id, RunRef(run_id, known.thread_id))
+        row = (await connection.execute(select(t).where(t.c.run_id == run_id))).first()
+        if row is not None and not (session and row.state != RunState.WATCHING):
+            if row.state == RunState.WATCHING or _is_lost_by_404(row):
+                await self._watch(connection, row.conversation_id, RunRef(run_id, row.thread_id))
             return True
         thread = run_id if session else thread_id
         if thread is None:  # compared with NULL, it would be that of every conversation without one
             return False
-        found = await connection.execute(select(c.c.conversation_id).where(c.c.thread_id == thread))
-        conversation_id = found.scalar()
-        if conversation_id is None or (known is not None and known.conversation_id != conversation_id):
+        owner_of_thread = await connection.execute(select(c.c.conversation_id).where(c.c.thread_id == thread))
+        conversation_id = owner_of_thread.scalar()
+        if conversation_id is None or (row is not None and row.conversation_id != conversation_id):
             return False
         await self._watch(connection, conversation_id, RunRef(run_id, thread))
         return True
@@ -123,9 +134,9 @@ class Arrivals:
     async def _thread_of(
         self, connection: AsyncConnection, conversation_id: str, thread_id: str | None
     ) -> str | None:
-        """The thread a new run belongs to; a conversation without one takes the announced one."""
+        """The thread of a new run. A conversation without a thread takes the announced one."""
         c = self._conversations
-        row = (await _thread(connection, self._db.tables, conversation=conversation_id)).first()
+        row = (await _thread(connection, self._db.tables, conversation_id=conversation_id)).first()
         if row is None:
             raise RequestRefused("conversa_desconhecida")
         if row.thread_id is not None:
@@ -146,117 +157,121 @@ class Arrivals:
 
     async def _watch(self, connection: AsyncConnection, conversation_id: str, ref: RunRef) -> bool:
         tables = self._db.tables
-        known = await self._known(connection, ref.run_id)
-        if known is None:
-            await watch_anew(connection, tables, self._platform, conversation_id, ref)
-        elif known.conversation_id != conversation_id:
+        row = await self._row_of(connection, ref.run_id)
+        if row is None:
+            await insert_watched_run(connection, tables, self._platform, conversation_id, ref)
+        elif row.conversation_id != conversation_id:
             raise RequestRefused("execucao_de_outra_conversa")
-        elif known.thread_id != ref.thread_id:
+        elif row.thread_id != ref.thread_id:
             raise RequestRefused("thread_diferente")
         else:
-            known = await self._newest(connection, known)
-            woken = _woken if known.state == RunState.WATCHING else _watched_again
-            await woken(connection, tables, run=known.run_id)
-        await _active(connection, tables, conversation=conversation_id)
-        await self._db.notify(connection, known.run_id if known else ref.run_id)
-        return known is None or known.state != RunState.WATCHING
+            row = await self._latest_continuation(connection, row)
+            mark = _wake if row.state == RunState.WATCHING else _watch_again
+            await mark(connection, tables, run_id=row.run_id)
+        await _mark_active(connection, tables, conversation_id=conversation_id)
+        await self._db.notify(connection, row.run_id if row else ref.run_id)
+        return row is None or row.state != RunState.WATCHING
 
-    async def _known(self, connection: AsyncConnection, run_id: str) -> Any:
-        return (await _known(connection, self._db.tables, run=run_id)).first()
+    async def _row_of(self, connection: AsyncConnection, run_id: str) -> Any:
+        return (await _lock_run(connection, self._db.tables, run_id=run_id)).first()
 
-    async def _newest(self, connection: AsyncConnection, run: Any) -> Any:
-        """The run under whose id this one goes on by now: its own answers, given twice, would fork it.
+    async def _latest_continuation(self, connection: AsyncConnection, run: Any) -> Any:
+        """The run that continues this one: submitting this run's answers a second time would fork it.
 
-        Unless nothing came of that: then the conversation still waits for these answers.
+        A continuation that failed or was cancelled does not count: the conversation still needs the answers.
         """
         while run.continues_as is not None:
-            heir = await self._known(connection, run.continues_as)
-            if heir is None or heir.conversation_id != run.conversation_id or heir.reason in _CAME_TO_NOTHING:
+            successor = await self._row_of(connection, run.continues_as)
+            if (
+                successor is None
+                or successor.conversation_id != run.conversation_id
+                or successor.reason in _UNSUCCESSFUL
+            ):
                 break
-            run = heir
+            run = successor
         return run
 
 
-async def watch_anew(
+async def insert_watched_run(
     connection: AsyncConnection, tables: Tables, platform: str, conversation_id: str, ref: RunRef
 ) -> None:
-    """Write a run that is watched from now on."""
-    named = {"run": ref.run_id, "thread": ref.thread_id, "conversation": conversation_id}
-    await _watched(connection, tables, **named, platform=platform)
+    """Insert a watched run."""
+    names = {"run_id": ref.run_id, "thread_id": ref.thread_id, "conversation_id": conversation_id}
+    await _insert_run(connection, tables, **names, platform=platform)
 
 
 @prepared
-def _watched(tables: Tables) -> Insert:
+def _insert_run(tables: Tables) -> Insert:
     return tables.runs.insert().values(
-        run_id=bindparam("run"),
+        run_id=bindparam("run_id"),
         platform=bindparam("platform"),
-        conversation_id=bindparam("conversation"),
-        thread_id=bindparam("thread"),
+        conversation_id=bindparam("conversation_id"),
+        thread_id=bindparam("thread_id"),
         state=RunState.WATCHING,
         registered_at=now(),
         due=now(),
     )
 
 
-def _lost_sight_of(run: Any) -> bool:
-    """Lost by 404s alone, which may have been a proxy's: a run that is seen again goes on."""
+def _is_lost_by_404(run: Any) -> bool:
+    """True for a run lost by 404s alone, perhaps a proxy's: if it reappears, it is watched again."""
     return bool(run.state == RunState.LOST and run.reason == "nao_encontrada")
 
 
-_CAME_TO_NOTHING = {"falhou", "cancelada"}
+_UNSUCCESSFUL = {"falhou", "cancelada"}
 
 
 @prepared
-def _known(tables: Tables) -> Select[Any]:
+def _lock_run(tables: Tables) -> Select[Any]:
     t = tables.runs
-    return select(t).where(t.c.run_id == bindparam("run")).with_for_update()
+    return select(t).where(t.c.run_id == bindparam("run_id")).with_for_update()
 
 
 @prepared
 def _thread(tables: Tables) -> Select[Any]:
     c = tables.conversations
-    return select(c.c.thread_id).where(c.c.conversation_id == bindparam("conversation"))
+    return select(c.c.thread_id).where(c.c.conversation_id == bindparam("conversation_id"))
 
 
 @prepared
-def _active(tables: Tables) -> Update:
+def _mark_active(tables: Tables) -> Update:
     c = tables.conversations
-    return update(c).where(c.c.conversation_id == bindparam("conversation")).values(active_at=now())
+    return update(c).where(c.c.conversation_id == bindparam("conversation_id")).values(active_at=now())
 
 
 @prepared
-def _woken(tables: Tables) -> Update:
-    """A watched run is announced anew: whoever holds it, or takes it over, has only just heard of it."""
+def _wake(tables: Tables) -> Update:
+    """A new announcement of a watched run: its owner counts the time from now."""
     return _announced(tables)
 
 
 @prepared
-def _watched_again(tables: Tables) -> Update:
-    """A run that had ended or was lost is as if new, but for what may have been submitted."""
+def _watch_again(tables: Tables) -> Update:
+    """A new announcement of an ended or lost run: it starts over, but keeps its record of a begun submit."""
     dismissal = "dismissed_reason", "dismissed_by", "dismissed_at"
-    nothing = dict.fromkeys(("reason", "closed_at", "continues_as", *dismissal))
-    return _announced(tables).values(state=RunState.WATCHING, rounds=0, **nothing)
+    emptied = dict.fromkeys(("reason", "closed_at", "continues_as", *dismissal))
+    return _announced(tables).values(state=RunState.WATCHING, rounds=0, **emptied)
 
 
 def _announced(tables: Tables) -> Update:
     t = tables.runs
-    this = update(t).where(t.c.run_id == bindparam("run"))
+    this = update(t).where(t.c.run_id == bindparam("run_id"))
     return this.values(wake=t.c.wake + 1, registered_at=now(), due=now())
 
 
-def _quiet(tables: Tables, window_s: float) -> Select[Any]:
+def _due_for_discovery(tables: Tables, window_s: float) -> Select[Any]:
     c, t = tables.conversations, tables.runs
     watched = select(t.c.run_id).where(t.c.conversation_id == c.c.conversation_id, t.c.state == WATCHING)
     active = select(c.c.conversation_id).where(c.c.active_at > now() - window_s, c.c.thread_id.is_not(None))
     return active.where(c.c.discover_due <= now(), ~watched.exists()).order_by(c.c.discover_due)
 
 
-_any_quiet = leases.any_of(_quiet)
+_any_due_for_discovery = leases.any_of(_due_for_discovery)
 
 
 @prepared
-def _discovered(tables: Tables, window_s: float) -> ReturningUpdate[Any]:
+def _claim_for_discovery(tables: Tables, window_s: float) -> ReturningUpdate[Any]:
     c = tables.conversations
-    taken = leases.taking(c.c.conversation_id, _quiet(tables, window_s))
-    next_time = now() + bindparam("again_s", type_=Float)
+    taken = leases.taking(c.c.conversation_id, _due_for_discovery(tables, window_s))
+    next_time = now() + bindparam("interval_s", type_=Float)
     return taken.values(discover_due=next_time).returning(c.c.conversation_id, c.c.thread_id)

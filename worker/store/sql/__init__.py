@@ -1,1 +1,1 @@
-"""How SQL is run: connections, group commit, prepared statements, tables, leases, the copy of the file."""
+"""Running SQL: connections, group commit, prepared statements, tables, leases, the copy before an upgrade."""

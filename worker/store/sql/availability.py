@@ -9,11 +9,11 @@ from worker.errors import StoreError, StoreUnavailable
 from worker.store.sql.refusals import Refusal
 
 PROBE_S = 0.5
-"""Between two probes of a server that is away, and before a statement is tried again."""
+"""Delay between two probes of an unavailable server, and before a statement is retried."""
 
 
 class Availability:
-    """What this process knows of its PostgreSQL. SQLite is never away: no disk comes back by itself."""
+    """Whether this process can reach its PostgreSQL. Never used for SQLite: a failed disk does not return."""
 
     def __init__(self) -> None:
         self._answers = asyncio.Event()
@@ -23,7 +23,7 @@ class Availability:
         #: A probe of this process watches for the end of an outage, so nothing else has to.
         self.probed = False
         self._refusal: Refusal | None = None
-        #: When the outage that goes on began: seconds of the monotonic clock, and since the epoch.
+        #: Start of the current outage: monotonic seconds, and seconds since the epoch.
         self._began = 0.0
         self.since: float | None = None
         metrics.database_up.set(1)
@@ -31,59 +31,62 @@ class Availability:
 
     @property
     def refusal(self) -> Refusal | None:
-        """The cause of the outage that goes on; None without one."""
+        """The cause of the current outage; None without one."""
         return self._refusal
 
     def failed(self, refusal: Refusal) -> None:
-        """The server did not do what it was asked, for a reason of its own."""
+        """Record a failure of the server. The first one begins an outage."""
         metrics.database_errors.labels(refusal.code).inc()
-        before, self._refusal = self._refusal, refusal
-        if before is None:
+        previous, self._refusal = self._refusal, refusal
+        if previous is None:
             self._began, self.since = time.monotonic(), time.time()
             self._answers.clear()
             self._failing.set()
             metrics.database_up.set(0)
-            self._show()
-        if not self.probed:  # a command, which says for itself why it ends
+            self._export_outage()
+        if not self.probed:  # a command reports the failure itself
             return
-        if before is None:
+        if previous is None:
             logs.event(
                 "! o banco de dados não atende; nada é enviado até ele voltar | code={code}",
                 level="ERROR",
                 code=refusal.code,
             )
-        elif before.code != refusal.code:
-            self._show()
+        elif previous.code != refusal.code:
+            self._export_outage()
             logs.event(
                 "! o banco de dados continua sem atender, agora por outra causa | code={code}",
                 level="ERROR",
                 code=refusal.code,
             )
 
-    def _show(self) -> None:
+    def _export_outage(self) -> None:
         metrics.database_outage.clear()
         if self._refusal is not None and self.since is not None:
             metrics.database_outage.labels(self._refusal.code).set(self.since)
 
     def recovered(self) -> None:
-        """A probe succeeded."""
+        """Record that a probe succeeded, which ends an outage."""
         if self._refusal is None:
             return
         self._refusal = self.since = None
         self._failing.clear()
         self._answers.set()
         metrics.database_up.set(1)
-        self._show()
+        self._export_outage()
         if self.probed:
             logs.event("✅ o banco de dados voltou a atender | seconds={seconds}", seconds=self.lasted_s)
 
     @property
     def lasted_s(self) -> float:
-        """How long the last outage lasted so far. Seconds."""
+        """Duration of the latest outage until now, in seconds."""
         return time.monotonic() - self._began
 
     async def wait(self) -> None:
-        """Wait until the database answers; at least a moment. Raises `StoreUnavailable` once impatient."""
+        """Wait until the database answers, at least `PROBE_S / 2`.
+
+        Raises `StoreUnavailable` after `lose_patience`.
+        """
         await asyncio.sleep(PROBE_S / 2)
         if not self._patient:
             raise StoreUnavailable("o banco de dados não atende")
@@ -92,12 +95,12 @@ class Availability:
             raise StoreUnavailable("o banco de dados não atende")
 
     def lose_patience(self) -> None:
-        """Whoever waits, now or later, is refused: the process is about to end."""
+        """Refuse every current and later `wait`: the process is about to end."""
         self._patient = False
         self._answers.set()
 
     async def keep_probing(self, probe: Callable[[], Awaitable[None]], grace_s: float) -> None:
-        """Probe a database that is away, for ever. Raises `StoreError` when it was away for `grace_s`."""
+        """Probe the database during outages, for ever. Raises `StoreError` when one exceeds `grace_s`."""
         self.probed = True
         while True:
             await self._failing.wait()

@@ -1,4 +1,4 @@
-"""How each database is connected to: SQLAlchemy's engines, and what a connection is told when it is made."""
+"""Connections to each database: SQLAlchemy's engines, and the settings of a new connection."""
 
 import asyncio
 import re
@@ -26,7 +26,7 @@ _CONNECTION_LIMITS = {
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
 }
-"""A server that is gone without a word is noticed within ten seconds. libpq's names; the last in ms."""
+"""A server that disappears silently is noticed within ten seconds. libpq's names; the last is in ms."""
 
 _UNREADABLE = (
     "DATABASE_URL não pôde ser lida; use sqlite:///pasta/worker.db ou "
@@ -35,13 +35,13 @@ _UNREADABLE = (
 )
 _BUSY_S = 30.0
 CONNECTIONS = 16
-_FETCHED = 64  # what aiosqlite.connect would say
+_FETCH_SIZE = 64  # the default of aiosqlite.connect
 _IDLE_S = 1.0
-"""A connection that was used so short a time ago is not asked whether it still is one."""
+"""A connection that was used this recently is not checked before its next use."""
 
 
 def parse(text: str) -> URL:
-    """The URL with our drivers. Raises `ConfigError`; the text itself may hold a password."""
+    """The URL with this project's drivers. `ConfigError` never repeats `text`: it may hold a password."""
     try:
         url = make_url(_with_host_list(text))
     except (SQLAlchemyError, ValueError):
@@ -49,29 +49,32 @@ def parse(text: str) -> URL:
     sqlite = url.get_backend_name() == "sqlite"
     if sqlite and (url.query or url.database in (None, "", ":memory:")):
         raise ConfigError("DATABASE_URL precisa ser o caminho de um arquivo, como sqlite:///data/worker.db")
-    if not sqlite and _is_cut_wrongly(url):
+    if not sqlite and _splits_a_password(url):
         raise ConfigError(_UNREADABLE)
     return url.set(drivername="sqlite+aiosqlite" if sqlite else "postgresql+psycopg")
 
 
-def _is_cut_wrongly(url: URL) -> bool:
-    """Whether a part holds what belongs to a password with `@`, `/` or `:` in it: no part may be shown."""
+def _splits_a_password(url: URL) -> bool:
+    """True when a password with `@`, `/` or `:` was split into other parts. Then no part may be printed."""
     return any(set("@/[]") & set(part) for part in (url.host or "", url.database or "", *url.query))
 
 
 def _with_host_list(text: str) -> str:
-    """libpq's `@a:5432,b:5433/` as SQLAlchemy takes several servers: in the query."""
-    found = re.fullmatch(r"(postgres(?:ql)?://(?:[^@/]*@)?)([^@/?]+,[^@/?]+)(/[^?]*)?(?:\?(.*))?", text)
-    if found is None:
+    """Move libpq's `@a:5432,b:5433/` to the query, where SQLAlchemy expects several servers."""
+    match = re.fullmatch(r"(postgres(?:ql)?://(?:[^@/]*@)?)([^@/?]+,[^@/?]+)(/[^?]*)?(?:\?(.*))?", text)
+    if match is None:
         return text
-    head, servers, path, query = found.groups()
-    named = [server.partition(":") for server in servers.split(",")]
-    hosts, ports = ",".join(each[0] for each in named), ",".join(each[2] or "5432" for each in named)
+    head, servers, path, query = match.groups()
+    addresses = [server.partition(":") for server in servers.split(",")]
+    hosts, ports = (
+        ",".join(address[0] for address in addresses),
+        ",".join(address[2] or "5432" for address in addresses),
+    )
     return f"{head}{path or '/'}?host={hosts}&port={ports}{'&' + query if query else ''}"
 
 
 def connect_arguments(url: URL) -> dict[str, Any]:
-    """What psycopg is given to connect with: the URL's, and limits where the URL has none."""
+    """psycopg's connection arguments: those of the URL, with default limits where it has none."""
     arguments: dict[str, Any] = _PSYCOPG.create_connect_args(url)[1]
     if not str(arguments.get("port", "0")).strip(","):  # SQLAlchemy makes `,` of hosts without ports
         del arguments["port"]
@@ -82,12 +85,12 @@ _POOL: dict[str, Any] = {
     "hide_parameters": True,
     "pool_size": CONNECTIONS,
     "max_overflow": 0,
-    "pool_use_lifo": True,  # few, which know their statements and have their pages in memory
+    "pool_use_lifo": True,  # few connections, whose statements are prepared and whose pages are in memory
 }
 
 
 def pooled(url: URL) -> AsyncEngine:
-    """As many connections as there is work for; on SQLite each in a thread of its own."""
+    """An engine with up to `CONNECTIONS` connections; on SQLite each has its own thread."""
     if url.get_backend_name() != "sqlite":
         limits = {name: value for name, value in _CONNECTION_LIMITS.items() if name not in url.query}
         engine = create_async_engine(url, **_POOL, connect_args=limits)
@@ -103,10 +106,10 @@ def pooled(url: URL) -> AsyncEngine:
 
 
 def in_place(url: URL) -> AsyncEngine:
-    """Two connections: one to write, one for brief reads beside it."""
+    """An engine with two SQLite connections in the caller's thread: one to write, one for brief reads."""
 
     async def connect() -> aiosqlite.Connection:
-        file = InPlace(partial(sqlite3.connect, url.database, _BUSY_S, check_same_thread=False), _FETCHED)
+        file = InPlace(partial(sqlite3.connect, url.database, _BUSY_S, check_same_thread=False), _FETCH_SIZE)
         return await file
 
     engine = create_async_engine(
@@ -125,8 +128,8 @@ def _on_postgres_do_connect(
 
 
 def _on_postgres_connect(connection: Any, _record: object) -> None:
-    # A machine that freezes or drops off the network in a transaction keeps its locks, and nobody could take
-    # its runs over. Not by `options=`: poolers refuse it.
+    # A machine that freezes or leaves the network in a transaction keeps its locks, and no other process
+    # could take its runs over. Not by `options=`: poolers refuse it.
     cursor = connection.cursor()
     cursor.execute(f"SET idle_in_transaction_session_timeout = {round(LEASE_S * 1000)}")
     cursor.close()
@@ -140,7 +143,7 @@ def _on_postgres_checkin(_connection: Any, record: ConnectionPoolEntry) -> None:
 def _on_postgres_checkout(
     dialect: Dialect, connection: Any, record: ConnectionPoolEntry, _proxy: object
 ) -> None:
-    """What SQLAlchemy's `pool_pre_ping` does, which would ask before every transaction."""
+    """Ping an idle connection. SQLAlchemy's `pool_pre_ping` would ping before every transaction."""
     used_at = record.info.get("used_at")  # a new one has none
     if used_at is not None and time.monotonic() - used_at > _IDLE_S:
         try:
@@ -165,24 +168,24 @@ def _on_sqlite_begin(connection: Any) -> None:
 
 
 class InPlace(aiosqlite.Connection):
-    """Statements run in the caller's thread; only what waits for a lock or the disk has one of its own."""
+    """Runs statements in the caller's thread, and those that wait for a lock or the disk in another one."""
 
     async def _execute(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        if self._waits(fn, args):
+        if self._may_block(fn, args):
             return await super()._execute(fn, *args, **kwargs)  # type: ignore[no-untyped-call]  # aiosqlite's
         return fn(*args, **kwargs)
 
-    def _waits(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> bool:
+    def _may_block(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> bool:
         if function.__name__ == "execute":
             return bool(arguments[0].startswith(("BEGIN IMMEDIATE", "COMMIT", "PRAGMA")))
         return function == self._conn.close
 
     def run_now(self, statement: str) -> None:
-        """Run a statement that waits for nothing."""
+        """Run a statement that does not wait for a lock or the disk."""
         self._conn.execute(statement)
 
     def begin(self) -> asyncio.Task[None] | None:
-        """Begin to write: now, which is None, or once another process has let go of the file."""
+        """Begin a write transaction. Returns None when it has begun, or a task while the file is locked."""
         try:
             self.run_now("PRAGMA busy_timeout = 0")
             self.run_now("BEGIN IMMEDIATE")
@@ -198,7 +201,7 @@ class InPlace(aiosqlite.Connection):
 
 
 def reading(url: URL) -> dict[str, Any]:
-    """The options of a connection that only reads: no lock on SQLite, on PostgreSQL no transaction."""
+    """Options of a connection that only reads: no lock on SQLite, no transaction on PostgreSQL."""
     return {"read_only": True} if url.get_backend_name() == "sqlite" else {"isolation_level": "AUTOCOMMIT"}
 
 

@@ -59,7 +59,7 @@ class Database:
         self._group_commit = GroupCommit(self._in_place) if self.sqlite else None
         # Wait here, in order and without a limit, not in the pool, which gives up after 30 s: a burst of
         # calls is no failure of the database.
-        self._room = asyncio.Semaphore(CONNECTIONS - 1)
+        self._free_connections = asyncio.Semaphore(CONNECTIONS - 1)
         self._lock: int | None = None
         self.availability = Availability()
         self._name = secrets.token_hex(8)
@@ -88,7 +88,7 @@ class Database:
             if owner:
                 await self._prepare()
             else:
-                await self._find()
+                await self._load_existing()
         except (SQLAlchemyError, OSError) as error:
             await self.close()
             raise self._cannot_open(error) from None
@@ -111,15 +111,15 @@ class Database:
 
     @contextlib.asynccontextmanager
     async def read(self, *, brief: bool = False) -> AsyncIterator[AsyncConnection]:
-        """One view on SQLite; on PostgreSQL each statement has its own.
+        """A connection for reading: one snapshot on SQLite, one for each statement on PostgreSQL.
 
-        `brief`: rows by their keys, which on SQLite cost less than a thread does.
+        `brief`: a few rows by key. On SQLite they are read in the caller's thread, which costs less.
         """
         engine = self._in_place if brief else self._engine
         with self._reduced_errors():
-            async with self._room, engine.connect() as plain:
+            async with self._free_connections, engine.connect() as plain:
                 connection = await plain.execution_options(**reading(self.url))
-                await connection.begin()  # by itself it begins with a statement of SQLAlchemy's own
+                await connection.begin()  # otherwise it begins with a statement of SQLAlchemy's own
                 yield connection
 
     @contextlib.asynccontextmanager
@@ -133,12 +133,15 @@ class Database:
                 async with self._group_commit.write() as connection:
                     yield connection
                 return
-            async with contextlib.nullcontext() if urgent else self._room, self._engine.begin() as connection:
+            async with (
+                contextlib.nullcontext() if urgent else self._free_connections,
+                self._engine.begin() as connection,
+            ):
                 yield connection
 
     @contextlib.contextmanager
     def _reduced_errors(self, *, probing: bool = False) -> Iterator[None]:
-        """What the driver raises, as `StoreError`. A server that is away is asked by a probe only."""
+        """Raise the driver's errors as `StoreError`. During an outage only a probe reaches the server."""
         if self.availability.refusal is not None and self.availability.probed and not probing:
             raise StoreUnavailable(self.availability.refusal.sentence)
         with _driver_errors(self._engine.dialect.loaded_dbapi.Error, reduced=self._reduced):
@@ -152,10 +155,10 @@ class Database:
         if (refusal := outage_of(error)) is not None:
             self.availability.failed(refusal)
             return StoreUnavailable(refusal.sentence)
-        return StoreUnavailable(_names(error)) if may_pass(error) else StoreError(_names(error))
+        return StoreUnavailable(_class_names(error)) if may_pass(error) else StoreError(_class_names(error))
 
     async def probe(self) -> None:
-        """Ask the server whether it can be written to. Raises `StoreUnavailable` when it does not say yes."""
+        """Check that the server accepts writes. Raises `StoreUnavailable` when it does not."""
         with self._reduced_errors(probing=True):
             async with self._engine.connect() as connection:
                 standby = (await connection.execute(text("select pg_is_in_recovery()"))).scalar_one()
@@ -170,47 +173,52 @@ class Database:
         await self.availability.keep_probing(self.probe, grace_s)
 
     def _cannot_open(self, error: BaseException) -> ConfigError | StoreError:
-        """The operator's to mend, or PostgreSQL's to answer later."""
+        """`ConfigError` where the operator must act, `StoreUnavailable` where waiting may help."""
         if self.sqlite:
             return ConfigError(_cannot_open_file(self.url, error))
         refusal = outage_of(error)
         if refusal is None:
-            refusal = Refusal("erro", f"o servidor recusou o que foi pedido ({_names(error)})", passes=False)
+            refusal = Refusal(
+                "erro", f"o servidor recusou o que foi pedido ({_class_names(error)})", passes=False
+            )
         where = place_of(connect_arguments(self.url))
         sentence = f"O PostgreSQL ({where}) não pôde ser aberto: {refusal.sentence}"
         return StoreUnavailable(sentence) if refusal.passes else ConfigError(sentence)
 
     async def notify(self, connection: AsyncConnection, run_id: str) -> None:
-        """Tell the other processes, once this transaction has committed, that a run wants a look.
+        """Notify the other processes, when this transaction commits, that a run should be polled.
 
-        PostgreSQL only. Whoever tells wakes its own process itself.
+        PostgreSQL only. The caller wakes its own process itself.
         """
         if not self.sqlite:
-            told = f"{self._name} {run_id}"
-            await connection.execute(text("select pg_notify(:c, :t)"), {"c": _CHANNEL, "t": told})
+            payload = f"{self._name} {run_id}"
+            await connection.execute(text("select pg_notify(:c, :t)"), {"c": _CHANNEL, "t": payload})
 
     async def listen(self, wake: Callable[[str], None]) -> None:
-        """Pass on what other processes tell, for ever. Where LISTEN is not to be had, heartbeats find out."""
+        """Call `wake` for the notifications of other processes, for ever.
+
+        Where LISTEN is unavailable, the heartbeats read the wake-ups instead.
+        """
         if self.sqlite:
             await asyncio.Event().wait()
         import psycopg  # noqa: PLC0415  # nothing for those who start with SQLite
 
         while True:
             with contextlib.suppress(psycopg.Error, OSError):
-                opened = psycopg.AsyncConnection.connect(**connect_arguments(self.url), autocommit=True)
-                async with await opened as connection:
+                connecting = psycopg.AsyncConnection.connect(**connect_arguments(self.url), autocommit=True)
+                async with await connecting as connection:
                     await connection.execute(f"listen {_CHANNEL}")
-                    async for told in connection.notifies():
-                        teller, _, run_id = told.payload.partition(" ")
-                        if teller != self._name:
+                    async for notification in connection.notifies():
+                        sender, _, run_id = notification.payload.partition(" ")
+                        if sender != self._name:
                             wake(run_id)
             await asyncio.sleep(_LISTEN_AGAIN_S)
 
     async def serialise(self, connection: AsyncConnection, *subjects: str | None) -> None:
         """Let one transaction at a time decide about each subject (SQLite: every write already is alone).
 
-        Once a transaction, before its first statement: the order of the locks is what keeps two from waiting
-        for each other, and what is read afterwards is read anew.
+        Call it once in a transaction, before the first statement: the order of the locks prevents deadlocks,
+        and later reads see what the previous holder has committed.
         """
         if not self.sqlite:
             digests = (self.hasher.digest("lock", subject) for subject in subjects if subject is not None)
@@ -221,9 +229,9 @@ class Database:
                     await driver.execute("select pg_advisory_xact_lock(%s::bigint)", (number,))
 
     async def checkpoint(self) -> bool:
-        """SQLite: take what was deleted out of the write-ahead log as well; whether it is out.
+        """SQLite: remove deleted data from the write-ahead log as well. True if it is removed.
 
-        Readers of an older view keep it there: it is tried again for a few seconds, then left to the next.
+        Readers of an older snapshot prevent it: it is retried for a few seconds, then left to the next call.
         """
         if self._group_commit is not None:
             for _ in range(_CHECKPOINTS):
@@ -255,7 +263,7 @@ class Database:
         os.pwrite(self._lock, f"pid {os.getpid()} em {socket.gethostname()}".encode(), 0)
 
     async def _prepare(self) -> None:
-        """Schema and index key in one transaction: keys that are not this database's undo it all."""
+        """Prepare schema and index key in one transaction, which wrong keys roll back."""
         if self.sqlite:
             self._prepare_file()
             self._take_lock()
@@ -272,8 +280,8 @@ class Database:
                 await connection.execute(table.insert().values(id=1, wrapped=wrapped))
             self._hasher = Hasher(self._vault.open_bytes(bytes(wrapped)))
 
-    async def _find(self) -> None:
-        """The schema and the index key as the owner made them. Connecting to no file would create one."""
+    async def _load_existing(self) -> None:
+        """Check the schema and load the index key. A missing file is refused: connecting would create it."""
         if self.sqlite and not _file(self.url).exists():
             raise ConfigError(migrations.NOT_CURRENT)
         async with self._engine.connect() as plain:
@@ -284,7 +292,7 @@ class Database:
 
 
 def _truncate_log(path: Path) -> bool:
-    """Write the log back into the file, and empty it. Others wait for it at most half a second."""
+    """Write the log back into the file and empty it. It waits at most half a second for the lock."""
     with _driver_errors(), contextlib.closing(sqlite3.connect(path, timeout=0.5)) as connection:
         (blocked, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     return not blocked
@@ -297,10 +305,10 @@ def _driver_errors(
     try:
         yield
     except (SQLAlchemyError, kind, OSError) as error:
-        raise (StoreError(_names(error)) if reduced is None else reduced(error)) from None
+        raise (StoreError(_class_names(error)) if reduced is None else reduced(error)) from None
 
 
-def _names(error: BaseException) -> str:
+def _class_names(error: BaseException) -> str:
     cause = getattr(error, "orig", None)
     return type(error).__name__ + (f" ({type(cause).__name__})" if cause else "")
 
@@ -322,7 +330,7 @@ def _why_not_written(path: Path, error: BaseException) -> str:
     reason = next((text for code, text in _SQLITE_REASONS.items() if name.startswith(code)), None)
     if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
         reason = _SQLITE_REASONS["SQLITE_FULL"]
-    return _names(error) if reason is None else f"{path}: {reason}; {_names(error)}"
+    return _class_names(error) if reason is None else f"{path}: {reason}; {_class_names(error)}"
 
 
 def _file(url: URL) -> Path:
@@ -332,10 +340,10 @@ def _file(url: URL) -> Path:
 def _cannot_open_file(url: URL, error: BaseException) -> str:
     if isinstance(error, OSError) or isinstance(getattr(error, "orig", None), sqlite3.OperationalError):
         return (
-            f"O banco {_file(url)} não pôde ser aberto ({_names(error)}); confira se o caminho é o do "
+            f"O banco {_file(url)} não pôde ser aberto ({_class_names(error)}); confira se o caminho é o do "
             "arquivo do worker e se este usuário pode gravar nele e na pasta"
         )
     return (
-        f"O arquivo {_file(url)} não é um banco SQLite íntegro ({_names(error)}); guarde-o à parte, "
+        f"O arquivo {_file(url)} não é um banco SQLite íntegro ({_class_names(error)}); guarde-o à parte, "
         "restaure a última cópia e inicie de novo"
     )

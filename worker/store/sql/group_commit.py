@@ -1,8 +1,8 @@
-"""SQLite's writer: one commit for all transactions that wait, each of them undone alone when it fails.
+"""SQLite's writer: one commit for all waiting transactions; a transaction that fails is undone alone.
 
-A commit is a sync of the disk, and a statement a trip to another thread, which costs ten times what the
-statement does. So transactions take turns on one connection, run where they are asked for, and share the
-commit, which waits in a thread for the disk. Whoever wrote goes on only when that has happened.
+A commit waits for the disk, and passing a statement to another thread costs ten times the statement. So
+transactions take turns on one connection, run in the caller's thread and share one commit, which waits for
+the disk in another thread. Each writer continues only after that commit.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ class _Group:
 
     def __init__(self, driver: InPlace, commit: Callable[["_Group"], Any]) -> None:
         self._driver = driver
-        # Tasks of their own: who began a group may be cancelled, and the others go on.
+        # Separate tasks: when the first writer of a group is cancelled, the others continue.
         self._beginning = driver.begin()
         self.committed = asyncio.create_task(commit(self))
         self.committed.add_done_callback(_take_exception)
@@ -43,7 +43,7 @@ class _Group:
         self._driver.run_now("RELEASE part")
 
     async def commit(self) -> None:
-        """Commit what there is; nothing where the group could not begin, which its parts were told."""
+        """Commit the group. A group that could not begin commits nothing; its transactions have failed."""
         if self._beginning is not None:
             await asyncio.wait({self._beginning})
             if self._beginning.exception() is not None:
@@ -56,7 +56,7 @@ class _Group:
                 self._driver.run_now("ROLLBACK")
 
     def _check(self) -> None:
-        """SQLite rolls all of it back by itself when, say, the disk is full: then no part of it is left."""
+        """Raises `StoreError` after SQLite rolled the whole group back, for example on a full disk."""
         if not self._driver.in_transaction:
             raise StoreError("the transaction was rolled back")
 
@@ -68,7 +68,7 @@ def _take_exception(task: asyncio.Task[None]) -> None:
 
 
 class GroupCommit:
-    """Gives each transaction its turn on one connection of `engine`, which is `InPlace`."""
+    """Runs transactions one at a time on one connection of `engine`, which is `InPlace`."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
@@ -87,14 +87,14 @@ class GroupCommit:
                 async with group.transaction():
                     yield connection
         except BaseException:
-            if group is not None:  # nothing of it is left open behind whoever failed
+            if group is not None:  # leave no open group behind the failed writer
                 await asyncio.wait({group.committed})
             raise
         await asyncio.shield(group.committed)
 
     @contextlib.asynccontextmanager
     async def exclusive(self) -> AsyncIterator[None]:
-        """While nobody writes."""
+        """Hold the block while no transaction writes."""
         while True:
             await self._finished()
             async with self._turn:
@@ -103,7 +103,7 @@ class GroupCommit:
                     return
 
     async def aclose(self) -> None:
-        """Wait for the group under way, and let go of the connection."""
+        """Wait for the current group, then close the connection."""
         await self._finished()
         connection, self._connection = self._connection, None
         if connection is not None:
@@ -118,7 +118,7 @@ class GroupCommit:
         return await connection.execution_options(grouped=True)
 
     async def _commit(self, group: _Group) -> None:
-        """In turn, and so behind all that waited when the group began: they become part of it."""
+        """Commit after every transaction that was waiting when the group began: they join it."""
         async with self._turn:
             try:
                 await group.commit()

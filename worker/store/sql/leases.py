@@ -1,4 +1,4 @@
-"""Rows that processes share out among themselves: taken by one statement, kept by a heartbeat, given back."""
+"""Leases on rows: one statement takes them, a heartbeat renews them, the owner gives them back."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -24,26 +24,26 @@ from worker.store.sql.statements import Statement, prepared
 from worker.store.sql.tables import now
 
 _BATCH = 5_000
-"""Rows one statement names: below every driver's limit of parameters."""
+"""Rows in one statement: below every driver's limit of parameters."""
 
 
 def unheld(table: Table) -> ColumnElement[bool]:
-    """Nobody holds the row, or whoever did has not been heard of in time."""
+    """The row has no owner, or its owner's lease has expired."""
     return or_(table.c.owner.is_(None), table.c.lease_until < now())
 
 
 HELD: dict[str, Any] = {
-    "owner": bindparam("by"),
+    "owner": bindparam("owner"),
     "lease_until": now() + bindparam("lease_s", type_=Float),
 }
-"""The columns of a row that somebody holds from now on."""
+"""Column values that give a row to `owner`."""
 
 GIVEN_BACK: dict[str, Any] = {"owner": None, "lease_until": 0}
-"""The columns of a row that nobody holds."""
+"""Column values of a row without an owner."""
 
 
 async def take(
-    database: Database, any_due: Statement, taken: Statement, *variant: Any, **values: Any
+    database: Database, any_due: Statement, claim: Statement, *variant: Any, **values: Any
 ) -> Sequence[Any]:
     """Take rows that are due, by the statement `taken`, if the statement `any_due` finds one.
 
@@ -53,11 +53,11 @@ async def take(
         if (await any_due(connection, database.tables, *variant)).first() is None:
             return ()
     async with database.write() as connection:
-        return (await taken(connection, database.tables, *variant, **values)).rows
+        return (await claim(connection, database.tables, *variant, **values)).rows
 
 
 def any_of(due: Callable[..., Select[Any]]) -> Statement:
-    """The statement that tells whether there is a row that `due` selects."""
+    """A statement that returns one of the rows that `due` selects, if there is any."""
     return prepared(lambda *what: due(*what).limit(1))
 
 
@@ -79,34 +79,34 @@ async def renew(
     lease_s: float,
     returning: Sequence[ColumnElement[Any]],
 ) -> list[Row[Any]]:
-    """Renew what `owner` still holds of these rows, and return that."""
+    """Renew and return those of these rows that `owner` still holds."""
     t = key.table
-    kept: list[Row[Any]] = []
-    for some in _batches(sorted(keys)):
-        ours = select(key).where(key.in_(some), t.c.owner == owner)
-        renewing = update(t).where(locked(key, ours, wait=True)).values(lease_until=now() + lease_s)
+    renewed: list[Row[Any]] = []
+    for batch in _batches(sorted(keys)):
+        owned = select(key).where(key.in_(batch), t.c.owner == owner)
+        renewing = update(t).where(locked(key, owned, wait=True)).values(lease_until=now() + lease_s)
         async with database.write(urgent=True) as connection:
-            kept += await connection.execute(renewing.returning(*returning))
-    return kept
+            renewed += await connection.execute(renewing.returning(*returning))
+    return renewed
 
 
-def locked(key: Column[Any], chosen: Select[Any], *, wait: bool) -> ColumnElement[bool]:
+def locked(key: Column[Any], query: Select[Any], *, wait: bool) -> ColumnElement[bool]:
     """The rows whose keys `chosen` selects, locked by the statement this is part of.
 
     Not `wait`: without those that somebody is changing. Else in the order of their keys, so that two who
     change several rows at once never wait for each other.
     """
-    chosen = chosen.order_by(key).with_for_update() if wait else chosen.with_for_update(skip_locked=True)
-    rows = chosen.cte("locked")
+    query = query.order_by(key).with_for_update() if wait else query.with_for_update(skip_locked=True)
+    rows = query.cte("locked")
     return key.in_(select(rows.c[key.name]))
 
 
 async def give_back(connection: AsyncConnection, key: Column[Any], owner: str | None, **values: Any) -> None:
-    """Let go of every row this owner holds, by its key; of every row at all where it is None."""
+    """Release every row that this owner holds; with None, every row that has an owner."""
     t = key.table
     held = select(key).where(t.c.owner.is_not(None) if owner is None else t.c.owner == owner)
-    given_back = update(t).where(locked(key, held, wait=True)).values(**GIVEN_BACK, **values)
-    await connection.execute(given_back)
+    released = update(t).where(locked(key, held, wait=True)).values(**GIVEN_BACK, **values)
+    await connection.execute(released)
 
 
 def _batches(items: Sequence[str]) -> Iterator[Sequence[str]]:

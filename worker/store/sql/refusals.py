@@ -1,4 +1,4 @@
-"""Why PostgreSQL did not do what it was asked: in words for an operator, and whether waiting may help.
+"""Why PostgreSQL failed: a sentence for the operator, and whether waiting may help.
 
 A server that refuses a connection gives psycopg no SQLSTATE, only its text, in its own language. Nothing of
 the text is repeated: it names users and databases, and a mangled URL puts a password there.
@@ -12,23 +12,23 @@ from typing import Any
 from sqlalchemy.exc import DBAPIError
 
 _OF_CONNECTIONS = frozenset({"08", "57P01", "57P02", "57P03", "53300", "25006"})
-"""SQLSTATEs (or their classes) of a server that goes away, starts, is full, or has become a standby."""
+"""SQLSTATEs (or classes) of a server that stops, starts, has no free connection, or became a standby."""
 
 _OF_ONE_STATEMENT = frozenset({"40", "55P03", "57014"})
-"""Deadlocks, locks that were not had, statements that were cancelled: another try may do."""
+"""SQLSTATEs (or classes) of deadlocks, unavailable locks and cancelled statements: a retry may succeed."""
 
 _PLAIN = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:]{2,39}")
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What kept the database from doing its work."""
+    """A cause for which the database failed."""
 
     #: A short word for logs and metrics.
     code: str
     #: What an operator reads.
     sentence: str
-    #: Time may help; else the operator must change something.
+    #: Waiting may help. False: the operator must change something.
     passes: bool = True
 
 
@@ -60,38 +60,38 @@ _REFUSALS: Mapping[Refusal, str] = {
         r"read-only|is not writable|hot standby|standby mode"
     ),
 }
-"""By the texts of libpq and of the server, in English and in Portuguese."""
+"""Patterns over the texts of libpq and of the server, in English and in Portuguese."""
 
 _BROKEN_OFF = Refusal("conexao_perdida", "a conexão com o servidor se perdeu")
 
 
 def why_no_connection(error: BaseException) -> Refusal:
-    """Why a connection could not be made. Of several servers, one that may come back counts."""
+    """The cause of a failed connection. Of several servers, one that may recover decides."""
     text = str(getattr(error, "orig", None) or error)
-    found = [refusal for refusal, pattern in _REFUSALS.items() if re.search(pattern, text)]
+    matches = [refusal for refusal, pattern in _REFUSALS.items() if re.search(pattern, text)]
     several = "Multiple connection attempts" in text
-    lasting = [refusal for refusal in found if refusal.passes is several]
-    return next(iter([*lasting, *found]), _BROKEN_OFF)
+    preferred = [refusal for refusal in matches if refusal.passes is several]
+    return next(iter([*preferred, *matches]), _BROKEN_OFF)
 
 
 def outage_of(error: BaseException) -> Refusal | None:
-    """What a failure says about the server; None: nothing, it is about the statement."""
+    """The outage that this failure indicates; None when only the statement failed."""
     cause = getattr(error, "orig", None) or error
     state = getattr(cause, "sqlstate", None)
     if state is not None:
-        return _BROKEN_OFF if _is_of(state, _OF_CONNECTIONS) else None
+        return _BROKEN_OFF if _matches(state, _OF_CONNECTIONS) else None
     lost = type(cause).__name__ in {"OperationalError", "InterfaceError"} or isinstance(cause, OSError)
     return why_no_connection(error) if lost or _invalidated(error) else None
 
 
 def may_pass(error: BaseException) -> bool:
-    """Whether the same statement may succeed at another try, though nothing is wrong with the server."""
+    """True when the server is well and the same statement may succeed if it is retried."""
     state = getattr(getattr(error, "orig", None) or error, "sqlstate", None)
-    return state is not None and _is_of(state, _OF_ONE_STATEMENT)
+    return state is not None and _matches(state, _OF_ONE_STATEMENT)
 
 
-def _is_of(state: str, which: frozenset[str]) -> bool:
-    return state in which or state[:2] in which
+def _matches(state: str, states: frozenset[str]) -> bool:
+    return state in states or state[:2] in states
 
 
 def _invalidated(error: BaseException) -> bool:
@@ -99,17 +99,17 @@ def _invalidated(error: BaseException) -> bool:
 
 
 def place_of(arguments: Mapping[str, Any]) -> str:
-    """Host and port of each server; a host that is none is not shown, for it may be part of a password."""
+    """Host and port of each server. An invalid host is not printed: it may be part of a password."""
     hosts = str(arguments.get("host") or "").split(",")
     ports = str(arguments.get("port") or "5432").split(",")
-    named = [
-        f"{_shown(host)}, porta {ports[min(number, len(ports) - 1)] or 5432}"
-        for number, host in enumerate(hosts)
+    places = [
+        f"{_printable(host)}, porta {ports[min(position, len(ports) - 1)] or 5432}"
+        for position, host in enumerate(hosts)
     ]
-    return "; ".join(named)
+    return "; ".join(places)
 
 
-def _shown(host: str) -> str:
+def _printable(host: str) -> str:
     if not host or host.startswith("/"):
         return "local"
     return host if _PLAIN.fullmatch(host) else "…"

@@ -1,7 +1,7 @@
-"""Statements of the hot path: built and compiled once, then run by the driver itself.
+"""Statements of the hot path: built and compiled once, then executed by the driver.
 
-SQLAlchemy takes ten times longer to build a statement than SQLite does to run it, and five times longer to
-have it run. The transaction around them stays SQLAlchemy's.
+SQLAlchemy needs ten times as long to build a statement as SQLite needs to run it, and five times as long to
+execute it. The transaction around them stays SQLAlchemy's.
 """
 
 from collections import namedtuple
@@ -20,8 +20,8 @@ from worker.store.sql.tables import Tables
 _Built = Select[Any] | Insert | Update
 
 
-class Found(NamedTuple):
-    """What a statement brought: rows, which have its columns' names, and how many it changed."""
+class StatementResult(NamedTuple):
+    """Rows and row count of an executed statement. The rows have the columns' names."""
 
     rows: Sequence[Any]
     rowcount: int
@@ -35,8 +35,8 @@ class Found(NamedTuple):
         return self.rows[0][0] if self.rows else None
 
 
-Statement = Callable[..., Awaitable[Found]]
-"""A prepared statement, to be run."""
+Statement = Callable[..., Awaitable[StatementResult]]
+"""A prepared statement: call it to run it."""
 
 
 def prepared(build: Callable[..., _Built]) -> Statement:
@@ -47,58 +47,70 @@ def prepared(build: Callable[..., _Built]) -> Statement:
     """
 
     @wraps(build)
-    async def run(connection: AsyncConnection, tables: Tables, *variant: Hashable, **values: Any) -> Found:
+    async def run(
+        connection: AsyncConnection, tables: Tables, *variant: Hashable, **values: Any
+    ) -> StatementResult:
         key = run, connection.dialect.name, variant
-        ready = tables.prepared.get(key)
-        if ready is None:
-            ready = tables.prepared[key] = CompiledStatement(build(tables, *variant), connection.dialect)
-        return await ready.run(connection, values)
+        compiled_statement = tables.prepared.get(key)
+        if compiled_statement is None:
+            compiled_statement = tables.prepared[key] = CompiledStatement(
+                build(tables, *variant), connection.dialect
+            )
+        return await compiled_statement.run(connection, values)
 
     return run
 
 
 class CompiledStatement:
-    """One statement for one kind of database: its text, and what becomes of values on their way."""
+    """One statement for one kind of database: its text, and the conversions of its values."""
 
     def __init__(self, statement: _Built, dialect: Dialect) -> None:
         compiled = with_inlined_constants(statement).compile(dialect=dialect)
-        inward = {name: bind_processors(bind.type, dialect) for name, bind in compiled.binds.items()}
-        self._given = {name: inward[name] for name, bind in compiled.binds.items() if bind.required}
-        written = compiled.construct_expanded_state(dict.fromkeys(self._given))
-        self._sql, self._order = written.statement, written.positiontup
-        constant = written.parameters.keys() - self._given.keys()
-        self._constant = {name: inward.get(name, _as_it_is)(written.parameters[name]) for name in constant}
+        processors = {name: bind_processors(bind.type, dialect) for name, bind in compiled.binds.items()}
+        self._bind_processors = {
+            name: processors[name] for name, bind in compiled.binds.items() if bind.required
+        }
+        expanded = compiled.construct_expanded_state(dict.fromkeys(self._bind_processors))
+        self._sql, self._positions = expanded.statement, expanded.positiontup
+        constant = expanded.parameters.keys() - self._bind_processors.keys()
+        self._constant = {
+            name: processors.get(name, _unchanged)(expanded.parameters[name]) for name in constant
+        }
         self._columns = list(statement.exported_columns)
         names = [column.name for column in self._columns]
         self._row: Callable[..., Any] = namedtuple("Row", names)  # type: ignore[misc]  # not known to it
         self._dialect = dialect
         self.result_processors: Sequence[tuple[int, Callable[[Any], Any]]] | None = None
 
-    async def run(self, connection: AsyncConnection, values: dict[str, Any]) -> Found:
-        told = self._constant | {name: change(values[name]) for name, change in self._given.items()}
-        parameters = told if self._order is None else tuple(told[name] for name in self._order)
+    async def run(self, connection: AsyncConnection, values: dict[str, Any]) -> StatementResult:
+        bound = self._constant | {
+            name: process(values[name]) for name, process in self._bind_processors.items()
+        }
+        parameters = bound if self._positions is None else tuple(bound[name] for name in self._positions)
         cursor = await driver_of(connection).execute(self._sql, parameters)
         if not self._columns:
-            return Found((), cursor.rowcount)
+            return StatementResult((), cursor.rowcount)
         if self.result_processors is None:
-            self.result_processors = self._changes([column[1] for column in cursor.description])
-        return Found([self._read(row) for row in await cursor.fetchall()], cursor.rowcount)
+            self.result_processors = self._result_processors([column[1] for column in cursor.description])
+        return StatementResult([self._read(row) for row in await cursor.fetchall()], cursor.rowcount)
 
-    def _changes(self, types: Sequence[Any]) -> Sequence[tuple[int, Callable[[Any], Any]]]:
-        """What becomes of which values on their way out, by the types the driver says they have."""
-        kinds = [column.type.dialect_impl(self._dialect) for column in self._columns]
-        changes = map(lambda kind, said: kind.result_processor(self._dialect, said), kinds, types)
-        return [(place, change) for place, change in enumerate(changes) if change is not None]
+    def _result_processors(self, types: Sequence[Any]) -> Sequence[tuple[int, Callable[[Any], Any]]]:
+        """The conversions of the result's columns, by index, for the driver's column types."""
+        column_types = [column.type.dialect_impl(self._dialect) for column in self._columns]
+        processors = map(
+            lambda kind, driver_type: kind.result_processor(self._dialect, driver_type), column_types, types
+        )
+        return [(index, process) for index, process in enumerate(processors) if process is not None]
 
     def _read(self, row: Sequence[Any]) -> Any:
         values = list(row)
-        for place, change in self.result_processors or ():
-            values[place] = change(values[place])
+        for index, process in self.result_processors or ():
+            values[index] = process(values[index])
         return self._row(*values)
 
 
 def with_inlined_constants(statement: _Built) -> Any:
-    """With its constants in the text: SQLite plans anew for each value that decides about a partial index."""
+    """The statement with its constants in the text: SQLite uses a partial index only for a constant."""
 
     def constant(element: Any, **_: Any) -> BindParameter[Any] | None:
         if isinstance(element, BindParameter) and not element.required:
@@ -109,8 +121,8 @@ def with_inlined_constants(statement: _Built) -> Any:
 
 
 def bind_processors(kind: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any]:
-    return kind.dialect_impl(dialect).bind_processor(dialect) or _as_it_is
+    return kind.dialect_impl(dialect).bind_processor(dialect) or _unchanged
 
 
-def _as_it_is(value: Any) -> Any:
+def _unchanged(value: Any) -> Any:
     return value

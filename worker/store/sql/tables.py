@@ -69,7 +69,7 @@ OPEN = tuple(state for state in CallState if state.open)
 """States of calls without an outcome yet."""
 
 DEAD = (CallState.FAILED, CallState.UNKNOWN, CallState.NO_PROTOCOL)
-"""What goes no further by itself; `ix_calls_dead` holds these, in this order."""
+"""States in which a call needs a person. `ix_calls_dead` lists them in this order."""
 
 
 class Sealed(TypeDecorator[Personal]):
@@ -100,7 +100,7 @@ def _partial(name: str, where: str, *columns: Column[Any]) -> None:
 
 
 def _dismissal() -> tuple[Column[Any], ...]:
-    """Who decided that a row needs no person, when and why; all NULL where nobody did."""
+    """Who dismissed the row (it needs no person), when and why; NULL for a row that was not dismissed."""
     return Column("dismissed_reason", String), Column("dismissed_by", String), Column("dismissed_at", Float)
 
 
@@ -109,7 +109,7 @@ class Tables:
 
     def __init__(self, vault: Vault) -> None:
         self.metadata = MetaData(naming_convention=_NAMES)
-        self.prepared: dict[Hashable, Any] = {}  # what worker/store/sql/statements.py made of them
+        self.prepared: dict[Hashable, Any] = {}  # compiled by worker/store/sql/statements.py
         sealed = Sealed(vault)
         self.index_key = Table(
             "index_key",
