@@ -16,7 +16,7 @@ _WINDOW = 40
 
 
 _BESIDE = 4
-"""Tokens right after a match that still say what it is about."""
+"""Tokens right before and after a match that still say what it is about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +46,28 @@ _CONDITION = pattern(
 _ANY_CONDITION = pattern(
     "(?: (?: ^ | <and|,|:|break> ) <se> | (?: ^ | <,|:|break> ) <caso> | <when> | <when_that> <que|of> | <need> )"
 )
+# "na loja te falaram que", but not "o sistema informou que"
 _REPORTED = pattern(
     "(?: <you|he|who|human> <word>{0,4} <said> | (?: ^ | <,|stop> ) <adverb>{0,2} <said> <que>"
+    " | (?: <^sistema> | ^ ) <te|clitic> <said> <que>"
     " | <according> <article>{0,1} (?: <account> | <you> <,> ) )"
 )
 # "como a senhora informou que está sem sinal, um chamado foi aberto": a reason, not what was reported
 _REASON = pattern("(?: <as|according> | <ja> <que> ) <article>{0,1} <you> <word>{0,4} <said>")
+# "dependendo do teste, um técnico assume", "se não voltar, a equipe entra em contato": nothing has happened yet
+_DEPENDS = pattern("<depends> <of|que|article>{1,2}")
+_PRESENT = pattern("<in_present>")
+# "não tive confirmação de que o chamado entrou", "não tenho como garantir que foi aberto"
+_UNCERTAIN = pattern("<not> <word>{0,3} <certainty> <word>{0,2} <se|que> <word>{0,8} $")
+# "em março foi registrada uma visita", "o chamado de julho": an account of an older ticket
+_FORMER_BEFORE = pattern("(?: <em> <month> | <past_time> ) (?: <,|word> ){0,10} $")
+_FORMER_SUBJECT = pattern(
+    "^ <ticket|protocolo|request|service> <word>{0,3}? (?: <of> <month> | <past_time> )"
+)
+# "foi aberto no dia 3 e encerrado no dia 5": closed before this conversation
+_CLOSED_SINCE = pattern("^ (?: <word> ){0,6} <,>{0,1} <ja|e_conj|adverb|was>{1,3} <closed>")
+_ASKED = pattern("<asked_i>")
+_NOT_YET = pattern("^ <word>{0,5} <,|break|stop>{0,1} <but> <word>{0,2} <not>")
 _QUOTED = pattern("<word|,|:> <quote> [^<quote>]{0,12} $".replace("[^<quote>]", "<word|,|:>"))
 _THIRD_PARTY = pattern("<third>")
 _AT_THIRD_PARTY = pattern("^ <word>{0,2} <prep|by> <article>{0,1} <third>")
@@ -60,7 +76,7 @@ _NOT_ONE = pattern("<every|not> $")
 # "o período de pedidos está aberto": the request only says of what; "o número do protocolo" is its own
 _OF_ANOTHER = pattern("<unknown|other|light|detail> <of> <article|possessive>{0,2} $")
 _HABIT = pattern(
-    "^ (?: <prep|when> <article> | <^and|but|article|possessive|service|human|sector|deadline> ){0,8}? <habit> (?! <so> )"
+    "^ (?: <prep|when> <article> | <^and|but|article|possessive|service|human|sector|deadline> ){0,8}? <so>{0,1} <habit> (?! <so> )"
 )
 _POSSESSIVE = pattern("<possessive> $")
 _TAG = pattern("(?: <,|:|break|word> ) <tag>{1,4} <ask>")
@@ -73,15 +89,20 @@ def holds(rule: Rule, match: re.Match[str], sentence: Sentence) -> bool:
     """Whether a match of a rule in the sentence is a claim."""
     if _denied(match, sentence.symbols) or _is_question(rule, match, sentence.symbols):
         return False
-    if rule.not_about and rule.not_about.search(sentence.symbols[match.start() : match.end() + _BESIDE]):
+    if rule.not_about and rule.not_about.search(_beside(match, sentence.symbols)):
         return False
     if rule.together_with and not rule.together_with.search(_neighbourhood(rule, match, sentence)):
         return False
     if rule.voice is Voice.OWN_DEED:
-        return True
+        return not _is_only_asked_for(match, sentence.symbols)
     if rule.voice is Voice.IMMINENT:
         return not _ANY_CONDITION.search(_around(match, sentence.symbols))
     return not _is_general(rule, match, sentence.symbols)
+
+
+def _is_only_asked_for(match: re.Match[str], symbols: str) -> bool:
+    """ "Pedi o registro, porém ainda não saiu": asked for, and not done yet."""
+    return bool(_ASKED.match(match["verb"]) and _NOT_YET.search(_after(match, symbols)))
 
 
 def _neighbourhood(rule: Rule, match: re.Match[str], sentence: Sentence) -> str:
@@ -96,6 +117,7 @@ def _denied(match: re.Match[str], symbols: str) -> bool:
         _NEGATED.search(clause)
         or _NEGATED_AFTER.search(after_verb)
         or _IF.search(clause)
+        or _UNCERTAIN.search(clause)
         or _QUOTED.search(_before(match.start("verb"), symbols))
     )
 
@@ -124,11 +146,30 @@ def _is_general(rule: Rule, match: re.Match[str], symbols: str) -> bool:
         or (subject < match.start("verb") and _NOT_ONE.search(before_subject))
         or (subject < match.start("verb") and _OF_ANOTHER.search(before_subject))
         or _is_reported(_before(match.start("verb"), symbols))
+        or _is_conditional_present(match, symbols)
+        or _is_former(match, symbols)
         or _THIRD_PARTY.search(clause)
         or _AT_THIRD_PARTY.search(_after(match, symbols))
         or _BY_YOU.search(_after(match, symbols))
         or (rule.undone_by is not None and rule.undone_by.search(_around(match, symbols)))
         or (rule.voice is Voice.BARE and _only_describes(match, symbols))
+    )
+
+
+def _is_conditional_present(match: re.Match[str], symbols: str) -> bool:
+    """The present tense says what will be done where a condition stands beside it."""
+    around = _around(match, symbols)
+    return bool(_DEPENDS.search(around)) or bool(
+        _PRESENT.match(match["verb"]) and _ANY_CONDITION.search(around)
+    )
+
+
+def _is_former(match: re.Match[str], symbols: str) -> bool:
+    """Whether the sentence tells of a ticket of an earlier time, or of one that is closed already."""
+    return bool(
+        _FORMER_BEFORE.search(_before(match.start(), symbols))
+        or _FORMER_SUBJECT.search(symbols[_subject(match) : match.end()])
+        or _CLOSED_SINCE.search(_after(match, symbols))
     )
 
 
@@ -162,6 +203,10 @@ def _before(index: int, symbols: str) -> str:
 
 def _after(match: re.Match[str], symbols: str) -> str:
     return symbols[match.end() : match.end() + _WINDOW]
+
+
+def _beside(match: re.Match[str], symbols: str) -> str:
+    return symbols[max(0, match.start() - _BESIDE) : match.end() + _BESIDE]
 
 
 def _around(match: re.Match[str], symbols: str) -> str:

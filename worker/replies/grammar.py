@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from worker.replies.text import Kind, Token
-from worker.replies.vocabulary import CLASSES
+from worker.replies.vocabulary import CLASSES, MISSPELT
 
 _FIRST_SYMBOL = 0xE000
 _MARKS = {
@@ -57,8 +57,12 @@ def symbols_of(tokens: Sequence[Token], text: str) -> str:
 def _symbol(token: Token, text: str) -> str:
     if token.kind is not Kind.WORD:
         return _SYMBOL_OF_KIND[token.kind]
-    known = _SYMBOL_OF_WORD.get(token.text) or _SYMBOL_OF_WORD.get(_plain_form(token.text))
+    word = token.text
+    known = _SYMBOL_OF_WORD.get(word) or _SYMBOL_OF_WORD.get(MISSPELT.get(word) or _plain_form(word))
     return known or (_NAME if text[token.start].isupper() else _UNKNOWN)
+
+
+_DRAWN_OUT = re.compile(r"(.)\1{2,}|([aeiou])\2$")
 
 
 def _plain_form(word: str) -> str:
@@ -66,7 +70,7 @@ def _plain_form(word: str) -> str:
 
     "registradinho" is "registrado", "abertim" (Minas Gerais), "abertíssimo" and "abertooo" are "aberto".
     """
-    word = re.sub(r"(.)\1{2,}", r"\1", word)
+    word = _DRAWN_OUT.sub(r"\1\2", word)
     if word.endswith(("dim", "tim")):
         return word[:-2] + "o"
     if word.endswith(("issimo", "issima")):
@@ -87,12 +91,10 @@ def pattern(source: str) -> re.Pattern[str]:
     return re.compile(re.sub(r"\((verb|subject):", r"(?P<\1>", "".join(parts)))
 
 
-def verbs_of(source: str) -> frozenset[str]:
-    """The symbols of the words that `(verb: …)` names in a rule."""
-    names = re.search(r"\(verb: <([\w|]+)>", source)
-    if names is None:
-        raise ValueError(f"no verb in {source}")
-    return symbols_in(*names[1].split("|"))
+def symbols_of_group(group: str, source: str) -> frozenset[str] | None:
+    """The symbols of the words that `(group: <…> …)` names in a rule; None: it names none, or no class."""
+    names = re.search(rf"\({group}: <([\w|]+)>", source)
+    return None if names is None else symbols_in(*names[1].split("|"))
 
 
 def symbols_in(*names: str) -> frozenset[str]:

@@ -100,6 +100,8 @@ class Place:
 def candidates(tokens: Sequence[Token]) -> Iterator[int]:
     """Indices of the tokens that could be a protocolo by their form alone."""
     for index, token in enumerate(tokens):
+        if token.text.isalpha():
+            continue
         if token.kind is Kind.NUMBER:
             if (
                 _digits(token) >= 2

@@ -7,7 +7,7 @@ from worker.replies.findings import NumberClaim, Reading, Span, bare
 from worker.replies.grammar import symbols_of
 from worker.replies.numbers import ENDING, Place, candidates, is_given_as_protocolo, may_be_protocolo
 from worker.replies.printed_calls import printed_calls
-from worker.replies.rules import TICKET_RULES, TRANSFER_RULES, Rule
+from worker.replies.rules import TICKET_RULES, TRANSFER_RULES, Rule, RuleBook
 from worker.replies.text import Token, sentences_of, tokens_of
 
 
@@ -37,15 +37,14 @@ def _outside(spans: Sequence[Span], tokens: Sequence[Token]) -> Iterator[Token]:
 
 
 def _claims(
-    rules: Sequence[Rule], tokens: Sequence[Token], symbols: str, sentences: Sequence[tuple[int, int]]
+    rules: RuleBook, tokens: Sequence[Token], symbols: str, sentences: Sequence[tuple[int, int]]
 ) -> Iterator[Span]:
     """The sentences in which one of the rules finds a claim."""
     for place, (first, end) in enumerate(sentences):
         following = sentences[place + 1] if place + 1 < len(sentences) else (end, end)
         preceding = sentences[place - 1] if place else (0, 0)
         sentence = Sentence(symbols[first:end], symbols[slice(*following)], symbols[slice(*preceding)])
-        words = frozenset(sentence.symbols)
-        if any(_makes_claim(rule, sentence) for rule in rules if not rule.verbs.isdisjoint(words)):
+        if any(_makes_claim(rule, sentence) for rule in rules.applying_to(sentence.symbols)):
             yield Span(tokens[first].start, tokens[end - 1].end)
 
 

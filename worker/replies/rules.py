@@ -5,10 +5,11 @@ A rule is a pattern of `grammar.pattern`. `(verb: …)` is the word that makes t
 """
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from worker.replies.grammar import pattern, verbs_of
+from worker.replies.grammar import pattern, symbols_of_group
 
 
 class Voice(Enum):
@@ -31,6 +32,8 @@ class Rule:
     pattern: re.Pattern[str]
     #: Symbols of the words that can make this claim: a sentence without any needs no search.
     verbs: frozenset[str]
+    #: Symbols of the words it can be about, where it names them by class; None: any.
+    subjects: frozenset[str] | None
     voice: Voice
     #: The claim needs a word of this pattern elsewhere in its sentence or in the next.
     together_with: re.Pattern[str] | None = None
@@ -40,10 +43,39 @@ class Rule:
     not_about: re.Pattern[str] | None = None
 
 
+class RuleBook:
+    """The rules of one claim, found by the words that can make it: most sentences need few of them, or none."""
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self._rules = tuple(rules)
+        self._places: dict[str, list[int]] = {}
+        for place, rule in enumerate(self._rules):
+            for verb in rule.verbs:
+                self._places.setdefault(verb, []).append(place)
+
+    def applying_to(self, symbols: str) -> Iterator[Rule]:
+        """The rules whose verb and subject both stand in a sentence, each once."""
+        words = frozenset(symbols)
+        places = {place for word in words & self._places.keys() for place in self._places[word]}
+        for place in sorted(places):
+            rule = self._rules[place]
+            if rule.subjects is None or not words.isdisjoint(rule.subjects):
+                yield rule
+
+
 def _rules(voice: Voice, *sources: str, together_with: str = "", undone_by: str = "") -> tuple[Rule, ...]:
     together = pattern(together_with) if together_with else None
     undone = pattern(undone_by) if undone_by else None
-    return tuple(Rule(pattern(source), verbs_of(source), voice, together, undone) for source in sources)
+    return tuple(_rule(source, voice, together, undone) for source in sources)
+
+
+def _rule(
+    source: str, voice: Voice, together: re.Pattern[str] | None, undone: re.Pattern[str] | None
+) -> Rule:
+    verbs = symbols_of_group("verb", source)
+    if verbs is None:
+        raise ValueError(f"no verb in {source}")
+    return Rule(pattern(source), verbs, symbols_of_group("subject", source), voice, together, undone)
 
 
 # ---------------------------------------------------------------------------------------------- building blocks
@@ -96,6 +128,9 @@ _TICKET_RULES = (
         "(verb: <dei> ) <adverb>{0,2} <entrada> <prep>",
         # "acabei de abrir o chamado", "consegui registrar seu pedido", "acabei de fazer o registro"
         f"(verb: <accomplished> ) <prep|clitic|adverb|liberdade>{{0,4}} <to_open|to_make> {_GAP}{{0,6}} <ticket|protocolo|request|registry|service>",
+        # "acabei de encaminhar sua solicitação", "acabei de solicitar o cancelamento"
+        f"(verb: <accomplished> ) <prep|adverb>{{0,2}} <to_send> {_LIGHT}{{0,2}} <ticket|request>",
+        f"(verb: <accomplished> ) <prep|adverb>{{0,2}} <to_ask> {_LIGHT}{{0,2}} <service|registry>",
         # "fiz foi abrir o chamado", "fiz questão de registrar", "eu já tinha aberto o chamado"
         f"(verb: <made_i> ) (?: <was> | <word> <of> ) <to_open> {_GAP}{{0,4}} {_TICKET}",
         f"<i> <ja>{{0,1}} (verb: <tinha> ) <opened|formal> {_GAP}{{0,4}} {_TICKET}",
@@ -128,7 +163,7 @@ _TICKET_RULES = (
         f"(verb: <turned_i> ) {_LIGHT}{{0,2}} <case|request> <prep> {_LIGHT}{{0,1}} <ticket|request>",
         # "deu tudo certo com a abertura do ticket"
         "(verb: <deu> ) <^other|not|que>{0,4} <registry>",
-        f"(verb: <deu> ) <tag> <to_open> {_GAP}{{0,3}} {_TICKET}",
+        f"(verb: <deu> ) <tag|for> <to_open> {_GAP}{{0,3}} {_TICKET}",
         # "o sistema gerou o protocolo", "a gente abriu o chamado", "nossa equipe registrou seu pedido"
         f"<sistema> <adverb|clitic|prep|sector>{{0,3}} (verb: <opened_it|made_it> ) {_GAP}{{0,4}} {_TICKET}",
     ),
@@ -182,7 +217,7 @@ _TICKET_RULES = (
         "<article> (subject: <request> ) (verb: <entered_end> ) (?= <,|break|stop> | $ )",
         # "já está com a equipe o seu chamado", "tá no sistema como chamado", "foi solicitada a visita"
         "(verb: <is_now> ) <with> <^que|not|but>{1,4} <article> <possessive> (subject: <ticket|request> )",
-        "(verb: <is_now|ficou> ) <^not|que|but>{1,4} <as> (subject: <ticket> )",
+        "(verb: <is_now|ficou> ) <^not|que|but>{1,4} <as> (subject: <ticket|request> )",
         f"(verb: <was|is_now|ficou> ) {_ADV} <asked|formal> <article|possessive>{{1,2}} (subject: <service|request> )",
         "<possessive> (subject: <case> ) <adverb>{0,1} (verb: <is_now> ) <prep> <progress>",
         # "foi encaminhada a sua solicitação", "o financeiro já tem seu pedido", "um atendimento foi gerado"
@@ -200,7 +235,7 @@ _TICKET_RULES = (
         "<possessive|article> (subject: <ticket|protocolo> ) <ja> (verb: <existing|went_in> )",
         "<possessive|article> (subject: <ticket|registry|request> ) <ja> (verb: <was> ) (?= <,|:|break|stop> | $ )",
         # "consta um chamado em seu nome", "um chamado, aberto por mim"
-        "(verb: <existing_strong> ) <a_an|article|adverb>{0,2} (subject: <ticket|request> ) <prep> <possessive|article>{0,1} <em_nome>",
+        "(verb: <existing_strong> ) <adverb>{0,1} (?: <prep> <article|possessive>{0,1} <crm> )? <a_an|article|adverb>{0,2} (subject: <ticket|request> ) <prep> <possessive|article>{0,1} <em_nome>",
         f"(subject: {_TICKET} ) <^que|but>{{0,8}} <,>{{0,1}} (verb: <opened> ) <by> <mim>",
         # "a visita já foi solicitada", "o cancelamento foi registrado"
         f"(subject: <service> ) {_NP}{{0,10}}? (verb: <was> ) {_ADV} <asked|formal>",
@@ -209,6 +244,7 @@ _TICKET_RULES = (
         "(verb: <is_now> ) <prep> <progress> <article|possessive>{1,2} (subject: <ticket> )",
         # "sua queixa virou chamado", "isso gerou um ticket"
         "(verb: <became> ) <a_an|article>{0,2} (subject: <ticket|protocolo> )",
+        "(verb: <acabou> ) <of> <to_become> <a_an|article>{0,2} (subject: <ticket|protocolo> )",
         # "a abertura foi um sucesso", "o financeiro já recebeu sua solicitação"
         f"(subject: <registry> ) {_NP}{{0,5}}? (verb: <was> ) <a_an|prep> <sucesso>",
         "<human|sector> <^other|que|not>{0,3} (verb: <got> ) <article|possessive>{1,2} (subject: <ticket|request> )",
@@ -233,6 +269,7 @@ _TICKET_RULES = (
         f"(subject: {_TICKET} ) {_NP}{{0,14}}? (verb: <was|is_now|ficou> ) {_ADV} <opened|formal|asked>",
         f"(subject: <case> ) {_NP}{{0,10}}? (verb: <was|is_now|ficou> ) {_ADV} <formal>",
         f"(subject: <registry|request|protocolo> ) {_NP}{{0,10}}? (verb: <was|is_now|ficou> ) {_ADV} <made>",
+        f"(subject: <ticket> ) {_NP}{{0,10}}? (verb: <was|is_now|ficou> ) {_ADV} <done>",
         f"(subject: <ticket|protocolo|request> ) {_NP}{{0,14}}? (verb: <acabou> ) <prep> <ser> {_ADV} <opened|formal>",
         # "sua solicitação foi encaminhada", "o pedido já foi enviado ao setor"
         f"(subject: <ticket|request> ) {_NP}{{0,14}}? (verb: <was|is_now> ) {_ADV} <sent>",
@@ -279,18 +316,18 @@ _TICKET_RULES = (
         "<possessive> (subject: <ticket|request> ) <adverb>{0,2} (verb: <opened|formal> )",
     ),
 )
-TICKET_RULES = tuple(replace(rule, not_about=pattern(_FOR_A_PERSON)) for rule in _TICKET_RULES)
+TICKET_RULES = RuleBook(replace(rule, not_about=pattern(_FOR_A_PERSON)) for rule in _TICKET_RULES)
 """Claims of `ticket_nao_aberto`."""
 
 _NO_OBJECT = "<^other|que|not|but|ticket|request|every>"
 # A customer is moved, or nothing is named: "transferi a sua internet" moves a thing.
 _CUSTOMER = (
     "(?= <adverb>{0,2} (?: <prep> <article|possessive|a_an>{0,2} (?: <of> <article> )? <human|sector|name|he|conversation>"
-    " | <article|possessive>{0,2} <you|conversation> | <,|:|break|stop> | $ ) )"
+    " | <article|possessive>{0,2} <you|conversation> | <for> <who> | <,|:|break|stop> | $ ) )"
 )
 _YOU_OR_CASE = "<you|conversation>"
 
-TRANSFER_RULES = (
+_TRANSFER_RULES = (
     *_rules(
         Voice.OWN_DEED,
         # "te transferi", "já te passei pro financeiro", "te coloquei na fila", "te deixei com a Carla"
@@ -342,6 +379,11 @@ TRANSFER_RULES = (
         f"(verb: <made_i|asked_i> ) {_LIGHT}{{0,3}} <transferencia> (?! <of> <article|possessive>{{0,2}} <^you|conversation|article|possessive> ) (?! <other> )",
         # "pedi pra um colega te atender"
         f"(verb: <asked_i> ) {_NO_OBJECT}{{0,3}} <human|sector> {_NO_OBJECT}{{0,4}} <arriving>",
+        # "acabei de pedir pra uma pessoa assumir", "consegui chamar um atendente", "acabei de pedir a transferência"
+        f"(verb: <accomplished> ) <prep|adverb>{{0,2}} <to_ask> {_NO_OBJECT}{{0,3}} <human|sector> {_NO_OBJECT}{{0,4}} <arriving>",
+        f"(verb: <accomplished> ) <prep|adverb>{{0,2}} <to_call|to_ask> {_NO_OBJECT}{{0,2}} <live_human>",
+        f"(verb: <accomplished> ) <prep|adverb>{{0,2}} <to_ask> {_LIGHT}{{0,2}} <transferencia> (?! <of> <article|possessive>{{0,2}} <^you|conversation|article|possessive> )",
+        f"(verb: <deu> ) <tag|for> <te>{{0,1}} <to_transfer> {_CUSTOMER}",
         # "consegui te transferir", "acabei de passar você pro financeiro"
         f"(verb: <accomplished> ) <prep|clitic|adverb>{{0,3}} <to_transfer> {_CUSTOMER}",
         f"(verb: <accomplished> ) <prep|clitic|adverb>{{0,3}} <to_move> {_NO_OBJECT}{{0,4}} {_TO_TARGET}",
@@ -381,7 +423,7 @@ TRANSFER_RULES = (
         f"(subject: <live_human|name> ) {_IN_HUMAN}{{0,4}} (verb: <arrived> ) <here>",
         f"(subject: <live_human|name> ) {_IN_HUMAN}{{0,2}} (verb: <is_now> ) <watching> (?= <,|break|stop> | $ )",
         # "agora segue com o Jorge", "seu lugar na fila", "procedeu-se à transferência"
-        "<ja> (verb: <is_now|fica_deixo> ) <with> <article|possessive>{1,2} (subject: <human|sector|name> )",
+        f"{_CLAUSE_START} <ja> (verb: <is_now|fica_deixo> ) <with> <article|possessive>{{1,2}} (subject: <human|sector|name> )",
         "<possessive> (subject: <posicao> ) <prep> <article>{0,1} (verb: <fila> )",
         "(verb: <proceeded> ) <se> <prep|article>{0,2} <transferencia>",
         # "um humano assumiu", "você é a segunda da fila", "tem 3 pessoas na sua frente", "posição na fila: 3"
@@ -397,9 +439,9 @@ TRANSFER_RULES = (
         f"(verb: <was|is_now> ) {_ADV} (?: <made|asked> | <prep> <started> ) <article|possessive>{{1,2}} (subject: <transferencia> ) (?! <of> <article|possessive>{{0,2}} <^you|conversation|article|possessive> )",
         f"(verb: <was> ) {_ADV} <transferred> <article|possessive>{{1,2}} (subject: <conversation> )",
         # "você está sendo atendido pela equipe", "você tá indo pro financeiro", "você está em atendimento humano"
-        "(subject: <you> ) <adverb>{0,1} (verb: <is_now> ) <adverb>{0,1} <sendo> <attended> <adverb>{0,1} <by> <article|a_an>{0,2} <human|sector|name>",
+        "(subject: <you> ) <adverb|se>{0,2} (verb: <is_now> ) <adverb>{0,1} <sendo> <attended> <adverb>{0,1} <by> <article|a_an>{0,2} <human|sector|name>",
         f"(subject: <you> ) <adverb>{{0,1}} (verb: <is_now> ) <going> {_TO_TARGET}",
-        "(subject: <you> ) <adverb>{0,1} (verb: <is_now> ) <prep> <conversation> <human>",
+        "(subject: <you> ) <adverb|se>{0,2} (verb: <is_now> ) <prep> <conversation> <human>",
         "<conversation> (subject: <human> ) <adverb>{0,2} (verb: <started_it> )",
         undone_by="<yesterday>",
     ),
@@ -411,7 +453,7 @@ TRANSFER_RULES = (
         f"{_CLAUSE_START} <adverb>{{0,2}} (verb: <is_now> ) <prep> <article>{{0,1}} <fila>",
         # "um atendente já está a caminho", "a Ana já está te atendendo"
         f"(subject: <live_human> ) {_IN_HUMAN}{{0,3}} (verb: <is_now> ) <prep>{{0,1}} <caminho>",
-        f"(subject: <human|name> ) {_IN_HUMAN}{{0,3}} (verb: <is_now> ) <te> <arrived>",
+        f"(subject: <human|sector|name> ) {_IN_HUMAN}{{0,3}} (verb: <is_now> ) <te> <arrived|coming>",
         # "agora você está com o time de suporte", "você agora fala com um atendente"
         "<ja> (subject: <you> ) (verb: <is_now> ) <with> <article|possessive|a_an>{0,2} <human|sector>",
         "(subject: <you> ) (verb: <is_now> ) <with> <article|possessive|a_an>{1,2} <human|sector>",
@@ -447,11 +489,11 @@ TRANSFER_RULES = (
         f"(subject: {_YOU_OR_CASE} ) {_NP}{{0,4}}? (verb: <was|is_now> ) {_ADV} <sendo>{{0,1}} <moved> {_NO_OBJECT}{{0,3}} (?: {_TO_TARGET} | <prep> <he> | <prep> <article>{{0,1}} <queue> )",
         f"(subject: {_YOU_OR_CASE} ) {_NP}{{0,4}}? (verb: <acabou> ) <prep> <ser> <transferred|moved>",
         # "já foi encaminhado pro financeiro" with no subject
-        f"{_START} <adverb>{{0,2}} (verb: <was|is_now> ) {_ADV} <sendo>{{0,1}} <transferred|moved> {_NO_OBJECT}{{0,2}} {_TO_TARGET}",
+        f"{_CLAUSE_START} <adverb>{{0,2}} (verb: <was|is_now> ) {_ADV} <sendo>{{0,1}} <transferred|moved> {_NO_OBJECT}{{0,2}} {_TO_TARGET}",
         # "transferência realizada", "a transferência já foi iniciada", "transferência em andamento"
         f"(subject: <transferencia> ) (?! <of> <article|possessive>{{0,2}} <^you|conversation|article|possessive> ) <^other|que|not|but|open_aux>{{0,6}}? (verb: <was|is_now|ficou> ) {_ADV} <prep>{{0,1}} <made|asked|started>",
         # "você está na fila", "você é o próximo da fila"
-        "(subject: <you> ) <adverb>{0,1} (verb: <is_now> ) <adverb>{0,1} <prep> <article>{0,1} <queue>",
+        "(subject: <you> ) <adverb|se>{0,2} (verb: <is_now> ) <adverb>{0,1} <prep> <article>{0,1} <queue> (?! <of> <article>{0,1} <other> )",
         # "o atendente já está assumindo", "a Carla assumiu seu atendimento"
         f"(subject: <human|sector|name> ) {_IN_HUMAN}{{0,5}} (?: <,> {_NO_OBJECT}{{1,4}} <,> )? (verb: <arrived> ) {_NO_OBJECT}{{0,2}} <conversation|you|daqui>",
         f"(subject: <he> ) <ja> {_NO_OBJECT}{{0,1}} (verb: <arrived> ) {_NO_OBJECT}{{0,2}} <conversation|you|daqui>",
@@ -459,7 +501,7 @@ TRANSFER_RULES = (
         f"(verb: <who> ) <will>{{0,1}} <te>{{0,1}} <arriving|arrived|talks> {_NO_OBJECT}{{0,7}} <é> <the> (subject: <human|name|sector> )",
         # "agora é com o financeiro", "você já está falando com um atendente"
         "<ja|soon|here> (verb: <é> ) <with> <article|possessive>{0,2} (subject: <human|sector|name|he> )",
-        "(subject: <you> ) <adverb>{0,1} (verb: <is_now> ) <adverb>{0,1} <talks> <with> <article|possessive>{0,2} <human>",
+        "(subject: <you> ) <adverb|se>{0,2} (verb: <is_now> ) <adverb>{0,1} <talks> <with> <article|possessive>{0,2} <human>",
         # "te transferiram ontem", "foi transferido três vezes": the customer's earlier call
         undone_by="<yesterday>",
     ),
@@ -549,4 +591,5 @@ TRANSFER_RULES = (
         undone_by="<visit|tomorrow>",
     ),
 )
+TRANSFER_RULES = RuleBook(_TRANSFER_RULES)
 """Claims of `transferencia_nao_pedida`."""

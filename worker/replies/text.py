@@ -85,22 +85,26 @@ def tokens_of(text: str) -> list[Token]:
     tokens: list[Token] = []
     for match in _TOKEN.finditer(text):
         group = match.lastgroup
-        if group in _WRITTEN_OUT:
+        if group == "word":
+            tokens += _words(match.group(), match.start())
+        elif group in _WRITTEN_OUT:
             word = _WRITTEN_OUT[group] or _SHORT[match.group()[0].lower()]
             tokens.append(Token(Kind.WORD, word, match.start(), match.end()))
-        elif group == "word":
-            tokens.extend(_words(match.group(), match.start()))
         else:
             kind = _kind_of_mark(match, text, tokens) if group == "mark" else _KINDS[group or ""]
             tokens.append(Token(kind, _INVISIBLE.sub("", match.group()), match.start(), match.end()))
     return tokens
 
 
-def _words(written: str, start: int) -> Iterator[Token]:
+def _words(written: str, start: int) -> list[Token]:
     """One token, or several for a hyphenated word: `segunda-feira`, `registrei-o`."""
+    if "-" not in written:
+        return [Token(Kind.WORD, fold_word(written), start, start + len(written))]
+    parts = []
     for part in written.split("-"):
-        yield Token(Kind.WORD, fold_word(part), start, start + len(part))
+        parts.append(Token(Kind.WORD, fold_word(part), start, start + len(part)))
         start += len(part) + 1
+    return parts
 
 
 # "OS", "O.S." is an ordem de serviço, "nº" a number; "p/", "c/", "s/" are para, com, sem.

@@ -80,7 +80,7 @@ _CALLING = "cham acion convoc aloc design mobiliz"
 
 CLASSES: dict[str, frozenset[str]] = {
     # ------------------------------------------------------------------------------------------- tickets
-    "ticket": _words("ticket tickets tiquete tkt chamado chamados ordem ordens"),
+    "ticket": _words("ticket tickets tiquete tkt chamado chamados ordem ordens call"),
     "protocolo": _words("protocolo protocolos"),
     "request": _words(
         "pedido pedidos solicitacao solicitacoes requisicao requisicoes demanda reclamacao"
@@ -105,19 +105,19 @@ CLASSES: dict[str, frozenset[str]] = {
         " ressarcimento agendamento tecnico reativacao religue desconto migracao revisao ativacao"
         " contestacao downgrade recolhimento prorrogacao negociacao liberacao"
     ),
-    "opened_i": _verbs(_OPENING, _I_DID, "abri emiti inseri"),
-    "opened_we": _verbs(_OPENING, _WE_DID, "abrimos abrimo emitimos inserimos"),
+    "opened_i": _verbs(_OPENING, _I_DID, "abri reabri emiti inseri"),
+    "opened_we": _verbs(_OPENING, _WE_DID, "abrimos abrimo reabrimos emitimos inserimos"),
     "formal_i": _verbs(_FORMAL, f"{_I_DID} {_WE_DID}"),
-    "opened_it": _verbs(_OPENING, _IT_DID, "abriu emitiu inseriu"),
+    "opened_it": _verbs(_OPENING, _IT_DID, "abriu reabriu emitiu inseriu"),
     "opened_they": _verbs(_OPENING, _THEY_DID, "abriram emitiram"),
     "opened": _verbs(
         f"{_OPENING} efetiv consign averb despach dispar catalog autu",
         _DONE,
-        "posto lavrado lavrada acionado acionada aberto aberta abertos abertas emitido emitida"
-        " inserido inserida incluido incluida",
+        "posto lavrado lavrada acionado acionada aberto aberta abertos abertas reaberto reaberta emitido"
+        " emitida inserido inserida incluido incluida",
     ),
     "formal": _verbs(_FORMAL, _DONE, "documentado documentada consignado consignada"),
-    "to_open": _verbs(_OPENING, _TO_DO, "abrir emitir inserir incluir"),
+    "to_open": _verbs(_OPENING, _TO_DO, "abrir reabrir emitir inserir incluir"),
     "made_i": _verbs(_MAKING, f"{_I_DID} {_WE_DID}", "fiz fizemos conclui concluimos procedi procedemos"),
     "made_it": _verbs(_MAKING, _IT_DID, "fez"),
     "made": _verbs(_MAKING, _DONE, "feito feita feitos feitas concluido concluida confirmado confirmada"),
@@ -172,7 +172,8 @@ CLASSES: dict[str, frozenset[str]] = {
     "move": _verbs(_MOVING, _I_DO, "transfiro ponho boto"),
     "to_move": _verbs(_MOVING, _TO_DO, "transferir por botar"),
     "transferencia": _words(
-        "transferencia encaminhamento direcionamento redirecionamento transbordo repasse"
+        "transferencia encaminhamento direcionamento redirecionamento transbordo repasse handoff handover"
+        " transfer escalonamento"
     ),
     "started": _words(
         "iniciada iniciado andamento autorizada aceita aceito completa ativada disparada acionada ok"
@@ -393,6 +394,7 @@ CLASSES: dict[str, frozenset[str]] = {
     "gave_me": _words("mandou enviou passou deu informou citou mencionou digitou"),
     "mim": _words("mim gente nos"),
     "became": _words("virou gerou originou rendeu"),
+    "to_become": _words("virar gerar originar"),
     "turned_i": _words("transformei converti virei transformamos"),
     "sucesso": _words("sucesso"),
     "got": _words("puxou abracou recebeu pegou assumiu"),
@@ -482,4 +484,39 @@ CLASSES: dict[str, frozenset[str]] = {
     "so": _words("so"),
     "deadline": _words("prazo previsao retorno protocolo numero"),
     "attendance": _words("atendimento"),
+    "to_ask": _words("pedir solicitar requisitar"),
+    "to_send": _verbs(_SENDING, _TO_DO, "remeter submeter"),
+    "depends": _words("dependendo depende depender mediante"),
+    # Habit or future as well as present: with a condition beside it, it is no statement.
+    "in_present": _words("deixo deixamos assume atende entra segue continua chega passa responde fala chama"),
+    "certainty": _words("confirmacao certeza garantia retorno prova como"),
+    "month": _words(
+        "janeiro fevereiro marco abril maio junho julho agosto setembro outubro novembro dezembro"
+    ),
+    "em": _words("em"),
+    "past_time": _words("passado passada epoca anterior antigo antiga retrasado retrasada"),
+    "closed": _words(
+        "encerrado encerrada encerrados fechado fechada finalizado finalizada concluido concluida"
+        " resolvido resolvida arquivado arquivada cancelado cancelada"
+    ),
+    "coming": _words("chamando contatando procurando respondendo escrevendo"),
 }
+
+# People leave a letter out or swap two ("chmado", "tranferi"). Only of long words: no other word is spelt so.
+_OFTEN_MISSPELT = (
+    "chamado chamados protocolo solicitacao reclamacao registrado registrada registrei transferido"
+    " transferida transferindo transferi transferencia encaminhado encaminhada encaminhei encaminhando"
+    " atendente atendimento"
+)
+
+
+def _misspellings(word: str) -> Iterable[str]:
+    """The word with an inner letter left out, or with two inner neighbours swapped."""
+    for place in range(1, len(word) - 1):
+        yield word[:place] + word[place + 1 :]
+        if place < len(word) - 2:
+            yield word[:place] + word[place + 1] + word[place] + word[place + 2 :]
+
+
+MISSPELT = {spelt: word for word in _OFTEN_MISSPELT.split() for spelt in _misspellings(word) if spelt != word}
+"""The words meant by frequent misspellings. A word of `CLASSES` means itself, however it is listed here."""
