@@ -24,6 +24,8 @@ class Sentence:
     """One sentence as symbols (`grammar.symbols_of`), its end mark included."""
 
     symbols: str
+    #: Each symbol once: a rule whose words are not among them needs no search.
+    words: frozenset[str]
     #: The sentence after it: "Vou te transferir. Aguarde um momento."
     following: str = ""
     #: The sentence before it: "Quanto ao chamado: fique tranquila. Já abri."

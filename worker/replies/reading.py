@@ -1,6 +1,6 @@
 """Reads what a reply claims from its text alone."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from worker.replies.context import Sentence, holds
 from worker.replies.findings import NumberClaim, Reading, Span, bare
@@ -17,10 +17,11 @@ def read_reply(text: str) -> Reading:
     tokens = list(_outside(printed, tokens_of(text)))
     symbols = symbols_of(tokens, text)
     sentences = list(sentences_of(tokens))
+    in_context = list(_in_context(tokens, symbols, sentences))
     return Reading(
         numbers=tuple(_numbers(tokens, symbols, sentences)),
-        tickets=tuple(_claims(TICKET_RULES, tokens, symbols, sentences)),
-        transfers=tuple(_claims(TRANSFER_RULES, tokens, symbols, sentences)),
+        tickets=tuple(_claims(TICKET_RULES, in_context)),
+        transfers=tuple(_claims(TRANSFER_RULES, in_context)),
         printed_calls=tuple(printed),
     )
 
@@ -36,16 +37,23 @@ def _outside(spans: Sequence[Span], tokens: Sequence[Token]) -> Iterator[Token]:
             yield token
 
 
-def _claims(
-    rules: RuleBook, tokens: Sequence[Token], symbols: str, sentences: Sequence[tuple[int, int]]
-) -> Iterator[Span]:
-    """The sentences in which one of the rules finds a claim."""
+def _in_context(
+    tokens: Sequence[Token], symbols: str, sentences: Sequence[tuple[int, int]]
+) -> Iterator[tuple[Span, Sentence]]:
+    """Each sentence as the rules read it, with its neighbours, and where it stands."""
+    written = [symbols[first:end] for first, end in sentences]
     for place, (first, end) in enumerate(sentences):
-        following = sentences[place + 1] if place + 1 < len(sentences) else (end, end)
-        preceding = sentences[place - 1] if place else (0, 0)
-        sentence = Sentence(symbols[first:end], symbols[slice(*following)], symbols[slice(*preceding)])
-        if any(_makes_claim(rule, sentence) for rule in rules.applying_to(sentence.symbols)):
-            yield Span(tokens[first].start, tokens[end - 1].end)
+        following = written[place + 1] if place + 1 < len(written) else ""
+        preceding = written[place - 1] if place else ""
+        sentence = Sentence(written[place], frozenset(written[place]), following, preceding)
+        yield Span(tokens[first].start, tokens[end - 1].end), sentence
+
+
+def _claims(rules: RuleBook, sentences: Iterable[tuple[Span, Sentence]]) -> Iterator[Span]:
+    """The sentences in which one of the rules finds a claim."""
+    for span, sentence in sentences:
+        if any(_makes_claim(rule, sentence) for rule in rules.applying_to(sentence.words)):
+            yield span
 
 
 def _makes_claim(rule: Rule, sentence: Sentence) -> bool:

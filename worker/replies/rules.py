@@ -53,9 +53,8 @@ class RuleBook:
             for verb in rule.verbs:
                 self._places.setdefault(verb, []).append(place)
 
-    def applying_to(self, symbols: str) -> Iterator[Rule]:
-        """The rules whose verb and subject both stand in a sentence, each once."""
-        words = frozenset(symbols)
+    def applying_to(self, words: frozenset[str]) -> Iterator[Rule]:
+        """The rules whose verb and subject are both among the words of a sentence, each once."""
         places = {place for word in words & self._places.keys() for place in self._places[word]}
         for place in sorted(places):
             rule = self._rules[place]

@@ -73,7 +73,7 @@ _E_ACUTE = frozenset({"é", "É", "e\u0301", "E\u0301"})
 def fold_word(word: str) -> str:
     """A word without case, accents and invisible characters. `é` (is) keeps its accent: `e` means "and"."""
     if word.isascii():
-        return word.lower().replace("_", "")
+        return word.lower() if "_" not in word else word.lower().replace("_", "")
     if word in _E_ACUTE:
         return "é"
     decomposed = unicodedata.normalize("NFKD", word.replace("º", "o").replace("ª", "a"))
@@ -86,7 +86,7 @@ def tokens_of(text: str) -> list[Token]:
     for match in _TOKEN.finditer(text):
         group = match.lastgroup
         if group == "word":
-            tokens += _words(match.group(), match.start())
+            _add_words(tokens, match.group(), match.start())
         elif group in _WRITTEN_OUT:
             word = _WRITTEN_OUT[group] or _SHORT[match.group()[0].lower()]
             tokens.append(Token(Kind.WORD, word, match.start(), match.end()))
@@ -96,15 +96,12 @@ def tokens_of(text: str) -> list[Token]:
     return tokens
 
 
-def _words(written: str, start: int) -> list[Token]:
-    """One token, or several for a hyphenated word: `segunda-feira`, `registrei-o`."""
-    if "-" not in written:
-        return [Token(Kind.WORD, fold_word(written), start, start + len(written))]
-    parts = []
-    for part in written.split("-"):
-        parts.append(Token(Kind.WORD, fold_word(part), start, start + len(part)))
-        start += len(part) + 1
-    return parts
+def _add_words(tokens: list[Token], written: str, start: int) -> None:
+    """Add one token, or several for a hyphenated word: `segunda-feira`, `registrei-o`."""
+    for part in written.split("-") if "-" in written else (written,):
+        end = start + len(part)
+        tokens.append(Token(Kind.WORD, fold_word(part), start, end))
+        start = end + 1
 
 
 # "OS", "O.S." is an ordem de serviço, "nº" a number; "p/", "c/", "s/" are para, com, sem.
