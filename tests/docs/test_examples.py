@@ -179,7 +179,7 @@ class Language:
 
 def without_types(code: str) -> str:
     """TypeScript of this guide as JavaScript: annotations, `as` and `!` left out."""
-    types = r"(?:string \| null|string|object|any|Promise<any>)"
+    types = r"(?:\(instrucao: string\) => Promise<string>|string \| null|string|object|any|Promise<any>)"
     code = re.sub(rf"\??: {types}(?=[,)=; {{])", "", code)
     code = re.sub(rf" as {types}(?=[; }}),])", "", code)
     return code.replace("_SECRET!.", "_SECRET.").replace(".mts", ".mjs")
@@ -219,6 +219,49 @@ async def test_the_guides_bot_tells_the_customer_the_protocolo_on_every_platform
     (ticket,) = home.crm.tickets
     assert ticket.protocolo in first
     assert ticket.protocolo in second
+
+
+ASKING = {
+    "python": """
+from replies import SAFE, checked
+told = []
+def again(instrucao):
+    told.append(instrucao)
+    return "Posso abrir um chamado para você?" if HONEST else "Abri o seu chamado."
+text = checked("whatsapp-1", "run_1", "Abri o seu chamado.", again)
+print(text == SAFE, len(told), told[0].startswith("Nenhum ticket"), text)
+""",
+    "ts": """
+import { checked } from "./replies.mts";
+const told = [];
+const text = await checked("whatsapp-1", "run_1", "Abri o seu chamado.", async (instrucao) => {
+  told.push(instrucao);
+  return HONEST ? "Posso abrir um chamado para você?" : "Abri o seu chamado.";
+});
+console.log(text.startsWith("Desculpe"), told.length, told[0].startsWith("Nenhum ticket"), text);
+""",
+}
+
+
+@pytest.mark.parametrize(
+    ("honest", "printed"),
+    [(1, "false 1 true posso abrir um chamado para você?"), (0, "true 2 true desculpe")],
+)
+@pytest.mark.parametrize("name", ["python", "ts"])
+async def test_the_guides_check_sends_no_lie(tmp_path: Path, name: str, honest: int, printed: str) -> None:
+    """The model gets the instruction and answers again, at most twice; a liar's reply is never sent."""
+    written = language(name)
+    written.saved(tmp_path, "replies.py" if name == "python" else "replies.mts")
+    asking = written.runnable(ASKING[name].replace("HONEST", str(honest)))
+    (tmp_path / f"ask{written.suffix}").write_text(asking, encoding="utf-8")
+    async with rig(tmp_path, token="s3gr3do") as home:
+        announced = 'curl -s -X PUT -H "Authorization: Bearer $API_TOKEN" -H "Content-Type: application/json"'
+        said = await home.terminal(
+            f"export WORKER_URL=http://127.0.0.1:{WORKER}\n"
+            f"{announced} -d '{{}}' $WORKER_URL/v1/conversations/whatsapp-1 > /dev/null\n"
+            f"{written.command} ask{written.suffix}\n"
+        )
+    assert said.lower().startswith(printed)
 
 
 @pytest.mark.parametrize("name", ["python", "ts"])

@@ -233,6 +233,49 @@ async def test_calls_made_after_an_unconfirmed_submit_are_answered(harness: Harn
     ]
 
 
+# ---------------------------------------------------------------------------------------- what was said in it
+
+
+async def test_what_was_said_in_an_ended_run_is_read_by_the_runs_id(harness: Harness) -> None:
+    ref = await harness.start(Say("Abri seu chamado. 📎"))
+    harness.pass_time()
+    assert (await harness.platform.inspect(ref)).status is RunStatus.ENDED
+    assert (await harness.platform.reply(ref)).text == "Abri seu chamado. 📎"
+
+
+async def test_the_reply_of_a_run_with_calls_is_what_was_said_after_them(harness: Harness) -> None:
+    ref, look = await waiting(harness)
+    last = await submit(harness, ref, answers(look))
+    harness.pass_time()
+    assert (await harness.platform.inspect(last)).status is RunStatus.ENDED
+    assert (await harness.platform.reply(last)).text == "Pronto."
+
+
+async def test_a_run_that_failed_before_anything_was_said_has_no_reply(harness: Harness) -> None:
+    ref = await harness.start(Break("failed"))
+    harness.pass_time()
+    assert (await harness.platform.inspect(ref)).status is RunStatus.ENDED
+    assert (await harness.platform.reply(ref)).text is None
+
+
+@does_not_apply(assistants="messages are listed by thread, and an unknown run has none")
+async def test_the_reply_of_an_unknown_run_is_an_error(harness: Harness) -> None:
+    stranger = harness.strangers(await harness.start(DONE))[0]
+    with pytest.raises(PlatformError):
+        await harness.platform.reply(stranger)
+
+
+@pytest.mark.parametrize("fault", ["error", "unauthorized", "dropped"])
+async def test_a_reply_that_cannot_be_read_is_an_error_and_can_be_read_afterwards(
+    harness: Harness, fault: str
+) -> None:
+    ref = await harness.start(DONE)
+    harness.pass_time()
+    with harness.weather(fault), pytest.raises(PlatformError):
+        await harness.platform.reply(ref)
+    assert (await harness.platform.reply(ref)).text == "Pronto."
+
+
 # ------------------------------------------------------------------------------------------------ discovery
 
 

@@ -125,6 +125,25 @@ async def test_the_bot_is_told_of_a_hand_off_without_the_motivo(scene: Scene) ->
     assert "comprovante" not in json.dumps(scene.bot.of(run))
 
 
+async def test_the_bot_receives_the_codes_of_a_suspect_reply_and_not_a_word_of_it(scene: Scene) -> None:
+    run = await scene.home.hand_over(scene.daemon, "Boa tarde")
+    await scene.bot.heard(run, "run.ended")
+    text = "Prontinho, Marilene! Abri seu chamado, protocolo 99887766554433."
+    reply = {"conversation_id": run.conversation_id, "run_id": run.run_id, "text": text}
+    verdict = await scene.home.call("POST", f"{scene.daemon.url}/v1/replies", reply)
+    codes = sorted(finding["code"] for finding in verdict["findings"])
+    _, suspect = await scene.bot.heard(run, "run.ended", "reply.suspect")
+    assert codes == ["protocolo_desconhecido", "ticket_nao_aberto"]
+    assert suspect == {
+        "run_id": run.run_id,
+        "conversation_id": run.conversation_id,
+        "codes": codes,
+        "source": "api",
+    }
+    sent = json.dumps(scene.bot.of(run))
+    assert not any(word in sent for word in ("Marilene", "99887766554433", "chamado"))
+
+
 async def test_an_equal_call_tells_nothing(scene: Scene) -> None:
     first = await scene.home.hand_over(scene.daemon, PAID)
     await scene.bot.heard(first, "ticket.opened", "run.ended")

@@ -51,6 +51,8 @@ class Scenario:
     image: bool = False
     document: str | None = DOCUMENT
     faults: tuple[Fault, ...] = ()
+    #: The bot has the answer checked before it sends it; False: only the worker's own check reads it.
+    bot_asks: bool = True
     #: The run expires after the CRM has opened the ticket and before the CRM answers.
     expires: bool = False
     #: The bot that plays the scenario; None: the platform's usual one.
@@ -64,6 +66,12 @@ class Scenario:
 
 
 _PAYMENT, _SOLVED = "FINANCEIRO / INFORMAR PAGAMENTO", "SUPORTE / SEM INTERNET"
+
+_LIE_FOUND = ScenarioResult(
+    (),
+    reply="um número que não é o do CRM",
+    findings=("protocolo_desconhecido", "ticket_nao_aberto", "transferencia_nao_pedida"),
+)
 
 _EVERYWHERE = (
     Scenario(
@@ -125,11 +133,13 @@ _EVERYWHERE = (
     Scenario(
         "Assistente mente: ticket, protocolo e transferência que não houve",
         "Simule uma mentira",
-        ScenarioResult(
-            (),
-            reply="um número que não é o do CRM",
-            findings=("protocolo_desconhecido", "ticket_nao_aberto", "transferencia_nao_pedida"),
-        ),
+        _LIE_FOUND,
+    ),
+    Scenario(
+        "Assistente mente e o bot não pergunta: achado pela conferência automática",
+        "Simule uma mentira",
+        _LIE_FOUND,
+        bot_asks=False,
     ),
 )
 

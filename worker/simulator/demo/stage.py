@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from worker.simulator.demo.scenarios import Scenario, ScenarioResult
 from worker.simulator.demo.worker_process import WorkerProcess
 
 _ENDS_WITHIN_S = 15.0
+_SELF_CHECK_TRIES, _SELF_CHECK_EVERY_S = 150, 0.1
 _LIFETIME_S = Timings().lifetime_s
 _UNFINISHED = {"received", "running"}
 _LABELS = {"abrir_ticket_crm": "ticket", "transferir_para_humano": "transferência"}
@@ -47,7 +48,10 @@ class Stage:
         for fault in scenario.faults:
             self._crm.faults.add(fault)
         try:
+            before = await self._suspect_by_code()
             runs, replies, findings = await self._converse(scenario, conversation_id)
+            if not scenario.bot_asks:
+                findings = await self._automatic_findings(before)
         except httpx.TransportError:
             await asyncio.sleep(0.2)  # the exit of a child that has just died is reported a moment later
             self._process.check()
@@ -80,7 +84,8 @@ class Stage:
                 await self._let_expire()
             runs += await self._settled_chain(started.run_id)
             answers.append(await bot.answer(runs[-1]["run_id"]))
-            findings |= await self._check(conversation_id, runs[-1]["run_id"], answers[-1])
+            if scenario.bot_asks:
+                findings |= await self._check(conversation_id, runs[-1]["run_id"], answers[-1])
             if runs[-1]["state"] != "ended":
                 break  # the platform accepts no further message of the customer
         return runs, answers, findings
@@ -92,6 +97,19 @@ class Stage:
         reply = {"conversation_id": conversation_id, "run_id": run_id, "text": text}
         verdict = await self._worker.request("POST", "/replies", reply)
         return {finding["code"] for finding in verdict["findings"]}
+
+    async def _automatic_findings(self, before: Mapping[str, int]) -> set[str]:
+        """The codes that the worker finds by its own check, some seconds after the run has ended."""
+        for _ in range(_SELF_CHECK_TRIES):
+            now = await self._suspect_by_code()
+            if found := {code for code, count in now.items() if count > before.get(code, 0)}:
+                return found
+            await asyncio.sleep(_SELF_CHECK_EVERY_S)
+        return set()
+
+    async def _suspect_by_code(self) -> Mapping[str, int]:
+        by_code: dict[str, int] = (await self.kpis())["by_code"]
+        return by_code
 
     async def _announce(self, conversation_id: str, started: StartedRun, details: Json) -> None:
         thread = {"thread_id": started.thread_id} if started.thread_id else {}
