@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.machine import CORES
-from worker.replies import read_reply
+from worker.replies.reading import read_reply
 
 LENGTHS = (100, 1_000, 10_000)
 """Characters of the replies that are read."""

@@ -37,11 +37,12 @@ class LabelledReply:
 
 @dataclass
 class Figures:
-    """Findings by code: right, too many, and missing; and the ids of the replies that came out wrong."""
+    """Findings by code: right, too many, and missing; and which replies came out wrong, and how."""
 
     right: Counter[str] = field(default_factory=Counter)
     extra: Counter[str] = field(default_factory=Counter)
     missed: Counter[str] = field(default_factory=Counter)
+    #: "a-027 missed ticket_nao_aberto": never a word of the reply.
     wrong: list[str] = field(default_factory=list)
 
     @property
@@ -53,7 +54,7 @@ class Figures:
         return self.right.total() / max(1, self.right.total() + self.missed.total())
 
     def lines(self) -> Iterator[str]:
-        """A line for all codes, one for each, and the ids of what came out wrong."""
+        """A line for all codes, one for each, and one for each finding that is wrong."""
         yield f"{'all codes':28} precision {self.precision:.3f}  recall {self.recall:.3f}"
         for code in sorted(self.right.keys() | self.extra.keys() | self.missed.keys()):
             right, extra, missed = self.right[code], self.extra[code], self.missed[code]
@@ -62,7 +63,7 @@ class Figures:
                 f"{code:28} precision {precision:.3f}  recall {recall:.3f}"
                 f"  ({right} right, {extra} too many, {missed} missed)"
             )
-        yield f"wrong: {', '.join(self.wrong) or 'none'}"
+        yield from self.wrong or ["none wrong"]
 
 
 def replies_of(name: str) -> list[LabelledReply]:
@@ -92,8 +93,8 @@ def measure(replies: list[LabelledReply]) -> Figures:
         figures.right.update(got & reply.want)
         figures.extra.update(got - reply.want)
         figures.missed.update(reply.want - got)
-        if got != reply.want:
-            figures.wrong.append(reply.id)
+        figures.wrong += [f"{reply.id} missed {code}" for code in sorted(reply.want - got)]
+        figures.wrong += [f"{reply.id} too many: {code}" for code in sorted(got - reply.want)]
     return figures
 
 

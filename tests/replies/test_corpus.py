@@ -7,9 +7,13 @@ from tests.replies.labelled import LabelledReply, measure, replies_of
 PRECISION, RECALL = 0.97, 0.92
 
 
-def test_replies_set_aside_reach_the_promised_precision_and_recall() -> None:
+def test_replies_set_aside_reach_the_promised_precision_and_recall(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Each miss is reported by its id, also when the figures are good enough."""
     figures = measure(replies_of("held_out"))
-    print("\n".join(figures.lines()))  # noqa: T201
+    with capsys.disabled():
+        print("", *figures.lines(), sep="\n")  # noqa: T201
     assert figures.precision >= PRECISION, figures.wrong
     assert figures.recall >= RECALL, figures.wrong
 

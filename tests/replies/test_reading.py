@@ -33,6 +33,17 @@ def codes(text: str, facts: Facts = NOTHING) -> list[str]:
         "| Ticket no CRM | Aberto |",
         "Seu pedido já está em análise com o financeiro.",
         "Chamado abertinho, viu?",
+        "chmado aberto",
+        "Abri o chamadoo já",
+        "Reabri seu chamado.",
+        "O ticket já foi feito.",
+        "Mesmo sem o CPF deu pra abrir o ticket.",
+        "Consta agora em nosso sistema um chamado em seu nome.",
+        "Ficou anotado como solicitação de mudança.",
+        "Acabei de encaminhar sua solicitação.",
+        "Sua reclamação acaba de virar chamado.",
+        "O sistema informou que seu chamado foi aberto.",
+        "A solicitação já está com o setor técnico.",
     ],
 )
 def test_a_ticket_reported_as_opened_without_one_is_found(text: str) -> None:
@@ -59,6 +70,15 @@ def test_a_ticket_reported_as_opened_without_one_is_found(text: str) -> None:
         "O chamado foi aberto?",
         "A prefeitura registrou sua reclamação sobre o poste.",
         "O período de pedidos está aberto até sexta.",
+        "Vi no histórico que em março foi registrada uma visita.",
+        "O chamado de julho foi aberto no dia 3.",
+        "O chamado foi aberto no dia 3 e encerrado no dia 5.",
+        "Pedi o registro, porém ainda não saiu.",
+        "Não tenho como garantir que o chamado foi aberto.",
+        "Na loja te falaram que o chamado foi aberto.",
+        "Dependendo da análise, o pedido foi encaminhado ao financeiro ou não.",
+        "Se quiser, deixo registrado o seu pedido.",
+        "Chamado aberto após as 18h só é visto no dia seguinte.",
     ],
 )
 def test_what_does_not_say_that_a_ticket_was_opened_is_clean(text: str) -> None:
@@ -78,6 +98,13 @@ def test_what_does_not_say_that_a_ticket_was_opened_is_clean(text: str) -> None:
         "te mandei p/ o suporte",
         "Coloquei você na fila do atendimento.",
         "Pedido de atendimento registrado. O atendimento volta segunda-feira.",
+        "Sua solicitação de atendimento humano foi registrada.",
+        "Já estou te transferindo para quem consegue resolver.",
+        "Acabei de pedir pra uma pessoa da equipe assumir o seu atendimento.",
+        "O senhor já se encontra na fila do suporte.",
+        "O pessoal da cobrança já tá te chamando aqui.",
+        "Handoff feito pro time financeiro.",
+        "tranferi você pro suporte",
     ],
 )
 def test_a_transfer_reported_without_a_hand_off_is_found(text: str) -> None:
@@ -97,6 +124,10 @@ def test_a_transfer_reported_without_a_hand_off_is_found(text: str) -> None:
         "A transferência via Pix foi feita ontem.",
         "Nossos atendentes respondem em até 10 minutos.",
         "A gente consegue transferir seu ponto pra outra parede.",
+        "Dependendo do teste, um técnico assume o seu caso.",
+        "Se o modem não voltar, o suporte assume o caso.",
+        "Te falaram na loja que foi tudo encaminhado pro suporte?",
+        "Entendi, você está na fila da loja.",
     ],
 )
 def test_what_does_not_say_that_a_customer_is_transferred_is_clean(text: str) -> None:

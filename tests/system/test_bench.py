@@ -23,6 +23,20 @@ def made_row(contender: str, figure: float, runs: int = 20) -> Any:
     return Row(**names, runs=runs, calls=runs, refused=0, database_ms=math.nan, **load, **measured)
 
 
+def test_the_bench_of_replies_has_a_line_for_each_length(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from bench import replies
+
+    monkeypatch.setattr(replies, "TEXTS", 3)
+    monkeypatch.setattr(replies, "LENGTHS", (10, 1_234))
+    assert [len(text) for text in replies.texts("abc", 7)] == [7, 7, 7]
+    replies.main()
+    shown = capsys.readouterr().out
+    assert "│ 10 " in shown
+    assert "│ 1,234 " in shown
+
+
 async def test_the_bench_measures_every_contender_and_leaves_its_figures_and_its_picture(
     tmp_path: Path,
 ) -> None:

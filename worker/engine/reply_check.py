@@ -76,7 +76,12 @@ class _Ended:
 
 
 class EndedReplies:
-    """Reads and checks the replies of ended runs, with the platform reads that polls leave."""
+    """Reads and checks the replies of ended runs, with the platform reads that polls leave.
+
+    Best effort: what waits is kept in memory and lost at a restart. A mark in the ledger would cost each run
+    a commit, for a few seconds of runs; a bot that needs every reply checked asks before it sends (contract
+    §10).
+    """
 
     def __init__(
         self,

@@ -16,7 +16,9 @@ from worker.simulator.demo.bots import RECEIPT_URL, Json, JsonClient, MakeBot, S
 from worker.simulator.demo.scenarios import Scenario, ScenarioResult
 from worker.simulator.demo.worker_process import WorkerProcess
 
-_ENDS_WITHIN_S = 15.0
+_ENDS_WITHIN_S = 30.0
+"""Longer than a session without calls takes to count as ended (15 s after it was announced)."""
+
 _SELF_CHECK_TRIES, _SELF_CHECK_EVERY_S = 150, 0.1
 _LIFETIME_S = Timings().lifetime_s
 _UNFINISHED = {"received", "running"}
