@@ -237,7 +237,7 @@ async def test_calls_made_after_an_unconfirmed_submit_are_answered(harness: Harn
 
 
 async def test_what_was_said_in_an_ended_run_is_read_by_the_runs_id(harness: Harness) -> None:
-    ref = await harness.start(Say("Abri seu chamado. 📎"))
+    ref = await harness.start(Reply("Abri seu chamado. 📎"))
     harness.pass_time()
     assert (await harness.platform.inspect(ref)).status is RunStatus.ENDED
     assert (await harness.platform.reply(ref)).text == "Abri seu chamado. 📎"
@@ -252,7 +252,7 @@ async def test_the_reply_of_a_run_with_calls_is_what_was_said_after_them(harness
 
 
 async def test_a_run_that_failed_before_anything_was_said_has_no_reply(harness: Harness) -> None:
-    ref = await harness.start(Break("failed"))
+    ref = await harness.start(Failure("failed"))
     harness.pass_time()
     assert (await harness.platform.inspect(ref)).status is RunStatus.ENDED
     assert (await harness.platform.reply(ref)).text is None

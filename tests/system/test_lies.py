@@ -8,7 +8,7 @@ import pytest
 from tests.system.daemon import BASIC, launched, until
 from tests.system.test_events import SECRET, Bot
 from worker.simulator.crm import CrmSimulator
-from worker.simulator.demo.bots import Peer
+from worker.simulator.demo.bots import JsonClient
 from worker.simulator.lineup import LINEUP
 from worker.simulator.script import CustomerMessage
 from worker.simulator.server import serve
@@ -41,8 +41,8 @@ async def test_a_lie_is_found_by_the_workers_own_check(tmp_path: Path, platform:
         ) as daemon,
     ):
         await daemon.ready()
-        worker = Peer(http, f"{daemon.url}/v1")
-        started = await played.bot(Peer(http, platform_url)).send(CustomerMessage("Simule uma mentira"))
+        worker = JsonClient(http, f"{daemon.url}/v1")
+        started = await played.bot(JsonClient(http, platform_url)).send(CustomerMessage("Simule uma mentira"))
         thread = {"thread_id": started.thread_id} if started.thread_id else {}
         await worker.request("PUT", "/conversations/conv-1", thread)
         await worker.request("POST", "/runs", {"conversation_id": "conv-1", "run_id": started.run_id})
