@@ -1,7 +1,6 @@
 """The HTTP API over a real store, as `wiring` builds it."""
 
 import re
-from collections.abc import Mapping
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -14,23 +13,29 @@ from worker.store.store import Store
 from worker.web.app import create_api
 from worker.web.dependencies import Services
 
+EPOCH = 1_761_590_040.25
+"""2025-10-27T15:34:00.25-03:00."""
+
+
+def api_at_epoch(store: Store, *, token: str | None = None, **changes: Any) -> FastAPI:
+    """As `api_over`; by its clock it is `EPOCH`."""
+    return api_over(store, token=token, now=lambda: EPOCH, **changes)
+
 
 def api_over(store: Store, *, token: str | None = None, **changes: Any) -> FastAPI:
-    """Without a token and without webhooks unless named; `changes` are fields of `Services`."""
-    return create_api(services(store, changes), token=token)
+    """On the platform `assistants`, in São Paulo, without a token and webhooks.
 
-
-def services(store: Any, changes: Mapping[str, Any]) -> Services:
-    """On the platform `assistants`, in São Paulo; `changes` are fields of `Services`."""
+    `changes` are fields of `Services`.
+    """
     fields: dict[str, Any] = {
         "platform": "assistants",
         "zone": ZoneInfo("America/Sao_Paulo"),
         "protocolo": re.compile(r"^\d{8,20}$"),
         "wake": lambda run_id: None,
         "alive": lambda: True,
-        "replies": ReplyCheck(getattr(store, "replies", None)),  # fake records have none
+        "replies": ReplyCheck(store.replies),
     }
-    return Services(store=store, **{**fields, **changes})
+    return create_api(Services(store=store, **{**fields, **changes}), token=token)
 
 
 def calling(app: ASGIApp, **options: Any) -> httpx.AsyncClient:

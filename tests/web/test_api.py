@@ -6,11 +6,10 @@ from typing import Any, NoReturn
 
 import httpx
 import pytest
-from fastapi import FastAPI
 
-from tests.asgi import api_over, calling
+from tests.asgi import EPOCH, api_at_epoch, calling
 from tests.store.harness import DONE, HANDOFF, Rig
-from tests.web.views import EPOCH, a_call
+from tests.web.views import a_call
 from worker.errors import StoreError
 from worker.model import CallRecord, RunState
 from worker.personal import Personal
@@ -18,11 +17,6 @@ from worker.store import migrations
 from worker.store.store import Store
 
 CPF = "529.982.247-25"
-
-
-def api_at_epoch(store: Store, **changes: Any) -> FastAPI:
-    """The API, by whose clock it is `EPOCH`."""
-    return api_over(store, now=lambda: EPOCH, **changes)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -12,21 +12,22 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.asgi import calling
-from tests.web.fake_records import EPOCH, FakeBoard, FakeRecords, a_call, an_api
+from tests.asgi import EPOCH, api_at_epoch, calling
+from tests.web.views import a_call
 from worker import logs, metrics
 from worker.errors import StoreError
 from worker.kpis import KPIS, Durations, Kpis
 from worker.metrics import Vitals
 from worker.model import CallState
 from worker.privacy import Hasher
+from worker.store.store import Store
 from worker.views import AttemptView, Backlog, CallView, DeadLetter, Hour, OpenHandoff, Preview, StuckEvent
-from worker.web.dashboard import chart, page, timeline, words
+from worker.web.dashboard import chart, timeline, words
 from worker.web.dashboard.kpi_cache import Figures, ThrottledKpiCache
 from worker.web.dashboard.page import notices, outage_notices
 
 SAO_PAULO = ZoneInfo("America/Sao_Paulo")
-WEB = Path(page.__file__).parents[1]
+WEB = Path(chart.__file__).parents[1]
 HEALTHY = Kpis(
     tickets_opened=96,
     valid_requests=100,
@@ -74,14 +75,35 @@ class Page(HTMLParser):
         return [" ".join(Page(each).text.split()) for each in found]
 
 
-async def page(
-    records: FakeRecords | None = None, board: FakeBoard | None = None, query: str = "", **changes: Any
-) -> Page:
-    changes = {"vitals": Vitals, **changes}
-    async with calling(an_api(records or FakeRecords(), board=board or FakeBoard(), **changes)) as client:
-        answer = await client.get(f"/{query}")
-    assert answer.status_code == 200, answer.text
-    return Page(answer.text)
+Show = Callable[..., Awaitable[Page]]
+
+
+@pytest.fixture
+def page(sqlite_store: Store, monkeypatch: pytest.MonkeyPatch) -> Show:
+    """Reads the page over an empty store.
+
+    `kpis`, `hours`, `backlog` and `calls` take the place of what the store would answer to that one question.
+    """
+
+    async def show(query: str = "", *, calls: Sequence[CallView] | None = None, **changes: Any) -> Page:
+        for part, question in (("records", "kpis"), ("board", "hours"), ("board", "backlog")):
+            if question in changes:
+                monkeypatch.setattr(getattr(sqlite_store, part), question, answering(changes.pop(question)))
+        if calls is not None:
+            monkeypatch.setattr(sqlite_store.records, "calls", answering((calls, None)))
+        async with calling(api_at_epoch(sqlite_store, **{"vitals": Vitals, **changes})) as client:
+            answer = await client.get(f"/{query}")
+        assert answer.status_code == 200, answer.text
+        return Page(answer.text)
+
+    return show
+
+
+def answering(value: object) -> Callable[..., Awaitable[object]]:
+    async def answer(*_: object, **__: object) -> object:
+        return value
+
+    return answer
 
 
 def dead(call_id: str = "tc_9", **changes: Any) -> DeadLetter:
@@ -113,8 +135,8 @@ def some(*items: Any, count: int | None = None) -> Preview[Any]:
 # ---------------------------------------------------------------------------------------------------- kpis
 
 
-async def test_the_four_figures_of_the_mission_stand_beside_their_targets() -> None:
-    text = (await page(FakeRecords(figures=HEALTHY))).text
+async def test_the_four_figures_of_the_mission_stand_beside_their_targets(page: Show) -> None:
+    text = (await page(kpis=HEALTHY)).text
     for told in (
         "Taxa de sucesso na abertura 96,00 % ✓ dentro da meta meta > 95,00 %",
         "Tempo de resposta do CRM (média) 212 ms ✓ dentro da meta meta < 500 ms",
@@ -124,8 +146,8 @@ async def test_the_four_figures_of_the_mission_stand_beside_their_targets() -> N
         assert told in text
 
 
-async def test_a_target_that_is_missed_is_said_in_words() -> None:
-    shown = await page(FakeRecords(figures=ILL))
+async def test_a_target_that_is_missed_is_said_in_words(page: Show) -> None:
+    shown = await page(kpis=ILL)
     assert shown.text.count("✕ fora da meta") == 4
     assert "Tickets abertos 1.234" in shown.text
     assert shown.notices == [
@@ -134,37 +156,55 @@ async def test_a_target_that_is_missed_is_said_in_words() -> None:
     ]
 
 
-async def test_without_anything_to_measure_there_is_no_verdict() -> None:
+async def test_without_anything_to_measure_there_is_no_verdict(page: Show) -> None:
     text = (await page()).text
     assert text.count("– sem dados") == 4
     assert "Tickets sem protocolo 0 ✓ dentro da meta" in text
 
 
-async def test_every_figure_is_explained_as_the_kpis_define_it() -> None:
+async def test_every_figure_is_explained_as_the_kpis_define_it(page: Show) -> None:
     text = (await page()).text
     assert all(kpi.title in text and kpi.meaning in text for kpi in KPIS)
 
 
 @pytest.mark.parametrize(("since", "days"), [("24h", 1), ("7d", 7), ("30d", 30)])
-async def test_the_period_is_chosen_by_the_address(since: str, days: int) -> None:
-    records = FakeRecords()
-    shown = await page(records, query=f"?since={since}")
-    assert {"since": EPOCH - days * 86400, "until": None} in records.asked
+async def test_the_period_is_chosen_by_the_address(
+    page: Show, sqlite_store: Store, monkeypatch: pytest.MonkeyPatch, since: str, days: int
+) -> None:
+    measured: list[tuple[float, float | None]] = []
+    kpis = sqlite_store.records.kpis
+
+    async def measure(begin: float, end: float | None) -> Kpis:
+        measured.append((begin, end))
+        return await kpis(begin, end)
+
+    monkeypatch.setattr(sqlite_store.records, "kpis", measure)
+    shown = await page(f"?since={since}")
+    assert measured == [(EPOCH - days * 86400, None)]
     marked = [attributes["href"] for _, attributes in shown.elements if "aria-current" in attributes]
     assert marked == ["./", f"?since={since}"]
 
 
-async def test_another_period_is_refused() -> None:
-    async with calling(an_api(FakeRecords())) as client:
+async def test_another_period_is_refused(sqlite_store: Store) -> None:
+    async with calling(api_at_epoch(sqlite_store)) as client:
         assert (await client.get("/?since=1h")).status_code == 422
 
 
-async def test_the_page_counts_the_kpis_once_for_two_who_look_together() -> None:
-    board = FakeBoard()
-    async with calling(an_api(FakeRecords(), board=board)) as client:
+async def test_the_page_counts_the_kpis_once_for_two_who_look_together(
+    sqlite_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[float] = []
+    hours = sqlite_store.board.hours
+
+    async def count(since: float) -> Sequence[Hour]:
+        counted.append(since)
+        return await hours(since)
+
+    monkeypatch.setattr(sqlite_store.board, "hours", count)
+    async with calling(api_at_epoch(sqlite_store)) as client:
         for _ in range(2):
             assert (await client.get("/")).status_code == 200
-    assert board.asked == 1
+    assert len(counted) == 1
 
 
 class Counting:
@@ -223,13 +263,13 @@ async def test_a_count_that_fails_is_told_and_made_anew() -> None:
 
 
 async def test_while_the_first_count_takes_its_time_all_else_is_shown(
-    monkeypatch: pytest.MonkeyPatch,
+    page: Show, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def nothing_yet(*_: object) -> None:
         return None
 
     monkeypatch.setattr(ThrottledKpiCache, "get", nothing_yet)
-    text = (await page(board=FakeBoard(waiting=Backlog(dead=some(dead()))))).text
+    text = (await page(backlog=Backlog(dead=some(dead())))).text
     assert text.count("Contando as chamadas do período…") == 2
     assert "1 chamada precisa de uma pessoa." in text
 
@@ -237,10 +277,9 @@ async def test_while_the_first_count_takes_its_time_all_else_is_shown(
 # --------------------------------------------------------------------------------------------------- chart
 
 
-async def test_the_chart_has_its_numbers_in_a_table_too() -> None:
+async def test_the_chart_has_its_numbers_in_a_table_too(page: Show) -> None:
     now_hour = EPOCH - EPOCH % 3600
-    board = FakeBoard([Hour(now_hour - 3600, 4, 1, 2, 3), Hour(now_hour, opened=1)])
-    shown = await page(board=board)
+    shown = await page(hours=[Hour(now_hour - 3600, 4, 1, 2, 3), Hour(now_hour, opened=1)])
     assert "abertos 5 falharam 1 sem confirmação 2 recusadas na validação 3" in shown.text
     assert "27/10, 15h 1 0 0 0 27/10, 14h 4 1 2 3 27/10, 13h 0 0 0 0" in shown.text
     bars = Counter(attributes["class"] for tag, attributes in shown.elements if tag == "rect")
@@ -253,10 +292,10 @@ async def test_the_chart_has_its_numbers_in_a_table_too() -> None:
     }  # in two widths; one is the legend's
 
 
-async def test_a_period_without_tickets_says_so() -> None:
+async def test_a_period_without_tickets_says_so(page: Show) -> None:
     assert "Nenhum ticket neste período." in (await page()).text
-    some_ticket = FakeBoard([Hour(EPOCH - EPOCH % 3600, opened=1)])
-    assert "Nenhum ticket neste período." not in (await page(board=some_ticket)).text
+    some_ticket = [Hour(EPOCH - EPOCH % 3600, opened=1)]
+    assert "Nenhum ticket neste período." not in (await page(hours=some_ticket)).text
 
 
 def test_the_hours_shown_are_the_last_24_and_end_with_the_present_one() -> None:
@@ -356,7 +395,7 @@ def test_an_answer_given_before_the_result_is_told_as_such(finished: float | Non
     assert "Respondida antes do resultado: em_confirmacao" in story(call)
 
 
-async def test_the_newest_calls_are_shown_with_what_became_of_them() -> None:
+async def test_the_newest_calls_are_shown_with_what_became_of_them(page: Show) -> None:
     yesterday = EPOCH - 86400
     calls = [
         a_call("tc_1"),
@@ -364,7 +403,7 @@ async def test_the_newest_calls_are_shown_with_what_became_of_them() -> None:
         a_call("tc_3", tool="transferir_para_humano", setor=None, motivo=None, departamento="financeiro"),
         a_call("tc_4", setor=None, motivo=None, protocolo=None, received_at=yesterday, attempts=()),
     ]
-    text = (await page(FakeRecords(all_calls=calls))).text
+    text = (await page(calls=calls)).text
     assert "✓ Concluída FINANCEIRO · INFORMAR PAGAMENTO 2510271534789012 15:34:00" in text
     assert "? Sem confirmação FINANCEIRO · INFORMAR PAGAMENTO em_confirmacao" in text
     assert "Concluída Transferência · financeiro" in text
@@ -380,17 +419,17 @@ def test_every_state_has_a_word_and_a_sign_of_its_own() -> None:
 # ------------------------------------------------------------------------------------- what waits, and how
 
 
-async def test_when_all_is_well_one_sentence_says_so_and_the_queue_is_no_problem() -> None:
+async def test_when_all_is_well_one_sentence_says_so_and_the_queue_is_no_problem(page: Show) -> None:
     fine = "✓ Em ordem Nenhum problema conhecido, e nada precisa de uma pessoa."
     assert (await page()).notices == [fine]
-    queue = FakeBoard(waiting=Backlog(requested=some(waits()), longest_wait_s=750.0))
-    assert (await page(board=queue)).notices == [
+    queue = Backlog(requested=some(waits()), longest_wait_s=750.0)
+    assert (await page(backlog=queue)).notices == [
         fine,
         "○ Fila 1 cliente espera por um atendente, o primeiro há 12 min.",
     ]
 
 
-async def test_what_is_wrong_is_said_first_and_the_worst_of_it_before_the_rest() -> None:
+async def test_what_is_wrong_is_said_first_and_the_worst_of_it_before_the_rest(page: Show) -> None:
     backlog = Backlog(
         dead=some(dead()),
         requested=some(waits(late_s=61.0), count=2),
@@ -400,7 +439,7 @@ async def test_what_is_wrong_is_said_first_and_the_worst_of_it_before_the_rest()
         longest_wait_s=750.0,
     )
     vitals = Vitals(breaker_open=True, tick_age_s=95.0, runs_watched=1234, drifted=("FINANCEIRO",))
-    shown = await page(board=FakeBoard(waiting=backlog), vitals=lambda: vitals, alive=lambda: False)
+    shown = await page(backlog=backlog, vitals=lambda: vitals, alive=lambda: False)
     assert shown.notices == [
         "✕ Problema O worker parou: nenhum cliente está sendo atendido por este processo.",
         "✕ Problema O CRM não responde: os envios estão pausados, e os tickets não são abertos.",
@@ -416,12 +455,12 @@ async def test_what_is_wrong_is_said_first_and_the_worst_of_it_before_the_rest()
     assert "(6) ✕ ticket-worker" in shown.text
 
 
-async def test_a_customer_at_night_and_one_past_the_deadline_are_told_apart() -> None:
+async def test_a_customer_at_night_and_one_past_the_deadline_are_told_apart(page: Show) -> None:
     late = waits("ho_1", due_at=EPOCH - 61.0, late_s=61.0)
     night = waits("ho_2", opens_at=EPOCH + 86_400.0, due_at=EPOCH + 87_300.0)
     soon = waits("ho_3", due_at=EPOCH + 60.0)
     waiting = Backlog(requested=some(late, night, soon), overdue=1, longest_wait_s=750.0)
-    text = (await page(board=FakeBoard(waiting=waiting))).text
+    text = (await page(backlog=waiting)).text
     assert "✕ Espera há 12 min prazo vencido há 1 min · o que fazer financeiro" in text
     assert (
         "Espera há 12 min prazo 28/10 15:49 financeiro Fora do horário; abre terça-feira, 28/10, às 15:34."
@@ -435,14 +474,14 @@ def actions(shown: Page) -> list[str]:
     return [attributes["action"] for attributes in forms if "data-native" not in attributes]
 
 
-async def test_buttons_are_those_that_can_act() -> None:
+async def test_buttons_are_those_that_can_act(page: Show) -> None:
     letters = [
         dead("tc_1"),
         dead("tc_2", state=CallState.NO_PROTOCOL, retriable=False),
         dead("tc_3", setor=None, motivo=None, tool="meu_tool", resolvable=False),
     ]
     handoffs = {"requested": some(waits("ho_1")), "accepted": some(waits("ho_2", accepted=True))}
-    shown = await page(board=FakeBoard(waiting=Backlog(dead=some(*letters), **handoffs)))
+    shown = await page(backlog=Backlog(dead=some(*letters), **handoffs))
     assert actions(shown) == [
         "v1/calls/tc_1/retry",
         "v1/calls/tc_1/resolve",
@@ -460,10 +499,10 @@ async def test_buttons_are_those_that_can_act() -> None:
     assert "Em atendimento há 12 min financeiro" in shown.text
 
 
-async def test_a_long_backlog_is_told_to_be_longer_than_shown() -> None:
+async def test_a_long_backlog_is_told_to_be_longer_than_shown(page: Show) -> None:
     many = [dead(f"tc_{number}") for number in range(20)]
     calls, people = some(*many, count=1000), some(*[waits()] * 20, count=21)
-    text = (await page(board=FakeBoard(waiting=Backlog(dead=calls, requested=people)))).text
+    text = (await page(backlog=Backlog(dead=calls, requested=people))).text
     assert "As 20 mais novas de 1000 ou mais chamadas" in text
     assert "Os 20 de prazo mais próximo ou vencido" in text
     assert "1000 ou mais chamadas precisam de uma pessoa." in text
@@ -501,7 +540,7 @@ def hashed() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("hashed")
-async def test_an_id_that_could_be_personal_is_shown_as_in_the_log() -> None:
+async def test_an_id_that_could_be_personal_is_shown_as_in_the_log(page: Show) -> None:
     phone, tool = "5524997135826", "consultar_52998224725"
     call = a_call(conversation_id=phone, tool=tool, setor=None, motivo=None, run_id=phone)
     backlog = Backlog(
@@ -509,7 +548,7 @@ async def test_an_id_that_could_be_personal_is_shown_as_in_the_log() -> None:
         requested=some(OpenHandoff("ho_1", phone, "financeiro", False, 1.0)),
         stuck=some(StuckEvent("msg_1", "ticket.opened", phone, EPOCH, "http_500")),
     )
-    html = (await page(FakeRecords(all_calls=[call]), FakeBoard(waiting=backlog))).html
+    html = (await page(calls=[call], backlog=backlog)).html
     assert phone not in html
     assert tool not in html
     hidden = words.safe("conversation_id", phone)
@@ -517,16 +556,16 @@ async def test_an_id_that_could_be_personal_is_shown_as_in_the_log() -> None:
     assert Page(html).text.count(hidden) >= 4
 
 
-async def test_whatever_a_database_holds_is_text_on_the_page() -> None:
+async def test_whatever_a_database_holds_is_text_on_the_page(page: Show) -> None:
     evil = "<script>alert(1)</script>"
     call = a_call(setor=evil, motivo='"onload="x', protocolo=evil, error=evil)
-    html = (await page(FakeRecords(all_calls=[call]))).html
+    html = (await page(calls=[call])).html
     assert evil not in html
     assert "&lt;script&gt;" in html
 
 
-async def test_the_page_runs_and_loads_only_what_is_ours() -> None:
-    shown = await page(FakeRecords(all_calls=[a_call()]), FakeBoard(waiting=Backlog(dead=some(dead()))))
+async def test_the_page_runs_and_loads_only_what_is_ours(page: Show) -> None:
+    shown = await page(calls=[a_call()], backlog=Backlog(dead=some(dead())))
     assert not [name for _, attributes in shown.elements for name in attributes if name.startswith("on")]
     assert not shown.all("style")
     assert not [tag for tag, attributes in shown.elements if tag == "style"]
@@ -541,11 +580,11 @@ async def test_the_page_runs_and_loads_only_what_is_ours() -> None:
         assert set(found) <= {"http://www.w3.org/2000/svg"}, asset
 
 
-async def test_ids_are_unique_and_every_reference_leads_to_one() -> None:
+async def test_ids_are_unique_and_every_reference_leads_to_one(page: Show) -> None:
     backlog = Backlog(
         dead=some(dead("tc_1"), dead("tc_2")), requested=some(waits()), accepted=some(waits("ho_2"))
     )
-    shown = await page(FakeRecords(all_calls=[a_call()]), FakeBoard(waiting=backlog))
+    shown = await page(calls=[a_call()], backlog=backlog)
     ids = shown.all("id")
     assert len(ids) == len(set(ids))
     anchors = [href[1:] for href in shown.all("href") if href.startswith("#")]
@@ -555,8 +594,8 @@ async def test_ids_are_unique_and_every_reference_leads_to_one() -> None:
     assert sorted(labelled) == sorted(shown.all("for"))
 
 
-async def test_the_page_cannot_be_framed_and_runs_no_foreign_script() -> None:
-    async with calling(an_api(FakeRecords())) as client:
+async def test_the_page_cannot_be_framed_and_runs_no_foreign_script(sqlite_store: Store) -> None:
+    async with calling(api_at_epoch(sqlite_store)) as client:
         headers = (await client.get("/")).headers
     policy = headers["content-security-policy"]
     assert "unsafe" not in policy
@@ -568,16 +607,16 @@ async def test_the_page_cannot_be_framed_and_runs_no_foreign_script() -> None:
     assert headers["x-content-type-options"] == "nosniff"
 
 
-async def test_a_browser_is_asked_for_the_token_and_the_assets_need_it_too() -> None:
-    async with calling(an_api(FakeRecords(), token="s3cret")) as client:
+async def test_a_browser_is_asked_for_the_token_and_the_assets_need_it_too(sqlite_store: Store) -> None:
+    async with calling(api_at_epoch(sqlite_store, token="s3cret")) as client:
         for path in ("/", "/static/dashboard/dashboard.js"):
             refused = await client.get(path)
             assert (refused.status_code, "Basic" in refused.headers["www-authenticate"]) == (401, True)
             assert (await client.get(path, auth=("ana", "s3cret"))).status_code == 200
 
 
-async def test_the_page_is_only_read() -> None:
-    async with calling(an_api(FakeRecords())) as client:
+async def test_the_page_is_only_read(sqlite_store: Store) -> None:
+    async with calling(api_at_epoch(sqlite_store)) as client:
         answer = await client.post("/")
         assert (answer.status_code, answer.json()["code"]) == (405, "metodo_nao_permitido")
         assert (await client.head("/")).status_code == 200

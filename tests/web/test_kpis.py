@@ -5,12 +5,9 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from tests.asgi import api_over, calling
+from tests.asgi import EPOCH, api_at_epoch, api_over, calling
 from worker.kpis import Durations, Kpis
 from worker.store.store import Store
-
-NOW = 1_761_590_040.25
-"""2025-10-27T15:34:00.25-03:00."""
 
 FIGURES = Kpis(
     tickets_opened=96,
@@ -42,7 +39,7 @@ def periods(sqlite_store: Store, monkeypatch: pytest.MonkeyPatch) -> list[tuple[
 async def api(
     sqlite_store: Store, periods: list[tuple[float, float | None]]
 ) -> AsyncIterator[httpx.AsyncClient]:
-    async with calling(api_over(sqlite_store, now=lambda: NOW)) as client:
+    async with calling(api_at_epoch(sqlite_store)) as client:
         yield client
 
 
@@ -77,10 +74,10 @@ async def test_a_period_may_be_given_in_each_of_the_forms(
     api: httpx.AsyncClient, periods: list[tuple[float, float | None]]
 ) -> None:
     shown = (await api.get("/v1/kpis", params={"since": "7d", "until": "24h"})).json()
-    assert periods[-1] == (NOW - 7 * 86400, NOW - 86400)
+    assert periods[-1] == (EPOCH - 7 * 86400, EPOCH - 86400)
     assert shown["until"] == "2025-10-26T15:34:00.250000-03:00"
     await api.get("/v1/kpis", params={"since": "hoje"})
-    assert periods[-1] == (NOW - 15.5 * 3600 - 240.25, None)
+    assert periods[-1] == (EPOCH - 15.5 * 3600 - 240.25, None)
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,13 @@
 from dataclasses import replace
 from typing import Any
 
+from tests.asgi import EPOCH
 from worker.model import CallState
 from worker.views import AttemptView, CallView
 
-EPOCH = 1_761_590_040.25
-"""2025-10-27T15:34:00.25-03:00, when everything here was received."""
-
 
 def a_call(call_id: str = "tc_1", **changes: Any) -> CallView:
-    """A ticket that was opened at the first attempt; `changes` are fields of the view."""
+    """A ticket, received at `EPOCH` and opened at the first attempt; `changes` are fields of the view."""
     call = CallView(
         call_id=call_id,
         platform_call_id="call_abc",
