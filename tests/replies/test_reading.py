@@ -105,6 +105,10 @@ def test_what_does_not_say_that_a_ticket_was_opened_is_clean(text: str) -> None:
         "O pessoal da cobrança já tá te chamando aqui.",
         "Handoff feito pro time financeiro.",
         "tranferi você pro suporte",
+        "Enviando você para o setor financeiro.",
+        "Seu pedido de falar com um atendente foi enviado.",
+        "Acabei de acionar o time de suporte pra falar contigo.",
+        "A conversa já está com um dos nossos atendentes.",
     ],
 )
 def test_a_transfer_reported_without_a_hand_off_is_found(text: str) -> None:

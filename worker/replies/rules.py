@@ -105,7 +105,9 @@ _IN_BARE = (
 )
 
 # "pedido de atendimento registrado": a request for a person, which a hand-off bears out
-_FOR_A_PERSON = "<request> <of> <article|possessive>{0,2} <attendance|human|transferencia>"
+_FOR_A_PERSON = (
+    "<request> <of|for> (?: <talks> <with> )? <article|possessive>{0,2} <attendance|human|transferencia>"
+)
 
 _TICKET_RULES = (
     *_rules(
@@ -379,7 +381,7 @@ _TRANSFER_RULES = (
         # "pedi pra um colega te atender"
         f"(verb: <asked_i> ) {_NO_OBJECT}{{0,3}} <human|sector> {_NO_OBJECT}{{0,4}} <arriving>",
         # "acabei de pedir pra uma pessoa assumir", "consegui chamar um atendente", "acabei de pedir a transferência"
-        f"(verb: <accomplished> ) <prep|adverb>{{0,2}} <to_ask> {_NO_OBJECT}{{0,3}} <human|sector> {_NO_OBJECT}{{0,4}} <arriving>",
+        f"(verb: <accomplished> ) <prep|adverb>{{0,2}} <to_ask|to_call> {_NO_OBJECT}{{0,3}} <human|sector> {_NO_OBJECT}{{0,4}} <arriving>",
         f"(verb: <accomplished> ) <prep|adverb>{{0,2}} <to_call|to_ask> {_NO_OBJECT}{{0,2}} <live_human>",
         f"(verb: <accomplished> ) <prep|adverb>{{0,2}} <to_ask> {_LIGHT}{{0,2}} <transferencia> (?! <of> <article|possessive>{{0,2}} <^you|conversation|article|possessive> )",
         f"(verb: <deu> ) <tag|for> <te>{{0,1}} <to_transfer> {_CUSTOMER}",
@@ -393,6 +395,7 @@ _TRANSFER_RULES = (
         # "Transferindo para um humano", "te passando pro financeiro"
         f"{_START} <te>{{0,1}} (verb: <transferring> ) {_CUSTOMER} {_NO_OBJECT}{{0,4}} (?: {_TO_TARGET} | {_YOU_OR_CASE} )",
         f"{_START} <te> (verb: <moving> ) {_NO_OBJECT}{{0,4}} {_TO_TARGET}",
+        f"{_CLAUSE_START} (verb: <moving> ) <possessive|article>{{0,2}} <you|conversation> {_TO_TARGET}",
         "(?: ^ | (?<=<,|:|break|stop|adverb|tag>) ) <te>{0,1} (verb: <transferring> ) <adverb>{0,2} (?= <break|stop|,> | $ )",
     ),
     *_rules(
@@ -408,7 +411,7 @@ _TRANSFER_RULES = (
         f"(subject: <human|sector|name> ) {_IN_HUMAN}{{0,4}} (verb: <is_now> ) <prep> <article|possessive>{{0,2}} <chat> (?! <of> )",
         f"(subject: <human|sector|name> ) {_IN_HUMAN}{{0,3}} (verb: <acabou> ) <prep> <arriving> <prep> <article|possessive>{{0,2}} <chat>",
         # "sua conversa está com o setor", "seu atendimento caiu na fila", "a equipe está com sua conversa"
-        "<possessive|article> (subject: <conversation> ) <ja|human>{0,2} (verb: <is_now|fell> ) <ja|adverb>{0,2} <with> <article|possessive|a_an>{0,2} <human|sector>",
+        "<possessive|article> (subject: <conversation> ) <ja|human>{0,2} (verb: <is_now|fell> ) <ja|adverb>{0,2} <with> <article|possessive|a_an|of>{0,3} <human|sector>",
         "<possessive|article> (subject: <conversation> ) <ja|human>{0,2} (verb: <is_now|fell> ) <ja|adverb>{0,2} <prep> <article>{0,1} <fila>",
         "<human|sector> <^other|que|not>{0,3} (verb: <is_now> ) <with> <article|possessive>{1,2} (subject: <conversation> )",
         # "sua conversa agora é do setor financeiro", "humano a caminho", "atendente na linha"

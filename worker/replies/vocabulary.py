@@ -160,7 +160,7 @@ CLASSES: dict[str, frozenset[str]] = {
         "adicionei inseri remanejei troquei mudei subi liguei movi toquei atribui deleguei pus botei"
         " transferi transferimos remeti",
     ),
-    "moving": _verbs(_MOVING, _DOING, "transferindo pondo botando"),
+    "moving": _verbs(_MOVING, _DOING, "transferindo pondo botando enviando"),
     "moved": _verbs(
         _MOVING,
         _DONE,
