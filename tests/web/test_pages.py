@@ -14,8 +14,10 @@ from tests.store.test_board import about, ended
 from worker import logs
 from worker.metrics import Vitals
 from worker.model import ReplySource
+from worker.replies.findings import Code
 from worker.views import CrmOutcome, Waiting
 from worker.web.dashboard.health import Observed, health
+from worker.web.dashboard.words import REPLY_CODES
 from worker.web.dependencies import Setup
 
 PHONE = "whatsapp-5524997135826"
@@ -98,7 +100,15 @@ async def test_a_conversations_page_has_everything_of_it_and_leads_to_each_call(
     for kind in ("Chamada", "Execução", "Atendimento", "Resposta"):
         assert f'<span class="kind">{kind}</span>' in shown
     assert f'href="../calls/{done.call_id}"' in shown
-    assert "<code>ticket_nao_aberto</code>" in shown
+    assert "diz que abriu um ticket, sem abrir <code>ticket_nao_aberto</code>" in shown
+
+
+@pytest.mark.parametrize("code", list(Code))
+async def test_a_suspect_reply_is_listed_in_words_beside_its_code(site: Site, code: Code) -> None:
+    await site.rig.run()
+    await site.rig.store.replies.record("c1", "run_1", ReplySource.RUN, [code])
+    shown = (await site.get("/")).text
+    assert f"{REPLY_CODES[code].capitalize()} <code>{code}</code>" in shown
 
 
 async def test_the_way_into_the_bots_chat_is_put_on_record(site: Site) -> None:

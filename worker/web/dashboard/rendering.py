@@ -86,6 +86,7 @@ def environment() -> Environment:
         "HANDOFF_STATES": words.HANDOFF_STATES,
         "EVENT_STATES": words.EVENT_STATES,
         "REASONS": words.LOST_REASONS,
+        "REPLY_CODES": words.REPLY_CODES,
         "DISMISSALS": words.DISMISSALS,
         "EVENT_KINDS": words.EVENT_KINDS,
         "VERDICTS": words.VERDICTS,

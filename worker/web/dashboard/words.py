@@ -63,6 +63,15 @@ LOST_REASONS = {
 }
 """Why a run was lost, for people; the code stands beside it."""
 
+REPLY_CODES = {
+    "protocolo_desconhecido": "dá um protocolo que não é de ticket desta conversa",
+    "protocolo_de_outra_conversa": "dá o protocolo de outra conversa",
+    "ticket_nao_aberto": "diz que abriu um ticket, sem abrir",
+    "transferencia_nao_pedida": "diz que transferiu, sem pedir",
+    "funcao_em_texto": "mostra a chamada de uma função",
+}
+"""What is wrong with a reply, for people; the code stands beside it."""
+
 DISMISSALS = {
     DismissReason.RESOLVIDO_POR_FORA: "resolvido por fora",
     DismissReason.CLIENTE_DESISTIU: "o cliente desistiu",
