@@ -14,6 +14,7 @@ from worker.model import CallState, ReplySource, ToolKind
 from worker.replies import Code, Facts
 from worker.store.ledger.outbox import Outbox
 from worker.store.sql.database import Database
+from worker.store.sql.rows import from_row
 from worker.store.sql.tables import NO_CODES, now
 from worker.views import Cursor, ReplyView
 
@@ -123,11 +124,9 @@ class Replies:
 
 def reply_view(row: Row[Any]) -> ReplyView:
     """A row of `reply_checks`."""
-    return ReplyView(
-        check_id=row.check_id,
-        conversation_id=row.conversation_id,
-        run_id=row.run_id,
+    return from_row(
+        ReplyView,
+        row,
         source=ReplySource(row.source),
         codes=tuple(row.codes.split(",")) if row.codes else (),
-        checked_at=row.checked_at,
     )

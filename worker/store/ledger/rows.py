@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.errors import StoreError
 from worker.model import CallRecord, CallState, ToolKind
+from worker.store.sql.rows import from_row
 from worker.store.sql.statements import prepared
 from worker.store.sql.tables import WATCHING, Tables, now
 
@@ -86,34 +87,14 @@ def select_calls(tables: Tables) -> Select[Any]:
 
 def record(row: Any) -> CallRecord:
     """One row of `select_calls`."""
-    return CallRecord(
-        call_id=row.call_id,
-        run_id=row.run_id,
-        conversation_id=row.conversation_id,
-        tool=row.tool,
+    return from_row(
+        CallRecord,
+        row,
         kind=ToolKind(row.kind),
         state=CallState(row.state),
-        attempts=row.attempts,
         maybe_sent=bool(row.maybe_sent or row.uncertain),
-        idempotency_key=row.idempotency_key,
-        body=row.body,
-        equal_to=row.equal_to,
-        setor=row.setor,
-        motivo=row.motivo,
-        departamento=row.departamento,
-        protocolo=row.protocolo,
-        error=row.error,
-        answer=row.answer,
-        answered_success=row.answered_success,
-        retry_from=row.retry_from,
-        retrying=row.retrying,
         answered=row.answered_at is not None,
-        erased=row.erased,
-        owner=row.owner,
         run_gone=bool(row.run_gone),
-        received_at=row.received_at,
-        age_s=row.age_s,
-        cut_off=row.cut_off,
     )
 
 

@@ -27,6 +27,7 @@ from worker.store.ledger.replies import reply_view
 from worker.store.queries.kpis import calls
 from worker.store.queries.records import run_summary
 from worker.store.sql.database import Database
+from worker.store.sql.rows import from_row
 from worker.store.sql.tables import ACCEPTED, DEAD, LOST, NO_CODES, PENDING, REQUESTED, STUCK, now
 from worker.views import (
     COUNTED_UP_TO,
@@ -170,15 +171,10 @@ class Board:
     def _dead_letter(self, row: Row[Any]) -> DeadLetter:
         state = CallState(row.state)
         repeatable = {CallState.FAILED, CallState.UNKNOWN} if self._may_repeat else {CallState.FAILED}
-        return DeadLetter(
-            call_id=row.call_id,
-            conversation_id=row.conversation_id,
-            tool=row.tool,
+        return from_row(
+            DeadLetter,
+            row,
             state=state,
-            error=row.error,
-            setor=row.setor,
-            motivo=row.motivo,
-            received_at=row.received_at,
             retriable=state in repeatable and row.sendable,
             resolvable=row.kind == ToolKind.TICKET,
         )
@@ -210,26 +206,17 @@ class Board:
 
 def _handoff(row: Row[Any]) -> OpenHandoff:
     accepted = row.state == HandoffState.ACCEPTED
-    return OpenHandoff(
-        handoff_id=row.handoff_id,
-        conversation_id=row.conversation_id,
-        departamento=row.departamento,
+    return from_row(
+        OpenHandoff,
+        row,
         accepted=accepted,
-        for_s=row.for_s,
-        opens_at=row.opens_at,
         due_at=None if accepted else row.due_at,
         late_s=0.0 if accepted else row.late_s,
     )
 
 
 def _stuck(row: Row[Any]) -> StuckEvent:
-    return StuckEvent(
-        event_id=row.event_id,
-        kind=json.loads(row.body)["type"],
-        conversation_id=row.conversation_id,
-        created_at=row.created_at,
-        result=row.result,
-    )
+    return from_row(StuckEvent, row, kind=json.loads(row.body)["type"])
 
 
 async def _some(

@@ -12,6 +12,7 @@ from worker.model import EventState
 from worker.store.queries.lists import events_where, newest_first, next_cursor
 from worker.store.sql import leases
 from worker.store.sql.database import Database
+from worker.store.sql.rows import from_row
 from worker.store.sql.tables import STUCK, now
 from worker.views import Cursor, EventView
 
@@ -78,14 +79,10 @@ class Events:
 def event_view(row: Row[Any]) -> EventView:
     """A row of the outbox."""
     state = EventState(row.state)
-    return EventView(
-        event_id=row.event_id,
+    return from_row(
+        EventView,
+        row,
         kind=json.loads(row.body)["type"],
-        conversation_id=row.conversation_id,
         state=state,
-        created_at=row.created_at,
         due=row.due if state is EventState.PENDING else None,
-        tries=row.tries,
-        result=row.result,
-        delivered_at=row.delivered_at,
     )

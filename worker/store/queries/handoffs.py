@@ -12,6 +12,7 @@ from worker.personal import Personal
 from worker.store.ledger.outbox import Outbox
 from worker.store.sql import leases
 from worker.store.sql.database import Database
+from worker.store.sql.rows import from_row
 from worker.store.sql.statements import prepared
 from worker.store.sql.tables import REQUESTED, Tables, now
 from worker.views import HandoffState, HandoffView
@@ -138,19 +139,4 @@ def handoff_columns(tables: Tables) -> list[ColumnElement[Any]]:
 
 def handoff_view(row: Row[Any], motivo: Personal | None = None) -> HandoffView:
     """A row of `handoff_columns`."""
-    return HandoffView(
-        handoff_id=row.handoff_id,
-        conversation_id=row.conversation_id,
-        call_id=row.call_id,
-        departamento=row.departamento,
-        state=HandoffState(row.state),
-        requested_at=row.requested_at,
-        accepted_at=row.accepted_at,
-        closed_at=row.closed_at,
-        returned_at=row.returned_at,
-        opens_at=row.opens_at,
-        due_at=row.due_at,
-        overdue=bool(row.overdue),
-        waiting_s=row.waiting_s,
-        motivo=motivo,
-    )
+    return from_row(HandoffView, row, state=HandoffState(row.state), overdue=bool(row.overdue), motivo=motivo)

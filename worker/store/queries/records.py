@@ -21,6 +21,7 @@ from worker.store.queries.lists import calls_where, newest_first, next_cursor, r
 from worker.store.queries.waiting import measure_waiting
 from worker.store.runs.arrivals import Arrivals
 from worker.store.sql.database import Database
+from worker.store.sql.rows import from_row
 from worker.store.sql.statements import prepared
 from worker.store.sql.tables import Tables, now
 from worker.views import (
@@ -136,16 +137,12 @@ class Records:
         row = (await connection.execute(select(c).where(c.c.conversation_id == conversation_id))).first()
         if row is None:
             raise RequestRefused("conversa_desconhecida")
-        return ConversationView(
-            conversation_id=row.conversation_id,
-            thread_id=row.thread_id,
-            assistant=row.assistant,
+        return from_row(
+            ConversationView,
+            row,
             document=readable(row.document),
             contact=readable(row.contact),
             attachment_url=readable(row.attachment_url),
-            attachment_at=row.attachment_at,
-            created_at=row.created_at,
-            updated_at=row.updated_at,
         )
 
     # ----------------------------------------------------------------------------------------------- runs
@@ -172,16 +169,7 @@ class Records:
         if row is None:
             raise RequestRefused("nao_encontrado")
         calls = await call_views(connection, self._t, (await _calls_of(connection, self._t, run=run_id)).rows)
-        return RunView(
-            run_id=row.run_id,
-            conversation_id=row.conversation_id,
-            thread_id=row.thread_id,
-            state=RunState(row.state),
-            platform_status=row.platform_status,
-            reason=row.reason,
-            continues_as=row.continues_as,
-            calls=tuple(calls),
-        )
+        return from_row(RunView, row, state=RunState(row.state), calls=tuple(calls))
 
     async def runs(
         self, which: RunFilter = _EVERY_RUN, *, limit: int = 50, cursor: Cursor | None = None
@@ -349,18 +337,7 @@ def dismissal(row: Any) -> Dismissal | None:
 
 def run_summary(row: Any) -> RunSummary:
     """A row of `runs`."""
-    return RunSummary(
-        run_id=row.run_id,
-        conversation_id=row.conversation_id,
-        thread_id=row.thread_id,
-        state=RunState(row.state),
-        platform_status=row.platform_status,
-        reason=row.reason,
-        continues_as=row.continues_as,
-        registered_at=row.registered_at,
-        closed_at=row.closed_at,
-        dismissal=dismissal(row),
-    )
+    return from_row(RunSummary, row, state=RunState(row.state), dismissal=dismissal(row))
 
 
 async def call_views(connection: AsyncConnection, tables: Tables, rows: Sequence[Any]) -> list[CallView]:
@@ -373,30 +350,11 @@ async def call_views(connection: AsyncConnection, tables: Tables, rows: Sequence
     for row in await connection.execute(
         select(a).where(a.c.call_id.in_(ids)).order_by(a.c.call_id, a.c.attempt)
     ):
-        attempts[row.call_id].append(
-            AttemptView(row.attempt, row.begun_at, row.ended_at, row.result, row.certain)
-        )
+        attempts[row.call_id].append(from_row(AttemptView, row))
     return [_call_view(row, attempts[row.call_id]) for row in rows]
 
 
 def _call_view(row: Any, attempts: Sequence[AttemptView]) -> CallView:
-    return CallView(
-        call_id=row.call_id,
-        platform_call_id=row.platform_call_id,
-        run_id=row.run_id,
-        conversation_id=row.conversation_id,
-        tool=row.tool,
-        state=CallState(row.state),
-        error=row.error,
-        protocolo=row.protocolo,
-        setor=row.setor,
-        motivo=row.motivo,
-        departamento=row.departamento,
-        attempts=tuple(attempts),
-        equal_to=row.equal_to,
-        received_at=row.received_at,
-        answered_at=row.answered_at,
-        finished_at=row.finished_at,
-        submitted_at=row.submitted_at,
-        dismissal=dismissal(row),
+    return from_row(
+        CallView, row, state=CallState(row.state), attempts=tuple(attempts), dismissal=dismissal(row)
     )
