@@ -8,14 +8,14 @@ WorkerError
 ├── PlatformError
 │   ├── PlatformGone          the operator: this base URL does not serve this protocol
 │   ├── PlatformRefused       the operator: 401, 403, 400; loud, growing delay, keep running
-│   ├── PlatformUnavailable   time: look again later
-│   └── RunGone               nobody: the platform does not know this run (any more)
+│   ├── PlatformUnavailable   time: poll again later
+│   └── RunGone               nobody: the platform does not know this run
 ├── RequestRefused            the caller of the HTTP API: 404, 409, 422 with a code of contract §3
 ├── Withdrawn                 nobody: this process may not go on with a call; the next owner does
 │   └── Erased                nobody: the customer's data was erased before the call was sent
 └── ToolError                 the model: one class a code of contract §6
 
-The class owns the public Portuguese sentence; the instance carries private detail, which is never shown.
+The class owns the public Portuguese sentence. The instance carries private detail, which is never shown.
 """
 
 from collections.abc import Sequence
@@ -35,11 +35,11 @@ class ConfigError(WorkerError):
 
 
 class StoreError(WorkerError):
-    """The database cannot record: the operator acts; the daemon leaves rather than act unrecorded."""
+    """The database cannot record. The daemon ends, because it must not act unrecorded; the operator acts."""
 
 
 class StoreUnavailable(StoreError):
-    """PostgreSQL does not answer, or gave a transaction up: nothing of it is certain, and time may help."""
+    """PostgreSQL does not answer, or aborted a transaction: it may have committed, and a retry may help."""
 
 
 class Unreadable(WorkerError):
@@ -50,7 +50,7 @@ class Unreadable(WorkerError):
 
 
 class PlatformError(WorkerError):
-    """A platform request failed. `status` is HTTP's (None: no answer), `code` the platform's own word."""
+    """A platform request failed. `status`: HTTP's, None without an answer. `code`: the platform's word."""
 
     def __init__(
         self, status: int | None = None, code: str | None = None, retry_after_s: float | None = None
@@ -72,11 +72,11 @@ class PlatformGone(PlatformError):
 
 
 class PlatformRefused(PlatformError):
-    """The platform refuses our key or our request; an operator can mend it while we keep running."""
+    """The platform refuses the key or the request. An operator can mend it while the daemon runs."""
 
 
 class PlatformUnavailable(PlatformError):
-    """No answer, 408, 409, 429, 5xx, or an answer that cannot be read: later is another chance."""
+    """No answer, 408, 409, 429, 5xx, or an answer that cannot be read. Polling again later may help."""
 
 
 class RunGone(PlatformError):
@@ -87,9 +87,9 @@ class RunGone(PlatformError):
 
 
 class RequestRefused(WorkerError):
-    """A caller of the HTTP API asked for what cannot be done; `code` is one of contract §3.
+    """The HTTP API refuses a request. `code` is one of contract §3.
 
-    `call_id`: the call that stands in the way, where it is another one.
+    `call_id`: the other call that prevents it, if there is one.
     """
 
     def __init__(self, code: str, call_id: str | None = None) -> None:
@@ -106,7 +106,7 @@ class Withdrawn(WorkerError):
 
 
 class Erased(Withdrawn):
-    """What was to be sent has been erased before anything was sent: the model is told, nobody goes on."""
+    """The body was erased before it was sent. The call ends, and the model gets an error."""
 
 
 class Isolated(WorkerError):
@@ -119,7 +119,7 @@ _NO_PROTOCOLO = "Não informe nenhum número de protocolo ao cliente."
 
 
 class ToolError(WorkerError):
-    """What the model reads instead of a success (contract §6): `code`, `mensagem`, `instrucao` and hints."""
+    """The model's answer to a failed call (contract §6): `code`, `mensagem`, `instrucao` and hints."""
 
     code: ClassVar[str]
     mensagem: ClassVar[str]
@@ -130,18 +130,18 @@ class ToolError(WorkerError):
         self.hints = hints
 
     def answer(self) -> dict[str, object]:
-        """The object given to the model. Hints named in the sentence's braces are filled in.
+        """The object that the model receives. Hints named in the sentence's braces are filled in.
 
         A hint that is None is left out (no suggestion is better than a wrong one); hints that begin with
         `_` only fill the sentence.
         """
-        shown = {k: v for k, v in self.hints.items() if v is not None and not k.startswith("_")}
+        visible_hints = {k: v for k, v in self.hints.items() if v is not None and not k.startswith("_")}
         return {
             "success": False,
             "error": self.code,
             "mensagem": self.mensagem.format(**self.hints),
             "instrucao": self.instrucao.format(**self.hints),
-            **shown,
+            **visible_hints,
         }
 
 
@@ -243,7 +243,7 @@ class UnknownTool(ToolError):
 
 
 class WrappedTool(UnknownTool):
-    """A call of one of our functions, written into the arguments of a function that nobody offers."""
+    """A call of one of the worker's functions inside the arguments of a function that does not exist."""
 
     instrucao = (
         "Chame a função {_funcao} diretamente, uma vez para cada pedido, e não dentro de outra função. "
@@ -270,7 +270,7 @@ class InternalError(ToolError):
 
 
 class RunEnded(ToolError):
-    """Never told: the run was gone before the call was sent, so there is nobody to tell but the bot."""
+    """The run ended before the call was sent. No model receives this answer; the bot gets an event."""
 
     code = "execucao_encerrada"
     mensagem = "A execução terminou antes que o pedido fosse enviado."
@@ -290,4 +290,4 @@ OUTCOME_ERRORS: dict[str, type[ToolError]] = {
         InternalError,
     )
 }
-"""What a recorded outcome tells the model, by its stored code; these need no hints."""
+"""The error for the model, by the stored code of an outcome. These need no hints."""

@@ -1,4 +1,4 @@
-"""What Prometheus is told (contract §7). Names begin with `ticket_worker_`; no label names a customer."""
+"""The metrics for Prometheus (contract §7). Names begin with `ticket_worker_`; no label names a customer."""
 
 import math
 from dataclasses import dataclass

@@ -72,49 +72,47 @@ class ThreadRule(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """How a platform's runs are driven, where platforms differ: the loop knows none of them by name. Seconds.
-
-    `one_by_one`: each answer is submitted as soon as it is known, not all of a look's at once.
-    `new_run_per_round`: a submit creates a run under a new id, is not idempotent, and leaves the old one as
-    it was; so a submit is recorded before it is made.
-    `settling_s`: an end seen this soon after the announcement may be that of the work before.
-    `life_s`: no run is watched longer, unless the platform says when it expires.
-    """
+    """How one platform's runs differ from another's. The loop reads these and knows no platform by name."""
 
     thread: ThreadRule
+    #: Each answer is submitted as soon as it is ready; otherwise all answers of a poll go in one submit.
     one_by_one: bool = False
+    #: A submit creates a run under a new id and leaves the old run as it was. It is not idempotent, so it is
+    #: recorded before it is made.
     new_run_per_round: bool = False
+    #: An end seen within this many seconds of the announcement may belong to the work before it.
     settling_s: float = 0.0
+    #: A run is watched for at most this many seconds, unless the platform names the time it expires.
     life_s: float = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run this process has claimed. `epoch` is its fencing token, `known_s` how long it has been known.
-
-    `woken`: how often something has asked for a look at it.
-    """
+    """A run that this process has claimed."""
 
     ref: RunRef
     conversation_id: str
+    #: Fencing token: the store refuses writes under an older one.
     epoch: int
+    #: Rounds answered so far.
     rounds: int
+    #: Seconds since the run was announced or discovered.
     known_s: float
-    woken: int = 0
+    #: Wake-ups that the database had counted when it was claimed.
+    wake_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
     """One function call as the platform shows it.
 
-    Some servers restart call ids in every round, so an id alone does not identify a call: its content does
-    as well.
+    Some servers restart call ids in every round. So a call is identified by its id and its content.
     """
 
     platform_call_id: str
     #: The function's name as the ledger records it.
     tool: str
-    #: The model's JSON text, unread.
+    #: The model's JSON text, not parsed yet.
     arguments: Personal
     turn_id: str | None = None
     #: The name as the model wrote it, where the ledger records another one. Never stored.
@@ -138,9 +136,9 @@ CallIdentity = tuple[str | None, str, str]
 
 
 def _canonical(arguments: str) -> str:
-    """Arguments in one spelling whatever their white space and the order of their names.
+    """Arguments without differences in white space and in the order of their names.
 
-    Numbers keep their digits. What is no JSON stays as it is.
+    Numbers keep their digits. Text that is not JSON stays as it is.
     """
     try:
         read = json.loads(arguments.strip() or "{}", parse_int=_digits, parse_float=_digits)
@@ -149,20 +147,22 @@ def _canonical(arguments: str) -> str:
         return arguments
 
 
-def _digits(written: str) -> list[str]:
-    """A number as a value that no other JSON has: Python refuses some of them, and rounds others."""
-    return ["number", written]
+def _digits(number: str) -> list[str]:
+    """A number by its digits, because Python refuses some numbers and rounds others."""
+    return ["number", number]
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one call gets back: `output` is the JSON object of contract §6, `success` its own field."""
+    """The answer to one call, as it is submitted to the platform."""
 
     platform_call_id: str
+    #: The JSON object of contract §6.
     output: Personal
+    #: The `success` of that object.
     success: bool
     turn_id: str | None = None
-    #: `ToolCall.content` of the call: tells two calls of one id apart.
+    #: `ToolCall.content` of the call. It distinguishes two calls with one id.
     content: str = field(default="", repr=False)
 
 
@@ -194,9 +194,9 @@ class RunSnapshot:
     poll_after_s: float | None = None
     #: The thread that the platform names for a run that was announced without one.
     thread_id: str | None = None
-    #: What the assistant said in an ended run, where the run itself holds it; None: not told here.
+    #: The assistant's text in an ended run; None where the run itself does not hold it.
     reply: Personal | None = None
-    #: Tokens used so far, where the platform tells: by the run, on `agents` by the whole session.
+    #: Tokens used so far by the run, on `agents` by the whole session; None if the platform reports none.
     tokens: int | None = None
 
 
@@ -220,22 +220,24 @@ class Utterance:
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """What an assistant said in a run."""
+    """The assistant's reply in one run."""
 
-    #: None: nothing.
+    #: None if the assistant wrote nothing.
     text: str | None
-    #: Why the run failed, where its end does not tell (`agents`: a session is idle after a failed turn, too).
+    #: Why the run failed, where its status does not show it. On `agents`, a session is idle after a failed
+    #: turn as well.
     failure: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """What the bot told us of one customer. `receipt_url` is set only while a fresh receipt is unused."""
+    """What the bot has registered about one customer."""
 
     conversation_id: str
     thread_id: str | None = None
     document: Personal | None = None
     contact: Personal | None = None
+    #: Set only while a fresh receipt is unused.
     receipt_url: Personal | None = None
     #: When the store read it, seconds since the epoch by the database's clock.
     read_at: float = 0.0
@@ -255,37 +257,37 @@ class Attendance:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """What a tool decided to do, before anything is done.
+    """What a tool decided to do, before anything is done."""
 
-    `equal_on`: folded values that make two calls of a conversation equal (contract §6); kept as a keyed hash.
-    `exact`: setor and motivo came in the catalogue's exact spelling (KPI `invalid_rate_raw`).
-    `body`: what is sent, or remembered, on behalf of the customer (payload).
-    `answer`: given when recording the intent is the whole effect (a hand-off); else the call is sent.
-    """
-
+    #: Folded values. Two calls of a conversation with the same values are equal (contract §6). Stored as a
+    #: keyed hash.
     equal_on: tuple[str, ...] = field(repr=False)
+    #: The payload: what is sent or stored on behalf of the customer.
     body: Personal
     setor: str | None = None
     motivo: str | None = None
     departamento: str | None = None
+    #: Setor and motivo had the catalogue's exact spelling (KPI `invalid_rate_raw`); None without them.
     exact: bool | None = None
+    #: The call sends the conversation's receipt, which counts as used from then on.
     uses_receipt: bool = False
+    #: Set when recording the intent is the whole effect (a hand-off). Otherwise the call is sent.
     answer: Personal | None = None
-    #: Of a hand-off only.
+    #: Only hand-offs have one.
     attendance: Attendance | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Nothing is done, and the model is told why. `exact`: None unless setor and motivo were both present.
+    """A call that is not carried out; its answer tells the model why."""
 
-    `state` is REJECTED where the model must correct itself, FAILED where it cannot.
-    """
-
+    #: A code of contract §6.
     code: str
     answer: Personal
     setor: str | None = None
+    #: As in `Intent`; None unless setor and motivo were both present.
     exact: bool | None = None
+    #: REJECTED if the model can correct the call, FAILED if it cannot.
     state: CallState = CallState.REJECTED
 
     @classmethod
@@ -296,35 +298,31 @@ class Rejection:
         exact: bool | None = None,
         state: CallState = CallState.REJECTED,
     ) -> Self:
-        """What the model reads instead of a success."""
+        """The rejection whose answer is this error."""
         return cls(error.code, Personal.json(error.answer()), setor, exact, state)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a call. `error` is a code of contract §6; `certain`: surely nothing was opened.
-
-    `found`: the protocolo is of a ticket that a lookup showed, not the answer to an attempt. `otherwise`:
-    what holds if that is another call's. `output`: what a tool of the bot has the model told, unread.
-    """
+    """The result of a call."""
 
     state: CallState
+    #: A code of contract §6.
     error: str | None = None
     protocolo: str | None = None
+    #: No ticket was opened, for certain.
     certain: bool = True
-    found: bool = False
-    otherwise: "Outcome | None" = None
+    #: The protocolo comes from a lookup, not from the CRM's answer to an attempt.
+    from_lookup: bool = False
+    #: The outcome to record if the protocolo of a lookup belongs to another call.
+    fallback: "Outcome | None" = None
+    #: The text that one of the bot's tools returns to the model. The worker does not parse it.
     output: Personal | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class CallRecord:
-    """One row of the ledger, as the dispatcher needs it. `answer` is set once and never changes.
-
-    `maybe_sent`: some attempt may have opened something. `retry_from`: attempts made before an operator asked
-    for another try. `answered`: an answer was given, also where it is no longer kept. `erased`: its payload
-    goes as soon as nobody needs it any more. `owner`: the process that works on it, if any.
-    """
+    """One row of the ledger, as the dispatcher needs it."""
 
     call_id: str
     run_id: str
@@ -332,28 +330,42 @@ class CallRecord:
     tool: str
     state: CallState
     kind: ToolKind = ToolKind.OTHER
+    #: Attempts begun so far.
     attempts: int = 0
+    #: Some attempt may have opened a ticket.
     maybe_sent: bool = False
+    #: None for a call that sends nothing itself.
     idempotency_key: str | None = None
+    #: `Intent.body`; None once it was erased.
     body: Personal | None = field(default=None, repr=False)
+    #: The earlier equal call of the conversation, by its id.
     equal_to: str | None = None
     setor: str | None = None
     motivo: str | None = None
     departamento: str | None = None
     protocolo: str | None = None
     error: str | None = None
+    #: The answer for the model. It is set once and never changes.
     answer: Personal | None = None
+    #: `Answer.success` of that answer.
     answered_success: bool = False
+    #: Attempts made before an operator asked for another try.
     retry_from: int = 0
+    #: An operator has asked for another try, and it is not over.
     retrying: bool = False
+    #: The call has been answered, even if the answer is no longer stored.
     answered: bool = False
+    #: The customer's data was erased: the payload is deleted as soon as no attempt needs it.
     erased: bool = False
+    #: The process that works on the call, if any.
     owner: str | None = None
+    #: No run of the call is watched.
     run_gone: bool = False
+    #: Seconds since the epoch.
     received_at: float = 0.0
-    #: Seconds since it was received, when it was read.
+    #: Seconds between its receipt and the reading of this record.
     age_s: float = field(default=0.0, compare=False)
-    #: Attempts that are still open: the process that made them died, or cannot record what became of them.
+    #: Attempts without a recorded end: the process died, or could not record the end.
     cut_off: int = 0
 
     @property
@@ -363,12 +375,12 @@ class CallRecord:
 
     @property
     def waits(self) -> bool:
-        """This call sends nothing: it takes over what becomes of the equal call before it."""
+        """This call sends nothing: it takes over the outcome of the earlier equal call."""
         return self.equal_to is not None and self.idempotency_key is None
 
     @property
     def orphaned(self) -> bool:
-        """Never sent, and its run is gone: nobody waits for it any more, unless an operator does."""
+        """The call was never sent, its run is gone, and no operator has asked for another try."""
         return self.state is CallState.RECEIVED and self.run_gone and not self.retrying
 
 
@@ -383,25 +395,24 @@ class EventState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event on its way to the bot. `body` is its JSON, which holds no personal value.
-
-    `tries`: how many have failed. `owner`: the process that has claimed it.
-    """
+    """One event on its way to the bot."""
 
     event_id: str
+    #: Its JSON, which holds no personal value.
     body: str
+    #: Deliveries that have failed.
     tries: int
+    #: The process that has claimed it.
     owner: str
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What a call has sent so far. `first_at`: seconds since the epoch, when its first attempt began.
+    """When a call's requests were sent, and for how long they may still take effect."""
 
-    `settles_in_s`: how long the CRM may still commit what was sent (0: not any more).
-    """
-
+    #: When the first attempt began, seconds since the epoch.
     first_at: float
+    #: Seconds for which the CRM may still commit a request; 0 once it cannot.
     settles_in_s: float
 
 
@@ -413,11 +424,13 @@ class ReplySource(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Swept:
-    """What one night's retention took: `payloads` and `contacts` were emptied, the others are rows."""
+class SweepCounts:
+    """What one night's retention removed."""
 
+    #: Columns that were emptied, in rows that stay.
     payloads: int = 0
     contacts: int = 0
+    #: Rows that were deleted.
     calls: int = 0
     runs: int = 0
     conversations: int = 0

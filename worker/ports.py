@@ -1,4 +1,4 @@
-"""The seams the core stands on: what it asks of a platform, of a tool and of the store."""
+"""The interfaces that the engine uses: platform, tool, clock and store."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
@@ -50,14 +50,14 @@ class Platform(Protocol):
         """
 
     async def inspect(self, ref: RunRef) -> RunSnapshot:
-        """What the run wants now; a foreign thread is LOST with `isolamento`. Raises `RunGone` on 404."""
+        """Poll the run. A run of another thread is LOST with `isolamento`. Raises `RunGone` on 404."""
 
     async def submit(self, ref: RunRef, answers: Sequence[Answer], *, again: bool = False) -> RunRef | None:
-        """Hand over the answers of one look, once, without retries of its own.
+        """Submit the answers of one poll, once and without retries.
 
-        Returning means accepted; where the conversation goes on under a new id, that is returned. Any error
-        means: look again before judging. `again`: a submit of this run was begun before, and what became of
-        it is not known (only where `Traits.new_run_per_round`).
+        Returns when the platform has accepted them: the new run where the conversation continues under a new
+        id, else None. After an error the answers may have arrived; the next poll shows it. `again`: a submit
+        of this run was begun before and its outcome is unknown (only with `Traits.new_run_per_round`).
         """
 
     async def discover(self, thread_id: str) -> RunRef | None:
@@ -76,7 +76,7 @@ class Platform(Protocol):
         """
 
     async def reply(self, ref: RunRef) -> Spoken:
-        """What the assistant said in this run, which has ended: one read. Raises `PlatformError`."""
+        """The assistant's reply in this run, which has ended: one read. Raises `PlatformError`."""
 
     def converse(self, assistant: str | Mapping[str, object]) -> "Dialogue":
         """Begin a conversation with an assistant, for a rehearsal.
@@ -98,10 +98,12 @@ class Dialogue(Protocol):
         """
 
     async def reply(self, ref: RunRef) -> Spoken:
-        """What the assistant said in this run, which has ended. Raises `PlatformError`."""
+        """The assistant's reply in this run, which has ended. Raises `PlatformError`."""
 
     async def delete(self, run_ids: Iterable[str] = ()) -> Sequence[str]:
-        """End what is at work and delete everything that was made. What is left, for people. Never raises.
+        """End runs at work and delete everything that was created. Never raises.
+
+        Returns what could not be deleted, in words for people.
 
         `run_ids`: all runs of the conversation, those too that the worker's answers created.
         """
@@ -111,15 +113,15 @@ class ReplyLedger(Protocol):
     """What the reply check asks of the store (contract §10)."""
 
     async def facts(self, conversation_id: str, numbers: Collection[str]) -> Facts:
-        """What holds of the conversation. Raises `RequestRefused` (`conversa_desconhecida`)."""
+        """The ledger's facts about the conversation. Raises `RequestRefused` (`conversa_desconhecida`)."""
 
     async def checked_by_bot(self, run_id: str) -> bool:
-        """Whether the bot had a reply of this run checked since the run was announced the last time."""
+        """Whether the bot had a reply of this run checked since the run's latest announcement."""
 
     async def record(
         self, conversation_id: str, run_id: str | None, source: ReplySource, codes: Sequence[Code]
     ) -> None:
-        """Store a check, and tell the bot of a suspect reply: one transaction."""
+        """Store a check and, for a suspect reply, an event for the bot: one transaction."""
 
 
 class Attempts(Protocol):
@@ -127,13 +129,13 @@ class Attempts(Protocol):
 
     @property
     def used(self) -> int:
-        """Attempts begun so far, over restarts too; counted anew when an operator asks for another try."""
+        """Attempts begun so far, over restarts too. A retry by an operator starts the count at 0."""
 
     def alive(self) -> bool:
         """Checked right before the request is written: may this process still send?"""
 
     async def begin(self) -> None:
-        """Commit that an attempt begins. Raises `Withdrawn` when this process may not send (any more)."""
+        """Commit that an attempt begins. Raises `Withdrawn` when this process may not send."""
 
     async def end(self, *, certain: bool, detail: str) -> None:
         """Commit that the attempt begun last has failed; `certain`: surely nothing was opened.
@@ -142,13 +144,13 @@ class Attempts(Protocol):
         """
 
     async def sent(self) -> Sent:
-        """What the attempts so far may have brought about; only once one was begun."""
+        """When the attempts so far were sent. Call it only after the first was begun."""
 
     async def settled(self) -> None:
-        """Wait until the CRM cannot commit any more what was sent. Raises `Withdrawn` when stopping."""
+        """Wait until the CRM can no longer commit what was sent. Raises `Withdrawn` when stopping."""
 
     async def held_by_another(self, protocolo: str) -> bool:
-        """Whether another ticket of ours has this protocolo."""
+        """Whether another call of this ledger has this protocolo."""
 
     async def first_try(self) -> CallRecord:
         """The call whose key this one has: itself, or the failed one that it tries again."""
@@ -164,16 +166,16 @@ class Tool(Protocol):
     schema: str | None
 
     def plan(self, arguments: Personal, conversation: Conversation | None) -> Intent | Rejection:
-        """Judge the arguments (contract §6, in its order) and say what is to be done. Pure."""
+        """Check the arguments in the order of contract §6 and decide what to do. Pure."""
 
     async def perform(self, call: CallRecord, attempts: Attempts) -> Outcome:
-        """Do what the intent says; `call.body` and `call.idempotency_key` are what goes over the wire."""
+        """Carry out the intent: send `call.body` under `call.idempotency_key`."""
 
     async def recheck(self, call: CallRecord, attempts: Attempts) -> Outcome | None:
-        """Ask once more what became of a call that is `unknown` or `no_protocol`; None: still not known."""
+        """Ask again for the outcome of an `unknown` or `no_protocol` call; None if it is still unknown."""
 
     def success(self, call: CallRecord) -> Personal:
-        """What the model is told of a call that is `done`."""
+        """The answer to the model for a call that is `done`."""
 
 
 Decide = Callable[[Conversation | None], Intent | Rejection]
@@ -185,7 +187,7 @@ class RunStore(Protocol):
     async def claim(self, owner: str, limit: int, lease_s: float) -> Sequence[Run]: ...
 
     async def renew(self, owner: str, run_ids: Iterable[str], lease_s: float) -> Mapping[str, int]:
-        """Renew the leases of watched runs: those that are still ours, and how often each was woken."""
+        """Renew the leases of watched runs. Returns the wake-ups of each run that this owner still holds."""
 
     async def record_statuses(self, owner: str, statuses: Mapping[str, str]) -> None:
         """Keep the platform's own word for each of these runs, as far as they are this owner's."""
@@ -193,17 +195,20 @@ class RunStore(Protocol):
     async def release(self, owner: str) -> None: ...
 
     async def close(self, run: Run, state: RunState, reason: str, platform_status: str | None) -> bool:
-        """End a run. False: it is not ours any more, or something asked for a look since `run.woken`."""
+        """End a run. False if another process has it, or if a wake-up came after `run.wake_count`."""
 
     async def submitted(self, run: Run, call_ids: Sequence[str], platform_status: str) -> None: ...
 
     async def begin_submit(self, run: Run) -> bool:
-        """Commit that a submit begins; whether one was begun before whose outcome is not known."""
+        """Commit that a submit begins. True if an earlier one was begun and its outcome is unknown."""
 
     async def continued(
         self, run: Run, call_ids: Sequence[str], status: str, ref: RunRef, *, owner: str, lease_s: float
     ) -> Run | None:
-        """Answers taken, old run ended, the new one watched by us: one transaction. None: no longer ours."""
+        """Record the accepted answers, end the old run and watch the new one: one transaction.
+
+        None if this owner no longer holds the run.
+        """
 
 
 class Arrivals(Protocol):
@@ -218,7 +223,7 @@ class Arrivals(Protocol):
         """
 
     async def watch_discovered(self, conversation_id: str, ref: RunRef) -> bool:
-        """Watch a discovered run unless it is known already; whether it is watched now."""
+        """Watch a discovered run unless the store has it already. True if it is watched now."""
 
     async def any_without_thread(self, window_s: float) -> bool:
         """Whether a conversation active within the window has no thread."""
@@ -228,9 +233,10 @@ class Arrivals(Protocol):
 
 
 class Ledger(Protocol):
-    """The calls: an outcome is stored before anyone sees it, and replayed, never repeated.
+    """The record of all calls. An outcome is stored before it is shown, and replayed instead of repeated.
 
-    A call that is worked on is held by a lease; when that lapses, the reconciler of some process claims it.
+    The process that works on a call holds a lease on it. When the lease lapses, the reconciler of any process
+    claims the call.
     """
 
     async def admit(
@@ -238,8 +244,8 @@ class Ledger(Protocol):
     ) -> CallRecord:
         """Record a call, or find it recorded. One transaction, committed before anything is sent.
 
-        `CallRecord.owner` tells whether it is ours to work on. Raises `Isolated` when the conversation's
-        thread is another than the run's, `Withdrawn` when the run is another owner's by now.
+        `CallRecord.owner` names the process that may work on it. Raises `Isolated` when the conversation's
+        thread differs from the run's, and `Withdrawn` when the run has another owner.
         """
 
     async def get(self, call_id: str) -> CallRecord: ...
@@ -247,7 +253,10 @@ class Ledger(Protocol):
     async def begin_attempt(
         self, call: CallRecord, attempt: int, *, owner: str, send_window_s: float
     ) -> bool:
-        """False: the call moved on without us. Raises `Erased` when nothing is left to be sent."""
+        """Commit that an attempt begins. False if another process went on with the call.
+
+        Raises `Erased` when the body was erased.
+        """
 
     async def end_attempt(self, call_id: str, attempt: int, *, certain: bool, detail: str) -> None: ...
 
@@ -261,31 +270,31 @@ class Ledger(Protocol):
         checked: bool = False,
         owner: str | None = None,
     ) -> CallRecord:
-        """Record what became of a call, and its answer unless one was given. Never loses a protocolo.
+        """Record the outcome of a call, and its answer if it has none yet. Never loses a protocolo.
 
-        `checked`: the CRM itself was asked, so that `unknown` can become `failed`. `owner`: who says so.
-        Raises `Withdrawn` when who says so lost the call and has no protocolo, and when what was found may be
-        another's.
+        `checked`: the outcome comes from a lookup at the CRM, so `unknown` may become `failed`. `owner`: the
+        process that reports it. Raises `Withdrawn` when that process lost the call and has no protocolo, and
+        when the protocolo of a lookup may belong to another call.
         """
 
     async def inherit(self, call_id: str) -> CallRecord:
-        """A waiting call takes over the key and the bytes of the one it waited for, if that ended unsent.
+        """Let a waiting call take over the key and body of the call it waited for, if that one was not sent.
 
-        If another call has taken them over already, it waits for that one.
+        If another call has taken them over already, this one waits for that call.
         """
 
     async def answer_at_deadline(self, call_id: str, sent: Personal, unsent: Personal) -> CallRecord:
-        """The run cannot wait: `sent` if something may have gone out, else close it with `unsent`."""
+        """Answer a call at its deadline: with `sent` if a request may be out, else close it with `unsent`."""
 
     async def claim(self, owner: str, limit: int, lease_s: float) -> Sequence[CallRecord]:
-        """Calls whose time has come and that nobody works on, whatever became of their run."""
+        """Claim calls that are due and that no process works on, even if their run has ended."""
 
     async def renew(self, owner: str, call_ids: Iterable[str], lease_s: float) -> None: ...
 
     async def release(self, owner: str) -> None: ...
 
     async def check_later(self, call: CallRecord) -> None:
-        """The CRM did not know (yet) what became of a call: claim it again later, for a day."""
+        """Make a call claimable again later, for a day: the CRM did not know its outcome."""
 
     async def sent(self, call_id: str) -> Sent: ...
 

@@ -1,6 +1,6 @@
-"""What people and programs read and change of what is stored: the HTTP API and the commands ask for it here.
+"""The values that the HTTP API, the dashboard and the commands read from the store.
 
-Times are seconds since the epoch unless they are called `…_s`.
+Times are seconds since the epoch; names that end in `_s` are durations in seconds.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ _Item = TypeVar("_Item")
 
 @dataclass(frozen=True, slots=True)
 class ConversationView:
-    """A conversation as the API shows it; times are seconds since the epoch."""
+    """A conversation as the API shows it."""
 
     conversation_id: str
     thread_id: str | None
@@ -31,17 +31,20 @@ class ConversationView:
 
 @dataclass(frozen=True, slots=True)
 class AttemptView:
-    """One attempt of a call. `result` is None while it is open, else a short code (`ok`, `http_503`)."""
+    """One attempt of a call."""
 
+    #: Its number, from 1.
     attempt: int
     begun_at: float
     ended_at: float | None
+    #: `ok` or a short code (`http_503`); None while it is open.
     result: str | None
+    #: The attempt opened nothing, for certain; None while it is open.
     certain: bool | None
 
 
 class DismissReason(StrEnum):
-    """Why a call or a run needs no person although nothing came of it (contract §14)."""
+    """Why a call or a run that did not succeed needs no person (contract §14)."""
 
     RESOLVIDO_POR_FORA = "resolvido_por_fora"
     CLIENTE_DESISTIU = "cliente_desistiu"
@@ -51,7 +54,7 @@ class DismissReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Dismissal:
-    """Who decided that a call or a run needs no person, when (seconds since the epoch) and why."""
+    """The decision that a call or a run needs no person: why, by whom and when."""
 
     reason: DismissReason
     by: str
@@ -134,17 +137,18 @@ class CallFilter:
 
 @dataclass(frozen=True, slots=True)
 class CallPayload:
-    """What a call holds about its customer, as stored. `resumo`: as the CRM receives it."""
+    """The personal values of a call, as stored."""
 
     document: Personal | None
     contact: Personal | None
+    #: As the CRM receives it.
     resumo: Personal | None
     receipt: Personal | None
 
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """A run without its calls. `continues_as`: the id under which the conversation goes on."""
+    """A run without its calls."""
 
     run_id: str
     conversation_id: str
@@ -152,6 +156,7 @@ class RunSummary:
     state: RunState
     platform_status: str | None
     reason: str | None
+    #: The run that the conversation continues under, if its id changed.
     continues_as: str | None
     registered_at: float
     closed_at: float | None
@@ -171,22 +176,25 @@ class RunFilter:
 
 @dataclass(frozen=True, slots=True)
 class EventView:
-    """An event for the bot. `due`: its next try, only while it is pending. `result`: of the last try."""
+    """An event for the bot."""
 
     event_id: str
     kind: str
     conversation_id: str
     state: EventState
     created_at: float
+    #: The next try; None unless the event is pending.
     due: float | None
+    #: Tries that have failed.
     tries: int
+    #: How the last try ended: a short code.
     result: str | None
     delivered_at: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """A run with its calls. `continues_as`: the id under which the conversation goes on, where it changes."""
+    """A run with its calls."""
 
     run_id: str
     conversation_id: str
@@ -194,6 +202,7 @@ class RunView:
     state: RunState
     platform_status: str | None
     reason: str | None
+    #: The run that the conversation continues under, if its id changed.
     continues_as: str | None
     calls: tuple[CallView, ...]
 
@@ -208,7 +217,7 @@ class HandoffState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HandoffView:
-    """A hand-off. `motivo` is payload: only the single read fetches it, and that is put on record."""
+    """A hand-off."""
 
     handoff_id: str
     conversation_id: str
@@ -219,6 +228,7 @@ class HandoffView:
     accepted_at: float | None
     closed_at: float | None
     waiting_s: float
+    #: Payload: only the read of a single hand-off has it, and enters the access log.
     motivo: Personal | None = None
     returned_at: float | None = None
     #: When attendance resumes, as it stood when the request was made; None when it was open.
@@ -243,20 +253,20 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """What an erasure took, and what it left, in numbers: the first six are gone.
+    """What an erasure removed and what it kept, in numbers."""
 
-    `in_flight`: requests of calls under way, which go with their outcome. `replayable`: answers that a run
-    still at work may ask for again, which go with its end. The others are the record.
-    """
-
+    #: Values that were removed, up to `motivos`.
     documents: int = 0
     contacts: int = 0
     receipts: int = 0
     requests: int = 0
     answers: int = 0
     motivos: int = 0
+    #: Requests of calls under way. They are removed with the outcome.
     in_flight: int = 0
+    #: Answers that a run at work may ask for again. They are removed when it ends.
     replayable: int = 0
+    #: Records that stay, without personal values.
     runs: int = 0
     calls: int = 0
     handoffs: int = 0
@@ -266,7 +276,7 @@ class Erasure:
 
 @dataclass(frozen=True, slots=True)
 class ReplyView:
-    """A checked reply: what was found, never what it says."""
+    """The findings of a reply check, without the reply's text."""
 
     check_id: int
     conversation_id: str
@@ -281,9 +291,10 @@ class ReplyView:
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """One entry of a conversation's history. `key`: the id of what happened."""
+    """One entry of a conversation's history."""
 
     at: float
+    #: The id of the run, call, hand-off, event or check.
     key: str
     what: RunSummary | CallView | HandoffView | EventView | ReplyView
 
@@ -295,27 +306,26 @@ Cursor = tuple[float, str]
 # ----------------------------------------------------------------------------------------------- dashboard
 
 COUNTED_UP_TO = 1000
-"""Nobody works through more, and counting further would cost a scan: this many means "so many, or more"."""
+"""Counts stop here: nobody works through more, and counting further would cost a scan."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hour:
-    """What became of the tickets asked for in the hour that begins at `begin`.
+    """The tickets requested in one hour, by outcome. Counted as the KPIs are (contract §7)."""
 
-    `unsure`: sent, and no protocolo is known; `rejected`: the model was told to correct its arguments. The
-    others count as the KPIs do (contract §7).
-    """
-
+    #: When the hour begins.
     begin: float
     opened: int = 0
     failed: int = 0
+    #: Sent, and no protocolo is known.
     unsure: int = 0
+    #: The model was asked to correct its arguments.
     rejected: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A call that goes no further by itself. `retriable`, `resolvable`: what a person may do about it."""
+    """A call that needs a person."""
 
     call_id: str
     conversation_id: str
@@ -325,6 +335,7 @@ class DeadLetter:
     setor: str | None
     motivo: str | None
     received_at: float
+    #: A person may ask for another try, or enter the protocolo.
     retriable: bool
     resolvable: bool
 
@@ -349,18 +360,19 @@ class OpenHandoff:
 
 @dataclass(frozen=True, slots=True)
 class StuckEvent:
-    """An event that the bot did not take in 72 h. `result`: how the last try ended."""
+    """An event that the bot did not accept in 72 h."""
 
     event_id: str
     kind: str
     conversation_id: str
     created_at: float
+    #: How the last try ended: a short code.
     result: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Preview(Generic[_Item]):
-    """The first of a list, and how many there are (counted up to `COUNTED_UP_TO`)."""
+    """The first items of a list, and how many it has (counted up to `COUNTED_UP_TO`)."""
 
     items: Sequence[_Item] = ()
     count: int = 0
@@ -368,7 +380,7 @@ class Preview(Generic[_Item]):
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What waits for somebody. `events`: on their way to the bot (counted up to `COUNTED_UP_TO`)."""
+    """What waits for people and for the bot."""
 
     dead: Preview[DeadLetter] = Preview()
     requested: Preview[OpenHandoff] = Preview()
@@ -378,6 +390,7 @@ class Backlog:
     lost: Preview[RunSummary] = Preview()
     #: Of the last 24 hours, the newest first.
     suspect: Preview[ReplyView] = Preview()
+    #: Events on their way to the bot (counted up to `COUNTED_UP_TO`).
     events: int = 0
     #: Of the requested hand-offs, those past their deadline (counted up to `COUNTED_UP_TO`).
     overdue: int = 0
@@ -390,20 +403,20 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True)
 class DaemonReport:
-    """What a daemon says of itself every few seconds, for the commands beside it."""
+    """The state that a daemon reports every few seconds, for the commands."""
 
     owner: str
     version: str
     #: Keyed hashes of DATA_KEYS; the first key encrypts.
     keys: tuple[str, ...]
     breaker_open: bool
-    #: The platform's last answer was a failure; None: it was not asked yet.
+    #: The platform's last answer was a failure; None before the first request.
     platform_failing: bool | None
 
 
 @dataclass(frozen=True, slots=True)
 class LivingDaemon:
-    """A daemon that reported lately. Times: seconds since the epoch."""
+    """A daemon that reported lately."""
 
     report: DaemonReport
     started_at: float

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from worker.background.retention import Upkeep
-from worker.model import Swept
+from worker.model import SweepCounts
 from worker.views import Erasure
 
 
@@ -37,8 +37,8 @@ class Papers:
     async def plan(self, wait_s: float, *, first: bool = False) -> None:
         self.planned.append((wait_s, first))
 
-    async def sweep(self) -> Swept:
-        return Swept(payloads=12, calls=3)
+    async def sweep(self) -> SweepCounts:
+        return SweepCounts(payloads=12, calls=3)
 
 
 class Once:

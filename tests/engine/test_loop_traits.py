@@ -299,8 +299,8 @@ async def test_rounds_are_counted_over_the_runs_of_one_conversation(harness: Har
 
 def test_loop_dispatch_and_tools_have_no_line_that_knows_a_platforms_name() -> None:
     package = Path(worker.__file__).parent
-    files = [package / f"{name}.py" for name in ("catalog", "ports", "model")]
-    for folder in ("engine", "outbound", "tools", "store"):
+    files = [package / f"{name}.py" for name in ("ports", "model")]
+    for folder in ("catalog", "engine", "outbound", "tools", "store"):
         files += [path for path in (package / folder).rglob("*.py") if "migrations" not in path.parts]
     quoted = r"""["'](assistants|agents|responses)["']"""
     names = re.compile(rf"{quoted}|\bPLATFORM\b|import openai|worker\.platforms")
@@ -311,7 +311,7 @@ def test_loop_dispatch_and_tools_have_no_line_that_knows_a_platforms_name() -> N
 
 async def test_one_ticket_found_for_two_accepted_calls_is_never_that_of_both(harness: Harness) -> None:
     accepted = Outcome(CallState.NO_PROTOCOL, "sem_protocolo", certain=False)
-    found = Outcome(CallState.DONE, protocolo=PROTOCOLO, certain=False, found=True, otherwise=accepted)
+    found = Outcome(CallState.DONE, protocolo=PROTOCOLO, certain=False, from_lookup=True, fallback=accepted)
     finders: list[CallRecord] = []
 
     async def finds(record: CallRecord, attempts: Attempts) -> Outcome:

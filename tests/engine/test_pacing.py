@@ -26,8 +26,10 @@ class VirtualClock:
         self.now += max(0.0, seconds)
 
 
-def claimed(*, rounds: int = 0, known_s: float = 0.0, thread: str | None = "thread_1", woken: int = 0) -> Run:
-    return Run(RunRef("run_1", thread), "c1", epoch=1, rounds=rounds, known_s=known_s, woken=woken)
+def claimed(
+    *, rounds: int = 0, known_s: float = 0.0, thread: str | None = "thread_1", wake_count: int = 0
+) -> Run:
+    return Run(RunRef("run_1", thread), "c1", epoch=1, rounds=rounds, known_s=known_s, wake_count=wake_count)
 
 
 def default_pace(*, webhooks: bool = False) -> Pace:
@@ -111,7 +113,7 @@ def test_a_webhook_that_comes_after_a_poll_found_the_call_is_relied_on_as_well()
 
 
 def test_a_webhook_that_came_before_the_claim_is_not_waited_for() -> None:
-    assert relying_on_webhooks().first_poll(claimed(woken=1), 100.0) == 100.0
+    assert relying_on_webhooks().first_poll(claimed(wake_count=1), 100.0) == 100.0
 
 
 def test_a_run_without_a_thread_is_polled_soon_although_webhooks_arrive() -> None:

@@ -231,7 +231,7 @@ async def test_a_session_found_at_work_again_is_watched_again(in_sessions: Rig, 
 async def test_a_session_found_while_it_is_watched_is_only_woken(in_sessions: Rig) -> None:
     run = await in_sessions.run("sess_1")
     assert await in_sessions.store.arrivals.watch_discovered("c1", run.ref) is False
-    assert await in_sessions.store.runs.renew("me", ["sess_1"], 10.0) == {"sess_1": run.woken + 1}
+    assert await in_sessions.store.runs.renew("me", ["sess_1"], 10.0) == {"sess_1": run.wake_count + 1}
 
 
 async def test_a_session_of_another_conversation_is_not_found_for_this_one(in_sessions: Rig) -> None:

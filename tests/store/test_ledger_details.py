@@ -159,7 +159,7 @@ async def test_a_receipt_that_another_call_has_is_not_given_back(rig: Rig) -> No
     ("outcome", "result", "certain"),
     [
         (DONE, "ok", False),
-        (replace(DONE, found=True), "found", False),
+        (replace(DONE, from_lookup=True), "found", False),
         (REFUSED, "crm_recusou", True),
         (UNKNOWN, "em_confirmacao", False),
     ],

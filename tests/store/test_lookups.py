@@ -180,7 +180,7 @@ async def test_calls_that_waited_share_a_later_failure_and_tries_of_their_own_do
 
 # ------------------------------------------------------------------------- tickets that look alike to the CRM
 
-FOUND = replace(DONE, found=True)
+FOUND = replace(DONE, from_lookup=True)
 
 
 async def _twins(asking: Rig) -> list[CallRecord]:

@@ -6,7 +6,7 @@ from tests.engine.harness import Harness
 from tests.fakes import COMPLETED, asks, call
 from tests.store.harness import ANSWER, DONE, HANDOFF, REFUSED, REJECTION, TICKET, UNKNOWN, OpenRig, Rig
 from worker.errors import RequestRefused
-from worker.model import CallRecord, EventState, Outcome, Run, RunState, Swept
+from worker.model import CallRecord, EventState, Outcome, Run, RunState, SweepCounts
 from worker.personal import Personal
 from worker.store.personal_data import retention
 
@@ -39,7 +39,7 @@ async def _aged(rig: Rig, seconds: float) -> None:
         await rig.ago(seconds, table, column)
 
 
-async def _sweep(rig: Rig) -> Swept:
+async def _sweep(rig: Rig) -> SweepCounts:
     return await rig.store.retention.sweep()
 
 
@@ -54,7 +54,7 @@ async def test_a_month_later_the_payload_is_gone_and_the_record_is_there(rig: Ri
     await rig.admit(run, 3, REJECTION)
     await rig.store.runs.close(run, RunState.ENDED, "concluida", "completed")
     await _aged(rig, OLD_PAYLOAD)
-    assert await _sweep(rig) == Swept(payloads=3, contacts=1)
+    assert await _sweep(rig) == SweepCounts(payloads=3, contacts=1)
     assert {(row.body, row.answer, row.equal_key) for row in await rig.rows("calls")} == {(None, None, None)}
     assert (await rig.row("handoffs")).motivo is None
     conversation = await rig.row("conversations")
@@ -62,14 +62,14 @@ async def test_a_month_later_the_payload_is_gone_and_the_record_is_there(rig: Ri
     assert conversation.document_hash is not None
     left = await rig.row("calls", call_id=record.call_id)
     assert (left.protocolo, left.document_hash is not None) == (DONE.protocolo, True)
-    assert await _sweep(rig) == Swept()
+    assert await _sweep(rig) == SweepCounts()
 
 
 async def test_what_is_younger_stays(rig: Rig) -> None:
     await rig.conversation(contact=CONTACT)
     await _ended(rig)
     await _aged(rig, 30 * DAY_S - 60)
-    assert await _sweep(rig) == Swept()
+    assert await _sweep(rig) == SweepCounts()
 
 
 async def test_the_times_are_the_operators(open_rig: OpenRig) -> None:
@@ -77,16 +77,16 @@ async def test_the_times_are_the_operators(open_rig: OpenRig) -> None:
     await rig.conversation()
     await _ended(rig)
     await _aged(rig, DAY_S + 60)
-    assert await _sweep(rig) == Swept(payloads=1, contacts=1)
+    assert await _sweep(rig) == SweepCounts(payloads=1, contacts=1)
     await _aged(rig, 2 * DAY_S + 60)
-    assert await _sweep(rig) == Swept(calls=1, runs=1, conversations=1)
+    assert await _sweep(rig) == SweepCounts(calls=1, runs=1, conversations=1)
 
 
 async def test_a_run_that_is_watched_keeps_everything_however_old(rig: Rig) -> None:
     await rig.conversation(contact=CONTACT)
     await rig.settled(await rig.attempted(await rig.admit(await rig.run())), DONE)
     await _aged(rig, OLD_RECORD)
-    assert await _sweep(rig) == Swept()
+    assert await _sweep(rig) == SweepCounts()
     assert (await rig.row("calls")).answer == ANSWER
 
 
@@ -149,7 +149,7 @@ async def test_two_years_later_nothing_is_left(open_rig: OpenRig) -> None:
     events = len(await rig.rows("outbox"))
     await _aged(rig, OLD_RECORD)
     swept = await _sweep(rig)
-    assert swept == Swept(
+    assert swept == SweepCounts(
         payloads=2, contacts=1, calls=2, runs=2, conversations=1, events=events, accesses=1, erasures=1
     )
     tables = rig.store.database.tables.metadata.tables
@@ -182,7 +182,7 @@ async def test_a_webhook_is_remembered_as_long_as_it_may_come_again(rig: Rig) ->
         await rig.store.webhooks.record(name, "run_9")
     await rig.ago(73 * 3600.0 + 1, "webhook_ids", "received_at", webhook_id="wh_old")
     await rig.ago(72 * 3600.0, "webhook_ids", "received_at", webhook_id="wh_recent")
-    assert await _sweep(rig) == Swept(webhooks=1)
+    assert await _sweep(rig) == SweepCounts(webhooks=1)
     assert (await rig.row("webhook_ids")).webhook_id == "wh_recent"
 
 

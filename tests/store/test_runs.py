@@ -258,7 +258,7 @@ async def test_a_watched_run_announced_again_is_woken_and_stays_with_its_owner(r
     row = await rig.row("runs")
     assert (row.owner, row.lease_epoch, row.wake) == ("me", run.epoch, 1)
     await rig.ago(1.0, "runs", "lease_until")
-    assert (await rig.claimed()).woken == 1
+    assert (await rig.claimed()).wake_count == 1
 
 
 @pytest.mark.parametrize("state", [RunState.ENDED, RunState.LOST])
@@ -440,7 +440,7 @@ async def test_a_conversation_that_goes_on_is_watched_under_its_new_id_by_the_sa
     assert (await rig.row("calls", call_id=told.call_id)).submitted_at is not None
     assert (await rig.row("calls", call_id=untold.call_id)).submitted_at is None
     assert await neighbour.store.runs.claim("other", 10, LEASE_S) == []
-    assert await rig.store.runs.renew("me", ["resp_2"], LEASE_S) == {"resp_2": new.woken}
+    assert await rig.store.runs.renew("me", ["resp_2"], LEASE_S) == {"resp_2": new.wake_count}
     assert (await rig.admit(new, 1, REJECTION)).run_id == "resp_2"
     await rig.ago(1.0, "runs", "lease_until")
     taken = await neighbour.claimed("resp_2")

@@ -15,12 +15,12 @@ postgresql = pytest.mark.parametrize("shared_database", ["postgresql"], indirect
 
 async def test_the_heartbeat_hears_how_often_a_run_was_woken(rig: Rig, neighbour: Rig) -> None:
     run = await rig.run()
-    assert run.woken == 0
+    assert run.wake_count == 0
     for _ in range(2):
         await neighbour.announce("c1", "run_1", None)
     assert await rig.store.runs.renew("me", ["run_1"], LEASE_S) == {"run_1": 2}
     await rig.ago(1.0, "runs", "lease_until")
-    assert (await neighbour.claimed()).woken == 2
+    assert (await neighbour.claimed()).wake_count == 2
 
 
 async def test_a_watched_run_announced_anew_is_new_to_whoever_takes_it_over(rig: Rig) -> None:

@@ -18,7 +18,7 @@ from worker.simulator.faults import Fault
 from worker.simulator.server import serve
 from worker.times import SystemClock
 from worker.tools.crm import Crm, CrmSettings
-from worker.tools.lookup import Absent, Lookup, LookupSettings, Sought
+from worker.tools.lookup import Absent, Lookup, LookupSettings, TicketQuery
 
 BODY = {
     "documento": "52998224725",
@@ -185,7 +185,7 @@ async def test_a_ticket_ends_as_the_contracts_table_says(row: Row, lookup: bool,
         outcome = await it.open()
         expected = row.outcome
         if isinstance(expected, CallState):
-            expected = Outcome(expected, protocolo=it.protocolos[0], certain=False, found=row.found)
+            expected = Outcome(expected, protocolo=it.protocolos[0], certain=False, from_lookup=row.found)
         assert outcome == expected
         assert (len(it.protocolos), it.ledger.used, it.ledger.waits) == (row.tickets, row.attempts, row.waits)
         assert it.asked("abrir_ticket") == row.attempts
@@ -354,7 +354,9 @@ async def test_a_missing_protocolo_is_looked_up_at_once(preset: str) -> None:
     async with bench() as it:
         it.fault(PRESETS[preset])
         outcome = await it.open()
-        found = Outcome(DONE, protocolo=it.protocolos[0], certain=False, found=True, otherwise=NO_PROTOCOL)
+        found = Outcome(
+            DONE, protocolo=it.protocolos[0], certain=False, from_lookup=True, fallback=NO_PROTOCOL
+        )
         assert outcome == found
         assert (it.ledger.used, it.ledger.waits) == (1, 0)
 
@@ -389,7 +391,7 @@ async def test_a_ticket_that_turns_up_later_is_done(call: CallRecord, settled: b
     async with bench() as it:
         it.ledger.settled_now = settled
         it.someone_opens()
-        found = Outcome(DONE, protocolo=it.protocolos[0], certain=False, found=True)
+        found = Outcome(DONE, protocolo=it.protocolos[0], certain=False, from_lookup=True)
         assert await it.recheck(call) == found
         assert it.asked("abrir_ticket") == 0
 
@@ -446,7 +448,7 @@ class _TwoAnswers:
         self.ledger = ledger
         self.asked = 0
 
-    async def find(self, sought: Sought, held: Callable[[str], Awaitable[bool]]) -> str | Absent:
+    async def find(self, sought: TicketQuery, held: Callable[[str], Awaitable[bool]]) -> str | Absent:
         self.asked += 1
         self.ledger.settled_now = True
         return "2510271534000000" if self.asked > 1 else Absent.ABSENT

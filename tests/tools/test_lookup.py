@@ -19,12 +19,12 @@ from worker.outbound import client
 from worker.personal import Personal
 from worker.simulator.crm import CrmSimulator, Ticket, brazilian_date, iso_date
 from worker.simulator.server import serve
-from worker.tools.lookup import Absent, Lookup, LookupSettings, Sought
+from worker.tools.lookup import Absent, Lookup, LookupSettings, TicketQuery
 
 PROTOCOLO = "2510271534789012"
 OTHER = "2510271534000000"
 SINCE = datetime.fromisoformat("2025-10-27T15:30:00-03:00").timestamp()
-SOUGHT = Sought(Personal("52998224725"), "LOCAÇÃO", "MANUNTENÇAO DE CAMERA", SINCE)
+SOUGHT = TicketQuery(Personal("52998224725"), "LOCAÇÃO", "MANUNTENÇAO DE CAMERA", SINCE)
 ROW = {
     "setor": "LOCAÇÃO",
     "motivo": "MANUNTENÇAO DE CAMERA",
@@ -57,7 +57,7 @@ async def looking(url: str, **changes: Any) -> AsyncIterator[Lookup]:
 
 
 async def find(
-    act: Act, *, sought: Sought = SOUGHT, held: tuple[str, ...] = (), **changes: Any
+    act: Act, *, sought: TicketQuery = SOUGHT, held: tuple[str, ...] = (), **changes: Any
 ) -> str | Absent:
     """What one lookup finds at a CRM that does this."""
     async with RawServer(act).running() as crm, looking(crm.url, **changes) as lookup:

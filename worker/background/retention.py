@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from worker import logs
-from worker.model import Swept
+from worker.model import SweepCounts
 from worker.ports import Clock
 from worker.store.personal_data.erasure import Erasures
 from worker.store.personal_data.retention import Retention
@@ -67,7 +67,7 @@ class Upkeep:
         return (night.timestamp() - here.timestamp()) or 86_400.0
 
 
-def _tell(swept: Swept) -> None:
+def _tell(swept: SweepCounts) -> None:
     logs.event(
         "● retenção: conteúdo de {payloads} chamadas e {contacts} conversas; registros de {calls} chamadas, "
         "{runs} execuções, {conversations} conversas, {events} eventos, {webhooks} webhooks, "

@@ -300,7 +300,9 @@ class RunDriver:
         If a wake-up came after this poll began, the run stays open and is claimed again.
         """
         self._watched.end(watched.run_id)
-        closed = await self._runs.close(replace(watched.run, woken=watched.wakes_seen), state, reason, status)
+        closed = await self._runs.close(
+            replace(watched.run, wake_count=watched.wakes_seen), state, reason, status
+        )
         if closed:
             metrics.runs_closed.labels(state, reason).inc()
             logs.event(

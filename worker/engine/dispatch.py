@@ -366,9 +366,9 @@ class Dispatcher:
         try:
             return await self._written(record, source, outcome), outcome
         except Withdrawn:
-            if outcome.otherwise is None:
+            if outcome.fallback is None:
                 raise
-        return await self._written(record, source, outcome.otherwise), outcome.otherwise
+        return await self._written(record, source, outcome.fallback), outcome.fallback
 
     async def _written(self, record: CallRecord, source: CallRecord, outcome: Outcome) -> CallRecord:
         """An outcome that is known is recorded, whoever is cancelled meanwhile. Raises as `settle` does."""

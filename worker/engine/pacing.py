@@ -96,7 +96,7 @@ class Pace:
         At a random moment of its first interval, so that runs that began together are polled apart; at once
         if a wake-up came before the claim.
         """
-        if run.woken:
+        if run.wake_count:
             return now
         # A webhook for an unknown run without a thread is lost if it comes before the announcement.
         certain_to_arrive = run.ref.thread_id is not None or run.rounds > 0

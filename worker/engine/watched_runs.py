@@ -93,7 +93,7 @@ class WatchedRuns:
         self._by_id[run.ref.run_id] = WatchedRun(
             run,
             announced_at=now,
-            wake_count=run.woken,
+            wake_count=run.wake_count,
             answered_since_announced=not just_announced(run),
         )
         self.agenda.schedule(run.ref.run_id, self._pace.first_poll(run, now))

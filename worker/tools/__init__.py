@@ -1,6 +1,6 @@
-"""The functions the model may call.
+"""The functions that the model may call.
 
-A new one is a module here, its schema in `schemas/`, and a line in `TOOLS`.
+A new tool needs a module here, its schema in `schemas/`, and a line in `TOOLS`.
 """
 
 from worker.tools.abrir_ticket_crm import AbrirTicketCrm
@@ -8,9 +8,9 @@ from worker.tools.parts import BuildableTool
 from worker.tools.transferir_para_humano import TransferirParaHumano
 
 TOOLS: tuple[type[BuildableTool], ...] = (AbrirTicketCrm, TransferirParaHumano)
-"""In the order in which the model is shown them."""
+"""In the order in which the model sees them."""
 
 
 def schema_names() -> list[str]:
-    """The files of `schemas/` that the model is shown."""
+    """The files of `schemas/`, without `.json`, that define the tools for the model."""
     return [tool.schema for tool in TOOLS if tool.schema]

@@ -1,4 +1,4 @@
-"""`abrir_ticket_crm`: what makes a ticket, and what the model is told of it (contract §4, §6)."""
+"""The tool `abrir_ticket_crm`: checks arguments, builds the ticket and the answer (contract §4, §6)."""
 
 from typing import Self
 
@@ -39,13 +39,13 @@ class AbrirTicketCrm:
         return cls(parts.catalog, parts.crm)
 
     def plan(self, arguments: Personal, conversation: Conversation | None) -> Intent | Rejection:
-        """A ticket with the very body every attempt will send, or what the model must correct."""
-        given = dict.fromkeys(_PARAMETERS, "")
+        """The intent with the body that every attempt sends, or a rejection that the model can correct."""
+        parameters = dict.fromkeys(_PARAMETERS, "")
         try:
-            given = read(arguments, _PARAMETERS)
-            return self._intent(given, conversation)
+            parameters = read(arguments, _PARAMETERS)
+            return self._intent(parameters, conversation)
         except ToolError as error:
-            return Rejection.of(error, self._catalog.setor(given["setor"]), self._exact(given))
+            return Rejection.of(error, self._catalog.setor(parameters["setor"]), self._exact(parameters))
 
     async def perform(self, call: CallRecord, attempts: Attempts) -> Outcome:
         """Open the ticket: see `Crm.open`."""
@@ -56,7 +56,7 @@ class AbrirTicketCrm:
         return await self._crm.recheck(call, attempts)
 
     def success(self, call: CallRecord) -> Personal:
-        """What the model is told of an opened ticket (contract §6)."""
+        """The answer to the model for an opened ticket (contract §6)."""
         return Personal.json(
             {
                 "success": True,
@@ -67,53 +67,55 @@ class AbrirTicketCrm:
             }
         )
 
-    def _intent(self, given: dict[str, str], conversation: Conversation | None) -> Intent:
-        """Every check that follows the reading, in the order of contract §6."""
-        if len(given["resumo"]) > _RESUMO_MAX:
+    def _intent(self, parameters: dict[str, str], conversation: Conversation | None) -> Intent:
+        """Check the parameters in the order of contract §6 and build the intent."""
+        if len(parameters["resumo"]) > _RESUMO_MAX:
             raise InvalidArguments("o resumo tem mais de 10.000 caracteres")
-        require(given)
-        setor = self._setor(given["setor"])
-        motivo = self._motivo(setor, given["motivo"])
+        require(parameters)
+        setor = self._setor(parameters["setor"])
+        motivo = self._motivo(setor, parameters["motivo"])
         if conversation is None:
             raise UnknownConversation
         if conversation.document is None:
             raise MissingDocument
         document = conversation.document.reveal()
         return Intent(
-            equal_on=(setor, motivo, fold(given["resumo"]), document),
-            body=_body(document, _told(given["resumo"], conversation), setor, motivo),
+            equal_on=(setor, motivo, fold(parameters["resumo"]), document),
+            body=_body(
+                document, _with_contact_and_receipt(parameters["resumo"], conversation), setor, motivo
+            ),
             setor=setor,
             motivo=motivo,
-            exact=self._exact(given),
+            exact=self._exact(parameters),
             uses_receipt=conversation.receipt_url is not None,
         )
 
     def _setor(self, text: str) -> str:
         setor = self._catalog.setor(text)
         if setor is None:
-            known = self._catalog.setores
-            raise InvalidSetor(setores_validos=known.names, sugestao=known.nearest(text), _texto=echo(text))
+            valid = self._catalog.setores
+            raise InvalidSetor(setores_validos=valid.names, sugestao=valid.nearest(text), _texto=echo(text))
         return setor
 
     def _motivo(self, setor: str, text: str) -> str:
         motivo = self._catalog.motivo(setor, text)
         if motivo is None:
-            known = self._catalog.motivos[setor]
+            valid = self._catalog.motivos[setor]
             raise IncompatibleMotivo(
-                motivos_validos=known.names, sugestao=known.nearest(text), _texto=echo(text), _setor=setor
+                motivos_validos=valid.names, sugestao=valid.nearest(text), _texto=echo(text), _setor=setor
             )
         return motivo
 
-    def _exact(self, given: dict[str, str]) -> bool | None:
-        """Whether both came in the catalogue's exact spelling; None unless both came at all."""
-        if not (given["setor"] and given["motivo"]):
+    def _exact(self, parameters: dict[str, str]) -> bool | None:
+        """Whether setor and motivo have the catalogue's exact spelling; None unless both are present."""
+        if not (parameters["setor"] and parameters["motivo"]):
             return None
-        known = self._catalog.motivos.get(given["setor"])
-        return known is not None and given["motivo"] in known.names
+        motivos = self._catalog.motivos.get(parameters["setor"])
+        return motivos is not None and parameters["motivo"] in motivos.names
 
 
-def _told(resumo: str, conversation: Conversation) -> str:
-    """The resumo with what only the bot knows: whom to answer, and the receipt."""
+def _with_contact_and_receipt(resumo: str, conversation: Conversation) -> str:
+    """The resumo, after the contact and before the receipt's URL, if the conversation has them."""
     contact, receipt = conversation.contact, conversation.receipt_url
     prefix = f"[WhatsApp: {contact.reveal()}] " if contact else ""
     suffix = f"\n\n📎 Comprovante: {receipt.reveal()}" if receipt else ""
@@ -121,6 +123,6 @@ def _told(resumo: str, conversation: Conversation) -> str:
 
 
 def _body(document: str, resumo: str, setor: str, motivo: str) -> Personal:
-    """The CRM's JSON (contract §4), in real UTF-8 and in that order."""
+    """The CRM's JSON (contract §4): UTF-8 without escapes, fields in this order."""
     ticket = {"documento": document, "resumo": resumo, "setor": setor, "motivo": motivo, "finalizar": "N"}
     return Personal.json(ticket)

@@ -1,4 +1,4 @@
-"""What the model wrote: read, and checked for what is missing."""
+"""Reads and checks the arguments that the model wrote."""
 
 import json
 import re
@@ -13,35 +13,35 @@ UNRECORDABLE = re.compile(r"[\x00\ud800-\udfff]")
 
 
 def read(arguments: Personal, names: Sequence[str]) -> dict[str, str]:
-    """The named parameters as texts, in that order; `""` for what is absent, null or blank.
+    """The named parameters as texts, in that order; `""` if absent, null or blank.
 
     Other names are ignored, whatever their values. Raises `InvalidArguments`.
     """
-    given = parse(arguments)
-    return {name: _text(name, given.get(name)) for name in names}
+    values = parse(arguments)
+    return {name: _text(name, values.get(name)) for name in names}
 
 
-def require(given: Mapping[str, str]) -> None:
-    """Raises `MissingParameters`, naming those without a text in the tool's order."""
-    missing = [name for name, text in given.items() if not text]
+def require(parameters: Mapping[str, str]) -> None:
+    """Raises `MissingParameters` with the names of the parameters that have no text, in the tool's order."""
+    missing = [name for name, text in parameters.items() if not text]
     if missing:
         raise MissingParameters(missing)
 
 
 def parse(arguments: Personal) -> dict[str, object]:
-    """The model's JSON object; no text at all is an empty one. Raises `InvalidArguments`."""
+    """The model's JSON object; an empty text is an empty object. Raises `InvalidArguments`."""
     text = arguments.reveal()
     try:
-        given = json.loads(text.strip() or "{}", parse_int=_number)
+        values = json.loads(text.strip() or "{}", parse_int=_number)
     except (ValueError, RecursionError):
-        given = None
-    if not isinstance(given, dict):
+        values = None
+    if not isinstance(values, dict):
         raise InvalidArguments("envie um objeto JSON")
-    return given
+    return values
 
 
 def _number(digits: str) -> float:
-    """Python refuses an int of thousands of digits, which may well stand under an ignored name."""
+    """A number of any length. Python refuses an int of thousands of digits, even under an ignored name."""
     return int(digits) if len(digits) < 1000 else float(digits)
 
 
@@ -56,9 +56,9 @@ def _text(name: str, value: object) -> str:
 
 
 _BLANK_LETTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
-"""Letters and symbols that show nothing: fillers of Hangul, and the empty pattern of Braille."""
+"""Letters and symbols without a visible form: the fillers of Hangul and the empty Braille pattern."""
 
 
 def _is_visible(text: str) -> bool:
-    """Whether a text shows anything: a letter, number, punctuation or symbol."""
+    """Whether a text has a visible letter, number, punctuation mark or symbol."""
     return any(unicodedata.category(each)[0] in "LNPS" and each not in _BLANK_LETTERS for each in text)

@@ -1,4 +1,4 @@
-"""The CRM: one ticket per call, and what can be known of it after a doubtful attempt (contract §4)."""
+"""Opens one ticket per call at the CRM, and looks a ticket up after an ambiguous attempt (contract §4)."""
 
 import json
 import re
@@ -11,25 +11,25 @@ from worker.outbound.guard import Guard, Undelivered
 from worker.outbound.post import Delivered
 from worker.personal import Personal
 from worker.ports import Attempts
-from worker.tools.lookup import Absent, Lookup, Sought
+from worker.tools.lookup import Absent, Lookup, TicketQuery
 from worker.tools.protocolo import ProtocoloReader, loads
 
 
 @dataclass(frozen=True, slots=True)
 class CrmSettings:
-    """Where tickets are opened (contract §2). `protocol_pattern` is searched for in a protocolo.
-
-    `idempotent`: the CRM opens one ticket per `Idempotency-Key`, so what may have been sent may go again.
-    """
+    """The settings of the CRM (contract §2)."""
 
     url: str = field(repr=False)
+    #: Regular expression that is searched for in a protocolo.
     protocol_pattern: str
+    #: The CRM opens one ticket per `Idempotency-Key`, so a request that may have arrived may be sent again.
     idempotent: bool
+    #: Name and value.
     auth_header: tuple[str, str] | None = field(default=None, repr=False)
 
 
 class Crm:
-    """Opens tickets behind the guard; with a lookup, what is in doubt is looked up before it goes again."""
+    """Opens tickets through the guard. A lookup, if there is one, follows each ambiguous attempt."""
 
     def __init__(self, guard: Guard, settings: CrmSettings, lookup: Lookup | None = None) -> None:
         self._guard = guard
@@ -38,14 +38,14 @@ class Crm:
         self._protocolos = ProtocoloReader(settings.protocol_pattern)
 
     async def open(self, call: CallRecord, attempts: Attempts) -> Outcome:
-        """Open the ticket that `call.body` describes, whatever earlier owners may have sent of it."""
+        """Open the ticket that `call.body` describes. Earlier owners of the call may have sent it already."""
         if call.body is None or call.idempotency_key is None:
             raise InternalError
         body, headers = call.body.reveal().encode(), self._headers(call.idempotency_key)
         certain = not call.maybe_sent
         while True:
-            if not certain and (known := await self._known(call, attempts)):
-                return known
+            if not certain and (earlier := await self._earlier_outcome(call, attempts)):
+                return earlier
             delivery = await self._guard.post(self._settings.url, body, headers, attempts)
             if isinstance(delivery, Delivered):
                 return await self._accepted(delivery, call, attempts)
@@ -54,30 +54,30 @@ class Crm:
                 return self._not_accepted(delivery, certain=certain)
 
     async def recheck(self, call: CallRecord, attempts: Attempts) -> Outcome | None:
-        """Look up a ticket in doubt once more; None while the CRM does not know."""
+        """Look up an unconfirmed ticket again; None while the CRM gives no answer that proves anything."""
         if self._lookup is None:
             return None
         settled = (await attempts.sent()).settles_in_s == 0
         found = await self._find(self._lookup, call, attempts)
         if isinstance(found, str):
-            return _found(found)
+            return _looked_up(found)
         if found is Absent.ABSENT and settled and call.state is CallState.UNKNOWN:
             return Outcome(CallState.FAILED, CrmUnavailable.code, certain=False)
         return None
 
-    # ------------------------------------------------------------------------------------ what is in doubt
+    # ------------------------------------------------------------------------------------ ambiguous attempts
 
-    async def _known(self, call: CallRecord, attempts: Attempts) -> Outcome | None:
-        """What became of what may have been sent; None when it may be sent (again)."""
+    async def _earlier_outcome(self, call: CallRecord, attempts: Attempts) -> Outcome | None:
+        """The outcome of an earlier ambiguous attempt; None when the ticket may be sent again."""
         if self._lookup is None:
             return None if self._settings.idempotent else _UNCONFIRMED
         found = await self._find_when_settled(self._lookup, call, attempts)
         if isinstance(found, str):
-            return _found(found)
+            return _looked_up(found)
         return _UNCONFIRMED if found is Absent.NOT_KNOWN else None
 
     async def _find_when_settled(self, lookup: Lookup, call: CallRecord, attempts: Attempts) -> str | Absent:
-        """A find counts at once; that there is none, only when the CRM cannot commit any more."""
+        """Look the ticket up. Its absence counts only once the CRM can no longer commit what was sent."""
         early = (await attempts.sent()).settles_in_s > 0
         found = await self._find(lookup, call, attempts)
         if isinstance(found, str) or not early:
@@ -90,20 +90,20 @@ class Crm:
             return Absent.NOT_KNOWN
         document, *contact = _personal(call.body)
         since = (await attempts.sent()).first_at
-        sought = Sought(document, call.setor or "", call.motivo or "", since, tuple(contact))
-        return await lookup.find(sought, attempts.held_by_another)
+        query = TicketQuery(document, call.setor or "", call.motivo or "", since, tuple(contact))
+        return await lookup.find(query, attempts.held_by_another)
 
-    # -------------------------------------------------------------------------------------- what came back
+    # -------------------------------------------------------------------------------------- the CRM's answer
 
     async def _accepted(self, delivery: Delivered, call: CallRecord, attempts: Attempts) -> Outcome:
         personal = _personal(call.body) if call.body else []
         protocolo = self._protocolos.read(_protocolo(delivery), personal)
         if protocolo is not None:
             return Outcome(CallState.DONE, protocolo=protocolo, certain=False)
-        # It was accepted, so it is not sent again whatever a lookup shows.
+        # The CRM accepted the request, so it is not sent again, even if a lookup does not show the ticket.
         accepted = Outcome(CallState.NO_PROTOCOL, MissingProtocolo.code, certain=False)
         found = await self._find(self._lookup, call, attempts) if self._lookup else None
-        return replace(_found(found), otherwise=accepted) if isinstance(found, str) else accepted
+        return replace(_looked_up(found), fallback=accepted) if isinstance(found, str) else accepted
 
     def _not_accepted(self, delivery: Undelivered, *, certain: bool) -> Outcome:
         if not certain and self._lookup is None and not self._settings.idempotent:
@@ -120,15 +120,15 @@ class Crm:
 
 
 _UNCONFIRMED = Outcome(CallState.UNKNOWN, BeingConfirmed.code, certain=False)
-"""Something may have been opened, and nobody can tell (now)."""
+"""A ticket may have been opened, and nothing confirms it yet."""
 
 
-def _found(protocolo: str) -> Outcome:
-    return Outcome(CallState.DONE, protocolo=protocolo, certain=False, found=True)
+def _looked_up(protocolo: str) -> Outcome:
+    return Outcome(CallState.DONE, protocolo=protocolo, certain=False, from_lookup=True)
 
 
 def _protocolo(answer: Delivered) -> object:
-    """What stands where the CRM's answer has its protocolo, if it has the shape of contract §4."""
+    """The value in the protocolo's place of the answer (contract §4); None if it has another shape."""
     try:
         body = loads(client.decoded(answer.body, answer.charset))
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Tools that the bot owns: answered in the same run, through the same ledger and guard (contract §5)."""
+"""Forwards calls of the bot's own tools to the bot, through the same ledger and guard (contract §5)."""
 
 import json
 import re
@@ -16,21 +16,21 @@ from worker.ports import Attempts
 from worker.tools.arguments import UNRECORDABLE, parse
 
 _ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
-"""NUL as JSON writes it; an even number of backslashes before it would be a text about NUL."""
+"""An escaped NUL in JSON, and not an escaped backslash before the text `u0000`."""
 
 
 @dataclass(frozen=True, slots=True)
 class ForwardSettings:
-    """`TOOL_FORWARD_URL` and the secret that signs what goes there."""
+    """`TOOL_FORWARD_URL`, and the secret that signs the requests to it."""
 
     url: str = field(repr=False)
     secret: str = field(repr=False)
 
 
 class Forward:
-    """Implements `ports.Tool` for every name that is no tool of the worker's own.
+    """Implements `ports.Tool` for every name that is not one of the worker's own tools.
 
-    The bot honours the `Idempotency-Key`, so what may have been sent is sent again.
+    The bot honours the `Idempotency-Key`, so a request that may have arrived is sent again.
     """
 
     name = "*"
@@ -42,9 +42,9 @@ class Forward:
         self._settings = settings
 
     def plan(self, arguments: Personal, conversation: Conversation | None) -> Intent | Rejection:
-        """Any JSON object goes to the bot, of a conversation we know."""
+        """The intent for any JSON object of a known conversation, else a rejection."""
         try:
-            text = _written(parse(arguments))
+            text = _canonical(parse(arguments))
             if conversation is None:
                 raise UnknownConversation
         except ToolError as error:
@@ -53,7 +53,7 @@ class Forward:
         return Intent(equal_on=(fold(text), document), body=Personal(text))
 
     async def perform(self, call: CallRecord, attempts: Attempts) -> Outcome:
-        """Ask the bot; its output goes to the model unread."""
+        """Send the call to the bot. Its output goes to the model as it is."""
         if call.body is None or call.idempotency_key is None:
             raise InternalError
         first = await attempts.first_try() if call.equal_to else call
@@ -70,14 +70,14 @@ class Forward:
         return None
 
     def success(self, call: CallRecord) -> Personal:
-        """What an equal call is told when the output itself came too late to be kept."""
+        """The answer to an equal call when the output was not stored in time."""
         return Personal.json({"success": True, "mensagem": "A função foi executada."})
 
 
-def _written(given: dict[str, object]) -> str:
-    """Arguments in one spelling, so that equal ones are equal. Raises `InvalidArguments`."""
+def _canonical(arguments: dict[str, object]) -> str:
+    """Arguments as canonical JSON, so that equal ones have equal texts. Raises `InvalidArguments`."""
     try:
-        text = json.dumps(given, ensure_ascii=False, sort_keys=True, allow_nan=False)
+        text = json.dumps(arguments, ensure_ascii=False, sort_keys=True, allow_nan=False)
     except (ValueError, RecursionError):
         raise InvalidArguments("há um valor que não pode ser escrito em JSON") from None
     if UNRECORDABLE.search(text) or _ESCAPED_NUL.search(text):
@@ -86,10 +86,10 @@ def _written(given: dict[str, object]) -> str:
 
 
 def _message(call: CallRecord, arguments: str) -> str:
-    """The same text for every attempt: the signature's time is in the headers, the event's is the call's.
+    """The body, which is the same for every attempt under one key (contract §4).
 
-    `call`: the one that the key was made for. What is sent under one key is one and the same (contract §4).
-    The arguments go in as they are stored; what could just be written once might be too deep the next time.
+    `call`: the call that the key was made for; its time is the event's. The signature has its own.
+    The stored arguments are inserted as text: writing deeply nested JSON may fail another time.
     """
     received = datetime.fromtimestamp(call.received_at, UTC).isoformat()
     ids = {
@@ -103,16 +103,16 @@ def _message(call: CallRecord, arguments: str) -> str:
 
 
 def _output(answer: Delivered) -> Personal | None:
-    """What the bot wants the model to be told: a text as it is, an object as JSON."""
+    """The bot's output for the model: a text as it is, an object as JSON; None if the answer has neither."""
     try:
         match json.loads(client.decoded(answer.body, answer.charset)):
             case {"output": str(text)}:
                 pass
-            case {"output": dict(said)}:
-                text = json.dumps(said, ensure_ascii=False, allow_nan=False)
+            case {"output": dict(fields)}:
+                text = json.dumps(fields, ensure_ascii=False, allow_nan=False)
             case _:
                 return None
     except (ValueError, RecursionError):
         return None
-    # A platform could not be sent half a character, and may not take NUL.
+    # A lone surrogate cannot be sent to a platform, and a platform may refuse NUL.
     return None if UNRECORDABLE.search(text) else Personal(text)

@@ -1,4 +1,4 @@
-"""Asking the CRM what became of a ticket whose attempt brought no answer (contract §4)."""
+"""Looks up a ticket at the CRM when its attempt brought no answer (contract §4)."""
 
 import asyncio
 import re
@@ -15,7 +15,7 @@ from worker.personal import Personal
 from worker.tools.protocolo import ProtocoloReader, loads
 
 _SLACK_S = 120.0
-"""The CRM's clock may be behind the database's by this much."""
+"""The CRM's clock may be behind the database's by this many seconds."""
 
 _BRAZILIAN_DAY = re.compile(r"\A(\d{2})/(\d{2})/(\d{4})")
 # Narrower than `fromisoformat`, which takes 1712051210304 (milliseconds) for a moment of the year 1712.
@@ -23,31 +23,34 @@ _ISO = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?")
 
 
 _MISREAD = re.compile(r"[\x80-\x9f]")
-"""What other charsets than Latin-1 become when they are read as it."""
+"""Characters that text in another charset contains when it is read as Latin-1."""
 
 
 class Absent(Enum):
-    """No protocolo was found. NOT_KNOWN: no answer, or one that proves nothing; never taken for ABSENT."""
+    """Why a lookup returned no protocolo."""
 
+    #: The CRM answered, and no row can be this ticket.
     ABSENT = "absent"
+    #: There was no answer, or one that proves nothing. Never treated as ABSENT.
     NOT_KNOWN = "not_known"
 
 
 @dataclass(frozen=True, slots=True)
-class Sought:
-    """The ticket we look for. `since`: when its first attempt began, seconds since the epoch."""
+class TicketQuery:
+    """The ticket that a lookup searches for."""
 
     document: Personal
     setor: str
     motivo: str
+    #: When its first attempt began, seconds since the epoch.
     since: float
-    #: The customer's contact, which is no protocolo either.
+    #: The customer's contact. Like the document, it is never taken for a protocolo.
     contact: tuple[Personal, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class LookupSettings:
-    """`CRM_LOOKUP_URL` and what belongs to it. Seconds."""
+    """The settings of the lookup: `CRM_LOOKUP_URL` and those that go with it."""
 
     url: str = field(repr=False)
     timeout_s: float
@@ -58,13 +61,12 @@ class LookupSettings:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A ticket as the CRM lists it, setor and motivo folded; None is what cannot be read.
+    """A ticket as the CRM lists it. A field that cannot be read is None."""
 
-    `opened`: a moment, or only its day.
-    """
-
+    #: Folded, as is the motivo.
     setor: str | None
     motivo: str | None
+    #: A moment, or only its day.
     opened: datetime | date | None
     protocolo: str | None
 
@@ -74,7 +76,7 @@ class _Row:
 
 
 class Lookup:
-    """One question to the CRM, and what its answer proves. One for life."""
+    """Asks the CRM for the tickets of a document and matches them with one call. One per process."""
 
     def __init__(self, settings: LookupSettings) -> None:
         self._settings = settings
@@ -83,16 +85,16 @@ class Lookup:
         self._headers = dict([settings.auth_header]) if settings.auth_header else {}
         self._client = client.client(settings.url, settings.timeout_s)
 
-    async def find(self, sought: Sought, held: Callable[[str], Awaitable[bool]]) -> str | Absent:
-        """The protocolo of the only ticket that can be ours, or why there is none.
+    async def find(self, query: TicketQuery, held: Callable[[str], Awaitable[bool]]) -> str | Absent:
+        """The protocolo of the only row that can be this ticket, or why there is none.
 
-        `held` tells whether another ticket of ours has that protocolo. A row is another ticket when it surely
-        differs; one that cannot be read proves that something may have been opened, and no more.
+        `held` returns whether another call of the ledger has a protocolo. A row is ruled out only if a field
+        that can be read differs. If a row cannot be read, the ticket may have been opened: NOT_KNOWN.
         """
-        rows = await self._ask(sought)
+        rows = await self._ask(query)
         if rows is None:
             return Absent.NOT_KNOWN
-        left = [row for row in rows if self._may_be(row, sought)]
+        left = [row for row in rows if self._may_be(row, query)]
         left = [row for row in left if row.protocolo is None or not await held(row.protocolo)]
         match left:
             case []:
@@ -105,10 +107,10 @@ class Lookup:
         """Close the idle connections."""
         await self._client.aclose()
 
-    async def _ask(self, sought: Sought) -> Sequence[_Row] | None:
-        """The rows of the CRM's answer; None when it gave none that can be read."""
+    async def _ask(self, query: TicketQuery) -> Sequence[_Row] | None:
+        """The rows of the CRM's answer; None without an answer that can be read."""
         asking = self._client.stream(
-            "POST", self._settings.url, json={"documento": sought.document.reveal()}, headers=self._headers
+            "POST", self._settings.url, json={"documento": query.document.reveal()}, headers=self._headers
         )
         found, code = None, "formato"
         try:
@@ -122,32 +124,32 @@ class Lookup:
         except Exception as error:  # noqa: BLE001  # httpx lets some pass (ssl.SSLError)
             code = client.code(error)
         if isinstance(found, list) and all(isinstance(row, dict) for row in found):
-            return [self._row(row, sought) for row in found]
+            return [self._row(row, query) for row in found]
         logs.event("! a consulta ao CRM não deu resposta útil | code={code}", level="WARNING", code=code)
         return None
 
-    def _may_be(self, row: _Row, sought: Sought) -> bool:
-        alike = row.setor in (None, fold(sought.setor)) and row.motivo in (None, fold(sought.motivo))
-        return alike and (row.opened is None or self._in_time(row.opened, sought))
+    def _may_be(self, row: _Row, query: TicketQuery) -> bool:
+        alike = row.setor in (None, fold(query.setor)) and row.motivo in (None, fold(query.motivo))
+        return alike and (row.opened is None or self._in_time(row.opened, query))
 
-    def _in_time(self, opened: datetime | date, sought: Sought) -> bool:
-        earliest = datetime.fromtimestamp(sought.since - _SLACK_S, UTC)
+    def _in_time(self, opened: datetime | date, query: TicketQuery) -> bool:
+        earliest = datetime.fromtimestamp(query.since - _SLACK_S, UTC)
         if isinstance(opened, datetime):
             return opened >= earliest
         return opened >= earliest.astimezone(self._zone).date()
 
     # ------------------------------------------------------------------------------------------ reading a row
 
-    def _row(self, said: dict[str, object], sought: Sought) -> _Row:
+    def _row(self, fields: dict[str, object], query: TicketQuery) -> _Row:
         return _Row(
-            setor=_folded(said.get("setor")),
-            motivo=_folded(said.get("motivo")),
-            opened=self._opened(said.get("data_abertura")),
-            protocolo=self._protocolos.read(said.get("protocolo"), (sought.document, *sought.contact)),
+            setor=_folded(fields.get("setor")),
+            motivo=_folded(fields.get("motivo")),
+            opened=self._opened(fields.get("data_abertura")),
+            protocolo=self._protocolos.read(fields.get("protocolo"), (query.document, *query.contact)),
         )
 
-    def _opened(self, said: object) -> datetime | date | None:
-        iso = _BRAZILIAN_DAY.sub(r"\3-\2-\1", said.strip()) if isinstance(said, str) else ""
+    def _opened(self, value: object) -> datetime | date | None:
+        iso = _BRAZILIAN_DAY.sub(r"\3-\2-\1", value.strip()) if isinstance(value, str) else ""
         shaped = _ISO.fullmatch(iso)
         if shaped is None:
             return None
@@ -155,16 +157,16 @@ class Lookup:
             moment = datetime.fromisoformat(iso)
         except ValueError:
             return None
-        return self._placed(moment) if shaped[1] else moment.date()
+        return self._with_offset(moment) if shaped[1] else moment.date()
 
-    def _placed(self, moment: datetime) -> datetime | None:
-        """A moment with its offset; None in the hour that the clocks of `TIMEZONE` show twice, or never."""
+    def _with_offset(self, moment: datetime) -> datetime | None:
+        """A moment with its offset; None in an hour that `TIMEZONE` has twice or skips."""
         if moment.tzinfo:
             return moment
         once, again = (moment.replace(tzinfo=self._zone, fold=which) for which in (0, 1))
         return once if once.utcoffset() == again.utcoffset() else None
 
 
-def _folded(said: object) -> str | None:
-    """None as well for text in a charset that nobody declared: it would look like another setor."""
-    return fold(said) if isinstance(said, str) and not _MISREAD.search(said) else None
+def _folded(value: object) -> str | None:
+    """Folded text. None for text in an undeclared charset, which would look like another setor."""
+    return fold(value) if isinstance(value, str) and not _MISREAD.search(value) else None

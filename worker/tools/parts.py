@@ -1,4 +1,4 @@
-"""What tools are built from: each takes what it needs."""
+"""The parts that tools are built from."""
 
 from dataclasses import dataclass
 from typing import Protocol, Self
@@ -11,7 +11,7 @@ from worker.tools.crm import Crm
 
 @dataclass(frozen=True, slots=True)
 class ToolParts:
-    """The collaborators that `wiring` offers to tools."""
+    """The parts that `wiring` passes to each tool; a tool takes those that it needs."""
 
     settings: Settings
     catalog: Catalog
@@ -19,7 +19,7 @@ class ToolParts:
 
 
 class BuildableTool(Tool, Protocol):
-    """A tool of the worker's own: it says what it is before it is built."""
+    """One of the worker's own tools. Name, kind and schema are known before it is built."""
 
     @classmethod
     def build(cls, parts: ToolParts) -> Self: ...

@@ -1,4 +1,4 @@
-"""Reads a protocolo out of what the CRM answers: one rule for the POST and for the lookup."""
+"""Reads a protocolo from the CRM's answers: the same rule for the POST and for the lookup."""
 
 import json
 import re
@@ -9,27 +9,27 @@ from worker.personal import Personal
 from worker.privacy import holds_personal
 
 _LONGEST = 64
-"""Digits of a number that is read; a protocolo has about 16."""
+"""Most digits of a number that is read as a protocolo; usual ones have about 16."""
 
 
 def loads(text: str) -> object:
-    """JSON whose numbers are `Decimal`: a protocolo may be longer than a float is exact. Raises `ValueError`.
+    """JSON with numbers as `Decimal`, because a protocolo may have more digits than a float.
 
-    Raises `RecursionError` as well.
+    Raises `ValueError` and `RecursionError`.
     """
     return json.loads(text, parse_int=Decimal, parse_float=Decimal)
 
 
 class ProtocoloReader:
-    """Knows the form of this CRM's protocolos (`CRM_PROTOCOL_PATTERN`)."""
+    """Recognizes the CRM's protocolos by `CRM_PROTOCOL_PATTERN`."""
 
     def __init__(self, pattern: str) -> None:
         self._pattern = re.compile(pattern, re.ASCII)
 
     def read(self, value: object, personal: Sequence[Personal] = ()) -> str | None:
-        """A text without the blanks around it, or a number by its value; None when it is no protocolo.
+        """The protocolo in a text or a whole number; None if the value is not one.
 
-        `personal`: the customer's document and contact. Some CRMs answer with one of them: no protocolo.
+        `personal`: the customer's document and contact. Some CRMs answer with one of them instead.
         """
         text = _integer(value) if isinstance(value, Decimal) else value
         if not isinstance(text, str):

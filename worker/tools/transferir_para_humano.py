@@ -1,4 +1,4 @@
-"""`transferir_para_humano`: hands the conversation to a person. Recording it is the whole effect."""
+"""The tool `transferir_para_humano`: requests a person for the conversation. Recording it is all it does."""
 
 from typing import Self
 
@@ -41,11 +41,11 @@ class TransferirParaHumano:
         return cls(parts.catalog, parts.settings.HANDOFF_SLA_S)
 
     def plan(self, arguments: Personal, conversation: Conversation | None) -> Intent | Rejection:
-        """A hand-off that is done once it is recorded, or what the model must correct."""
+        """The intent of a hand-off, or a rejection that the model can correct."""
         try:
-            given = read(arguments, _PARAMETERS)
-            require(given)
-            departamento = self._departamento(given["departamento"])
+            parameters = read(arguments, _PARAMETERS)
+            require(parameters)
+            departamento = self._departamento(parameters["departamento"])
             if conversation is None:
                 raise UnknownConversation
         except ToolError as error:
@@ -53,9 +53,9 @@ class TransferirParaHumano:
         attendance = self._attendance(departamento, conversation.read_at)
         return Intent(
             equal_on=(departamento,),
-            body=Personal(given["motivo"]),
+            body=Personal(parameters["motivo"]),
             departamento=departamento,
-            answer=self._answer(departamento, given["motivo"], attendance.opens_at),
+            answer=self._answer(departamento, parameters["motivo"], attendance.opens_at),
             attendance=attendance,
         )
 
@@ -65,7 +65,7 @@ class TransferirParaHumano:
         return Attendance(requested_at, hours.opens_at(requested_at), due_at)
 
     def _answer(self, departamento: str, motivo: str, opens_at: float | None) -> Personal:
-        """The answer to the model, which must promise nobody before attendance resumes."""
+        """The answer to the model. Out of hours it names the time at which attendance resumes."""
         if opens_at is None:
             return _success(departamento, motivo)
         return _out_of_hours(
@@ -76,7 +76,7 @@ class TransferirParaHumano:
         )
 
     async def perform(self, call: CallRecord, attempts: Attempts) -> Outcome:
-        """Nothing is left to do: the intent, once recorded, is the hand-off."""
+        """Do nothing: the recorded intent is the hand-off."""
         return Outcome(CallState.DONE)
 
     async def recheck(self, call: CallRecord, attempts: Attempts) -> Outcome | None:
@@ -91,9 +91,9 @@ class TransferirParaHumano:
     def _departamento(self, text: str) -> str:
         departamento = self._catalog.departamento(text)
         if departamento is None:
-            known = self._catalog.departamentos
+            valid = self._catalog.departamentos
             raise InvalidDepartamento(
-                departamentos_validos=known.names, sugestao=known.nearest(text), _texto=echo(text)
+                departamentos_validos=valid.names, sugestao=valid.nearest(text), _texto=echo(text)
             )
         return departamento
 

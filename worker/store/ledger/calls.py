@@ -118,7 +118,7 @@ class Calls:
     ) -> CallRecord:
         """Record the outcome of a call; see `ports.Ledger.settle`."""
         async with self._db.write() as connection:
-            if outcome.found:
+            if outcome.from_lookup:
                 await self._check_found(connection, call_id, outcome.protocolo or "")
             before = await get(connection, self._db.tables, call_id, lock=True)
             if before.state.open and outcome.protocolo is None and owner not in (None, before.owner):

@@ -79,7 +79,7 @@ class Outcomes:
     ) -> None:
         """End the open attempts. The outcome is the last one's; an earlier one was left by a dead process."""
         if before.attempts:
-            done = "found" if outcome.found else "ok"  # only an answer measures the CRM's response time
+            done = "found" if outcome.from_lookup else "ok"  # only an answer measures the CRM's response time
             result = {"result": outcome.error or done, "certain": outcome.certain}
             this = {"call_id": before.call_id, "attempt": before.attempts}
             await _end_attempts(connection, self._tables, **this, **result)

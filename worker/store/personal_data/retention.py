@@ -25,7 +25,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from worker.model import CallState, EventState, Swept
+from worker.model import CallState, EventState, SweepCounts
 from worker.store.personal_data.erasure import wipe
 from worker.store.sql import leases
 from worker.store.sql.database import Database
@@ -70,10 +70,10 @@ class Retention:
         async with self._db.write() as connection:
             await connection.execute(planning)
 
-    async def sweep(self) -> Swept:
+    async def sweep(self) -> SweepCounts:
         """Delete everything that is due, then remove it from SQLite's write-ahead log."""
         await self._finish_erasures()
-        swept = Swept(
+        swept = SweepCounts(
             payloads=await self._repeat(self._payloads),
             contacts=await self._repeat(self._contacts),
             calls=await self._repeat(self._calls),

@@ -64,11 +64,11 @@ class Runs:
     async def close(self, run: Run, state: RunState, reason: str, platform_status: str | None) -> bool:
         """End a run that this process still holds, and write the event for the bot. False if it did not end.
 
-        An ended run has accepted its answers. A run that was woken after `run.woken` was read does not end:
-        its lease is given back and it is due at once.
+        An ended run has accepted its answers. A run with wake-ups after `run.wake_count` does not end: its
+        lease is given back and it is due at once.
         """
         async with self._db.write() as connection:
-            ended = partial(_end_run_if_not_woken, wakes_seen=run.woken)
+            ended = partial(_end_run_if_not_woken, wakes_seen=run.wake_count)
             closed = await self._end(connection, run, ended, state, reason=reason, status=platform_status)
             if not closed:
                 await _release_for_poll(connection, self._tables, **_lease_of(run))
@@ -297,5 +297,5 @@ def _run(row: Any) -> Run:
         epoch=row.lease_epoch,
         rounds=row.rounds,
         known_s=row.known_s,
-        woken=row.wake,
+        wake_count=row.wake,
     )
