@@ -8,6 +8,7 @@ import pytest
 
 from tests.asgi import api_over, calling
 from tests.fakes import until
+from tests.store.harness import Rig
 from tests.web.webhook_sender import ACTION_REQUIRED, COMPLETED, PATH, SECRET, event, send, signed
 from worker import metrics, platforms
 from worker.errors import (
@@ -19,30 +20,8 @@ from worker.errors import (
     StoreUnavailable,
 )
 from worker.settings import Settings
-from worker.store.store import Store
 from worker.web import webhooks
 from worker.web.webhooks import WebhookReceiver
-
-
-class Notes:
-    """The store's webhooks in memory: some runs are known, and some threads a conversation's."""
-
-    def __init__(self) -> None:
-        self.known = {"resp_known"}
-        self.threads = {"conv_ours"}
-        self.seen: list[str] = []
-        self.failure: Exception | None = None
-
-    async def record(self, webhook_id: str, run_id: str) -> bool | None:
-        if self.failure:
-            raise self.failure
-        if webhook_id in self.seen:
-            return None
-        self.seen.append(webhook_id)
-        return run_id in self.known
-
-    async def watch(self, run_id: str, thread_id: str) -> bool:
-        return thread_id in self.threads
 
 
 class Clock:
@@ -61,21 +40,25 @@ class Clock:
 class House:
     """The API with a doorbell, on the platform `responses`; `threads` says what the platform would say."""
 
-    def __init__(self, store: Store, platform: str = "responses", token: str | None = "t0ken") -> None:
-        self.notes, self.clock = Notes(), Clock()
+    def __init__(self, rig: Rig, platform: str = "responses", token: str | None = "t0ken") -> None:
+        self.rig, self.clock = rig, Clock()
         self.woken: list[str] = []
         self.asked: list[str] = []
         self.threads: dict[str, list[str | PlatformError | None]] = {}
         self.bell = WebhookReceiver(
             SECRET,
-            self.notes,
+            rig.store.webhooks,
             wake_event=platforms.spec(Settings(PLATFORM=platform)).wake_event,
             thread_of=self._thread_of,
             wake=self.woken.append,
             clock=self.clock,
         )
-        app = api_over(store, token=token, webhooks=self.bell, platform=platform)
+        app = api_over(rig.store, token=token, webhooks=self.bell, platform=platform)
         self.api = calling(app)
+
+    async def seen(self) -> list[str]:
+        """The webhooks that the store remembers."""
+        return [row.webhook_id for row in await self.rig.rows("webhook_ids")]
 
     async def _thread_of(self, run_id: str) -> str | None:
         self.asked.append(run_id)
@@ -86,8 +69,15 @@ class House:
 
 
 @pytest.fixture
-async def house(sqlite_store: Store) -> AsyncIterator[House]:
-    made = House(sqlite_store)
+async def rig(sqlite_rig: Rig) -> Rig:
+    """A store that watches `resp_known`, and knows the thread `thread_c1`."""
+    await sqlite_rig.announce("c1", "resp_known", None)
+    return sqlite_rig
+
+
+@pytest.fixture
+async def house(rig: Rig) -> AsyncIterator[House]:
+    made = House(rig)
     looking = asyncio.create_task(made.bell.run())
     async with made.api:
         yield made
@@ -115,13 +105,13 @@ async def test_a_signed_webhook_wakes_the_run_it_names_and_needs_no_token(house:
     assert house.asked == []
 
 
-async def test_a_webhook_comes_from_another_site_and_to_any_name_of_ours(sqlite_store: Store) -> None:
+async def test_a_webhook_comes_from_another_site_and_to_any_name_of_ours(rig: Rig) -> None:
     body = event("resp_known")
     foreign = {"Host": "bot.example", "Sec-Fetch-Site": "cross-site", "Origin": "https://openai.example"}
     for token in (None, "t0ken"):
-        house = House(sqlite_store, token=token)
+        house = House(rig, token=token)
         async with house.api as api:
-            answer = await api.post(PATH, content=body, headers={**signed(body), **foreign})
+            answer = await api.post(PATH, content=body, headers={**signed(body, f"wh_{token}"), **foreign})
             assert answer.status_code == 204
             assert house.woken == ["resp_known"]
             assert (await api.post("/v1/runs", headers=foreign)).status_code == 403
@@ -161,7 +151,7 @@ async def test_what_is_not_signed_by_the_platform_just_now_is_refused(
 ) -> None:
     answer = await house.api.post(PATH, content=event("resp_known"), headers=headers)
     assert code(answer) == (400, "assinatura_invalida")
-    assert (house.woken, house.notes.seen) == ([], [])
+    assert (house.woken, await house.seen()) == ([], [])
 
 
 async def test_one_good_signature_among_several_is_enough(house: House) -> None:
@@ -183,8 +173,8 @@ async def test_a_body_that_is_no_text_is_refused(house: House) -> None:
     assert code(answer) == (400, "assinatura_invalida")
 
 
-async def test_without_a_secret_there_is_no_such_address(sqlite_store: Store) -> None:
-    async with calling(api_over(sqlite_store, token="t0ken")) as api:
+async def test_without_a_secret_there_is_no_such_address(rig: Rig) -> None:
+    async with calling(api_over(rig.store, token="t0ken")) as api:
         assert code(await send(api, "resp_known")) == (404, "nao_encontrado")
 
 
@@ -224,27 +214,30 @@ async def test_a_webhook_that_is_sent_again_counts_once(house: House) -> None:
 async def test_what_is_not_for_us_is_taken_and_ignored(house: House, body: bytes) -> None:
     answer = await house.api.post(PATH, content=body, headers=signed(body))
     assert answer.status_code == 204
-    assert (house.woken, house.asked, house.notes.seen) == ([], [], [])
+    assert (house.woken, house.asked, await house.seen()) == ([], [], [])
 
 
 @pytest.mark.parametrize(
     ("platform", "kinds"),
     [("agents", [ACTION_REQUIRED]), ("responses", [COMPLETED]), ("assistants", [])],
 )
-async def test_each_platform_has_one_type_that_wakes(
-    sqlite_store: Store, platform: str, kinds: list[str]
-) -> None:
-    house = House(sqlite_store, platform)
+async def test_each_platform_has_one_type_that_wakes(rig: Rig, platform: str, kinds: list[str]) -> None:
+    house = House(rig, platform)
     async with house.api as api:
         for kind in (ACTION_REQUIRED, COMPLETED):
             assert (await send(api, "resp_known", f"wh_{kind}", kind)).status_code == 204
-    assert house.notes.seen == [f"wh_{kind}" for kind in kinds]
+    assert await house.seen() == [f"wh_{kind}" for kind in kinds]
 
 
-async def test_what_could_not_be_written_down_is_not_taken_and_may_come_again(house: House) -> None:
-    house.notes.failure = StoreError("disk")
-    assert code(await send(house.api, "resp_known")) == (503, "indisponivel")
-    house.notes.failure = None
+async def test_what_could_not_be_written_down_is_not_taken_and_may_come_again(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(webhook_id: str, run_id: str) -> bool | None:
+        raise StoreError("disk")
+
+    with monkeypatch.context() as disk_full:
+        disk_full.setattr(house.rig.store.webhooks, "record", fails)
+        assert code(await send(house.api, "resp_known")) == (503, "indisponivel")
     assert (await send(house.api, "resp_known")).status_code == 204
     assert house.woken == ["resp_known"]
 
@@ -253,7 +246,7 @@ async def test_what_could_not_be_written_down_is_not_taken_and_may_come_again(ho
 
 
 async def test_an_unknown_run_of_a_conversation_of_ours_is_watched_from_now_on(house: House) -> None:
-    house.threads = {"resp_new": ["conv_ours"]}
+    house.threads = {"resp_new": ["thread_c1"]}
     before = dropped()
     assert (await send(house.api, "resp_new")).status_code == 204
     await until(lambda: house.woken == ["resp_new"])
@@ -261,7 +254,7 @@ async def test_an_unknown_run_of_a_conversation_of_ours_is_watched_from_now_on(h
 
 
 @pytest.mark.parametrize(
-    "said", [[None], ["conv_of_others"], [RunGone(404)], [PlatformRefused(401)]], ids=str
+    "said", [[None], ["thread_of_others"], [RunGone(404)], [PlatformRefused(401)]], ids=str
 )
 async def test_a_run_of_nobody_we_know_is_dropped_and_counted(
     house: House, said: Iterable[str | PlatformError | None]
@@ -274,7 +267,7 @@ async def test_a_run_of_nobody_we_know_is_dropped_and_counted(
 
 
 async def test_a_platform_that_does_not_answer_is_asked_again_and_its_wish_is_a_floor(house: House) -> None:
-    house.threads = {"resp_new": [PlatformUnavailable(), PlatformUnavailable(429, None, 9.0), "conv_ours"]}
+    house.threads = {"resp_new": [PlatformUnavailable(), PlatformUnavailable(429, None, 9.0), "thread_c1"]}
     await send(house.api, "resp_new")
     await until(lambda: house.woken == ["resp_new"])
     assert house.clock.waits == [1.0, 9.0]
@@ -290,7 +283,7 @@ async def test_a_platform_that_never_answers_is_given_up(house: House) -> None:
 
 async def test_a_platform_that_wishes_us_away_for_a_day_is_asked_again_after_a_minute(house: House) -> None:
     """The other webhooks wait behind a few such: a day of them would be lost."""
-    house.threads = {"resp_new": [PlatformUnavailable(503, None, 86_400.0)] * 3 + ["conv_ours"]}
+    house.threads = {"resp_new": [PlatformUnavailable(503, None, 86_400.0)] * 3 + ["thread_c1"]}
     await send(house.api, "resp_new")
     await until(lambda: house.woken == ["resp_new"])
     assert house.clock.waits == [60.0, 60.0, 60.0]
@@ -299,24 +292,24 @@ async def test_a_platform_that_wishes_us_away_for_a_day_is_asked_again_after_a_m
 async def test_a_run_is_watched_once_a_database_that_was_away_is_back(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    house.threads = {"resp_new": ["conv_ours"]}
-    found, away = house.notes.watch, [StoreUnavailable(), StoreUnavailable()]
+    house.threads = {"resp_new": ["thread_c1"]}
+    found, away = house.rig.store.webhooks.watch, [StoreUnavailable(), StoreUnavailable()]
 
     async def away_for_a_while(run_id: str, thread_id: str) -> bool:
         if away:
             raise away.pop()
         return await found(run_id, thread_id)
 
-    monkeypatch.setattr(house.notes, "watch", away_for_a_while)
+    monkeypatch.setattr(house.rig.store.webhooks, "watch", away_for_a_while)
     await send(house.api, "resp_new")
     await until(lambda: house.woken == ["resp_new"])
 
 
 async def test_a_flood_of_runs_of_others_is_dropped_beyond_a_bound(
-    sqlite_store: Store, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(webhooks, "_WAITING", 2)
-    house = House(sqlite_store)
+    house = House(rig)
     before = dropped()
     async with house.api as api:
         for number in range(5):
@@ -327,16 +320,16 @@ async def test_a_flood_of_runs_of_others_is_dropped_beyond_a_bound(
 
 
 async def test_a_store_that_fails_afterwards_is_told_to_whoever_runs_us(
-    sqlite_store: Store,
+    rig: Rig,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    house = House(sqlite_store)
-    house.threads = {"resp_new": ["conv_ours"]}
+    house = House(rig)
+    house.threads = {"resp_new": ["thread_c1"]}
 
     async def fails(run_id: str, thread_id: str) -> bool:
         raise StoreError("disk")
 
-    monkeypatch.setattr(house.notes, "watch", fails)
+    monkeypatch.setattr(house.rig.store.webhooks, "watch", fails)
     async with house.api as api:
         await send(api, "resp_new")
     with pytest.raises(ExceptionGroup) as raised:
