@@ -333,7 +333,7 @@ async def test_ctrl_c_in_the_middle_of_a_deletion_lets_it_end(rig: Rig) -> None:
 async def test_a_platform_that_crashes_leaves_a_list_of_what_is_left(
     rig: Rig, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.platforms.dialogue._AGAIN_AFTER_S", (0.0,))
+    monkeypatch.setattr("worker.platforms.dialogue._RETRY_DELAYS_S", (0.0,))
     monkeypatch.setattr("worker.rehearsal.playing._AGAIN_AFTER_S", 0.0)
     rig.simulator.faults.add(Fault(on="list_messages", status=500, times=None))
     rig.simulator.faults.add(Fault(on="delete_thread", drop=True, times=None))
@@ -350,7 +350,7 @@ async def test_a_platform_that_crashes_leaves_a_list_of_what_is_left(
 async def test_what_could_not_be_deleted_is_in_the_report_of_a_whole_rehearsal(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.platforms.dialogue._AGAIN_AFTER_S", ())
+    monkeypatch.setattr("worker.platforms.dialogue._RETRY_DELAYS_S", ())
     rig.simulator.faults.add(Fault(on="delete_thread", status=500, times=None))
     code, shown = await rig.rehearse("financeiro-so-consulta-valor")
     assert code == Exit.DONE

@@ -405,7 +405,7 @@ async def test_a_conversation_still_at_work_is_ended_and_deleted(harness: Harnes
 
 
 async def test_what_cannot_be_deleted_is_named(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.platforms.dialogue._AGAIN_AFTER_S", (0.0,))
+    monkeypatch.setattr("worker.platforms.dialogue._RETRY_DELAYS_S", (0.0,))
     dialogue = harness.platform.converse(harness.assistant)
     ref = await replied(harness, dialogue, harness.told([Reply("Olá!")]))
     with harness.weather("error"):

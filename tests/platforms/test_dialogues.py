@@ -10,7 +10,7 @@ from worker.errors import PlatformRefused, PlatformUnavailable
 from worker.model import Image, RunRef, RunStatus, Spoken, Utterance
 from worker.platforms.agents import AgentsPlatform
 from worker.platforms.assistants import AssistantsPlatform
-from worker.platforms.dialogue import Belongings
+from worker.platforms.dialogue import CreatedObjects
 from worker.platforms.responses import ResponsesPlatform
 from worker.simulator.agents.app import AgentsSimulator
 from worker.simulator.agents.saved_agents import AGENTS
@@ -217,10 +217,10 @@ async def test_what_may_be_deleted_later_is_tried_again_in_rounds(
         waited.append(seconds)
 
     async with assistants(simulator) as platform:
-        belongings = Belongings(platform._connection, wait)
-        belongings.add("file f1", "/files/f1")
-        belongings.add("thread t1", "/threads/t1")
-        assert await belongings.delete() == left
+        created_objects = CreatedObjects(platform._connection, wait)
+        created_objects.add("file f1", "/files/f1")
+        created_objects.add("thread t1", "/threads/t1")
+        assert await created_objects.delete() == left
     assert waited == waits
     paths = [request.path for request in simulator.requests]
     assert paths.count("/files/f1") == 1  # gone already

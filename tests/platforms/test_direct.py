@@ -41,7 +41,7 @@ async def connected(url: str, *, key: str = "key", version: str | None = None) -
 
 async def every_way(connection: Connection) -> None:
     """A look, a submit, and a request of the SDK's."""
-    await connection.look(PATH)
+    await connection.read_run(PATH)
     await connection.submit(PATH, {"tool_outputs": []})
     await connection.ask(connection.client.get("/assistants/asst_1", cast_to=httpx2.Response))
 
@@ -144,7 +144,7 @@ async def test_a_redirect_is_not_followed() -> None:
         redirects = RawServer(default=reply(307, Location=target.url))
         async with redirects.running() as server, connected(server.url) as connection:
             with pytest.raises(PlatformRefused):
-                await connection.look(PATH)
+                await connection.read_run(PATH)
             with pytest.raises(PlatformRefused):
                 await connection.submit(PATH, {})
             with pytest.raises(PlatformRefused):
@@ -156,7 +156,7 @@ async def test_a_redirect_is_not_followed() -> None:
 
 
 async def look(connection: Connection) -> None:
-    await connection.look(PATH)
+    await connection.read_run(PATH)
 
 
 async def ask(connection: Connection) -> None:

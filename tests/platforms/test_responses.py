@@ -94,8 +94,8 @@ async def adapter(server: Wire) -> AsyncIterator[ResponsesPlatform]:
 
 @pytest.fixture
 def platform(adapter: ResponsesPlatform) -> ResponsesPlatform:
-    adapter._asking.clear()
-    adapter._unsure.clear()  # all tests are about one response: what one of them did to it is forgotten
+    adapter._awaiting_answers.clear()
+    adapter._unconfirmed.clear()  # all tests are about one response: what one of them did to it is forgotten
     return adapter
 
 
@@ -410,7 +410,7 @@ async def test_a_response_is_read_once_for_its_calls_and_its_settings(
     await platform.submit(REF, ANSWERS)
     assert [request.method for request in wire.asked] == ["GET", "POST"]
     assert sent(wire.asked[-1])["temperature"] == SHOWN["temperature"]
-    assert not platform._asking
+    assert not platform._awaiting_answers
 
 
 async def test_settings_of_responses_that_are_never_answered_do_not_add_up(
@@ -420,7 +420,7 @@ async def test_settings_of_responses_that_are_never_answered_do_not_add_up(
         wire.forget()
         wire.says(response("completed", function()))
         await platform.inspect(RunRef(f"resp_{number}", None))
-    assert len(platform._asking) == 256
+    assert len(platform._awaiting_answers) == 256
 
 
 async def test_a_conversation_goes_on_as_a_conversation_known_to_the_bot_or_not(

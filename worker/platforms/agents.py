@@ -1,4 +1,4 @@
-"""The OpenAI Agents API: a run is a session, whose turns end idle and begin anew with the next message."""
+"""The OpenAI Agents API: a run is a session. After a turn it is idle; the next message starts a new turn."""
 
 import asyncio
 import contextlib
@@ -30,15 +30,15 @@ from worker.platforms.spec import PlatformSpec
 from worker.ports import Dialogue
 
 _ENDINGS = {"idle": "ociosa", "failed": "falhou", "budget_reached": "limite_de_gasto"}
-"""A session at its spending limit is paused until somebody raises that: then it is found at work again."""
+"""A session at its spending limit is paused. After the limit is raised, discovery finds it active again."""
 
-_AT_WORK = {"in_progress", "requires_action"}
+_ACTIVE = {"in_progress", "requires_action"}
 _NOT_PENDING = re.compile("Unknown pending tool call", re.IGNORECASE)
-_REGISTERED_WITHIN_S = (0.1, 0.3, 0.6)
-"""How long a call that is already shown may be unknown to the events endpoint: the SDK's own waits."""
+_REGISTRATION_WAITS_S = (0.1, 0.3, 0.6)
+"""Delays while the events endpoint does not know a call that is shown already: the SDK's own values."""
 
-_BEGUN_WITHIN_S = (0.1, 0.2, 0.4, 0.8, 1.5, 3.0)
-"""Waits for the turn of a message that was accepted."""
+_TURN_WAITS_S = (0.1, 0.2, 0.4, 0.8, 1.5, 3.0)
+"""Delays while the turn of an accepted message has not begun."""
 
 _TURN_ENDINGS = {"cancelled": "cancelada", "failed": "falhou"}
 
@@ -49,9 +49,9 @@ _BETA = "agents=v1"
 
 
 class AgentsPlatform:
-    """Implements `worker.ports.Platform`. Looks are not retried here: the loop looks again.
+    """Implements `worker.ports.Platform`. Polls are not retried here: the loop polls again.
 
-    By the SDK's generic calls: importing its Agents resources takes a second of CPU.
+    It uses the SDK's generic calls: importing its Agents resources takes a second of CPU.
     """
 
     name = "agents"
@@ -59,8 +59,8 @@ class AgentsPlatform:
         ThreadRule.IS_THE_RUN,
         one_by_one=True,
         settling_s=15.0,  # contract §3: a message just sent may find its session still idle
-        # No expiry is documented, of a session or of a call it waits for. Ours are answered in minutes: what
-        # works for an hour waits for others (an approval, say), and is found again when it goes on.
+        # No expiry of sessions or calls is documented. This worker answers in minutes: a session that works
+        # for an hour waits for others (for example an approval), and discovery finds it when it continues.
         life_s=3600.0,
     )
 
@@ -82,17 +82,17 @@ class AgentsPlatform:
             base_url=base_url,
             api_version=api_version,
             beta=_BETA,
-            passing=_NOT_PENDING,
+            transient=_NOT_PENDING,
             timeout_s=timeout_s,
         )
         self._client = self._connection.client
 
     async def probe(self) -> Sequence[str]:
-        """Ask for the configured agents, else for the list of sessions; returns warnings in Portuguese.
+        """Read the configured agents, else the list of sessions. Returns warnings in Portuguese.
 
         Never `PlatformGone`: OpenAI serves this protocol, so a 404 is a wrong id, path or project.
         """
-        paths = [f"/agents/{quote(each, safe='')}" for each in self._agent_ids]
+        paths = [f"/agents/{quote(agent_id, safe='')}" for agent_id in self._agent_ids]
         return self._connection.warnings(await self._connection.probe(paths or ["/agents/sessions?limit=1"]))
 
     async def inspect(self, ref: RunRef) -> RunSnapshot:
@@ -114,8 +114,8 @@ class AgentsPlatform:
     async def submit(self, ref: RunRef, answers: Sequence[Answer], *, again: bool = False) -> None:
         """See `worker.ports.Platform.submit`: one request an answer, so that none is refused with another.
 
-        Accepted is not applied: the session may show the call once more, and the same answer may be given
-        again, with the same key and bytes. A call that is not pending (any more) is `PlatformUnavailable`.
+        An accepted answer is applied later: the session may still show the call, and the same answer may be
+        sent again with the same key and bytes. A call that is not pending raises `PlatformUnavailable`.
         """
         failures = [failure for answer in answers if (failure := await self._failure_of(ref, answer))]
         if failures:
@@ -127,17 +127,17 @@ class AgentsPlatform:
             session = await self._session(thread_id)
         except RunGone:
             return None
-        at_work = session["id"] == thread_id and session["status"] in _AT_WORK
-        return RunRef(thread_id, thread_id) if at_work and self._serves(session) else None
+        active = session["id"] == thread_id and session["status"] in _ACTIVE
+        return RunRef(thread_id, thread_id) if active and self._serves(session) else None
 
     async def listed(self) -> Sequence[tuple[str, str]]:
         """See `worker.ports.Platform.listed`: the first page of sessions, newest first."""
         newest = self._client.get("/agents/sessions?limit=100&order=desc", cast_to=httpx2.Response)
-        listed = wire.entries((await self._connection.ask(newest)).body)
-        return wire.naming(filter(self._serves, listed))
+        sessions = wire.entries((await self._connection.ask(newest)).body)
+        return wire.bot_threads(filter(self._serves, sessions))
 
     async def thread_of(self, run_id: str) -> str | None:
-        """The session is both."""
+        """The session is both run and thread."""
         return run_id
 
     async def reply(self, ref: RunRef) -> Spoken:
@@ -145,7 +145,9 @@ class AgentsPlatform:
         listing = await dialogue.get(self._connection, f"{_path(ref.run_id)}/items?order=desc&limit=100")
         items = wire.entries(listing)
         newest = next((item.get("turn_id") for item in items if item.get("turn_id")), None)
-        return Spoken(dialogue.spoken([item for item in items if item.get("turn_id") == newest][::-1]))
+        return Spoken(
+            dialogue.assistant_text([item for item in items if item.get("turn_id") == newest][::-1])
+        )
 
     def converse(self, assistant: str | Mapping[str, object]) -> Dialogue:
         """See `worker.ports.Platform.converse`."""
@@ -159,21 +161,21 @@ class AgentsPlatform:
         return not self._agent_ids or _agent_id(session) in self._agent_ids
 
     async def _session(self, session_id: str) -> dict[str, Any]:
-        """A session that says which one it is and how it is. Raises `RunGone`."""
-        session = (await self._connection.look(_path(session_id))).body
+        """A session with id and status. Raises `RunGone`."""
+        session = (await self._connection.read_run(_path(session_id))).body
         if isinstance(session.get("id"), str) and wire.is_word(session.get("status")):
             return session
         raise PlatformUnavailable(200)
 
     async def _failure_of(self, ref: RunRef, answer: Answer) -> PlatformError | None:
         try:
-            await self._give(ref, answer)
+            await self._submit_one(ref, answer)
         except PlatformError as failure:
             return failure
         return None
 
-    async def _give(self, ref: RunRef, answer: Answer) -> None:
-        for wait_s in _REGISTERED_WITHIN_S:
+    async def _submit_one(self, ref: RunRef, answer: Answer) -> None:
+        for wait_s in _REGISTRATION_WAITS_S:
             try:
                 return await self._post(ref.run_id, answer)
             except PlatformUnavailable as failure:
@@ -184,10 +186,10 @@ class AgentsPlatform:
 
     async def _post(self, session_id: str, answer: Answer) -> None:
         headers = {"Idempotency-Key": _idempotency_key(session_id, answer)}
-        given = {"events": [_event(answer)]}
-        answered = await self._connection.submit(f"{_path(session_id)}/events", given, headers)
-        if answered.status != 202:
-            raise PlatformUnavailable(answered.status)
+        body = {"events": [_event(answer)]}
+        response = await self._connection.submit(f"{_path(session_id)}/events", body, headers)
+        if response.status != 202:
+            raise PlatformUnavailable(response.status)
 
 
 class AgentsDialogue:
@@ -199,38 +201,38 @@ class AgentsDialogue:
         self._connection = connection
         self._agent_id = agent_id
         self._sleep = sleep
-        self._belongings = dialogue.Belongings(connection, sleep)
+        self._created = dialogue.CreatedObjects(connection, sleep)
         self._session = ""
         self._turn: Json = {}
 
     async def say(self, utterance: Utterance) -> RunRef:
-        """See `worker.ports.Dialogue.say`: an idle session has either not begun with a message, or ended."""
+        """See `worker.ports.Dialogue.say`: starts the session, or sends an event, and waits for the turn."""
         message = {"role": "user", "content": dialogue.input_parts(utterance)}
         if self._session:
             event = {"type": "agent.session.input.message", "input": [message]}
             await self._connection.submit(f"{self._session}/events", {"events": [event]})
         else:
             await self._begin(message)
-        await self._begun()
+        await self._wait_for_turn()
         session_id = self._session.removeprefix("/agents/sessions/")
         return RunRef(session_id, session_id)
 
     async def reply(self, ref: RunRef) -> Spoken:
-        """See `worker.ports.Dialogue.reply`: of the newest turn, which may have failed in an idle session."""
+        """See `worker.ports.Dialogue.reply`: of the newest turn. It may have failed in an idle session."""
         turn = await self._newest_turn()
         items = await dialogue.get(self._connection, f"{self._session}/items?order=desc&limit=100")
-        of_turn = [item for item in wire.entries(items) if item.get("turn_id") == turn.get("id")]
+        turn_items = [item for item in wire.entries(items) if item.get("turn_id") == turn.get("id")]
         status = str(turn.get("status"))
         failure = None if status == "completed" else _TURN_ENDINGS.get(status, "falhou")
-        return Spoken(dialogue.spoken(of_turn[::-1]), failure)
+        return Spoken(dialogue.assistant_text(turn_items[::-1]), failure)
 
     async def delete(self, run_ids: Iterable[str] = ()) -> Sequence[str]:
-        """See `worker.ports.Dialogue.delete`. A session at work is cancelled first, and takes a moment."""
+        """See `worker.ports.Dialogue.delete`. An active session is cancelled first, which takes a moment."""
         if self._session:
             with contextlib.suppress(PlatformError):  # most often: it is idle
                 cancel = {"events": [{"type": "agent.session.input.cancel"}]}
                 await self._connection.submit(f"{self._session}/events", cancel)
-        return await self._belongings.delete()
+        return await self._created.delete()
 
     async def _begin(self, message: Json) -> None:
         session = {
@@ -239,25 +241,25 @@ class AgentsDialogue:
             "input": [message],
             "metadata": dialogue.MARK,
         }
-        session_id = dialogue.made_id(await dialogue.post(self._connection, "/agents/sessions", session))
+        session_id = dialogue.id_of(await dialogue.post(self._connection, "/agents/sessions", session))
         self._session = _path(session_id)
-        self._belongings.add(f"session {session_id}", self._session)
+        self._created.add(f"session {session_id}", self._session)
 
-    async def _begun(self) -> None:
+    async def _wait_for_turn(self) -> None:
         """Wait for the turn of the message just sent. Raises `PlatformUnavailable` when there is none.
 
-        While the turn works its session is not idle: what polls the session would take that for its end.
+        A poll would take an idle session for an ended one, so the session must show the turn.
         """
-        for wait_s in (*_BEGUN_WITHIN_S, 0.0):
+        for wait_s in (*_TURN_WAITS_S, 0.0):
             turn = await self._newest_turn()
-            if turn.get("id") != self._turn.get("id") and await self._shows(turn):
+            if turn.get("id") != self._turn.get("id") and await self._session_shows(turn):
                 self._turn = turn
                 return
             await self._sleep(wait_s)
         raise PlatformUnavailable(200)
 
-    async def _shows(self, turn: Json) -> bool:
-        """Whether the session is as its newest turn is."""
+    async def _session_shows(self, turn: Json) -> bool:
+        """True when the session's status reflects its newest turn."""
         if turn.get("status") in {"completed", *_TURN_ENDINGS}:
             return True
         return (await dialogue.get(self._connection, self._session)).get("status") != "idle"
@@ -267,18 +269,18 @@ class AgentsDialogue:
         return next(iter(wire.entries(listing)), {})
 
 
-# ------------------------------------------------------------------------------------------ what is given
+# ------------------------------------------------------------------------------------------ sending answers
 
 
 def _path(session_id: str) -> str:
-    """Where the session is. Raises `RunGone` for ids no server can have."""
+    """The session's path. Raises `RunGone` for ids that no server can have."""
     if wire.addressable(session_id):
         return f"/agents/sessions/{quote(session_id, safe='')}"
     raise RunGone
 
 
 def _event(answer: Answer) -> dict[str, Any]:
-    """Contract §6: the whole object travels, as `output` or as `error`."""
+    """The event that carries an answer: the whole object as `output` or as `error` (contract §6)."""
     return {
         "type": "agent.session.input.tool_result",
         "turn_id": answer.turn_id or "",
@@ -289,12 +291,12 @@ def _event(answer: Answer) -> dict[str, Any]:
 
 
 def _idempotency_key(session_id: str, answer: Answer) -> str:
-    """The same for the same call, over restarts too; a header's characters, as many as the platform takes."""
+    """The same key for the same call, across restarts too, in the characters and length of a header."""
     key = f"tool-result:{session_id}:{answer.turn_id}:{answer.platform_call_id}:{answer.content[:16]}"
     return key if wire.is_id(key) else f"tool-result:{hashlib.sha256(key.encode()).hexdigest()}"
 
 
-# ---------------------------------------------------------------------------------------- what a look saw
+# ---------------------------------------------------------------------------------------- reading a run
 
 
 def _agent_id(session: dict[str, Any]) -> str | None:
@@ -305,15 +307,17 @@ def _agent_id(session: dict[str, Any]) -> str | None:
 
 
 def _calls(actions: object) -> wire.Calls:
-    """The function calls; approvals and environments a session may wait for besides are others' business."""
+    """The function calls. The worker does not handle a session's approvals and environments."""
     if not isinstance(actions, list):
         raise PlatformUnavailable(200)
-    calls = [each for each in actions if isinstance(each, dict) and each.get("type") == "function_call"]
-    return wire.each_once(map(_call, calls))
+    calls = [
+        action for action in actions if isinstance(action, dict) and action.get("type") == "function_call"
+    ]
+    return wire.unique_calls(map(_call, calls))
 
 
 def _call(action: dict[str, Any]) -> ToolCall | None:
-    """Arguments are shown parsed, so a function without any has none; as text where they are no object."""
+    """One call. The platform shows arguments parsed, as text where they are not an object."""
     turn_id, arguments = action.get("turn_id"), action.get("arguments")
     if not wire.is_returnable(turn_id):
         return None
@@ -325,7 +329,7 @@ def _call(action: dict[str, Any]) -> ToolCall | None:
 
 
 class StoredAgents(Stored):
-    """The Agents API's saved agents. A change reaches the sessions created after it."""
+    """The Agents API's saved agents. A change applies to sessions created after it."""
 
     path = "/agents"
     envelope = _ENVELOPE
@@ -342,11 +346,11 @@ class StoredSessions(Stored):
     envelope = _ENVELOPE
 
     async def write(self, identifier: str, changes: Json) -> None:
-        """Functions change with the next call of the model."""
+        """Change the session's functions, from the model's next call on."""
         await super().write(identifier, {"agent": changes})
 
     def complete(self, definition: Json) -> bool:
-        """False with an MCP server: its credentials are never shown, and would be gone."""
+        """False with an MCP server: its credentials are never shown, and writing would delete them."""
         return all(tool.get("type") != "mcp" for tool in definition["tools"])
 
     def _definition(self, body: Json) -> Json:

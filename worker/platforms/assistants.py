@@ -44,9 +44,9 @@ _BETA = "assistants=v2"
 
 
 class AssistantsPlatform:
-    """Implements `worker.ports.Platform`. Nothing is retried here: the loop looks again.
+    """Implements `worker.ports.Platform`. Nothing is retried here: the loop polls again.
 
-    By the SDK's generic calls: importing its Assistants resources takes a second of CPU.
+    It uses the SDK's generic calls: importing its Assistants resources takes a second of CPU.
     """
 
     name = "assistants"
@@ -61,24 +61,27 @@ class AssistantsPlatform:
         assistant_ids: Collection[str] = (),
         timeout_s: float = 20.0,
     ) -> None:
-        """`assistant_ids`: probed, and whose runs are discovered (none: all); `timeout_s`: one request."""
+        """`assistant_ids`: assistants probed, whose runs are discovered (none: all).
+
+        `timeout_s`: limit of one request.
+        """
         self._assistant_ids = tuple(dict.fromkeys(assistant_ids))
         self._connection = wire.Connection(
             api_key=api_key,
             base_url=base_url,
             api_version=api_version,
             beta=_BETA,
-            passing=_MOVED_ON,
+            transient=_MOVED_ON,
             timeout_s=timeout_s,
         )
         self._client = self._connection.client
         self._lists_threads = api_version is not None
 
     async def probe(self) -> Sequence[str]:
-        """Ask for the configured assistants, else for the list; returns warnings in Portuguese.
+        """Read the configured assistants, else the list. Returns warnings in Portuguese.
 
         Raises `PlatformGone` when OpenAI itself answers 404: since 2026-08-26 it does so for the whole
-        protocol. Elsewhere a 404 may as well be a wrong id, and nothing else is worth not starting for.
+        protocol. Elsewhere a 404 may be a wrong id, which must not prevent the start.
         """
         paths = [f"/assistants/{quote(each, safe='')}" for each in self._assistant_ids]
         failures = await self._connection.probe(paths or ["/assistants?limit=1"])
@@ -88,7 +91,7 @@ class AssistantsPlatform:
 
     async def inspect(self, ref: RunRef) -> RunSnapshot:
         """See `worker.ports.Platform.inspect`. Decides on the status, never on `required_action` alone."""
-        return _look(await self._connection.look(_path(ref)), ref.thread_id)
+        return _snapshot(await self._connection.read_run(_path(ref)), ref.thread_id)
 
     async def submit(self, ref: RunRef, answers: Sequence[Answer], *, again: bool = False) -> None:
         """See `worker.ports.Platform.submit`: all outputs in one request, as the protocol demands.
@@ -112,9 +115,9 @@ class AssistantsPlatform:
             case {"data": []}:
                 return None
             case {"data": [{"id": str(run_id), "status": str(status), **run}, *_]} if wire.is_id(run_id):
-                ours = not self._assistant_ids or run.get("assistant_id") in self._assistant_ids
-                at_work = status not in _ENDINGS and run.get("thread_id") == thread_id
-                return RunRef(run_id, thread_id) if ours and at_work else None
+                is_configured = not self._assistant_ids or run.get("assistant_id") in self._assistant_ids
+                active = status not in _ENDINGS and run.get("thread_id") == thread_id
+                return RunRef(run_id, thread_id) if is_configured and active else None
         raise PlatformUnavailable(200)
 
     async def listed(self) -> Sequence[tuple[str, str]]:
@@ -123,13 +126,13 @@ class AssistantsPlatform:
             return ()
         request = self._client.get("/threads?limit=100&order=desc", cast_to=httpx2.Response)
         try:
-            return wire.naming(wire.entries((await self._connection.ask(request)).body))
+            return wire.bot_threads(wire.entries((await self._connection.ask(request)).body))
         except (RunGone, PlatformRefused) as failure:
             self._lists_threads = failure.status not in {404, 405}
             raise
 
     async def thread_of(self, run_id: str) -> str | None:
-        """None: a run is found through its thread only."""
+        """None: a run can only be read through its thread."""
         return None
 
     async def reply(self, ref: RunRef) -> Spoken:
@@ -151,9 +154,9 @@ class AssistantsDialogue:
     def __init__(self, connection: wire.Connection, assistant_id: str) -> None:
         self._connection = connection
         self._assistant_id = assistant_id
-        self._belongings = dialogue.Belongings(connection)
+        self._created = dialogue.CreatedObjects(connection)
         self._thread = ""
-        self._newest: RunRef | None = None
+        self._latest_run: RunRef | None = None
 
     async def say(self, utterance: Utterance) -> RunRef:
         """See `worker.ports.Dialogue.say`."""
@@ -161,8 +164,8 @@ class AssistantsDialogue:
         message = {"role": "user", "content": await self._content(utterance)}
         await dialogue.post(self._connection, f"{thread}/messages", message)
         run = await dialogue.post(self._connection, f"{thread}/runs", {"assistant_id": self._assistant_id})
-        self._newest = RunRef(dialogue.made_id(run), thread.removeprefix("/threads/"))
-        return self._newest
+        self._latest_run = RunRef(dialogue.id_of(run), thread.removeprefix("/threads/"))
+        return self._latest_run
 
     async def reply(self, ref: RunRef) -> Spoken:
         """See `worker.ports.Dialogue.reply`."""
@@ -170,19 +173,19 @@ class AssistantsDialogue:
 
     async def delete(self, run_ids: Iterable[str] = ()) -> Sequence[str]:
         """See `worker.ports.Dialogue.delete`."""
-        if self._newest is not None:
+        if self._latest_run is not None:
             with contextlib.suppress(PlatformError):  # most often: it has ended
-                await dialogue.post(self._connection, f"{_path(self._newest)}/cancel")
-        return await self._belongings.delete()
+                await dialogue.post(self._connection, f"{_path(self._latest_run)}/cancel")
+        return await self._created.delete()
 
     async def _begin(self) -> str:
-        made = await dialogue.post(self._connection, "/threads", {"metadata": dialogue.MARK})
-        thread_id = dialogue.made_id(made)
-        self._belongings.add(f"thread {thread_id}", f"/threads/{thread_id}")
+        thread = await dialogue.post(self._connection, "/threads", {"metadata": dialogue.MARK})
+        thread_id = dialogue.id_of(thread)
+        self._created.add(f"thread {thread_id}", f"/threads/{thread_id}")
         return f"/threads/{thread_id}"
 
     async def _content(self, utterance: Utterance) -> list[Json]:
-        """Data URLs are not taken everywhere: an image is uploaded first."""
+        """The message's parts. An image is uploaded first: not every server accepts data URLs."""
         text = [{"type": "text", "text": utterance.text}] if utterance.text else []
         if utterance.image is None:
             return text
@@ -192,22 +195,22 @@ class AssistantsDialogue:
     async def _upload(self, image: Image) -> str:
         """OpenAI's purpose for images, else the one that Foundry's own samples use."""
         try:
-            file_id = await self._uploaded(image, "vision")
+            file_id = await self._upload_as(image, "vision")
         except PlatformRefused as refusal:
             if refusal.status != 400:
                 raise
-            file_id = await self._uploaded(image, "assistants")
-        self._belongings.add(f"file {file_id}", f"/files/{file_id}")
+            file_id = await self._upload_as(image, "assistants")
+        self._created.add(f"file {file_id}", f"/files/{file_id}")
         return file_id
 
-    async def _uploaded(self, image: Image, purpose: Literal["vision", "assistants"]) -> str:
+    async def _upload_as(self, image: Image, purpose: Literal["vision", "assistants"]) -> str:
         file = (image.name, image.content, image.media_type)
         request = self._connection.client.files.with_raw_response.create(file=file, purpose=purpose)
-        return dialogue.made_id((await self._connection.ask(request)).body)
+        return dialogue.id_of((await self._connection.ask(request)).body)
 
 
 async def _reply(connection: wire.Connection, ref: RunRef) -> Spoken:
-    """What the assistant said in a run. Raises `PlatformError`."""
+    """The assistant's text in a run. Raises `PlatformError`."""
     thread = _runs(ref.thread_id).removesuffix("/runs")
     query = f"run_id={quote(ref.run_id, safe='')}&order=asc&limit=100"
     listing = await dialogue.get(connection, f"{thread}/messages?{query}")
@@ -216,7 +219,7 @@ async def _reply(connection: wire.Connection, ref: RunRef) -> Spoken:
 
 
 def _texts(message: Json) -> list[str]:
-    """What the assistant says in a message."""
+    """The assistant's texts in a message."""
     if message.get("role") != "assistant":
         return []
     parts = [part["text"] for part in message.get("content") or () if part.get("type") == "text"]
@@ -224,7 +227,7 @@ def _texts(message: Json) -> list[str]:
 
 
 def _path(ref: RunRef) -> str:
-    """Where the run is. Raises `RunGone` for ids no server can have."""
+    """The run's path. Raises `RunGone` for ids that no server can have."""
     if wire.addressable(ref.run_id):
         return f"{_runs(ref.thread_id)}/{quote(ref.run_id, safe='')}"
     raise RunGone
@@ -236,10 +239,10 @@ def _runs(thread_id: str | None) -> str:
     raise RunGone
 
 
-# ---------------------------------------------------------------------------------------- what a look saw
+# ---------------------------------------------------------------------------------------- reading a run
 
 
-def _look(reply: wire.Reply, thread_id: str | None) -> RunSnapshot:
+def _snapshot(reply: wire.Reply, thread_id: str | None) -> RunSnapshot:
     run = reply.body
     status, owner = run.get("status"), run.get("thread_id")
     if not (wire.is_word(status) and isinstance(owner, str)):
@@ -261,40 +264,40 @@ def _look(reply: wire.Reply, thread_id: str | None) -> RunSnapshot:
 
 
 def _expires_in_s(run: Mapping[str, object], reply: wire.Reply) -> float | None:
-    """None without a time: one in the past, of a run that is at work, is none."""
+    """Seconds until the run expires. None without a time, or with one in the past, which cannot be right."""
     expires_at = wire.number(run.get("expires_at"))
-    left = 0.0 if expires_at is None else expires_at - wire.now(reply.headers)
-    return left if left > 0 else None
+    remaining_s = 0.0 if expires_at is None else expires_at - wire.now(reply.headers)
+    return remaining_s if remaining_s > 0 else None
 
 
 _NO_CALLS = wire.Calls((), 0)
 
 
 def _calls(action: object) -> wire.Calls:
-    """The calls to answer; none when the run waits for anything that is not ours.
+    """The calls to answer; none when the run waits for something that this worker does not answer.
 
-    All outputs travel in one request, so one call of another type makes the whole action not ours.
+    All outputs travel in one request, so one call of another type excludes the whole action.
     """
     match action:
         case {"type": "submit_tool_outputs", "submit_tool_outputs": {"tool_calls": list(entries)}}:
-            return _NO_CALLS if any(map(_is_foreign, entries)) else wire.each_once(map(_call, entries))
+            return _NO_CALLS if any(map(_is_foreign, entries)) else wire.unique_calls(map(_call, entries))
         case {"type": str(other)} if other != "submit_tool_outputs":
             return _NO_CALLS
-        case _ if not action:  # some servers leave it filled after the run moved on, some empty it
+        case _ if not action:  # some servers empty it after the run moved on, others keep it
             return _NO_CALLS
     raise PlatformUnavailable(200)
 
 
 def _is_foreign(entry: object) -> bool:
-    """A call that names another type; some servers name none."""
+    """A call of another type. A call without a type counts as a function: some servers send none."""
     return isinstance(entry, dict) and entry.get("type") not in (None, "function")
 
 
 def _call(entry: object) -> ToolCall | None:
     call = entry if isinstance(entry, dict) else {}
     function = call.get("function")
-    named = function if isinstance(function, dict) else {}
-    return wire.tool_call(call.get("id"), named.get("name"), named.get("arguments"))
+    details = function if isinstance(function, dict) else {}
+    return wire.tool_call(call.get("id"), details.get("name"), details.get("arguments"))
 
 
 # ------------------------------------------------------------------------------------- stored definitions

@@ -1,7 +1,7 @@
-"""How work goes on after a response of the Responses API: what it waits for, and the request that answers it.
+"""Continuing a response of the Responses API: its pending calls, and the request that answers them.
 
-Nothing carries over but the context, so every setting is copied from what the platform shows of the response.
-Where it shows something else than it takes is known from the SDK's types (openai 3.54) and recorded answers.
+Only the context carries over, so every setting is copied from the platform's response. The differences
+between the fields of a response and of a request come from the SDK's types (openai 3.54) and recordings.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,38 +27,38 @@ _COPIED = (
     "prompt_cache_key",
     "safety_identifier",
 )
-_AS_IT_IS = {"parameters", "output_schema", "schema", "metadata"}
-"""Not ours to tidy: in a JSON Schema a null may be meant."""
+_UNTOUCHED = {"parameters", "output_schema", "schema", "metadata"}
+"""Copied unchanged: in a JSON Schema a null may be intended."""
 
-_NULL_IS_A_VALUE = {"parameters", "strict"}
-"""The request's type demands these keys of a function, null or not."""
+_NULLABLE = {"parameters", "strict"}
+"""A request's function must have these keys, even with null."""
 
-_ONLY_SHOWN = {"generate_summary"}
-"""The old name of `reasoning.summary`: shown, and refused as unknown."""
-
-
-# --------------------------------------------------------------------------------- what a response waits for
+_READ_ONLY = {"generate_summary"}
+"""The old name of `reasoning.summary`: present in responses, refused in requests."""
 
 
-def waiting(items: Sequence[Json]) -> list[Json]:
-    """The function calls that must be answered before anything else. An `async` one need not be."""
+# --------------------------------------------------------------------------------- pending calls
+
+
+def pending_calls(items: Sequence[Json]) -> list[Json]:
+    """The function calls that the next request must answer. An `async` one may stay open."""
     return [item for item in _unanswered(items) if item["type"] == "function_call" and not item.get("async")]
 
 
 def obstacle(response: Json, items: Sequence[Json]) -> str | None:
-    """Why its calls cannot be answered from what the platform shows of the response; None when they can.
+    """Why the calls of this response cannot be answered; None when they can.
 
-    `outra_chamada_pendente`: all outputs travel in one request, and one of them is not ours to give.
-    `instrucoes_de_prompt`: a reusable prompt has made messages of the instructions; a request takes a text.
+    `outra_chamada_pendente`: all outputs travel in one request, and this worker cannot give one of them.
+    `instrucoes_de_prompt`: a reusable prompt turned the instructions into messages; a request takes a text.
     """
     if response.get("store") is False:
         return "nao_armazenada"
     tools = response.get("tools")
-    if isinstance(tools, list) and any(map(_keeps_secrets, tools)):
+    if isinstance(tools, list) and any(map(_has_hidden_credentials, tools)):
         return "credenciais_de_ferramenta"
     if isinstance(response.get("instructions"), list):
         return "instrucoes_de_prompt"
-    return "outra_chamada_pendente" if any(map(_is_for_others, _unanswered(items))) else None
+    return "outra_chamada_pendente" if any(map(_is_not_a_function_call, _unanswered(items))) else None
 
 
 def _unanswered(items: Sequence[Json]) -> list[Json]:
@@ -68,15 +68,15 @@ def _unanswered(items: Sequence[Json]) -> list[Json]:
     return [call for call in calls if call.get("call_id") not in answered]
 
 
-def _is_for_others(call: Json) -> bool:
-    """The platform's own tools have no `call_id`, or their output beside them."""
+def _is_not_a_function_call(call: Json) -> bool:
+    """A pending call that this worker cannot answer. The platform answers its own tools itself."""
     return call["type"] == "mcp_approval_request" or (
         call["type"] != "function_call" and call.get("call_id") is not None
     )
 
 
-def _keeps_secrets(tool: object) -> bool:
-    """Any MCP server: neither its credentials nor its whole URL are shown, nor whether there are any."""
+def _has_hidden_credentials(tool: object) -> bool:
+    """True for any MCP server: the response hides its credentials, their existence and its whole URL."""
     match tool:
         case {"type": "mcp"}:
             return True
@@ -88,14 +88,14 @@ def _keeps_secrets(tool: object) -> bool:
 # ------------------------------------------------------------------------------------------- the next request
 
 
-def request(response: Json, goes_on: Json, answers: Sequence[Answer]) -> Json:
-    """The body of the next `POST /responses`: the answers, what it `goes_on` from, and everything as it was.
+def request(response: Json, context: Json, answers: Sequence[Answer]) -> Json:
+    """The body of the next `POST /responses`: the answers, the `context` to continue, the old settings.
 
-    `tool_choice` becomes `auto` unless it was `none`: a forced call would be forced again, for ever.
+    `tool_choice` becomes `auto` unless it was `none`: a forced call would be forced in every round.
     """
     return {
         **_settings(response),
-        **goes_on,
+        **context,
         "tool_choice": "none" if response.get("tool_choice") == "none" else "auto",
         "background": True,
         "store": True,
@@ -104,7 +104,7 @@ def request(response: Json, goes_on: Json, answers: Sequence[Answer]) -> Json:
 
 
 def without_sampling(body: Json) -> Json:
-    """The request as a model takes it that reasons: it shows both settings, and may refuse either."""
+    """The request for a reasoning model, which may refuse the sampling settings of its own responses."""
     match body:
         case {"reasoning": {"effort": effort}} if effort != "none":
             return {name: value for name, value in body.items() if name not in {"temperature", "top_p"}}
@@ -117,21 +117,23 @@ def _output(answer: Answer) -> Json:
 
 
 def _settings(response: Json) -> Json:
-    """Its settings as a request takes them: only what was there."""
-    tidy = {name: _tidied(response.get(name), name) for name in _COPIED}
-    if tidy["service_tier"] == "scale":  # a tier one is served by: only `auto`, the default, leads there
-        del tidy["service_tier"]
-    return {name: value for name, value in tidy.items() if value not in (None, {}, [])}
+    """The settings of the response as a request accepts them, without empty ones."""
+    settings = {name: _without_nulls(response.get(name), name) for name in _COPIED}
+    if (
+        settings["service_tier"] == "scale"
+    ):  # a request cannot name this tier: the default, `auto`, selects it
+        del settings["service_tier"]
+    return {name: value for name, value in settings.items() if value not in (None, {}, [])}
 
 
-def _tidied(value: Any, name: str = "") -> Any:
-    """Without the nulls that stand for what nobody has set."""
-    if name in _AS_IT_IS:
+def _without_nulls(value: Any, name: str = "") -> Any:
+    """The value without the nulls of unset fields."""
+    if name in _UNTOUCHED:
         return value
     if isinstance(value, Mapping):
         return {
-            key: _tidied(each, key)
+            key: _without_nulls(each, key)
             for key, each in value.items()
-            if key not in _ONLY_SHOWN and (each is not None or key in _NULL_IS_A_VALUE)
+            if key not in _READ_ONLY and (each is not None or key in _NULLABLE)
         }
-    return [_tidied(each) for each in value] if isinstance(value, list) else value
+    return [_without_nulls(each) for each in value] if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""What authenticates requests to the platform, from the settings."""
+"""The platform's address and credentials, from the settings."""
 
 from typing import TypedDict
 
@@ -15,7 +15,7 @@ class Credentials(TypedDict):
 
 
 def credentials(settings: Settings) -> Credentials:
-    """Where the platform is, and how it knows us. Raises `ConfigError` when Entra tokens cannot be had."""
+    """Address and credentials of the platform. Raises `ConfigError` when Entra tokens are unavailable."""
     return {
         "api_key": api_key(settings),
         "base_url": settings.OPENAI_BASE_URL,

@@ -1,6 +1,6 @@
-"""Assistants, agents and sessions as stored definitions, raw: what `sync-schema` and the doctor read.
+"""Stored definitions (assistants, agents, sessions) as raw JSON, for `sync-schema` and the doctor.
 
-The SDK's generic calls, because its models would drop or invent fields of tools that are not ours.
+They are read by the SDK's generic calls, because its models would drop or add fields of other tools.
 """
 
 import json
@@ -27,8 +27,8 @@ class Envelope(NamedTuple):
 
     def wrap(self, function: Json, *, strict: bool) -> Json:
         """The tool that offers this function."""
-        held = {**function, "strict": True} if strict else function
-        return {"type": "function", "function": held} if self.nested else {"type": "function", **held}
+        body = {**function, "strict": True} if strict else function
+        return {"type": "function", "function": body} if self.nested else {"type": "function", **body}
 
     def unwrap(self, tool: Json) -> Json | None:
         """The function a tool offers, flat; None for a tool of another kind."""
@@ -72,7 +72,7 @@ class Stored:
         await self._connection.ask(self._post(self._path(identifier), changes))
 
     def complete(self, definition: Json) -> bool:
-        """Whether its tools were shown with everything that writing them back needs."""
+        """True if the definition's tools contain everything that writing them back needs."""
         return True
 
     async def served(self) -> bool:
@@ -98,7 +98,7 @@ class Stored:
             case {"tools": list(tools)} if all(isinstance(tool, dict) for tool in tools):
                 if isinstance(body.get("instructions"), str | None):
                     return body
-        raise PlatformUnavailable(200)  # written on this ground, what we cannot see would be gone
+        raise PlatformUnavailable(200)  # writing it back would delete the fields that are not shown
 
     def _path(self, identifier: str) -> str:
         if not wire.addressable(identifier):
@@ -109,6 +109,6 @@ class Stored:
         return await self._connection.ask(self._connection.client.get(path, cast_to=httpx2.Response))
 
     async def _post(self, path: str, body: Json) -> httpx2.Response:
-        # Escaped, so that a lone surrogate in a tool that is not ours travels as it came.
+        # Escaped, so that a lone surrogate in another tool is sent back unchanged.
         content = json.dumps(body, allow_nan=False).encode()
         return await self._connection.client.post(path, cast_to=httpx2.Response, content=content)

@@ -1,7 +1,7 @@
-"""What the adapters' dialogues have in common: what they made on the platform, and how it is deleted.
+"""What the adapters' dialogues share: the objects they create on the platform, and deleting them.
 
-A dialogue is a conversation that the worker itself holds with an assistant, for a rehearsal. Everything that
-one makes is marked, so that an operator can find what a lost answer left behind.
+A dialogue is a conversation that the worker itself holds with an assistant, for a rehearsal. Every object it
+creates is marked, so that an operator can find those whose id was lost with a response.
 """
 
 import asyncio
@@ -18,14 +18,14 @@ from worker.platforms import wire
 Json = dict[str, Any]
 
 MARK = {"ticket_worker": "ensaio"}
-"""Metadata of threads, sessions and conversations that a rehearsal makes."""
+"""Metadata of the threads, sessions and conversations that a rehearsal creates."""
 
-_AGAIN_AFTER_S = (0.5, 1.0, 2.0, 4.0)
-"""Waits before what could not be deleted for a passing reason is tried again."""
+_RETRY_DELAYS_S = (0.5, 1.0, 2.0, 4.0)
+"""Delays before deleting again after a passing failure."""
 
 
-class Belongings:
-    """What one dialogue has made, by its name for people and its path."""
+class CreatedObjects:
+    """The objects that one dialogue has created: a readable name and a path for each."""
 
     def __init__(
         self, connection: wire.Connection, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -35,20 +35,20 @@ class Belongings:
         self._paths: dict[str, str] = {}
 
     def add(self, name: str, path: str) -> None:
-        """`name`: what it is, with its id."""
+        """Record an object. `name`: its kind and id."""
         self._paths[name] = path
 
     async def delete(self) -> Sequence[str]:
-        """Delete everything, the newest first. What is left, by name. Never raises a `PlatformError`."""
-        for wait_s in (*_AGAIN_AFTER_S, None):
-            ends = [await self._deleted(name) for name in reversed(list(self._paths))]
-            if wait_s is None or None not in ends:
+        """Delete everything, newest first. Returns the names of what is left; raises no `PlatformError`."""
+        for wait_s in (*_RETRY_DELAYS_S, None):
+            results = [await self._delete_one(name) for name in reversed(list(self._paths))]
+            if wait_s is None or None not in results:
                 break
             await self._sleep(wait_s)
         return tuple(self._paths)
 
-    async def _deleted(self, name: str) -> bool | None:
-        """Whether it is gone; None when another try may help."""
+    async def _delete_one(self, name: str) -> bool | None:
+        """True if the object is gone, False if it cannot be deleted, None if a retry may help."""
         request = self._connection.client.delete(self._paths[name], cast_to=httpx2.Response)
         try:
             await self._connection.send(request)
@@ -70,8 +70,8 @@ async def get(connection: wire.Connection, path: str) -> Json:
     return (await connection.ask(connection.client.get(path, cast_to=httpx2.Response))).body
 
 
-def made_id(body: Json) -> str:
-    """The id of what was just made. Raises `PlatformUnavailable`."""
+def id_of(body: Json) -> str:
+    """The id of an object that was just created. Raises `PlatformUnavailable`."""
     identifier = body.get("id")
     if wire.is_id(identifier) and wire.addressable(identifier):
         return identifier
@@ -79,7 +79,7 @@ def made_id(body: Json) -> str:
 
 
 def input_parts(utterance: Utterance) -> list[Json]:
-    """A message as the Agents and Responses APIs take it: an image travels inside, as a data URL."""
+    """A message for the Agents and Responses APIs: an image travels inside it as a data URL."""
     text = [{"type": "input_text", "text": utterance.text}] if utterance.text else []
     if utterance.image is None:
         return text
@@ -90,8 +90,8 @@ def data_url(image: Image) -> str:
     return f"data:{image.media_type};base64,{base64.b64encode(image.content).decode()}"
 
 
-def spoken(items: Sequence[Json]) -> str | None:
-    """The assistant's words among these items, in their order; None: it said nothing."""
+def assistant_text(items: Sequence[Json]) -> str | None:
+    """The assistant's text in these items, in their order; None without any."""
     texts = [
         part["text"]
         for item in items

@@ -1,8 +1,8 @@
-"""The connections to the platform, on aiohttp: one way for every request, whatever the environment.
+"""The connections to the platform, on aiohttp: every request uses them, in every environment.
 
-Looks and submits, all that a run asks of its platform, are sent right here (`DirectClient`). Everything else
-comes from the official SDK, which sends it over the same connections (`SdkTransport`): through the SDK a
-request costs several times the CPU (docs/performance.md).
+`DirectClient` sends polls and submits, which are all the requests of a run. The official SDK sends everything
+else over the same connections (`SdkTransport`): through the SDK a request costs several times the CPU
+(docs/performance.md).
 """
 
 import asyncio
@@ -20,27 +20,27 @@ from worker.platforms.entra import EntraToken
 from worker.settings import network
 
 BODY_LIMIT = 4 << 20
-"""Bytes of an answer that are read, unpacked."""
+"""Largest response, in bytes after decompression."""
 
 _IDLE_S = 5.0
-"""How long an unused connection is kept: as the SDK does."""
+"""How long an unused connection is kept, as in the SDK."""
 
-_AIOHTTPS_OWN = frozenset({"accept-encoding", "connection", "content-length", "host", "transfer-encoding"})
-_OF_THE_WIRE = frozenset({"content-encoding", "content-length", "transfer-encoding"})
+_AIOHTTP_HEADERS = frozenset({"accept-encoding", "connection", "content-length", "host", "transfer-encoding"})
+_TRANSFER_HEADERS = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 
 
 class RawResponse(NamedTuple):
-    """An answer that was read to its end and unpacked."""
+    """A response that was read to its end and decompressed."""
 
     status: int
     headers: Mapping[str, str]
     content: bytes
-    #: `content` in its own encoding, of an answer that is no 2xx.
+    #: `content` decoded by its own charset, of a response outside 2xx.
     text: str = ""
 
 
 class Connections:
-    """Connections to one server: by the environment's proxy and authorities, without cookies and redirects.
+    """Connections to one server, with the environment's proxy and authorities, without cookies and redirects.
 
     Raises `ConfigError` for a proxy or authorities that cannot be used.
     """
@@ -48,44 +48,44 @@ class Connections:
     def __init__(self, base_url: str) -> None:
         self._proxy = network.proxy_for(base_url)
         self._secure = any(url.lower().startswith("https:") for url in (base_url, self._proxy or ""))
-        self._trust = network.trusted_authorities()
+        self._authorities = network.trusted_authorities()
         self._session: aiohttp.ClientSession | None = None
 
     async def request(
         self, method: str, url: URL, headers: Mapping[str, str], body: bytes | None = None
     ) -> RawResponse:
-        """The answer. The caller limits the time.
+        """Send one request and return its response. The caller limits the time.
 
-        Raises what aiohttp raises, and `ValueError` for an answer longer than `BODY_LIMIT`.
+        Raises what aiohttp raises, and `ValueError` for a response longer than `BODY_LIMIT`.
         """
         session = self._session = self._session or self._open()
-        sending = session.request(
+        request = session.request(
             method, url, data=body, headers=headers, allow_redirects=False, proxy=self._proxy
         )
-        async with sending as answer:
-            content = await _read(answer)
-            if 200 <= answer.status < 300:
-                return RawResponse(answer.status, answer.headers, content)
-            text = content.decode(answer.charset or "utf-8", "replace")
-            return RawResponse(answer.status, answer.headers, content, text)
+        async with request as response:
+            content = await _read(response)
+            if 200 <= response.status < 300:
+                return RawResponse(response.status, response.headers, content)
+            text = content.decode(response.charset or "utf-8", "replace")
+            return RawResponse(response.status, response.headers, content, text)
 
     async def aclose(self) -> None:
-        """Close them."""
+        """Close the connections."""
         if self._session is not None:
             await self._session.close()
 
     def _open(self) -> aiohttp.ClientSession:
-        """The session, which needs a running loop to be made in."""
-        trust = (self._trust or httpx2.create_ssl_context(trust_env=False)) if self._secure else True
+        """A session. It can be created only in a running loop."""
+        trust = (self._authorities or httpx2.create_ssl_context(trust_env=False)) if self._secure else True
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=trust, keepalive_timeout=_IDLE_S),
-            cookie_jar=aiohttp.DummyCookieJar(),  # no cookie of one answer goes with the next request
+            cookie_jar=aiohttp.DummyCookieJar(),  # no cookie of one response goes with the next request
             timeout=aiohttp.ClientTimeout(total=None),
         )
 
 
 class DirectClient:
-    """Sends what the SDK would: its headers, its query, with the token of the moment."""
+    """Sends requests as the SDK would: with its headers and query, and the current token."""
 
     def __init__(self, connections: Connections, sdk: AsyncOpenAI, api_key: str | EntraToken) -> None:
         self._connections = connections
@@ -99,7 +99,7 @@ class DirectClient:
             for name, value in sdk.default_headers.items()
             if isinstance(value, str) and name not in {"Authorization", "Content-Type"}
         }
-        #: The credentials of the URL, which come before the key.
+        #: The credentials of the URL, which take precedence over the key.
         self._basic = ""
         if url.username or url.password:
             credentials = base64.b64encode(f"{url.username}:{url.password}".encode()).decode()
@@ -108,7 +108,7 @@ class DirectClient:
     async def send(
         self, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> RawResponse:
-        """The answer to a GET, or to a POST of `body`, which is JSON; `path` is quoted.
+        """Send a GET, or a POST of the JSON `body`, and return the response. `path` is quoted.
 
         Raises what `Connections.request` raises; the caller limits the time.
         """
@@ -127,31 +127,33 @@ class DirectClient:
 
 
 class SdkTransport(httpx2.AsyncBaseTransport):
-    """Lets the SDK send over the same connections, with the same limit. The limit on time is in seconds."""
+    """Lets the SDK send over the same connections. `timeout_s` limits one request."""
 
     def __init__(self, connections: Connections, timeout_s: float) -> None:
         self._connections = connections
         self._timeout_s = timeout_s
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """One request of the SDK's."""
+        """Send one request of the SDK."""
         url = URL(str(request.url.copy_with(userinfo=b"")), encoded=True)
         headers = {
-            name: value for name, value in request.headers.items() if name.lower() not in _AIOHTTPS_OWN
+            name: value for name, value in request.headers.items() if name.lower() not in _AIOHTTP_HEADERS
         }
         async with asyncio.timeout(self._timeout_s):
             body = await request.aread()
-            answer = await self._connections.request(request.method, url, headers, body or None)
-        left = [(name, value) for name, value in answer.headers.items() if name.lower() not in _OF_THE_WIRE]
-        return httpx2.Response(answer.status, headers=left, content=answer.content)
+            response = await self._connections.request(request.method, url, headers, body or None)
+        response_headers = [
+            (name, value) for name, value in response.headers.items() if name.lower() not in _TRANSFER_HEADERS
+        ]
+        return httpx2.Response(response.status, headers=response_headers, content=response.content)
 
 
-async def _read(answer: aiohttp.ClientResponse) -> bytes:
-    """The unpacked body: aiohttp unpacks only as much as is read."""
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    """The decompressed body. aiohttp decompresses only as much as is read."""
     body = bytearray()
-    async for chunk in answer.content.iter_any():
+    async for chunk in response.content.iter_any():
         body += chunk
         if len(body) > BODY_LIMIT:
-            answer.close()
+            response.close()
             raise ValueError("the answer is too long")
     return bytes(body)

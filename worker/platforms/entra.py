@@ -9,7 +9,7 @@ _SCOPE = "https://ai.azure.com/.default"
 
 
 class EntraToken:
-    """What the SDK awaits for each request in the place of a key; the credential renews the token itself.
+    """A source of tokens that the SDK awaits instead of a key. The credential renews the token itself.
 
     Raises `ConfigError` when the extra `azure` is not installed.
     """

@@ -1,4 +1,4 @@
-"""The OpenAI Responses API: background responses, in a conversation or one after the other."""
+"""The OpenAI Responses API: background responses, in a conversation or chained one after the other."""
 
 import contextlib
 import re
@@ -41,27 +41,27 @@ _UNLOCKED_AFTER_S = 2.0
 """The platform asks for "a few seconds" and sends no number."""
 
 _NEWEST_ITEMS = 100
-_ASKING = 256
+_MAX_AWAITING = 256
 
-_OF_ONE_REQUEST = {"input", "conversation", "previous_response_id", "stream", "stream_options"}
-"""What a recorded request says of itself alone, or of how it was to be delivered."""
+_NOT_REUSABLE = {"input", "conversation", "previous_response_id", "stream", "stream_options"}
+"""Fields of a recorded request that apply to that request only, or to its delivery."""
 
 _ENVELOPE = Envelope(nested=False, strict=True)
 
 
 class ResponsesPlatform:
-    """Implements `worker.ports.Platform`. A run is one response; what answers it is a new one.
+    """Implements `worker.ports.Platform`. A run is one response; its answers go into a new one.
 
-    There is no idempotency and no list of responses. Whether a submit was taken can be told in a conversation
-    only, by its items; which response took it is shown nowhere, but what that one asked for is.
+    There is no idempotency and no list of responses. Only the items of a conversation show whether a submit
+    was accepted. They do not name the response that accepted it, but they show its calls.
     """
 
     name = "responses"
     traits = Traits(
         ThreadRule.OPTIONAL,
         new_run_per_round=True,
-        # Nothing expires here. A step of a chat takes minutes at most, and a ticket opened after an hour of
-        # silence would surprise everybody.
+        # Responses do not expire. A step of a chat takes minutes at most; a ticket opened after an hour of
+        # silence would come as a surprise.
         life_s=3600.0,
     )
 
@@ -73,62 +73,70 @@ class ResponsesPlatform:
         api_version: str | None = None,
         timeout_s: float = 20.0,
     ) -> None:
-        """`timeout_s`: one request; creating in the background takes no longer than any other."""
+        """`timeout_s`: limit of one request. Creating a background response takes no longer than others."""
         self._connection = wire.Connection(
-            api_key=api_key, base_url=base_url, api_version=api_version, passing=_LOCKED, timeout_s=timeout_s
+            api_key=api_key,
+            base_url=base_url,
+            api_version=api_version,
+            transient=_LOCKED,
+            timeout_s=timeout_s,
         )
         self._items = self._connection.client.conversations.items.with_raw_response
-        self._unsure: set[str] = set()  # answers were sent to these, and what became of them is not known
+        #: Ids of responses whose answers were sent without a confirmation.
+        self._unconfirmed: set[str] = set()
         #: Completed responses whose calls are being answered. Their settings hold the customer's data: they
         #: stay in memory only, until the answers are submitted.
-        self._asking: OrderedDict[str, Json] = OrderedDict()
+        self._awaiting_answers: OrderedDict[str, Json] = OrderedDict()
 
     async def probe(self) -> Sequence[str]:
-        """Ask for the models, which proves key and base URL and makes nothing; warnings in Portuguese."""
+        """Read the list of models, which tests key and base URL. Returns warnings in Portuguese."""
         return self._connection.warnings(await self._connection.probe(["/models"]))
 
     async def inspect(self, ref: RunRef) -> RunSnapshot:
-        """See `worker.ports.Platform.inspect`. What cannot be answered is LOST before any call is shown.
+        """See `worker.ports.Platform.inspect`. A response that cannot be answered is LOST, without calls.
 
-        Where answers may have been taken, the items of the conversation tell, and what they show to be asked
-        since is asked of this run: the response that took them cannot be found.
+        After an unconfirmed submit the items of the conversation decide. Calls made after the answers are
+        returned as calls of this run, because the response that made them cannot be found.
         """
         reply = await self._retrieve(ref)
-        look = _look(reply, ref)
-        if look.status is RunStatus.REQUIRES_ACTION and ref.run_id in self._unsure:
-            look = replace(await self._in_conversation(reply.body, look), thread_id=look.thread_id)
-        if look.status is RunStatus.REQUIRES_ACTION:
-            self._keep(ref.run_id, reply.body)
+        snapshot = _snapshot(reply, ref)
+        if snapshot.status is RunStatus.REQUIRES_ACTION and ref.run_id in self._unconfirmed:
+            snapshot = replace(
+                await self._check_conversation(reply.body, snapshot), thread_id=snapshot.thread_id
+            )
+        if snapshot.status is RunStatus.REQUIRES_ACTION:
+            self._remember(ref.run_id, reply.body)
         else:
-            self._unsure.discard(ref.run_id)
-            self._asking.pop(ref.run_id, None)
-        return look
+            self._unconfirmed.discard(ref.run_id)
+            self._awaiting_answers.pop(ref.run_id, None)
+        return snapshot
 
     async def submit(self, ref: RunRef, answers: Sequence[Answer], *, again: bool = False) -> RunRef | None:
         """See `worker.ports.Platform.submit`: all outputs in a new response, whose run is returned.
 
-        The new response has the settings of the old one, as the latest poll read them; one that is not in
-        memory is read once more. `again`: in a conversation a look has to tell first whether they were taken;
-        on a chain they are sent again, and the first may live on as an orphan.
+        The new response has the settings of the old one as the latest poll read them; a response that is not
+        in memory is read once more. `again`: in a conversation the next poll must first show whether the
+        answers were accepted. In a chain they are sent again, and the first continuation may remain as an
+        orphan.
         """
-        response = self._asking.pop(ref.run_id, None)
+        response = self._awaiting_answers.pop(ref.run_id, None)
         if response is None:
             reply = await self._retrieve(ref)
-            if _look(reply, ref).status is not RunStatus.REQUIRES_ACTION:
-                raise PlatformUnavailable(200)  # the next look tells
+            if _snapshot(reply, ref).status is not RunStatus.REQUIRES_ACTION:
+                raise PlatformUnavailable(200)  # the next poll decides
             response = reply.body
         conversation_id = _conversation_id(response)
         if again and conversation_id is None:
-            _tell_of_orphan(ref)
-        elif again and ref.run_id not in self._unsure:
-            self._unsure.add(ref.run_id)
+            _report_orphan(ref)
+        elif again and ref.run_id not in self._unconfirmed:
+            self._unconfirmed.add(ref.run_id)
             raise PlatformUnavailable(200)  # as above
-        goes_on = (
+        context = (
             {"conversation": conversation_id} if conversation_id else {"previous_response_id": ref.run_id}
         )
-        self._unsure.add(ref.run_id)
-        new = await self._create(continuation.request(response, goes_on, answers), ref)
-        self._unsure.discard(ref.run_id)
+        self._unconfirmed.add(ref.run_id)
+        new = await self._create(continuation.request(response, context, answers), ref)
+        self._unconfirmed.discard(ref.run_id)
         return new
 
     async def discover(self, thread_id: str) -> RunRef | None:
@@ -144,8 +152,8 @@ class ResponsesPlatform:
         return _conversation_id((await self._retrieve(RunRef(run_id, None))).body)
 
     async def reply(self, ref: RunRef) -> Spoken:
-        """See `worker.ports.Platform.reply`: the response holds it."""
-        return Spoken(dialogue.spoken(_dicts((await self._retrieve(ref)).body.get("output"))))
+        """See `worker.ports.Platform.reply`: the response itself contains the reply."""
+        return Spoken(dialogue.assistant_text(_dicts((await self._retrieve(ref)).body.get("output"))))
 
     def converse(self, assistant: str | Mapping[str, object]) -> Dialogue:
         """See `worker.ports.Platform.converse`: this platform stores no assistant."""
@@ -158,38 +166,38 @@ class ResponsesPlatform:
     async def _retrieve(self, ref: RunRef) -> wire.Reply:
         if not wire.addressable(ref.run_id):
             raise RunGone
-        return await self._connection.look(f"/responses/{quote(ref.run_id, safe='')}")
+        return await self._connection.read_run(f"/responses/{quote(ref.run_id, safe='')}")
 
-    def _keep(self, run_id: str, response: Json) -> None:
-        self._asking[run_id] = response
-        if len(self._asking) > _ASKING:  # a run that was lost while it asked is never answered
-            self._asking.popitem(last=False)
+    def _remember(self, run_id: str, response: Json) -> None:
+        self._awaiting_answers[run_id] = response
+        if len(self._awaiting_answers) > _MAX_AWAITING:  # a run lost before its answers never leaves
+            self._awaiting_answers.popitem(last=False)
 
-    async def _in_conversation(self, response: Json, look: RunSnapshot) -> RunSnapshot:
-        """A look at a response whose answers may have been taken; on a chain nobody can know."""
+    async def _check_conversation(self, response: Json, snapshot: RunSnapshot) -> RunSnapshot:
+        """The snapshot after an unconfirmed submit. In a chain nothing shows whether it was accepted."""
         conversation_id = _conversation_id(response)
         if conversation_id is None:
-            return look
+            return snapshot
         listing = self._items.list(conversation_id, limit=_NEWEST_ITEMS, order="desc")
-        answered = [call.platform_call_id for call in look.calls]
-        with _not_of_the_run():
+        answered = [call.platform_call_id for call in snapshot.calls]
+        with _missing_is_refused():
             items = (await self._connection.ask(listing)).body
-        since = _since_answers(items, answered)
-        return look if since is None else _unnamed(response, since)
+        later_items = _items_after_answers(items, answered)
+        return snapshot if later_items is None else _unknown_continuation(response, later_items)
 
     async def _create(self, body: Json, ref: RunRef) -> RunRef:
-        """One new response. After a 400 there is surely none: once more, without the sampling settings."""
+        """Create a response. After a 400, which created none, retry without the sampling settings."""
         try:
             return await self._post(body, ref)
         except PlatformRefused as refusal:
-            bare = continuation.without_sampling(body)
-            if refusal.status != 400 or bare == body:
+            reduced = continuation.without_sampling(body)
+            if refusal.status != 400 or reduced == body:
                 raise
-        return await self._post(bare, ref)
+        return await self._post(reduced, ref)
 
     async def _post(self, body: Json, ref: RunRef) -> RunRef:
         try:
-            with _not_of_the_run():
+            with _missing_is_refused():
                 reply = wire.read(await self._connection.submit("/responses", body))
         except PlatformUnavailable as failure:
             if failure.status == 400 and failure.retry_after_s is None:
@@ -203,15 +211,15 @@ class ResponsesPlatform:
 class ResponsesDialogue:
     """Implements `worker.ports.Dialogue`: a conversation, a background response for each message.
 
-    `request`: what the bot sends with each response; message and conversation are put in.
+    `request`: the body that the bot sends for each response, without message and conversation.
     """
 
     def __init__(self, connection: wire.Connection, request: Mapping[str, object]) -> None:
         self._connection = connection
-        self._request = {name: value for name, value in request.items() if name not in _OF_ONE_REQUEST}
-        self._belongings = dialogue.Belongings(connection)
+        self._request = {name: value for name, value in request.items() if name not in _NOT_REUSABLE}
+        self._created = dialogue.CreatedObjects(connection)
         self._conversation_id = ""
-        self._newest: str | None = None
+        self._latest_run_id: str | None = None
 
     async def say(self, utterance: Utterance) -> RunRef:
         """See `worker.ports.Dialogue.say`."""
@@ -223,49 +231,49 @@ class ResponsesDialogue:
             "background": True,
             "store": True,
         }
-        with _not_of_the_run():
-            made = wire.read(await self._connection.submit("/responses", body)).body
-        return RunRef(self._made(dialogue.made_id(made)), self._conversation_id)
+        with _missing_is_refused():
+            created = wire.read(await self._connection.submit("/responses", body)).body
+        return RunRef(self._track(dialogue.id_of(created)), self._conversation_id)
 
     async def reply(self, ref: RunRef) -> Spoken:
         """See `worker.ports.Dialogue.reply`."""
         response = await dialogue.get(self._connection, f"/responses/{quote(ref.run_id, safe='')}")
-        return Spoken(dialogue.spoken(_dicts(response.get("output"))))
+        return Spoken(dialogue.assistant_text(_dicts(response.get("output"))))
 
     async def delete(self, run_ids: Iterable[str] = ()) -> Sequence[str]:
-        """See `worker.ports.Dialogue.delete`. A conversation keeps its responses: each goes by itself."""
+        """See `worker.ports.Dialogue.delete`. Deleting a conversation keeps its responses: delete each."""
         for run_id in run_ids:
-            self._made(run_id)
-        if self._newest is not None:
+            self._track(run_id)
+        if self._latest_run_id is not None:
             with contextlib.suppress(PlatformError):  # most often: it has ended
-                await dialogue.post(self._connection, f"/responses/{self._newest}/cancel")
-        return await self._belongings.delete()
+                await dialogue.post(self._connection, f"/responses/{self._latest_run_id}/cancel")
+        return await self._created.delete()
 
-    def _made(self, run_id: str) -> str:
-        self._newest = run_id
-        self._belongings.add(f"response {run_id}", f"/responses/{quote(run_id, safe='')}")
+    def _track(self, run_id: str) -> str:
+        self._latest_run_id = run_id
+        self._created.add(f"response {run_id}", f"/responses/{quote(run_id, safe='')}")
         return run_id
 
     async def _begin(self) -> str:
-        made = await dialogue.post(self._connection, "/conversations", {"metadata": dialogue.MARK})
-        conversation_id = dialogue.made_id(made)
-        self._belongings.add(f"conversation {conversation_id}", f"/conversations/{conversation_id}")
+        created = await dialogue.post(self._connection, "/conversations", {"metadata": dialogue.MARK})
+        conversation_id = dialogue.id_of(created)
+        self._created.add(f"conversation {conversation_id}", f"/conversations/{conversation_id}")
         return conversation_id
 
 
 @contextlib.contextmanager
-def _not_of_the_run() -> Iterator[None]:
-    """A request about something else than the run: a 404 means its conversation, or its model."""
+def _missing_is_refused() -> Iterator[None]:
+    """For requests that do not read the run: a 404 there means the conversation or the model is missing."""
     try:
         yield
     except RunGone as missing:
         raise PlatformRefused(missing.status, missing.code) from None
 
 
-# ---------------------------------------------------------------------------------------- what a look saw
+# ---------------------------------------------------------------------------------------- reading a run
 
 
-def _look(reply: wire.Reply, ref: RunRef) -> RunSnapshot:
+def _snapshot(reply: wire.Reply, ref: RunRef) -> RunSnapshot:
     response = reply.body
     status = response.get("status")
     if not (isinstance(status, str) and wire.is_word(status)):
@@ -283,23 +291,23 @@ def _look(reply: wire.Reply, ref: RunRef) -> RunSnapshot:
 
 
 def _completed(response: Json) -> RunSnapshot:
-    """A completed response wants answers, or nothing more. A call that was cut off is not executed."""
+    """The snapshot of a completed response: with calls, or ended. A call that was cut off is not executed."""
     items = _dicts(response.get("output"))
-    calls = continuation.waiting(items)
+    calls = continuation.pending_calls(items)
     if not calls:
         return RunSnapshot(RunStatus.ENDED, "completed", reason="concluida", reply=_reply(items))
     if any(call.get("status") not in (None, "completed") for call in calls):
         return RunSnapshot(RunStatus.ENDED, "completed", reason="incompleta")
     if reason := continuation.obstacle(response, items):
         return RunSnapshot(RunStatus.LOST, "completed", reason=reason)
-    answerable, unanswerable = wire.each_once(map(_call, calls))
+    answerable, unanswerable = wire.unique_calls(map(_call, calls))
     status = RunStatus.REQUIRES_ACTION if answerable else RunStatus.WORKING
     return RunSnapshot(status, "completed", answerable, unanswerable)
 
 
 def _reply(items: Sequence[Json]) -> Personal | None:
-    said = dialogue.spoken(items)
-    return None if said is None else Personal(said)
+    text = dialogue.assistant_text(items)
+    return None if text is None else Personal(text)
 
 
 def _call(item: Json) -> ToolCall | None:
@@ -307,20 +315,20 @@ def _call(item: Json) -> ToolCall | None:
 
 
 def _conversation_id(response: Json) -> str | None:
-    """The conversation this response belongs to; None when it is one of a chain."""
+    """The conversation of this response; None for a response of a chain."""
     match response.get("conversation"):
         case None:
             return None
-        case {"id": str(named)} | str(named) if wire.is_id(named) and wire.addressable(named):
-            return named
+        case {"id": str(value)} | str(value) if wire.is_id(value) and wire.addressable(value):
+            return value
     raise PlatformUnavailable(200)
 
 
-def _since_answers(listing: Json, call_ids: Sequence[str]) -> list[Json] | None:
-    """Of a conversation's newest items, those after the answers to these calls; None where they lack.
+def _items_after_answers(listing: Json, call_ids: Sequence[str]) -> list[Json] | None:
+    """The newest items of a conversation that follow the answers to these calls; None without answers.
 
-    An answer is shown before its call. Where neither is, so much has happened since that there was one: a
-    conversation takes nothing else while a call waits.
+    The listing is newest first, so an answer precedes its call. If neither is in it, the answers are older: a
+    conversation accepts no other item while a call waits.
     """
     newest = _dicts(listing.get("data"))
     for position, item in enumerate(newest):
@@ -330,16 +338,16 @@ def _since_answers(listing: Json, call_ids: Sequence[str]) -> list[Json] | None:
     return newest[::-1] if listing.get("has_more") is True else None
 
 
-def _unnamed(response: Json, items: list[Json]) -> RunSnapshot:
-    """What the response after this one wants, by the items it left: it had the same settings.
+def _unknown_continuation(response: Json, items: list[Json]) -> RunSnapshot:
+    """The snapshot of the unknown response after this one, from its items. It has the same settings.
 
-    Whatever comes after the customer's next message is another's: whoever sent that knows its response.
+    Items after the customer's next message belong to a response that the bot knows.
     """
     ended = RunSnapshot(RunStatus.ENDED, "completed", reason="continuacao_desconhecida")
     if any(item.get("role") == "user" for item in items):
         return ended
-    look = _completed({**response, "output": items})
-    return ended if look.status is RunStatus.ENDED else look
+    snapshot = _completed({**response, "output": items})
+    return ended if snapshot.status is RunStatus.ENDED else snapshot
 
 
 def _dicts(items: object) -> list[Json]:
@@ -348,7 +356,7 @@ def _dicts(items: object) -> list[Json]:
     raise PlatformUnavailable(200)
 
 
-def _tell_of_orphan(ref: RunRef) -> None:
+def _report_orphan(ref: RunRef) -> None:
     metrics.orphan_responses.inc()
     logs.event(
         "! respostas enviadas de novo: pode haver uma continuação órfã | run_id={run_id}",

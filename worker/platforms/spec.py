@@ -1,4 +1,4 @@
-"""What the product asks of a platform besides serving runs: each adapter's module has a `SPEC`."""
+"""What the product needs of a platform besides its adapter: each adapter's module has a `SPEC`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from worker.settings import Settings
 class PlatformSpec:
     """One platform, as configuration, commands and the HTTP API need it."""
 
-    #: Builds the adapter. Raises `ConfigError` when Entra tokens are configured and cannot be had.
+    #: Builds the adapter. Raises `ConfigError` when Entra tokens are configured and unavailable.
     connect: Callable[[Settings], Platform]
-    #: How its tools hold a function.
+    #: The form in which its tools contain a function.
     envelope: Envelope
     #: A cheap GET: the `Date` of its response is the platform's clock.
     clock_path: str
@@ -22,7 +22,7 @@ class PlatformSpec:
     stored: Callable[[Settings], Stored] | None = None
     #: Live sessions have a copy of their assistant's functions (`sync-schema --sessions`).
     has_sessions: bool = False
-    #: Type of the webhook that says that a run may need an answer; None where it sends none.
+    #: Type of the webhook for a run that may need an answer; None where the platform sends none.
     wake_event: str | None = None
-    #: Runs can be found that were not announced.
+    #: Discovery can find runs that were not announced.
     discovers: bool = True

@@ -1,4 +1,4 @@
-"""This machine's clock against the platform's: runs expire, and webhooks are signed, by that one."""
+"""The offset between this machine's clock and the platform's, which decides expiry and signs webhooks."""
 
 import time
 
@@ -10,14 +10,14 @@ from worker.settings import Settings
 
 
 async def time_offset_s(settings: Settings) -> float | None:
-    """How far our clock is ahead, to about a second; None when the platform does not answer or shows none."""
+    """Seconds this machine's clock is ahead, to about one; None without a response or without a date."""
     connection = definitions.connection(settings)
     before = time.time()
     try:
         headers = (await connection.client.get(spec(settings).clock_path, cast_to=httpx2.Response)).headers
     except APIStatusError as error:  # a refusal has a date as well
         headers = error.response.headers
-    except Exception:  # noqa: BLE001  # whatever it was, the probe tells of it; here there is no date
+    except Exception:  # noqa: BLE001  # the probe reports the failure; here it only means no date
         return None
     finally:
         await connection.aclose()

@@ -1,8 +1,8 @@
-"""What the adapters have in common: one connection, answers read as plain JSON, and what becomes of the rest.
+"""What the adapters share: a connection, reading responses as plain JSON, and turning failures into errors.
 
-The official SDK builds all requests but looks and submits; all are sent over the same connections
-(`worker/platforms/direct.py`). Answers are read as plain JSON: the SDK's models would only add time, and do
-not check what they build.
+The official SDK builds all requests but polls and submits; all are sent over the same connections
+(`worker/platforms/direct.py`). Responses are read as plain JSON: the SDK's models only add time and do not
+validate.
 """
 
 import asyncio
@@ -29,20 +29,20 @@ if TYPE_CHECKING:
 
 _OPENAI = "https://api.openai.com/v1"
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
-_NEVER = re.compile(r"(?!)")
+_NO_MATCH = re.compile(r"(?!)")
 _UNRECORDABLE = re.compile(r"[\x00\ud800-\udfff]")
 _NO_OBJECT = "null"
 
 
 class Reply(NamedTuple):
-    """An answer that is a JSON object."""
+    """A response whose body is a JSON object."""
 
     body: dict[str, Any]
     headers: Mapping[str, str]
 
 
 class Connection:
-    """One platform's server. Nothing is retried here: the loop looks again."""
+    """A connection to one platform's server. Nothing is retried here: the loop polls again."""
 
     def __init__(
         self,
@@ -51,15 +51,15 @@ class Connection:
         base_url: str | None = None,
         api_version: str | None = None,
         beta: str | None = None,
-        passing: re.Pattern[str] = _NEVER,
+        transient: re.Pattern[str] = _NO_MATCH,
         timeout_s: float,
     ) -> None:
-        """`beta`: the protocol's `OpenAI-Beta`; `passing`: what a 400 says that a later look explains."""
+        """`beta`: the protocol's `OpenAI-Beta`. `transient`: matches the text of a 400 that may pass."""
         url = base_url or _OPENAI
         self._api_key = api_key
         self.host = urlsplit(url).hostname or ""
         self.at_openai = f".{self.host}".endswith(".api.openai.com")
-        self._passing = passing
+        self._transient = transient
         self._timeout_s = timeout_s
         connections = Connections(url)
         self.client = AsyncOpenAI(
@@ -69,7 +69,7 @@ class Connection:
             max_retries=0,
             default_headers={"OpenAI-Beta": beta} if beta else None,
             default_query={"api-version": api_version} if api_version else None,
-            # A redirected submit would hand the customer's data to a host nobody configured.
+            # A redirected submit would send the customer's data to a host that is not configured.
             http_client=httpx2.AsyncClient(
                 transport=SdkTransport(connections, timeout_s), follow_redirects=False, trust_env=False
             ),
@@ -79,14 +79,14 @@ class Connection:
         self._connections = connections
         self._direct = DirectClient(connections, self.client, api_key)
 
-    async def look(self, path: str) -> Reply:
-        """One read of a run, as `ask` would do it, at a fifth of the cost. Raises only `PlatformError`s."""
+    async def read_run(self, path: str) -> Reply:
+        """Read a run at a fifth of the cost of `ask`. Raises only `PlatformError`s."""
         return read(await self._send(path))
 
     async def submit(
         self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
     ) -> RawResponse:
-        """Hand answers over, once, as quick. Raises only `PlatformError`s."""
+        """Submit answers, once, at the same low cost. Raises only `PlatformError`s."""
         return await self._send(path, json.dumps(body).encode(), headers)
 
     async def _send(
@@ -94,33 +94,33 @@ class Connection:
     ) -> RawResponse:
         try:
             async with asyncio.timeout(self._timeout_s):
-                answer = await self._direct.send(path, body, headers)
-        except Exception as error:  # noqa: BLE001 - what it is does not matter: there was no answer
-            failure: PlatformError = _translated(error, self._passing)
+                response = await self._direct.send(path, body, headers)
+        except Exception as error:  # noqa: BLE001 - any error means that there was no response
+            failure: PlatformError = _platform_error(error, self._transient)
         else:
-            if 200 <= answer.status < 300:
-                return answer
-            failure = _refusal(answer, _code(answer.content), self._passing)
+            if 200 <= response.status < 300:
+                return response
+            failure = _refusal(response, _code(response.content), self._transient)
         raise failure  # out here, as in `send`
 
     async def ask(self, request: "Awaitable[LegacyAPIResponse[Any] | httpx2.Response]") -> Reply:
-        """One request, read as a JSON object within the time limit. Raises only `PlatformError`s."""
-        answer = await self.send(request)
-        return read(RawResponse(answer.status_code, answer.headers, answer.content))
+        """Send one request and read its response as a JSON object. Raises only `PlatformError`s."""
+        response = await self.send(request)
+        return read(RawResponse(response.status_code, response.headers, response.content))
 
     async def send(
         self, request: "Awaitable[LegacyAPIResponse[Any] | httpx2.Response]"
     ) -> "LegacyAPIResponse[Any] | httpx2.Response":
-        """One request whose answer need not be JSON. Raises only `PlatformError`s."""
+        """Send one request whose response need not be JSON. Raises only `PlatformError`s."""
         try:
             async with asyncio.timeout(self._timeout_s):  # the SDK's own limit is per socket operation
                 return await request
         except Exception as error:  # noqa: BLE001 - the SDK wraps most of what its transport raises, not all
-            failure = _translated(error, self._passing)
+            failure = _platform_error(error, self._transient)
         raise failure  # out here, so that no traceback chains the SDK's error: it carries the server's text
 
     async def probe(self, paths: Sequence[str]) -> Mapping[str, PlatformError]:
-        """Read each path once, side by side; what failed, by path."""
+        """Read each path once, in parallel. Returns the failures by path."""
         failures = await asyncio.gather(*map(self._failure_of, paths))
         return {path: failure for path, failure in zip(paths, failures, strict=True) if failure}
 
@@ -136,11 +136,11 @@ class Connection:
         return [self._warning(path, failure) for path, failure in failures.items()]
 
     def _warning(self, path: str, failure: PlatformError) -> str:
-        unread = failure.status is None or failure.status < 300
-        said = "não deu resposta legível" if unread else f"respondeu HTTP {failure.status}"
+        unreadable = failure.status is None or failure.status < 300
+        problem = "não deu resposta legível" if unreadable else f"respondeu HTTP {failure.status}"
         refused = failure.status in {401, 403}
         hint = "OPENAI_API_KEY e as permissões dela" if refused else "OPENAI_BASE_URL e OPENAI_API_VERSION"
-        return f"A plataforma {said} em {self.host}{path}: confira {hint}. O worker segue tentando."
+        return f"A plataforma {problem} em {self.host}{path}: confira {hint}. O worker segue tentando."
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -150,15 +150,15 @@ class Connection:
             await self._api_key.aclose()
 
 
-# --------------------------------------------------------------------------------------- reading an answer
+# --------------------------------------------------------------------------------------- reading responses
 
 
-def read(answer: RawResponse) -> Reply:
-    """An answer as a JSON object. Raises `PlatformUnavailable` when it is none."""
-    body = _json(answer.content)
+def read(response: RawResponse) -> Reply:
+    """The response's JSON object. Raises `PlatformUnavailable` for any other body."""
+    body = _json(response.content)
     if not isinstance(body, dict):
-        raise PlatformUnavailable(answer.status)
-    return Reply(body, answer.headers)
+        raise PlatformUnavailable(response.status)
+    return Reply(body, response.headers)
 
 
 def _json(content: bytes) -> object:
@@ -169,17 +169,17 @@ def _json(content: bytes) -> object:
 
 
 def is_id(value: object) -> TypeGuard[str]:
-    """One of the platform's ids, as contract §3 takes them."""
+    """An id of the platform that contract §3 accepts."""
     return isinstance(value, str) and bool(PLATFORM_ID.fullmatch(value))
 
 
 def is_word(value: object) -> TypeGuard[str]:
-    """A status or code that can be shown and logged as it is."""
+    """A status or code that is safe to print and log."""
     return isinstance(value, str) and bool(_WORD.fullmatch(value))
 
 
 def addressable(*ids: str | None) -> bool:
-    """Whether a URL can hold these ids: the SDK refuses to build one with `.` or `..`, or an empty one."""
+    """True if a URL can contain these ids: the SDK refuses `.`, `..` and an empty one."""
     return all(ids) and not {".", ".."} & set(ids)
 
 
@@ -191,28 +191,28 @@ def entries(listing: Mapping[str, Any]) -> list[dict[str, Any]]:
     raise PlatformUnavailable(200)
 
 
-def naming(threads: Iterable[dict[str, Any]]) -> list[tuple[str, str]]:
-    """Of these threads, those whose metadata names a conversation of the bot: (conversation, thread)."""
-    found = []
+def bot_threads(threads: Iterable[dict[str, Any]]) -> list[tuple[str, str]]:
+    """The threads whose metadata names a conversation of the bot, as (conversation, thread) pairs."""
+    result = []
     for thread in threads:
         match thread:
             case {"id": thread_id, "metadata": {"ticket_worker_conversation": conversation_id}}:
                 if is_id(conversation_id) and is_id(thread_id) and addressable(thread_id):
-                    found.append((conversation_id, thread_id))
-    return found
+                    result.append((conversation_id, thread_id))
+    return result
 
 
 def is_returnable(value: object) -> TypeGuard[str]:
-    """An id that can be sent back as it came, and recorded: any text without NUL and lone surrogates."""
+    """An id that can be recorded and sent back unchanged: any text without NUL and lone surrogates."""
     return isinstance(value, str) and not _UNRECORDABLE.search(value)
 
 
 def tool_call(
     call_id: object, name: object, arguments: object, turn_id: str | None = None
 ) -> ToolCall | None:
-    """A call that can be answered, whatever its name and arguments; None without an id to send back.
+    """A call, with any name and arguments; None without an id to send back.
 
-    A name that is no text is that of no function; arguments are read as `_text` says.
+    A name that is not text becomes empty, which is no function. `_text` converts the arguments.
     """
     if not is_returnable(call_id):
         return None
@@ -220,7 +220,7 @@ def tool_call(
 
 
 def _text(arguments: object) -> str:
-    """The model's JSON text; some servers show it parsed. What is too deep to be written is no object."""
+    """The model's JSON text; some servers send it parsed. Arguments too deep to serialise become null."""
     if isinstance(arguments, str):
         return arguments
     try:
@@ -230,45 +230,48 @@ def _text(arguments: object) -> str:
 
 
 class Calls(NamedTuple):
-    """The calls of one look, in their order, and how many more have no id to be answered under."""
+    """The calls of one poll, in their order, and the number of further calls without a usable id."""
 
     calls: tuple[ToolCall, ...]
     unanswerable: int
 
 
-def each_once(calls: Iterable[ToolCall | None]) -> Calls:
-    """A call that is listed twice is one call; two with one id and other contents are two."""
+def unique_calls(calls: Iterable[ToolCall | None]) -> Calls:
+    """The calls without duplicates. Two calls with one id and different contents are two calls."""
     listed = list(calls)
     answerable = {call.identity: call for call in listed if call is not None}
     return Calls(tuple(answerable.values()), listed.count(None))
 
 
-# ------------------------------------------------------------------------------------------- what failed
+# ------------------------------------------------------------------------------------------- errors
 
 
-def _translated(error: Exception, passing: re.Pattern[str]) -> PlatformError:
-    """The one place where answers become errors. Keeps status and code: texts may carry personal data."""
+def _platform_error(error: Exception, transient: re.Pattern[str]) -> PlatformError:
+    """Turn an error of SDK or network into a `PlatformError`.
+
+    Only status and code are kept: texts may carry personal data.
+    """
     if not isinstance(error, APIStatusError):
         return PlatformUnavailable()
-    answer = error.response
-    told = RawResponse(answer.status_code, answer.headers, answer.content, answer.text)
-    return _refusal(told, error.code, passing)
+    response = error.response
+    raw = RawResponse(response.status_code, response.headers, response.content, response.text)
+    return _refusal(raw, error.code, transient)
 
 
-def _refusal(answer: RawResponse, code: object, passing: re.Pattern[str]) -> PlatformError:
+def _refusal(response: RawResponse, code: object, transient: re.Pattern[str]) -> PlatformError:
     word = code if is_word(code) else None
-    said_by_platform = isinstance(_json(answer.content), dict)
-    if answer.status == 404 and said_by_platform:
-        return RunGone(answer.status, word)
+    is_json = isinstance(_json(response.content), dict)
+    if response.status == 404 and is_json:
+        return RunGone(response.status, word)
     # A proxy's page says nothing about the run.
-    passes = answer.status in {404, 408, 409, 429} or answer.status >= 500
-    passes = passes or (answer.status == 400 and bool(passing.search(answer.text)))
-    kind = PlatformUnavailable if passes else PlatformRefused
-    return kind(answer.status, word, _retry_after_s(answer.headers))
+    may_pass = response.status in {404, 408, 409, 429} or response.status >= 500
+    may_pass = may_pass or (response.status == 400 and bool(transient.search(response.text)))
+    kind = PlatformUnavailable if may_pass else PlatformRefused
+    return kind(response.status, word, _retry_after_s(response.headers))
 
 
 def _code(content: bytes) -> object:
-    """The code of an error, where the SDK looks for it."""
+    """The error code in the body, where the SDK reads it too."""
     body = _json(content)
     error = body.get("error", body) if isinstance(body, dict) else None
     return error.get("code") if isinstance(error, dict) else None
@@ -282,27 +285,27 @@ def _retry_after_s(headers: Mapping[str, str]) -> float | None:
 
 
 def tokens(usage: object) -> int | None:
-    """The total of a `usage`, as all three platforms show it; None where there is none."""
+    """The total of a `usage`, which has one form on all three platforms; None without one."""
     total = number(usage.get("total_tokens")) if isinstance(usage, dict) else None
     return None if total is None else int(total)
 
 
 def poll_after_s(headers: Mapping[str, str]) -> float | None:
-    """The platform's hint for the next look."""
+    """The platform's hint for the next poll, in seconds."""
     milliseconds = number(headers.get("openai-poll-after-ms"))
     return None if milliseconds is None else max(0.0, milliseconds / 1000)
 
 
 def now(headers: Mapping[str, str]) -> float:
-    """The platform's clock; ours where it shows none."""
+    """The time by the platform's clock; by this machine's where the headers have no date."""
     date = http_date(headers.get("date"))
     return time.time() if date is None else date
 
 
 def number(value: object) -> float | None:
-    """A finite number out of JSON or a header; some servers send fractions, some send them as text."""
+    """A finite number from JSON or a header. Some servers send fractions, some send text."""
     try:
-        found = float(value) if isinstance(value, (int, float, str)) else math.nan
+        result = float(value) if isinstance(value, (int, float, str)) else math.nan
     except (ValueError, OverflowError):
         return None
-    return found if math.isfinite(found) else None
+    return result if math.isfinite(result) else None

@@ -35,6 +35,7 @@ class Fault(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    #: The operation's name; `*` is any.
     on: str = "*"
     #: How many requests; None: until cleared.
     times: PositiveInt | None = 1
@@ -103,9 +104,12 @@ class Faults:
 class RecordedRequest:
     """One request as it came over the wire."""
 
+    #: Seconds since the epoch by the simulator's clock.
     at: float
+    #: The name of the operation, such as `retrieve_run`.
     operation: str
     method: str
+    #: Without the base path.
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]

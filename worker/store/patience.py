@@ -1,7 +1,7 @@
-"""Verbs of the store for those who work beside nobody's request: they wait while the database is away.
+"""Store operations for background work: they wait during an outage of the database.
 
-A verb is one transaction. One that was lost with its connection is tried again as a whole: each verb finds
-what an earlier try has committed (contract §13). Callers of the API are not kept waiting; they are refused.
+An operation is one transaction. One that was lost with its connection is retried as a whole: each operation
+recognises what an earlier try has committed (contract §13). Callers of the API do not wait; they are refused.
 """
 
 import functools
@@ -12,36 +12,36 @@ from typing import Any, TypeVar, cast
 from worker.errors import StoreUnavailable
 from worker.store.sql.availability import Availability
 
-_Verbs = TypeVar("_Verbs")
+_Operations = TypeVar("_Operations")
 
 
-def patient(verbs: _Verbs, availability: Availability) -> _Verbs:
-    """The same verbs, each of which waits until the database answers."""
-    return cast(_Verbs, _Patient(verbs, availability))
+def patient(operations: _Operations, availability: Availability) -> _Operations:
+    """The same operations, each of which waits until the database answers."""
+    return cast(_Operations, _Patient(operations, availability))
 
 
 class _Patient:
-    def __init__(self, verbs: object, availability: Availability) -> None:
-        self._verbs = verbs
+    def __init__(self, operations: object, availability: Availability) -> None:
+        self._operations = operations
         self._availability = availability
 
     def __getattr__(self, name: str) -> Any:
-        value = getattr(self._verbs, name)
+        value = getattr(self._operations, name)
         if not inspect.iscoroutinefunction(value):
             return value
-        patient_verb = _patient_verb(value, self._availability)
-        setattr(self, name, patient_verb)  # the next time it is found without coming here
-        return patient_verb
+        patient_operation = _patient_operation(value, self._availability)
+        setattr(self, name, patient_operation)  # the next access finds it without `__getattr__`
+        return patient_operation
 
 
-def _patient_verb(
-    verb: Callable[..., Awaitable[Any]], availability: Availability
+def _patient_operation(
+    operation: Callable[..., Awaitable[Any]], availability: Availability
 ) -> Callable[..., Awaitable[Any]]:
-    @functools.wraps(verb)
+    @functools.wraps(operation)
     async def waiting(*args: Any, **kwargs: Any) -> Any:
         while True:
             try:
-                return await verb(*args, **kwargs)
+                return await operation(*args, **kwargs)
             except StoreUnavailable:
                 await availability.wait()
 

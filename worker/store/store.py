@@ -1,4 +1,4 @@
-"""The store as the composition root opens it: one database, and a set of verbs for each who asks."""
+"""The store as `worker.wiring` opens it: one database, and one class of operations for each caller."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -33,19 +33,18 @@ from worker.store.sql.database import Database
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """`runs` and `calls` are the loop's, `outbox` is for the events, `webhooks` for what the platform tells,
-    `replies` for the reply check.
-
-    `records`, `operators` and `handoffs` are people's, `board` is their dashboard's. The last five are about
-    what is personal: its end, its keys, and who has read it.
-    """
+    """The operations on one open database, grouped by the part of the product that calls them."""
 
     database: Database
+    #: For the loop.
     runs: Runs
     arrivals: Arrivals
     calls: Calls
+    #: For the delivery of events to the bot.
     outbox: Outbox
+    #: For the reply check.
     replies: Replies
+    #: For the API, the commands and the dashboard.
     records: Records
     operators: Operators
     handoffs: Handoffs
@@ -53,7 +52,9 @@ class Store:
     events: Events
     daemons: Daemons
     histories: Histories
+    #: For the platform's webhooks.
     webhooks: Webhooks
+    #: For personal data: erasure, retention, export, key rotation, and the log of who read it.
     erasures: Erasures
     retention: Retention
     export: Export
@@ -64,14 +65,14 @@ class Store:
     async def open(
         cls, settings: Settings, platform: str, *, owner: bool, thread: ThreadRule = ThreadRule.REQUIRED
     ) -> Self:
-        """Open the database; the owner (`run`) also migrates it and takes back what a crash left claimed.
+        """Open the database. The owner (`run`) also migrates it and releases the leases that a crash left.
 
         Raises `ConfigError`: see `Database.open`.
         """
         vault = Vault(settings.data_keys)
         database = await Database(settings.DATABASE_URL, vault).open(owner=owner)
         if owner and database.sqlite:
-            await _take_everything_back(database)
+            await _release_all_leases(database)
         lookup = settings.CRM_LOOKUP_URL is not None
         may_repeat = lookup or settings.CRM_IDEMPOTENT
         outbox = Outbox(database, enabled=settings.BOT_WEBHOOK_URL is not None)
@@ -112,8 +113,8 @@ class Store:
         await self.database.close()
 
 
-async def _take_everything_back(database: Database) -> None:
-    """On SQLite the owner's lock proves that whoever held a lease is gone: nobody waits for it to lapse."""
+async def _release_all_leases(database: Database) -> None:
+    """Release all leases. On SQLite the owner's lock proves that their holders have ended."""
     tables = database.tables
     async with database.write() as connection:
         for key in (tables.runs.c.run_id, tables.calls.c.call_id, tables.outbox.c.seq):

@@ -20,10 +20,13 @@ async def enter(connection: AsyncConnection, tables: Tables, reader: str, subjec
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who read a payload, when (seconds since the epoch), and of what."""
+    """One reading of a payload."""
 
+    #: Seconds since the epoch.
     at: float
+    #: Who read it.
     reader: str
+    #: What was read: an id, or a keyed hash.
     subject: str
 
 

@@ -62,7 +62,7 @@ class _Group:
 
 
 def _take_exception(task: asyncio.Task[None]) -> None:
-    """Every transaction of the group was told; asyncio need not complain that nobody asked for it."""
+    """Retrieve the exception: every transaction of the group raises it, so asyncio need not report it."""
     if not task.cancelled():
         task.exception()
 

@@ -45,9 +45,9 @@ GIVEN_BACK: dict[str, Any] = {"owner": None, "lease_until": 0}
 async def take(
     database: Database, any_due: Statement, claim: Statement, *variant: Any, **values: Any
 ) -> Sequence[Any]:
-    """Take rows that are due, by the statement `taken`, if the statement `any_due` finds one.
+    """Claim due rows by the statement `claim`, if the statement `any_due` finds one.
 
-    Looks before it writes: an idle worker must not cost the database a write a second.
+    It reads before it writes: an idle worker must not cost the database a write every second.
     """
     async with database.read(brief=True) as connection:
         if (await any_due(connection, database.tables, *variant)).first() is None:
@@ -62,9 +62,9 @@ def any_of(due: Callable[..., Select[Any]]) -> Statement:
 
 
 def taking(key: Column[Any], due: Select[Any]) -> Update:
-    """A statement that takes rows, as many as there is `room`, whose keys `due` selects.
+    """A statement that claims at most `room` of the rows whose keys `due` selects.
 
-    Two workers that take at once never see the same row, and never wait for each other.
+    Two workers that claim at once never get the same row and never wait for each other.
     """
     room = bindparam("room", type_=Integer)
     return update(key.table).where(locked(key, due.limit(room), wait=False))
@@ -91,10 +91,10 @@ async def renew(
 
 
 def locked(key: Column[Any], query: Select[Any], *, wait: bool) -> ColumnElement[bool]:
-    """The rows whose keys `chosen` selects, locked by the statement this is part of.
+    """A condition for the rows whose keys `query` selects. The surrounding statement locks them.
 
-    Not `wait`: without those that somebody is changing. Else in the order of their keys, so that two who
-    change several rows at once never wait for each other.
+    Not `wait`: without the rows that another transaction is changing. Else in the order of their keys, so
+    that two transactions that change several rows never deadlock.
     """
     query = query.order_by(key).with_for_update() if wait else query.with_for_update(skip_locked=True)
     rows = query.cte("locked")
