@@ -50,7 +50,7 @@ class Stage:
         for fault in scenario.faults:
             self._crm.faults.add(fault)
         try:
-            before = await self._suspect_by_code()
+            before = {} if scenario.bot_asks else await self._suspect_by_code()
             runs, replies, findings = await self._converse(scenario, conversation_id)
             if not scenario.bot_asks:
                 findings = await self._automatic_findings(before)
@@ -59,10 +59,8 @@ class Stage:
             self._process.check()
             raise
         opened = self._crm.tickets[tickets:]
-        sent, summaries = (
-            list(self._crm.requests)[requests:],
-            [reply_summary(each, opened) for each in replies],
-        )
+        sent = list(self._crm.requests)[requests:]
+        summaries = [reply_summary(each, opened) for each in replies]
         return replace(result_of(runs, opened, sent, summaries), findings=tuple(sorted(findings)))
 
     async def kpis(self) -> Json:
