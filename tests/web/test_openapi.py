@@ -9,6 +9,7 @@ import pytest
 from tests.asgi import api_over, calling
 from worker.model import RunState
 from worker.store.store import Store
+from worker.web.events import EVENTS
 from worker.web.problems import PROBLEMS
 
 CALLS = {
@@ -181,6 +182,11 @@ def test_every_event_that_the_store_writes_is_described_as_a_webhook(description
     written = set(re.findall(r"\"((?:ticket|handoff|reply)\.[a-z_]+)\"", code))
     ends = {f"run.{state}" for state in RunState if state is not RunState.WATCHING}
     assert set(description["webhooks"]) == written | ends
+
+
+def test_the_forms_of_events_are_described_in_one_order_at_every_start(description: dict[str, Any]) -> None:
+    names = list(dict.fromkeys(model.__name__ for model, _ in EVENTS.values()))
+    assert [name for name in description["components"]["schemas"] if name in names] == names
 
 
 def test_an_event_is_described_with_its_signature_and_its_data(description: dict[str, Any]) -> None:

@@ -90,7 +90,7 @@ _HEADERS = {
 
 def schemas() -> dict[str, Any]:
     """The components that `webhooks()` refers to."""
-    models = {model for model, _ in EVENTS.values()}
+    models = dict.fromkeys(model for model, _ in EVENTS.values())  # in one order at every start
     return {model.__name__: model.model_json_schema(ref_template=_REFERENCE) for model in models}
 
 
