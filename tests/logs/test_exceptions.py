@@ -135,7 +135,10 @@ SHOWN: dict[str, tuple[Callable[[], object], str]] = {
     "aiohttp": (of_aiohttp, "ClientResponseError status=502"),
     "cryptography": (of_cryptography, "InvalidToken"),
     "cryptography, key": (lambda: Fernet(PERSONAL.encode()), "ValueError"),
-    "vault": (lambda: Vault([Fernet.generate_key().decode()]).open(PERSONAL.encode()), "StoreError"),
+    "vault": (
+        lambda: Vault([Fernet.generate_key().decode()]).open(PERSONAL.encode()).reveal(),
+        "Unreadable",
+    ),
     "standardwebhooks": (
         lambda: Webhook("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").verify(PERSONAL, {"webhook-id": PERSONAL}),
         "WebhookVerificationError",
