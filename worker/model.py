@@ -367,6 +367,8 @@ class CallRecord:
     age_s: float = field(default=0.0, compare=False)
     #: Attempts without a recorded end: the process died, or could not record the end.
     cut_off: int = 0
+    #: The platform's id of the call, by which an operator finds it there.
+    platform_call_id: str = ""
 
     @property
     def unsent(self) -> bool:

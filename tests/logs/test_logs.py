@@ -118,6 +118,29 @@ def test_the_lines_of_a_ticket_are_the_contracts(written: Callable[[], list[str]
     ]
 
 
+def test_the_lines_of_a_ticket_have_the_ids_of_run_and_call_as_json_fields_only(folder: Path) -> None:
+    ids = {"run_id": "run_A1", "call_id": "tc_1", "platform_call_id": "call_B2"}
+    path = logs.setup(directory=folder, fmt="json")
+    assert path is not None
+    logs.ticket_started(**ids)
+    logs.conversation_found(True, **ids)
+    logs.calling_crm("SUPORTE", "LENTIDÃO", **ids)
+    logs.ticket_opened("12345678", "SUPORTE", "LENTIDÃO", "c", 1, **ids)
+    logs.ticket_error("crm_recusou", "SUPORTE", "c", **ids)
+    logs.ticket_reused("12345678", "c", **ids)
+    logs.shutdown()
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert len(lines) == 7
+    assert all(line.items() >= ids.items() for line in lines)
+    assert not any("run_A1" in line["message"] for line in lines)
+
+
+def test_the_text_of_a_tickets_lines_has_no_ids_of_run_and_call(written: Callable[[], list[str]]) -> None:
+    logs.ticket_error("crm_recusou", "SUPORTE", "c", run_id="run_A1", call_id="tc_1")
+    (line,) = written()
+    assert line.endswith("code=crm_recusou setor=SUPORTE conversationId=c")
+
+
 @pytest.mark.parametrize("fmt", ["text", "json"])
 def test_the_missions_greps_give_one_line_a_ticket(folder: Path, fmt: str) -> None:
     path = logs.setup(directory=folder, fmt=fmt)

@@ -28,7 +28,7 @@ RECORD = {
     "conversations": "conversation_id thread_id assistant document_hash attachment_at attachment_taken_by "
     "created_at updated_at active_at discover_due log_id",
     "runs": "run_id platform conversation_id thread_id state reason platform_status continues_as "
-    "registered_at closed_at due owner lease_until lease_epoch wake submit_begun_at rounds "
+    "registered_at closed_at due owner lease_until lease_epoch wake submit_begun_at rounds log_id "
     "dismissed_reason dismissed_by dismissed_at",
     "calls": "call_key call_id platform_call_id run_id conversation_id tool kind state error protocolo "
     "extra_protocolo setor motivo departamento exact document_hash equal_key equal_to idempotency_key owner "

@@ -9,7 +9,7 @@ from sqlalchemy import event
 from tests.store.harness import AMBIGUOUS, DONE, HANDOFF, REFUSED, REJECTION, OpenRig, Rig
 from tests.store.test_board import about, ended
 from worker.errors import RequestRefused
-from worker.logs import hidden_id
+from worker.logs import hidden_id, hidden_run_id
 from worker.model import CallState, EventState, ReplySource, RunState
 from worker.personal import Personal
 from worker.views import CallFilter, DismissReason, RunFilter
@@ -113,6 +113,24 @@ async def test_a_conversation_is_found_by_what_the_log_writes_for_it(rig: Rig) -
     assert await rig.store.records.conversation_id("c1") == "c1"
     with pytest.raises(RequestRefused, match="conversa_desconhecida"):
         await rig.store.records.conversation_id("conv-0000000000")
+
+
+async def test_a_run_and_its_calls_are_found_by_what_the_log_writes_for_the_run(rig: Rig) -> None:
+    phone = "run_5524998765432"
+    call = await rig.admit(await rig.run(phone), 1)
+    hidden = hidden_run_id(rig.store.database.hasher, phone)
+    assert hidden is not None
+    assert (await rig.store.records.run(hidden)).run_id == phone
+    assert (await rig.store.records.run_summary(hidden)).run_id == phone
+    calls, _ = await rig.store.records.calls(CallFilter(run_id=hidden))
+    assert [each.call_id for each in calls] == [call.call_id]
+    with pytest.raises(RequestRefused, match="nao_encontrado"):
+        await rig.store.records.run("run-0000000000")
+
+
+async def test_a_run_whose_id_looks_like_a_hash_is_found_by_its_id(rig: Rig) -> None:
+    await rig.run("run-0123456789")
+    assert (await rig.store.records.run("run-0123456789")).run_id == "run-0123456789"
 
 
 # -------------------------------------------------------------------------------- a conversation's history

@@ -132,6 +132,18 @@ async def test_a_search_finds_a_run_and_the_calls_of_one_protocolo(site: Site) -
     assert (await site.get("/calls/tc_9")).status_code == 404
 
 
+async def test_a_search_finds_a_run_by_what_the_log_writes_for_it_and_does_not_write_its_id(
+    site: Site,
+) -> None:
+    telephone = "run_5524998765432"
+    done = await ended(site.rig, await site.rig.run(telephone), 1, DONE)
+    hidden = logs.hidden_run_id(site.rig.store.database.hasher, telephone)
+    found = await site.get(f"/search?q={hidden}")
+    assert (found.status_code, found.headers["location"]) == (303, f"calls?run_id={hidden}")
+    listed = (await site.get(f"/calls?run_id={hidden}")).text
+    assert (done.call_id in listed, telephone in listed) == (True, False)
+
+
 async def test_a_call_shows_the_buttons_that_can_act(site: Site) -> None:
     run = await site.rig.run()
     failed = await ended(site.rig, run, 1, REFUSED)

@@ -184,7 +184,7 @@ class Dispatcher:
             record.call_id, sent=_told(BeingConfirmed()), unsent=_told(CrmUnavailable())
         )
         code = BeingConfirmed.code if record.state.open else record.error
-        self._instrumentation.refused(record.tool, record.kind, code, record.setor, record.conversation_id)
+        self._instrumentation.refused(record, code)
         return await self._replayed(record)
 
     async def _answered_elsewhere(self, record: CallRecord) -> CallRecord:
@@ -233,14 +233,19 @@ class Dispatcher:
         """What is to be done, judged by the tool; a defect of the tool is answered, not raised."""
         tool = self._tool_named(call.tool)
         kind = ToolKind.OTHER if tool is None else tool.kind
-        self._instrumentation.received(call.tool, kind, conversation)
+        self._instrumentation.received(run, call, kind, conversation)
         try:
             decision = tool.plan(call.arguments, conversation) if tool else self._unknown(call)
         except Exception as error:  # noqa: BLE001  # whatever a tool does, the model gets an answer
-            logs.failure("defeito ao avaliar uma chamada", error)
+            logs.failure(
+                "defeito ao avaliar uma chamada",
+                error,
+                run_id=run.ref.run_id,
+                platform_call_id=call.platform_call_id,
+            )
             decision = Rejection.of(InternalError(), state=CallState.FAILED)
         if isinstance(decision, Rejection):
-            self._instrumentation.refused(call.tool, kind, decision.code, decision.setor, run.conversation_id)
+            self._instrumentation.rejected(run, call, kind, decision)
         return decision
 
     def _unknown(self, call: ToolCall) -> Rejection:
@@ -269,7 +274,12 @@ class Dispatcher:
             raise
         except Exception as error:  # noqa: BLE001  # whatever it is, the other calls go on
             metrics.defects.labels("call").inc()
-            logs.failure("defeito ao concluir uma chamada: fica para depois", error, call_id=record.call_id)
+            logs.failure(
+                "defeito ao concluir uma chamada: fica para depois",
+                error,
+                run_id=record.run_id,
+                call_id=record.call_id,
+            )
             await self._ledger.check_later(record)
             return error
 
@@ -334,7 +344,9 @@ class Dispatcher:
         except (Withdrawn, StoreError):
             raise
         except Exception as error:  # noqa: BLE001  # whatever a tool does, the model gets an answer
-            logs.failure("defeito ao executar uma chamada", error, call_id=record.call_id)
+            logs.failure(
+                "defeito ao executar uma chamada", error, run_id=record.run_id, call_id=record.call_id
+            )
             if record.maybe_sent or attempts.begun:
                 return Outcome(CallState.UNKNOWN, BeingConfirmed.code, certain=False)
             return Outcome(CallState.FAILED, InternalError.code)
@@ -345,7 +357,9 @@ class Dispatcher:
         except (Withdrawn, StoreError):
             raise
         except Exception as error:  # noqa: BLE001  # one call's defect is no reason to leave the others
-            logs.failure("defeito ao consultar uma chamada", error, call_id=record.call_id)
+            logs.failure(
+                "defeito ao consultar uma chamada", error, run_id=record.run_id, call_id=record.call_id
+            )
             return None
 
     def _say(self, record: CallRecord, outcome: Outcome) -> tuple[Personal, bool]:

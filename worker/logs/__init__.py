@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, LiteralString
 
 from worker.logs import foreign, sinks
-from worker.logs.allowed import FIELDS, Hasher, Shown, as_text, context, hidden_id, reduced
+from worker.logs.allowed import FIELDS, Hasher, Shown, as_text, context, hidden_id, hidden_run_id, reduced
 from worker.logs.sinks import Format, Level, places
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "event",
     "failure",
     "hidden_id",
+    "hidden_run_id",
     "loop_exception_handler",
     "setup",
     "shutdown",
@@ -123,38 +124,56 @@ def loop_exception_handler(_loop: asyncio.AbstractEventLoop, about: dict[str, An
 
 
 # ------------------------------------------------------------------------------- the lines of contract §9
+#
+# `ids`: run_id, call_id and platform_call_id, as far as they exist.
 
 
-def ticket_started() -> None:
+def _ticket_line(
+    message: LiteralString, ids: Mapping[str, object], *, level: Level = "INFO", **fields: object
+) -> None:
+    """Write one line of a ticket, whose text is fixed: `ids` are fields of a JSON line only."""
+    sinks.emit(level, message, _shown(message, {**fields, **ids}), places(message) | ids.keys())
+
+
+def ticket_started(**ids: object) -> None:
     """An `abrir_ticket_crm` call is taken up."""
-    event("🎫 [AI Tool Handler] Iniciando abertura de ticket")
+    _ticket_line("🎫 [AI Tool Handler] Iniciando abertura de ticket", ids)
 
 
-def conversation_found(has_document: bool) -> None:
+def conversation_found(has_document: bool, **ids: object) -> None:
     """The call's conversation is known, with or without a document."""
     if has_document:
-        event("🎫 [AI Tool Handler] Conversa encontrada. clientDocument: SIM")
+        _ticket_line("🎫 [AI Tool Handler] Conversa encontrada. clientDocument: SIM", ids)
     else:
-        event("🎫 [AI Tool Handler] Conversa encontrada. clientDocument: NÃO")
+        _ticket_line("🎫 [AI Tool Handler] Conversa encontrada. clientDocument: NÃO", ids)
 
 
-def calling_crm(setor: str | None, motivo: str | None) -> None:
+def calling_crm(setor: str | None, motivo: str | None, **ids: object) -> None:
     """The first attempt of a call begins."""
-    event(
+    _ticket_line(
         '🎫 [AI Tool Handler] Chamando abrirTicketCRM... setor={setor} motivo="{motivo}"',
+        ids,
         setor=setor,
         motivo=motivo,
     )
 
 
 def ticket_opened(
-    protocolo: str | None, setor: str | None, motivo: str | None, conversation_id: str, duration_ms: float
+    protocolo: str | None,
+    setor: str | None,
+    motivo: str | None,
+    conversation_id: str,
+    duration_ms: float,
+    **ids: object,
 ) -> None:
     """The CRM opened the ticket."""
-    event("✅ [AI Tool Handler] Ticket aberto com sucesso - Protocolo: {protocolo}", protocolo=protocolo)
-    event(
+    _ticket_line(
+        "✅ [AI Tool Handler] Ticket aberto com sucesso - Protocolo: {protocolo}", ids, protocolo=protocolo
+    )
+    _ticket_line(
         '🎫 [AI Tool Handler] Ticket aberto com sucesso | setor={setor} motivo="{motivo}" '
         "conversationId={conversation_id} duration_ms={duration_ms}",
+        ids,
         setor=setor,
         motivo=motivo,
         conversation_id=conversation_id,
@@ -162,11 +181,12 @@ def ticket_opened(
     )
 
 
-def ticket_error(code: str | None, setor: str | None, conversation_id: str) -> None:
+def ticket_error(code: str | None, setor: str | None, conversation_id: str, **ids: object) -> None:
     """The model is given an answer that is not success."""
-    event(
+    _ticket_line(
         "❌ [AI Tool Handler] Erro ao abrir ticket | code={code} setor={setor} "
         "conversationId={conversation_id}",
+        ids,
         level="WARNING",
         code=code,
         setor=setor,
@@ -174,10 +194,11 @@ def ticket_error(code: str | None, setor: str | None, conversation_id: str) -> N
     )
 
 
-def ticket_reused(protocolo: str | None, conversation_id: str) -> None:
+def ticket_reused(protocolo: str | None, conversation_id: str, **ids: object) -> None:
     """A replay, or an equal call, was answered with the ticket there is."""
-    event(
+    _ticket_line(
         "♻️ [AI Tool Handler] Ticket reaproveitado | protocolo={protocolo} conversationId={conversation_id}",
+        ids,
         protocolo=protocolo,
         conversation_id=conversation_id,
     )

@@ -114,12 +114,16 @@ def _platform_id(value: object) -> Shown:
     """
     if not isinstance(value, str):
         return None
-    joined = _GROUPED.sub("", value)
-    documents = (parse_document(found.group()) for found in _LONG_NUMBER.finditer(joined))
-    personal = _PHONE.search(joined) or "@" in value or any(documents)
-    if _VISIBLE.fullmatch(value) and not personal:
+    if _may_be_written(value):
         return value
     return _hidden(context.hasher, "run", value) if context.hasher else None
+
+
+def _may_be_written(platform_id: str) -> bool:
+    joined = _GROUPED.sub("", platform_id)
+    documents = (parse_document(found.group()) for found in _LONG_NUMBER.finditer(joined))
+    personal = _PHONE.search(joined) or "@" in platform_id or any(documents)
+    return bool(_VISIBLE.fullmatch(platform_id)) and not personal
 
 
 def hidden_id(hasher: Hasher, conversation_id: str) -> str | None:
@@ -127,6 +131,11 @@ def hidden_id(hasher: Hasher, conversation_id: str) -> str | None:
     if _IDENTIFIER.fullmatch(conversation_id) and not _PERSONAL_IDENTIFIER.search(conversation_id):
         return None
     return _hidden(hasher, "conv", conversation_id)
+
+
+def hidden_run_id(hasher: Hasher, run_id: str) -> str | None:
+    """What the log writes instead of a run's id; None where the id is written as it is."""
+    return None if _may_be_written(run_id) else _hidden(hasher, "run", run_id)
 
 
 def _hidden(hasher: Hasher, prefix: str, value: str) -> str:

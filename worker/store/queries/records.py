@@ -1,7 +1,9 @@
 """What the HTTP API and the commands read and change: conversations, and views of runs, calls, hand-offs."""
 
 import json
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from sqlalchemy import Row, Select, Table, bindparam, or_, select, update
@@ -42,6 +44,9 @@ from worker.views import (
 )
 
 _EVERY_CALL, _EVERY_RUN = CallFilter(), RunFilter()
+_RUN_HASH = re.compile(r"run-[0-9a-f]{10}")
+"""What the log writes for a run's id that it does not write."""
+
 _EXPORTED_AT_ONCE = 500
 """Calls that one statement of an export reads: it holds no connection between two of them."""
 
@@ -161,8 +166,16 @@ class Records:
             return await self._run(connection, run_id), new
 
     async def run(self, run_id: str) -> RunView:
+        """A run by its id, or by what the log writes for it. Raises `nao_encontrado`."""
         async with self._db.read(brief=True) as connection:
-            return await self._run(connection, run_id)
+            return await self._run(connection, await self._run_id(connection, run_id))
+
+    async def _run_id(self, connection: AsyncConnection, written: str) -> str:
+        """The id of a run from what the log writes for it: the id itself, or its hash."""
+        if not _RUN_HASH.fullmatch(written):
+            return written
+        found = (await _run_id_by_hash(connection, self._t, written=written)).scalar()
+        return written if found is None else str(found)
 
     async def _run(self, connection: AsyncConnection, run_id: str) -> RunView:
         row = (await _run(connection, self._t, run=run_id)).first()
@@ -183,9 +196,9 @@ class Records:
         return found[:limit], next_cursor(found, limit, lambda run: (run.registered_at, run.run_id))
 
     async def run_summary(self, run_id: str) -> RunSummary:
-        """A run without its calls. Raises `nao_encontrado`."""
+        """A run without its calls, by its id or by what the log writes for it. Raises `nao_encontrado`."""
         async with self._db.read(brief=True) as connection:
-            row = (await _run(connection, self._t, run=run_id)).first()
+            row = (await _run(connection, self._t, run=await self._run_id(connection, run_id))).first()
         if row is None:
             raise RequestRefused("nao_encontrado")
         return run_summary(row)
@@ -195,11 +208,13 @@ class Records:
     async def calls(
         self, which: CallFilter = _EVERY_CALL, *, limit: int = 50, cursor: Cursor | None = None
     ) -> tuple[Sequence[CallView], Cursor | None]:
-        """The newest first."""
+        """The newest first. A filter's run may be written as the log writes it."""
         c = self._t.calls
-        query = call_rows(c).where(*calls_where(c, which))
-        query = newest_first(query, c.c.received_at, c.c.call_id, limit, cursor)
         async with self._db.read() as connection:
+            if which.run_id is not None:
+                which = replace(which, run_id=await self._run_id(connection, which.run_id))
+            query = call_rows(c).where(*calls_where(c, which))
+            query = newest_first(query, c.c.received_at, c.c.call_id, limit, cursor)
             found = await call_views(connection, self._t, (await connection.execute(query)).all())
         return found[:limit], next_cursor(found, limit, lambda call: (call.received_at, call.call_id))
 
@@ -304,6 +319,12 @@ def _attachment_columns(
 @prepared
 def _run(tables: Tables) -> Select[Any]:
     return select(tables.runs).where(tables.runs.c.run_id == bindparam("run"))
+
+
+@prepared
+def _run_id_by_hash(tables: Tables) -> Select[Any]:
+    r = tables.runs
+    return select(r.c.run_id).where(r.c.log_id == bindparam("written"))
 
 
 @prepared

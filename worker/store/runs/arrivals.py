@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from worker.errors import RequestRefused
+from worker.logs import hidden_run_id
 from worker.model import RunRef, RunState, ThreadRule
 from worker.store.sql import leases
 from worker.store.sql.database import Database
@@ -159,7 +160,7 @@ class Arrivals:
         tables = self._db.tables
         row = await self._row_of(connection, ref.run_id)
         if row is None:
-            await insert_watched_run(connection, tables, self._platform, conversation_id, ref)
+            await insert_watched_run(connection, self._db, self._platform, conversation_id, ref)
         elif row.conversation_id != conversation_id:
             raise RequestRefused("execucao_de_outra_conversa")
         elif row.thread_id != ref.thread_id:
@@ -193,11 +194,12 @@ class Arrivals:
 
 
 async def insert_watched_run(
-    connection: AsyncConnection, tables: Tables, platform: str, conversation_id: str, ref: RunRef
+    connection: AsyncConnection, database: Database, platform: str, conversation_id: str, ref: RunRef
 ) -> None:
     """Insert a watched run."""
+    log_id = hidden_run_id(database.hasher, ref.run_id)
     names = {"run_id": ref.run_id, "thread_id": ref.thread_id, "conversation_id": conversation_id}
-    await _insert_run(connection, tables, **names, platform=platform)
+    await _insert_run(connection, database.tables, **names, platform=platform, log_id=log_id)
 
 
 @prepared
@@ -207,6 +209,7 @@ def _insert_run(tables: Tables) -> Insert:
         platform=bindparam("platform"),
         conversation_id=bindparam("conversation_id"),
         thread_id=bindparam("thread_id"),
+        log_id=bindparam("log_id"),
         state=RunState.WATCHING,
         registered_at=now(),
         due=now(),

@@ -126,7 +126,7 @@ class Runs:
             await self._mark_submitted(connection, call_ids)
             known = await connection.execute(select(self._t.c.run_id).where(self._t.c.run_id == ref.run_id))
             if known.first() is None:
-                await insert_watched_run(connection, self._tables, self._platform, run.conversation_id, ref)
+                await insert_watched_run(connection, self._db, self._platform, run.conversation_id, ref)
             return await self._hold_successor(connection, run, ref, {"owner": owner, "lease_s": lease_s})
 
     # --------------------------------------------------------------------------------------------- within

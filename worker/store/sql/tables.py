@@ -160,8 +160,10 @@ class Tables:
             Column("wake", Integer, nullable=False, server_default=text("0")),
             Column("submit_begun_at", Float),
             Column("rounds", Integer, nullable=False, server_default=text("0")),
+            Column("log_id", String),
             *_dismissal(),
         )
+        _partial("ix_runs_log_id", "log_id is not null", self.runs.c.log_id)
         Index("ix_runs_registered_at", self.runs.c.registered_at)
         _partial("ix_runs_reason", "reason is not null", self.runs.c.reason, self.runs.c.registered_at)
         _partial("ix_runs_lost", "state = 'lost'", self.runs.c.registered_at)
