@@ -266,7 +266,7 @@ async def test_buttons_act_and_a_refusal_is_said(house: House, browser: "playwri
 
     await seen.page.locator(f"#retry-{failed}").click()
     await playwright.expect(said).to_contain_text("Nova tentativa pedida")
-    await playwright.expect(letters).to_have_count(1)
+    await playwright.expect(seen.page.locator("#pessoa .rows > li:not([data-kept])")).to_have_count(1)
     assert (await house.store.records.call(failed)).state == "received"
 
     await seen.page.locator(f"#resolver-{accepted} summary").click()
@@ -281,10 +281,59 @@ async def test_buttons_act_and_a_refusal_is_said(house: House, browser: "playwri
     await seen.page.locator(f"#protocolo-{accepted}").fill("2510271534789012")
     await seen.page.keyboard.press("Enter")
     await playwright.expect(said).to_contain_text("Concluída com o protocolo informado")
-    await playwright.expect(letters).to_have_count(0)
+    await playwright.expect(seen.page.locator("#pessoa .rows > li:not([data-kept])")).to_have_count(0)
     assert (await house.store.records.call(accepted)).protocolo == "2510271534789012"
     (complaint,) = seen.complaints
     assert "status of 422" in complaint
+
+
+async def write_outcome(house: House, call_id: str, **columns: object) -> None:
+    """Write what the daemon would write when a call is over."""
+    calls = house.store.database.tables.calls
+    async with house.store.database.write() as connection:
+        await connection.execute(calls.update().where(calls.c.call_id == call_id).values(**columns))
+
+
+async def test_the_outcome_of_a_new_try_stands_in_its_row_until_it_was_read(
+    house: House, browser: "playwright.Browser"
+) -> None:
+    day = ledger.Day()
+    day.failed(day.now - 60, [("connect", 0.1)])
+    day.failed(day.now - 50, [("connect", 0.1)])
+    await house.holds(day)
+    opened, refused = (row["call_id"] for row in day.rows["calls"])
+    seen = await visit(browser, house)
+    outcomes = {each: seen.page.locator(f"#pessoa #item-{each} > .outcome") for each in (opened, refused)}
+    for each, outcome in outcomes.items():
+        await seen.page.locator(f"#retry-{each}").click()
+        await playwright.expect(outcome).to_contain_text("Nova tentativa pedida")
+    await playwright.expect(seen.page.locator("#pessoa .empty")).to_be_visible()
+    assert await seen.page.locator("#pessoa .actions").count() == 0
+
+    await write_outcome(house, opened, state=ledger.CallState.DONE, protocolo="2511291234567890")
+    await write_outcome(house, refused, state=ledger.CallState.FAILED, error="crm_indisponivel")
+    await seen.page.clock.run_for(2000)
+    await playwright.expect(outcomes[opened]).to_have_text("Concluída: protocolo 2511291234567890.")
+    await playwright.expect(outcomes[refused]).to_contain_text("não deu certo (crm_indisponivel)")
+    await seen.later()
+    await playwright.expect(seen.page.locator(f"#retry-{refused}")).to_be_visible()
+    assert await outcomes[opened].is_visible()
+
+    await seen.page.clock.fast_forward(60_000)
+    await playwright.expect(seen.page.locator("#pessoa .rows > li")).to_have_count(1)
+    await playwright.expect(seen.page.locator(".outcome")).to_have_count(0)
+
+
+async def test_a_refused_try_says_so_in_its_row(house: House, browser: "playwright.Browser") -> None:
+    day = ledger.Day()
+    day.failed(day.now - 60, [("connect", 0.1)])
+    await house.holds(day)
+    (call_id,) = (row["call_id"] for row in day.rows["calls"])
+    seen = await visit(browser, house, path=f"/calls/{call_id}")
+    await write_outcome(house, call_id, state=ledger.CallState.RUNNING)
+    await seen.page.locator(f"#retry-{call_id}").click()
+    outcome = seen.page.locator("#chamada > .outcome")
+    await playwright.expect(outcome).to_contain_text("Outra pessoa já mudou isto")
 
 
 async def test_a_hand_off_is_accepted_and_closed(house: House, browser: "playwright.Browser") -> None:
@@ -472,6 +521,27 @@ async def test_a_stuck_event_is_delivered_after_all(house: House, browser: "play
     await seen.page.locator(f"#deliver-{event_id}").click()
     await playwright.expect(seen.page.locator("#lista .empty")).to_be_visible()
     assert (await house.store.events.list())[0][0].state == "pending"
+
+
+async def test_the_three_requests_of_the_first_minute_are_copied(
+    house: House, browser: "playwright.Browser"
+) -> None:
+    seen = await visit(browser, house, permissions=["clipboard-read", "clipboard-write"])
+    await seen.page.get_by_role("button", name="Copiar os três pedidos").click()
+    await playwright.expect(seen.page.locator("#dito")).to_have_text("Copiado.")
+    copied = await seen.page.evaluate("navigator.clipboard.readText()")
+    assert copied == await seen.page.locator("#pedidos").text_content()
+    assert copied.count("curl -fsS") == 3
+    assert f'{house.url.rstrip("/")}/v1/runs"' in copied
+
+
+async def test_a_browser_that_does_not_copy_says_what_to_do(
+    house: House, browser: "playwright.Browser"
+) -> None:
+    seen = await visit(browser, house)
+    await seen.page.evaluate("() => { navigator.clipboard.writeText = async () => { throw new Error(); }; }")
+    await seen.page.get_by_role("button", name="Copiar os três pedidos").click()
+    await playwright.expect(seen.page.locator("#dito")).to_contain_text("selecione o texto")
 
 
 async def test_a_search_leads_to_call_conversation_and_run_and_says_when_there_is_nothing(

@@ -6,6 +6,7 @@ const HIDDEN_MS = 15000;
 const TIMEOUT_MS = 20000;
 const FOLLOW_MS = 1000;
 const FOLLOW_TIMES = 90;
+const KEPT_MS = 60000;
 const REVEALED_MS = 120000;
 const regions = [...document.querySelectorAll("[data-live]")];
 const status = document.getElementById("dito");
@@ -74,8 +75,11 @@ function update(region, fresh) {
 // focus, the selection, the scroll position, typed text, open details and marked boxes.
 function merge(shown, fresh) {
   const named = new Map([...shown.children].filter((each) => each.id).map((each) => [each.id, each]));
+  const all = [...fresh.childNodes];
+  const isKept = (node) => keeps(node) && !all.some((each) => alike(node, each));
   let place = shown.firstChild;
-  for (const wanted of [...fresh.childNodes]) {
+  for (const wanted of all) {
+    while (isKept(place)) place = place.nextSibling;
     const same = (wanted.id && named.get(wanted.id)) || (alike(place, wanted) ? place : null);
     if (!same) {
       shown.insertBefore(document.importNode(wanted, true), place);
@@ -88,7 +92,21 @@ function merge(shown, fresh) {
   while (place) {
     const gone = place;
     place = place.nextSibling;
-    gone.remove();
+    if (!keeps(gone)) gone.remove();
+  }
+  for (const each of [...shown.children]) if (isKept(each)) prune(each);
+}
+
+// An outcome stays on the page for a while, with the row it is about and the list that holds the row.
+function keeps(node) {
+  return node?.nodeType === Node.ELEMENT_NODE && (node.hasAttribute("data-kept") || node.querySelector("[data-kept]") !== null);
+}
+
+function prune(node) {
+  if (node.hasAttribute("data-kept")) return;
+  for (const each of [...node.children]) {
+    if (keeps(each)) prune(each);
+    else each.remove();
   }
 }
 
@@ -102,7 +120,7 @@ function adopt(shown, wanted) {
     return;
   }
   if (shown.hasAttribute("data-local") || shown.isEqualNode(wanted)) return;
-  const own = shown.localName === "details" ? ["open"] : ["hidden", "aria-invalid", "aria-describedby", "aria-expanded", "data-busy"];
+  const own = shown.localName === "details" ? ["open"] : ["hidden", "aria-invalid", "aria-describedby", "aria-expanded", "data-busy", "data-kept"];
   for (const name of shown.getAttributeNames()) if (!wanted.hasAttribute(name) && !own.includes(name)) shown.removeAttribute(name);
   for (const { name, value } of wanted.attributes) {
     if (shown.getAttribute(name) !== value && !own.includes(name)) shown.setAttribute(name, value);
@@ -123,7 +141,7 @@ document.addEventListener("submit", async (event) => {
   delete form.dataset.busy;
   if (outcome.ok) say(form.dataset.done, "good");
   else if (!complain(form, outcome.text)) say(outcome.text, "bad");
-  if (outcome.ok && form.dataset.follow) follow(form.dataset.follow);
+  if (form.dataset.follow) showOutcome(form, outcome);
   await refresh();
 });
 
@@ -158,7 +176,7 @@ function complain(form, text) {
   if (!field || !text) return false;
   const problem = Object.assign(document.createElement("p"), { className: "problem", id: `${field.id}-problema`, textContent: text });
   problem.setAttribute("role", "alert");
-  problem.dataset.local = "";
+  problem.dataset.kept = "";
   form.append(problem);
   field.setAttribute("aria-invalid", "true");
   field.setAttribute("aria-describedby", problem.id);
@@ -166,15 +184,48 @@ function complain(form, text) {
   return true;
 }
 
-// What came of a new try, said where it was asked for.
-async function follow(address) {
+// The outcome of a new try stands in the row whose button asked for it. The row stays, without its buttons,
+// after the list has lost it. Screen readers read the same words in the status line.
+async function showOutcome(form, outcome) {
+  const row = form.closest("li[id], section");
+  const text = document.createElement("p");
+  text.id = `resultado-${row.id}`;
+  text.dataset.kept = "";
+  text.setAttribute("aria-hidden", "true");
+  document.getElementById(text.id)?.remove();
+  const write = (words, tone) => Object.assign(text, { className: `outcome ${tone}`, textContent: words });
+  write(outcome.ok ? form.dataset.done : outcome.text, outcome.ok ? "good" : "bad");
+  row.append(text);
+  if (outcome.ok) {
+    if (row.localName === "li") keepRow(row, form);
+    await follow(form.dataset.follow, write);
+  }
+  setTimeout(() => {
+    text.remove();
+    delete row.dataset.kept;
+  }, KEPT_MS);
+}
+
+function keepRow(row, form) {
+  row.dataset.kept = "";
+  const actions = form.closest(".actions");
+  if (actions.contains(document.activeElement)) row.closest("section").querySelector("h2").focus({ preventScroll: true });
+  actions.remove();
+  row.querySelector(".box")?.remove();
+}
+
+async function follow(address, write) {
+  const finish = (words, tone) => {
+    write(words, tone);
+    say(words, tone);
+  };
   for (let times = 0; times < FOLLOW_TIMES; times++) {
     await new Promise((resume) => setTimeout(resume, FOLLOW_MS));
     const answer = await fetch(address).catch(() => null);
     if (!answer?.ok) return;
     const call = await answer.json();
-    if (call.state === "done") return say(`Concluída: protocolo ${call.protocolo ?? "-"}.`, "good");
-    if (!["received", "running"].includes(call.state)) return say(`A nova tentativa não deu certo (${call.error ?? call.state}).`, "bad");
+    if (call.state === "done") return finish(`Concluída: protocolo ${call.protocolo ?? "-"}.`, "good");
+    if (!["received", "running"].includes(call.state)) return finish(`A nova tentativa não deu certo (${call.error ?? call.state}).`, "bad");
   }
 }
 
