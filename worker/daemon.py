@@ -14,7 +14,7 @@ from worker import __version__, logs, wiring
 from worker.background import gauges, overdue_handoffs, presence, schema_drift, systemd
 from worker.background.containment import keep_going
 from worker.background.event_delivery import EventDelivery
-from worker.background.retention import Upkeep
+from worker.background.retention import PersonalDataTasks
 from worker.catalog import Catalog
 from worker.engine.lease import Lease
 from worker.engine.loop import Worker
@@ -29,17 +29,17 @@ from worker.times import SystemClock
 from worker.web.server import serve
 
 _YOUNG = 20_000
-"""New objects after which cycles are looked for: after Python's 700, that was 5 % of the CPU."""
+"""New objects between two garbage collections. Python's default of 700 took 5 % of the CPU."""
 
 _OPEN_AGAIN_S = 1.0
-"""Between two tries to open a database that does not answer."""
+"""Seconds between two attempts to open a database that does not answer."""
 
 
 async def run(settings: Settings, warnings: Sequence[str]) -> None:
-    """The daemon: until the first signal, then gracefully; the second signal ends the process at once.
+    """Run the daemon until the first signal, then stop gracefully. A second signal ends the process at once.
 
-    Raises `ConfigError` and `PlatformGone` (nothing was started), and in an `ExceptionGroup` whatever a side
-    task died of.
+    Raises `ConfigError` and `PlatformGone` (nothing was started), and in an `ExceptionGroup` the error of a
+    side task.
     """
     forbid_core_dumps()
     raise_descriptor_limit()
@@ -63,7 +63,7 @@ async def run(settings: Settings, warnings: Sequence[str]) -> None:
 
 @contextlib.contextmanager
 def _log_store_errors() -> Iterator[None]:
-    """The log is read where nobody saw stderr: there, too, stands what the database suffers from."""
+    """Log a database failure that ends the daemon, for operators who do not see stderr."""
     try:
         yield
     except* StoreError as errors:
@@ -100,8 +100,8 @@ async def _open_store(settings: Settings, platform: Platform) -> Store:
 async def _work_and_serve(
     settings: Settings, store: Store, worker: Worker, *, lease: Lease, clock: Clock
 ) -> None:
-    """The loop with everything beside it; when the loop has ended, so has the daemon."""
-    gc.freeze()  # what was built stays: to look through it again and again was 6 % of the CPU
+    """Run the loop and the side tasks. The daemon ends with the loop."""
+    gc.freeze()  # the parts stay: collecting them again and again took 6 % of the CPU
     gc.set_threshold(_YOUNG)
     availability = store.database.availability
 
@@ -120,7 +120,7 @@ async def _work_and_serve(
                 patient(store.erasures, availability),
                 patient(store.retention, availability),
             )
-            upkeep = Upkeep(erasures, retention, zone, clock, lambda: datetime.now(UTC))
+            upkeep = PersonalDataTasks(erasures, retention, zone, clock, lambda: datetime.now(UTC))
             records, handoffs = patient(store.records, availability), patient(store.handoffs, availability)
             sides = [
                 store.database.listen(worker.wake),
@@ -131,14 +131,14 @@ async def _work_and_serve(
                 presence.keep_reported(
                     patient(store.daemons, availability), lease.owner, settings.data_keys, clock
                 ),
-                # Who waits for the database is not hung; a new process would wait as well.
+                # A process that waits for the database is not hung, and a new one would wait as well.
                 systemd.keep_watchdog(lambda: worker.alive() or availability.refusal is not None, clock),
                 keep_going("upkeep", upkeep.run, clock),
             ]
             if settings.HTTP_PORT:
                 sides.append(_serve(settings, store, worker))
             else:
-                systemd.tell(systemd.READY)
+                systemd.notify(systemd.READY)
             if settings.BOT_WEBHOOK_URL and settings.BOT_WEBHOOK_SECRET:
                 secret = settings.BOT_WEBHOOK_SECRET.get_secret_value()
                 delivery = EventDelivery(
@@ -162,7 +162,7 @@ async def _serve(settings: Settings, store: Store, worker: Worker) -> None:
 
 
 def _started(url: str) -> None:
-    systemd.tell(systemd.READY)
+    systemd.notify(systemd.READY)
     logs.event("▶ ticket-worker {version} atende em {url}", version=__version__, url=url)
 
 
@@ -178,12 +178,12 @@ def _start_logs(settings: Settings, catalog: Catalog) -> None:
 
 @contextlib.contextmanager
 def _signals(on_first: Callable[[], None]) -> Iterator[None]:
-    """The first SIGTERM or SIGINT stops gracefully; then the default is back, so the second one ends us."""
+    """Stop gracefully on the first SIGTERM or SIGINT. The second one ends the process, as by default."""
     loop = asyncio.get_running_loop()
     handled = (signal.SIGTERM, signal.SIGINT)
 
     def stop() -> None:
-        systemd.tell(systemd.STOPPING)
+        systemd.notify(systemd.STOPPING)
         logs.event("■ encerrando: nenhuma tentativa nova; aguardando as que estão em andamento")
         restore()
         on_first()

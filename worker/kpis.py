@@ -1,4 +1,4 @@
-"""The KPIs (contract §7), defined once: names, formulas, targets. Which rows count is the store's to say."""
+"""The KPIs (contract §7), defined once: names, formulas, targets. The store decides which rows count."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ DEFAULT_SINCE = "24h"
 
 @dataclass(frozen=True, slots=True)
 class Durations:
-    """Milliseconds; None when nothing was timed. Percentiles by nearest rank: times that were seen."""
+    """Mean and percentiles in milliseconds; None without measurements. Percentiles by nearest rank."""
 
     mean: float | None = None
     p50: float | None = None
@@ -19,15 +19,13 @@ class Durations:
 
 @dataclass(frozen=True, slots=True)
 class Kpis:
-    """What the ledger holds of one period, by the time calls were received (hand-offs: requested).
-
-    `pairs_given`: calls with setor and motivo both present; of these `pairs_inexact` were not in the
-    catalogue's exact spelling, and `pairs_invalid` were rejected after folding too.
-    """
+    """Counts of one period, by the time at which calls were received and hand-offs requested."""
 
     tickets_opened: int = 0
     valid_requests: int = 0
+    #: Calls with both setor and motivo.
     pairs_given: int = 0
+    #: Of these, those without the catalogue's exact spelling, and those rejected even after folding.
     pairs_inexact: int = 0
     pairs_invalid: int = 0
     without_protocol: int = 0
@@ -91,7 +89,7 @@ class Side(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What the mission asks of a KPI."""
+    """The target of a KPI."""
 
     side: Side
     bound: float

@@ -1,4 +1,4 @@
-"""A personal value in transit: shows nothing by itself, and is opened by name where it is needed."""
+"""A personal value in memory: its text appears only through an explicit `reveal()`."""
 
 import json
 from collections.abc import Mapping

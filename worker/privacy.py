@@ -1,4 +1,4 @@
-"""Personal values at rest and in view: documents, encryption, keyed hashes, and what may be echoed."""
+"""Protects personal values: documents, encryption, keyed hashes, and safe quotes of the model's text."""
 
 import hashlib
 import hmac
@@ -48,7 +48,7 @@ def mask_document(document: Personal) -> str:
 
 
 def holds_personal(protocolo: str, values: Iterable[Personal]) -> bool:
-    """Whether a protocolo is one of these documents or contacts, or has one of ten characters or more in it.
+    """Whether a protocolo equals a personal value, or contains one of at least ten characters.
 
     Punctuation does not count, nor does Brazil's country code before a telephone number.
     """
@@ -139,7 +139,7 @@ class Vault:
 
 
 class _Sealed(Personal):
-    """A stored value: one that no key opens must not keep its row, and the rows read with it, from use."""
+    """A stored value, decrypted when revealed: so a value that no key opens does not block its row."""
 
     __slots__ = ("_opened", "_sealed", "_vault")
 
@@ -170,12 +170,12 @@ _INDEX_KEY_BYTES = 32
 
 
 def new_index_key() -> bytes:
-    """A fresh index key: one a database, kept wrapped by the `Vault`, never changed."""
+    """A new index key. A database has one for ever, stored encrypted by the `Vault`."""
     return secrets.token_bytes(_INDEX_KEY_BYTES)
 
 
 class Hasher:
-    """Keyed hashes of personal values, so that they can be compared without being stored."""
+    """Keyed hashes of personal values, which can be compared without storing the values."""
 
     __slots__ = ("_key",)
 
@@ -211,7 +211,7 @@ _NUMBER = re.compile(
 
 
 def echo(text: str) -> str:
-    """The model's own text, fit to be quoted back to it (contract §6).
+    """The model's own text without personal values, to quote it in an answer (contract §6).
 
     At most 60 characters; without control and bidi characters, and with numbers of four or more digits,
     e-mails and URLs replaced by `…`.

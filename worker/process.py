@@ -1,4 +1,4 @@
-"""What this process asks of its operating system: descriptors, and no image of its memory on a disk."""
+"""Sets limits of this process: more file descriptors, and no core dumps."""
 
 import contextlib
 import ctypes

@@ -32,7 +32,7 @@ from worker.web.webhooks import WebhookReceiver
 def build_tools(
     settings: Settings, catalog: Catalog, clock: Clock, stack: contextlib.AsyncExitStack
 ) -> list[Tool]:
-    """The functions the model may call. What they hold open is closed with the stack."""
+    """The functions that the model may call. The stack closes their connections."""
     guard = Guard(_policy(settings), clock)
     stack.push_async_callback(guard.aclose)
     metrics.breaker_open.set_function(lambda: guard.breaker_state != "closed")
@@ -51,7 +51,7 @@ def build_tools(
 def _policy(
     settings: Settings, *, timeout_s: float | None = None, resend_ambiguous: bool | None = None
 ) -> GuardPolicy:
-    """How the CRM is posted to; the bot, with a breaker of its own, likewise."""
+    """The policy for POSTs to the CRM, or to the bot if `timeout_s` is given. Each has its own breaker."""
     at_once = settings.CRM_IDEMPOTENT and settings.CRM_LOOKUP_URL is None
     return GuardPolicy(
         timeout_s=settings.CRM_TIMEOUT_S if timeout_s is None else timeout_s,
@@ -101,7 +101,7 @@ def _auth_header(settings: Settings) -> tuple[str, str] | None:
 def build_worker(
     settings: Settings, platform: Platform, store: Store, tools: Sequence[Tool], *, lease: Lease, clock: Clock
 ) -> Worker:
-    """The loop with everything it stands on."""
+    """The loop and its parts."""
     availability = store.database.availability
     send_window_s = settings.CRM_TIMEOUT_S + settings.CRM_SETTLE_S
     reads = TokenBucket(settings.POLL_RATE, clock)

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from worker.background.retention import Upkeep
+from worker.background.retention import PersonalDataTasks
 from worker.model import SweepCounts
 from worker.views import Erasure
 
@@ -61,7 +61,9 @@ class Once:
 async def _one_round(papers: Papers, at: str) -> set[float]:
     clock = Once()
     moment = datetime.fromisoformat(at)
-    upkeep = Upkeep(papers, papers, ZoneInfo("America/Sao_Paulo"), clock, lambda: moment.astimezone(UTC))
+    upkeep = PersonalDataTasks(
+        papers, papers, ZoneInfo("America/Sao_Paulo"), clock, lambda: moment.astimezone(UTC)
+    )
     task = asyncio.create_task(upkeep.run())
     await clock.all_wait.wait()
     task.cancel()

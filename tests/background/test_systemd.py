@@ -49,8 +49,8 @@ def said(manager: socket.socket) -> list[bytes]:
 
 
 def test_ready_and_stopping_are_told(manager: socket.socket) -> None:
-    systemd.tell(systemd.READY)
-    systemd.tell(systemd.STOPPING)
+    systemd.notify(systemd.READY)
+    systemd.notify(systemd.STOPPING)
     assert said(manager) == [b"READY=1", b"STOPPING=1"]
 
 
@@ -59,14 +59,14 @@ def test_an_abstract_socket_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
         heard.bind("\0ticket-worker-test")
         heard.setblocking(False)
         monkeypatch.setenv("NOTIFY_SOCKET", "@ticket-worker-test")
-        systemd.tell(systemd.READY)
+        systemd.notify(systemd.READY)
         assert said(heard) == [b"READY=1"]
 
 
 @pytest.mark.parametrize("address", ["", "/nonexistent/notify"])
 def test_where_nobody_listens_nothing_happens(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", address)
-    systemd.tell(systemd.READY)
+    systemd.notify(systemd.READY)
 
 
 async def test_the_watchdog_hears_of_a_living_loop_twice_a_period(

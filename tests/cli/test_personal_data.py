@@ -212,7 +212,7 @@ async def test_a_rekey_that_cannot_keep_up_with_the_daemon_says_what_to_do(
     settings = make_settings(DATABASE_URL=database_url, DATA_KEYS=f"{NEW_KEY},{KEY}")
     walk = verbs.Rekey.walk
 
-    async def and_the_daemon_writes(self: verbs.Rekey, done: verbs.Pass):  # type: ignore[no-untyped-def]
+    async def and_the_daemon_writes(self: verbs.Rekey, done: verbs.RekeyCounts):  # type: ignore[no-untyped-def]
         async for rows in walk(self, done):
             yield rows
             await daemon.conversation(contact=CONTACT)

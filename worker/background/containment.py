@@ -1,4 +1,4 @@
-"""A defect of one side task ends neither the daemon nor the task: only a database that cannot record does."""
+"""Contains defects of side tasks: only a database that cannot record ends the daemon."""
 
 from collections.abc import Callable, Coroutine
 
@@ -10,7 +10,7 @@ _FIRST_S, _LAST_S = 1.0, 300.0
 
 
 async def keep_going(name: str, task: Callable[[], Coroutine[object, object, None]], clock: Clock) -> None:
-    """Run a side task until it returns; begin it again after a defect, ever later.
+    """Run a side task until it returns. After a defect it begins again, after a growing delay.
 
     Raises `StoreError` and `ConfigError`, as they are or in the group that the task raised.
     """
@@ -18,7 +18,7 @@ async def keep_going(name: str, task: Callable[[], Coroutine[object, object, Non
     while True:
         try:
             return await task()
-        except Exception as error:  # whatever it is, the others go on
+        except Exception as error:  # the other tasks go on after any defect
             if is_operators(error):
                 raise
             metrics.defects.labels(name).inc()
@@ -28,7 +28,7 @@ async def keep_going(name: str, task: Callable[[], Coroutine[object, object, Non
 
 
 def is_operators(error: BaseException) -> bool:
-    """The database cannot record, or the configuration must change: nothing may go on."""
+    """Whether an operator must act: the database cannot record, or the configuration must change."""
     if isinstance(error, BaseExceptionGroup):
         return any(map(is_operators, error.exceptions))
     return isinstance(error, (StoreError, ConfigError))

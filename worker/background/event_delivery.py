@@ -1,4 +1,4 @@
-"""Events to the bot: a durable outbox, signed, in order per conversation (contract §5)."""
+"""Delivers the events of the outbox to the bot, signed and in order per conversation (contract §5)."""
 
 import asyncio
 import time
@@ -24,20 +24,20 @@ class BotHealth:
 
     def __init__(self) -> None:
         self._cause: str | None = None
-        #: When the outage that goes on began, seconds since the epoch.
+        #: When the current outage began, seconds since the epoch.
         self._began = 0.0
         metrics.bot_up.set(1)
         metrics.bot_outage.clear()
 
     def record(self, result: str) -> None:
-        """What a try to deliver brought: a short code."""
+        """Record the result of a delivery: a short code."""
         if result.startswith("http_2"):
-            self._taken()
+            self._accepted()
         else:
             metrics.bot_errors.labels(result).inc()
             self._refused(result)
 
-    def _taken(self) -> None:
+    def _accepted(self) -> None:
         if self._cause is not None:
             self._cause = None
             metrics.bot_up.set(1)
@@ -59,7 +59,7 @@ class BotHealth:
 class EventDelivery:
     """Delivers the events of the outbox. A slow or dead bot never delays the run loop.
 
-    `timeout_s`: how long one try may take, and thus the longest that one event delays the others.
+    `timeout_s`: the limit of one delivery, and so of the delay that one event causes to others.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class EventDelivery:
         self._off = False
 
     async def run(self) -> None:
-        """Deliver until cancelled, or until the bot answers 410: then not before a restart."""
+        """Deliver until cancelled, or until the bot answers 410. After that only a restart resumes."""
         async with self._http:
             while not self._off:
                 due = await self._outbox.claim(self._owner, _AT_ONCE, _LEASE_S)
@@ -96,12 +96,12 @@ class EventDelivery:
                     await self._clock.sleep(_IDLE_S)
 
     async def _contained(self, event: Event) -> None:
-        """One event's defect is that event's: it is tried again as if the bot had refused it."""
+        """Deliver an event and contain its defects: it is tried again as if the bot had refused it."""
         try:
             await self._deliver(event)
         except StoreError:
             raise
-        except Exception as error:  # noqa: BLE001  # whatever it is, the other events go on
+        except Exception as error:  # noqa: BLE001  # the other events go on after any defect
             metrics.defects.labels("event").inc()
             logs.failure("defeito ao entregar um evento: fica para depois", error)
             await self._outbox.retry(event, "defect", _wait_s(event.tries))
@@ -125,7 +125,7 @@ class EventDelivery:
             logs.event("! o bot respondeu 410: entrega de eventos desligada até reiniciar", level="ERROR")
 
     async def _post(self, event: Event) -> str:
-        """One try; a short code of what came back. A redirect is a failure: it may lead anywhere."""
+        """Send once; returns a short code of the result. A redirect is a failure: it may lead anywhere."""
         body = event.body.encode()
         headers = client.signed(self._secret, event.event_id, body)
         trying = self._http.stream("POST", self._url, content=body, headers=headers)
@@ -146,9 +146,9 @@ def _wait_s(tries: int) -> float:
 
 
 def _tried_s(tries: int) -> float:
-    """How long an event has been tried for, by the waits between its tries.
+    """For how many seconds an event has been tried: the sum of the waits between its tries.
 
-    Not by its age: time when no daemon ran, or when it stood behind another, is no time in which the bot
-    could have taken it.
+    Its age would count time in which the bot could not accept it: while no daemon ran, or while another event
+    came first.
     """
     return sum(map(_wait_s, range(tries)))

@@ -1,4 +1,4 @@
-"""What Prometheus is told of the ledger, refreshed each minute (contract §7): every process says the same."""
+"""Gauges of the ledger, refreshed each minute (contract §7). They are the same in every process."""
 
 import math
 import shutil
@@ -14,7 +14,7 @@ _WINDOW_S = 24 * 3600.0
 
 
 def watch_disk(place: str, folder: Path) -> None:
-    """Show how much space is free where `folder` is, at each scrape; NaN where that cannot be told."""
+    """Report the free space at `folder` at each scrape; NaN if it cannot be read."""
     metrics.disk_free_bytes.labels(place).set_function(lambda: _free_bytes(folder))
 
 
@@ -33,7 +33,7 @@ async def keep_refreshed(records: Records, clock: Clock) -> None:
 
 
 async def refresh(records: Records) -> None:
-    """The KPIs of the last 24 h, and what waits. A figure there is nothing to make of is NaN: no alert."""
+    """Set the KPIs of the last 24 h and what waits. A KPI without data is NaN, which raises no alert."""
     figures = await records.kpis(time.time() - _WINDOW_S, None)
     for kpi in kpis.KPIS:
         value = kpi.value(figures)

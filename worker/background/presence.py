@@ -1,4 +1,4 @@
-"""Says every few seconds that this daemon lives, and how it is, for the commands beside it (contract §14)."""
+"""Reports every few seconds that this daemon lives, and its state, for the commands (contract §14)."""
 
 import contextlib
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ from worker.views import DaemonReport
 
 
 async def keep_reported(daemons: Daemons, owner: str, data_keys: Sequence[str], clock: Clock) -> None:
-    """Until cancelled; the record forgets a daemon that ends. Raises `StoreError`, as other side tasks."""
+    """Report until cancelled, then remove the report. Raises `StoreError`."""
     keys = daemons.key_hashes(data_keys)
     try:
         while True:
             await daemons.report(_report(owner, keys))
             await clock.sleep(REPORT_S)
     finally:
-        with contextlib.suppress(StoreError):  # it is forgotten by itself, a little later
+        with contextlib.suppress(StoreError):  # the report expires a little later
             await daemons.leave(owner)
 
 

@@ -1,4 +1,4 @@
-"""What the daemon does about personal data beside its work: erasures on request, retention at night."""
+"""Removes personal data: erasures on request, retention at night."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,13 +14,13 @@ from worker.store.personal_data.retention import Retention
 _REQUESTS_EVERY_S = 1.0
 _RETENTION_EVERY_S = 60.0
 _LEASE_S = 3600.0
-"""A process that died over the night's work is not waited for any longer."""
+"""The lease on the night's work: after a process dies, another takes over after this many seconds."""
 
 _NIGHT_H = 3
 
 
-class Upkeep:
-    """Side tasks of the daemon; of several on one database, one does each piece of work."""
+class PersonalDataTasks:
+    """Runs erasures and retention. Of several daemons on one database, one does each piece of work."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class Upkeep:
         clock: Clock,
         now: Callable[[], datetime],
     ) -> None:
-        """`zone` is TIMEZONE, by which it is night; `now` gives the time in any zone."""
+        """`zone`: TIMEZONE, in which retention runs at 03:00. `now`: the current time."""
         self._erasures = erasures
         self._retention = retention
         self._zone = zone
@@ -38,7 +38,7 @@ class Upkeep:
         self._now = now
 
     async def run(self) -> None:
-        """Until cancelled. Raises `StoreError`, in an `ExceptionGroup`."""
+        """Run until cancelled. Raises `StoreError` in an `ExceptionGroup`."""
         await self._retention.plan(self._until_night_s(), first=True)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._every(_REQUESTS_EVERY_S, self._process_requests))
@@ -55,19 +55,19 @@ class Upkeep:
 
     async def _retain(self) -> None:
         if await self._retention.claim(_LEASE_S):
-            _tell(await self._retention.sweep())
+            _log(await self._retention.sweep())
             await self._retention.plan(self._until_night_s())
 
     def _until_night_s(self) -> float:
         """Seconds until the next 03:00."""
-        here = self._now().astimezone(self._zone)
-        night = here.replace(hour=_NIGHT_H, minute=0, second=0, microsecond=0)
-        if night <= here:
+        local = self._now().astimezone(self._zone)
+        night = local.replace(hour=_NIGHT_H, minute=0, second=0, microsecond=0)
+        if night <= local:
             night += timedelta(days=1)
-        return (night.timestamp() - here.timestamp()) or 86_400.0
+        return (night.timestamp() - local.timestamp()) or 86_400.0
 
 
-def _tell(swept: SweepCounts) -> None:
+def _log(swept: SweepCounts) -> None:
     logs.event(
         "● retenção: conteúdo de {payloads} chamadas e {contacts} conversas; registros de {calls} chamadas, "
         "{runs} execuções, {conversations} conversas, {events} eventos, {webhooks} webhooks, "

@@ -1,6 +1,6 @@
-"""What the service manager is told: ready, alive, stopping (systemd's notification protocol).
+"""Notifies the service manager: ready, alive, stopping (systemd's notification protocol).
 
-Where nobody listens (`NOTIFY_SOCKET` unset: a terminal, a container) nothing is said.
+Without `NOTIFY_SOCKET` (a terminal, a container) nothing is sent.
 """
 
 import contextlib
@@ -15,8 +15,8 @@ STOPPING = "STOPPING=1"
 _ALIVE = "WATCHDOG=1"
 
 
-def tell(state: str) -> None:
-    """One datagram to the service manager, which may well be gone: then nobody needs it."""
+def notify(state: str) -> None:
+    """Send a state to the service manager. A manager that is gone needs none, so errors are ignored."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
@@ -28,9 +28,9 @@ def tell(state: str) -> None:
 
 
 async def keep_watchdog(alive: Callable[[], bool], clock: Clock) -> None:
-    """Say twice a watchdog period that the loop is alive; when it is not, the silence has us restarted."""
+    """Notify twice a watchdog period while the loop is alive. Without it systemd restarts the daemon."""
     period_s = int(os.environ.get("WATCHDOG_USEC") or 0) / 1e6
     while period_s:
         if alive():
-            tell(_ALIVE)
+            notify(_ALIVE)
         await clock.sleep(period_s / 2)

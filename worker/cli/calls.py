@@ -1,4 +1,4 @@
-"""`calls`: the ledger as an operator reads and mends it, beside the daemon (contract §1).
+"""`calls`: lets an operator read and mend the ledger while the daemon runs (contract §1).
 
 Every verb returns its exit code and raises `ConfigError`, `RequestRefused` and `StoreError`.
 """
@@ -50,9 +50,10 @@ _STEPS = {
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which calls a command is about, as typed. `since`, `until`: as `times.parse_since` reads them."""
+    """The options that select calls, as typed."""
 
     state: CallState | None = None
+    #: As `times.parse_since` reads them.
     since: str | None = None
     until: str | None = None
     conversation: str | None = None
@@ -113,7 +114,7 @@ async def show_call(settings: Settings, console: Console, call_id: str, *, as_js
 
 
 async def reveal_call(settings: Settings, console: Console, call_id: str, *, as_json: bool) -> Exit:
-    """What a call holds about its customer, entered in the access log; as JSON, `GET …/payload`."""
+    """Print a call's personal values, and record it in the access log; as JSON, `GET …/payload`."""
     async with beside(settings) as store:
         payload = Payload.model_validate(await store.records.payload(call_id, reader=reader()))
     if as_json:
@@ -127,7 +128,7 @@ async def reveal_call(settings: Settings, console: Console, call_id: str, *, as_
 
 
 async def preview_retry(settings: Settings, console: Console, call_id: str) -> Exit:
-    """What `retry` would send, and nothing of what the customer said."""
+    """Print what `retry` would send, without the customer's text."""
     async with beside(settings) as store:
         call = await store.operators.retryable(call_id)
     console.print("Nada foi enviado. Uma nova tentativa enviaria:")
@@ -136,7 +137,7 @@ async def preview_retry(settings: Settings, console: Console, call_id: str) -> E
 
 
 async def retry_call(settings: Settings, console: Console, call_id: str, clock: Clock) -> Exit:
-    """Ask the daemon for another try of the same ticket, and wait at most 30 s for what becomes of it."""
+    """Ask the daemon for another try of the same ticket, and wait at most 30 s for its outcome."""
     async with beside(settings) as store:
         await store.operators.retry(call_id)
         if not await daemon_lives(store):
@@ -144,9 +145,9 @@ async def retry_call(settings: Settings, console: Console, call_id: str, clock: 
             return Exit.ACCEPTED
         with console.status("Aguardando o daemon…"):
             call = await wait_for_daemon(
-                lambda: store.calls.get(call_id), lambda seen: not seen.state.open, clock
+                lambda: store.calls.get(call_id), lambda record: not record.state.open, clock
             )
-    code, sentence = _became(call)
+    code, sentence = _retry_result(call)
     console.print(sentence, markup=False, soft_wrap=True)
     return code
 
@@ -210,19 +211,19 @@ async def resolve_call(settings: Settings, console: Console, call_id: str, proto
     return Exit.DONE
 
 
-def _became(call: CallRecord) -> tuple[Exit, str]:
+def _retry_result(call: CallRecord) -> tuple[Exit, str]:
     if call.state is CallState.DONE:
         return Exit.DONE, f"✓ Concluída: protocolo {call.protocolo or '-'}"
     if not call.state.open:
         return Exit.REFUSED, f"✗ A nova tentativa terminou em {call.state} ({call.error})"
-    # What may have been sent before is settled and looked up first: the call is held, and still `received`.
+    # An earlier attempt is looked up first: the daemon holds the call, which is still `received`.
     if call.state is CallState.RUNNING or call.owner is not None:
         return Exit.DONE, f"… O daemon assumiu a chamada; acompanhe: ticket-worker calls show {call.call_id}"
     return Exit.ACCEPTED, NOT_TAKEN_UP
 
 
 def _masked(call: CallRecord, settings: Settings) -> dict[str, object]:
-    """A ticket's request (contract §4), or that of a forwarded tool (§5), fit to be seen."""
+    """The request of a ticket (contract §4) or a forwarded tool (§5), with personal values masked."""
     body = json.loads(call.body.reveal()) if call.body else {}
     ticket = call.kind is ToolKind.TICKET
     url = settings.CRM_WEBHOOK_URL if ticket else settings.TOOL_FORWARD_URL
@@ -249,14 +250,14 @@ def _rows(console: Console, calls: Sequence[Call]) -> Table:
     rows = (
         (
             *(each.call_id, each.conversation_id, each.received_at, each.state),
-            *(_asked_for(each), each.protocolo or each.error),
+            *(_request_words(each), each.protocolo or each.error),
         )
         for each in calls
     )
     return listing(console, names, rows)
 
 
-def _asked_for(call: Call) -> str:
+def _request_words(call: Call) -> str:
     return " / ".join(filter(None, (call.setor or call.tool, call.motivo or call.departamento)))
 
 

@@ -1,4 +1,4 @@
-"""`check`: what the doctor finds, one finding a line; as JSON, each with its code."""
+"""`check`: prints the doctor's findings, one a line; as JSON, each with its code."""
 
 import json
 from dataclasses import asdict
@@ -15,7 +15,7 @@ _COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.ERROR: "red"}
 
 
 async def check(console: Console, *, as_json: bool) -> Exit:
-    """Read the settings, look at everything, print it. Settings that `run` would not start with end it."""
+    """Print the findings on settings and services. Settings that `run` refuses are the only finding."""
     try:
         configured, warnings = settings.load(for_run=True)
     except ConfigError as error:

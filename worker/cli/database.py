@@ -1,4 +1,4 @@
-"""What commands beside the daemon share: its database, its time to act, and who asks (contract §1)."""
+"""Shared by the commands: the database, waiting for the daemon, the operator's name (contract §1)."""
 
 import contextlib
 import getpass
@@ -25,14 +25,14 @@ NO_DAEMON = (
 )
 
 _WITHIN_S = 30.0
-_LOOK_S = 0.25
+_POLL_S = 0.25
 
-_Seen = TypeVar("_Seen")
+_Record = TypeVar("_Record")
 
 
 @contextlib.asynccontextmanager
 async def beside(settings: Settings) -> AsyncIterator[Store]:
-    """The daemon's database, neither locked nor migrated. Raises `ConfigError`: see `Store.open`."""
+    """Open the daemon's database without locking or migrating it. Raises `ConfigError` (see `Store.open`)."""
     if not settings.data_keys:
         raise ConfigError("DATA_KEYS não está definida: use as mesmas chaves do daemon")
     store = await Store.open(settings, settings.PLATFORM or "", owner=False)
@@ -51,7 +51,7 @@ def since_option(text: str, zone: ZoneInfo, option: str = "--since") -> float:
 
 
 def moment_option(text: str | None, zone: ZoneInfo, option: str = "--since") -> float | None:
-    """As `since_option`, where the option may be absent."""
+    """`since_option` for an option that may be absent."""
     return None if text is None else since_option(text, zone, option)
 
 
@@ -61,17 +61,17 @@ async def daemon_lives(store: Store) -> bool:
 
 
 async def wait_for_daemon(
-    look: Callable[[], Awaitable[_Seen]], done: Callable[[_Seen], bool], clock: Clock
-) -> _Seen:
-    """What the daemon made of a request once it is done, or how it stands after 30 s."""
+    read: Callable[[], Awaitable[_Record]], done: Callable[[_Record], bool], clock: Clock
+) -> _Record:
+    """Read a record until `done` accepts it, for at most 30 s; returns the last one read."""
     until = clock.monotonic() + _WITHIN_S
-    while not done(seen := await look()) and clock.monotonic() < until:
-        await clock.sleep(_LOOK_S)
-    return seen
+    while not done(record := await read()) and clock.monotonic() < until:
+        await clock.sleep(_POLL_S)
+    return record
 
 
 def reader() -> str:
-    """Who sits at this terminal, for the access log."""
+    """The operator's name for the access log: the user of this terminal."""
     try:
         name = getpass.getuser()
     except (OSError, KeyError):  # a user without a name, as in a container

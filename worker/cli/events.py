@@ -1,4 +1,4 @@
-"""`events`: what the bot was told, and what a person decides about what it did not take (contract §14).
+"""`events`: lets an operator read the events for the bot and decide about stuck ones (contract §14).
 
 Every verb returns its exit code and raises `ConfigError`, `RequestRefused` and `StoreError`.
 """
@@ -32,20 +32,20 @@ async def list_events(
 
 
 async def retry_event(settings: Settings, console: Console, event_id: str) -> Exit:
-    """Deliver one stuck event after all."""
+    """Ask the daemon to deliver one stuck event again."""
     async with beside(settings) as store:
         await store.events.retry(event_id)
         return await _requested(store, console, 1)
 
 
 async def retry_events(settings: Settings, console: Console) -> Exit:
-    """Deliver every stuck event after all."""
+    """Ask the daemon to deliver all stuck events again."""
     async with beside(settings) as store:
         return await _requested(store, console, await store.events.retry_all())
 
 
 async def discard_event(settings: Settings, console: Console, event_id: str) -> Exit:
-    """Give one stuck event up."""
+    """Discard one stuck event."""
     async with beside(settings) as store:
         await store.events.discard(event_id)
     console.print(f"✓ Aviso {event_id} descartado: o bot não o recebe", markup=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""How a command begins and ends: its settings, its output, and what it exits with (contract §1).
+"""How a command begins and ends: its settings, its output and its exit code (contract §1).
 
 The only module that turns errors into exit codes: 0 done, 1 refused, not found or crash, 2 usage or
 configuration, 3 `--check` found drift, 4 accepted but no daemon runs, 5 a rehearsed scenario did not pass.
@@ -18,22 +18,23 @@ from worker.errors import ConfigError, PlatformGone, RequestRefused, StoreError,
 
 
 class Exit(IntEnum):
-    """Contract §1. REFUSED: also not found, or a crash. ACCEPTED: recorded, and no daemon has taken it up.
-
-    NOT_PASSED: a scenario passed less than `--min` of its repeats.
-    """
+    """The exit codes of contract §1."""
 
     DONE = 0
+    #: Refused, not found, or a crash.
     REFUSED = 1
     MISCONFIGURED = 2
+    #: Definitions differ (`sync-schema --check`).
     DRIFT = 3
+    #: The request is recorded, and no daemon has taken it up.
     ACCEPTED = 4
+    #: A scenario passed fewer than `--min` of its repeats.
     NOT_PASSED = 5
 
 
 _stderr = Console(stderr=True, highlight=False)
 _PIPED_WIDTH = 240
-"""Columns of a table that goes to a file or another program: nothing is folded there."""
+"""Columns of a table for a file or another program: wide enough that no cell is folded."""
 
 REFUSALS = {
     "nao_encontrado": "Não há nada com este identificador",
@@ -62,9 +63,9 @@ def misconfigured(error: ConfigError) -> typer.Exit:
 
 
 def run_command(work: Coroutine[Any, Any, int | None], **refusals: str) -> None:
-    """Run to the end, and exit as it says; what went wrong is told in one sentence, by who can fix it.
+    """Run a command and exit with its code. An error is printed as one sentence for whom it concerns.
 
-    `refusals`: what codes of `RequestRefused` mean here, where it is not what they mean for calls.
+    `refusals`: sentences for codes of `RequestRefused`, where those for calls do not fit.
     """
     try:
         code = asyncio.run(work)
@@ -75,9 +76,9 @@ def run_command(work: Coroutine[Any, Any, int | None], **refusals: str) -> None:
         if isinstance(cause, PlatformGone):
             raise misconfigured(ConfigError(PlatformGone.sentence)) from None
         if isinstance(cause, RequestRefused):
-            meant = (REFUSALS | refusals)[cause.code]
+            sentence = (REFUSALS | refusals)[cause.code]
             other = f": {cause.call_id}" if cause.call_id else ""
-            _stderr.print(f"✗ {meant}{other} ({cause.code})", markup=False, soft_wrap=True)
+            _stderr.print(f"✗ {sentence}{other} ({cause.code})", markup=False, soft_wrap=True)
         elif isinstance(cause, StoreUnavailable):
             _stderr.print(f"✗ {cause}", markup=False, soft_wrap=True)
         elif isinstance(cause, StoreError):
@@ -94,7 +95,7 @@ def run_command(work: Coroutine[Any, Any, int | None], **refusals: str) -> None:
 
 
 def _first(error: BaseException) -> BaseException:
-    """The error that a group of side tasks died of: one an operator can mend before any other."""
+    """The first error of a group. An error that an operator can mend goes before others."""
     if not isinstance(error, BaseExceptionGroup):
         return error
     leaves = [_first(inner) for inner in error.exceptions]

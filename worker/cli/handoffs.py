@@ -1,4 +1,4 @@
-"""`handoffs`: the hand-off queue as an attendant reads and works it, beside the daemon (contract §1).
+"""`handoffs`: lets an attendant read and work the hand-off queue (contract §1).
 
 Every verb returns its exit code and raises `ConfigError`, `RequestRefused` and `StoreError`.
 """

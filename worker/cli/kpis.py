@@ -16,7 +16,7 @@ from rich.text import Text
 from worker.cli.database import beside, since_option
 from worker.kpis import KPIS, Kpis, Unit
 from worker.settings import Settings
-from worker.web.kpis import Kpis as Shown
+from worker.web.kpis import Kpis as KpisResponse
 
 Format = Literal["table", "json", "csv"]
 
@@ -24,13 +24,13 @@ _VERDICTS = {True: ("✓ atingida", "green"), False: ("✗ não atingida", "red"
 
 
 async def show_kpis(settings: Settings, console: Console, since: str, form: Format) -> None:
-    """The figures since then; as JSON, `GET /v1/kpis`. Raises `ConfigError` and `StoreError`."""
+    """Print the KPIs since a time; as JSON, `GET /v1/kpis`. Raises `ConfigError` and `StoreError`."""
     zone = ZoneInfo(settings.TIMEZONE)
     begin, end = since_option(since, zone), time.time()
     async with beside(settings) as store:
         kpis = await store.records.kpis(begin, None)
     if form == "json":
-        console.out(Shown.of(kpis, begin, end, zone).model_dump_json(indent=2), highlight=False)
+        console.out(KpisResponse.of(kpis, begin, end, zone).model_dump_json(indent=2), highlight=False)
     elif form == "csv":
         console.out(as_csv(kpis), highlight=False, end="")
     else:

@@ -1,4 +1,4 @@
-"""The commands as they are typed (contract §1); what they do is `worker.commands`' and `worker.daemon`'s."""
+"""Declares the commands (contract §1). The other modules of `worker.cli` and `worker.daemon` do the work."""
 
 import asyncio
 import io

@@ -1,4 +1,4 @@
-"""Lists and single things as the commands print them: tables for people, the HTTP API's JSON for programs."""
+"""Prints lists and single records: tables for people, the HTTP API's JSON for programs."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -24,7 +24,7 @@ _ROOMY = 140
 """Columns of a terminal on which a call fits on a line."""
 
 _ID = 27
-"""Characters of an id of ours, which is never folded."""
+"""Characters of the worker's own ids, which are never folded."""
 
 _COLOURS: dict[str, str] = {
     CallState.DONE: "green",
@@ -67,16 +67,16 @@ LABELS = {
     "contact": "contato",
     "receipt": "comprovante",
 }
-"""What people read for the API's names; a name that is Portuguese already stands for itself."""
+"""Portuguese labels of the API's names. A name that is Portuguese already needs none."""
 
 
-def print_json(shown: BaseModel, console: Console) -> None:
-    """As `GET` gives it."""
-    console.out(shown.model_dump_json(indent=2), highlight=False)
+def print_json(response: BaseModel, console: Console) -> None:
+    """Print a response of the HTTP API as JSON."""
+    console.out(response.model_dump_json(indent=2), highlight=False)
 
 
 def print_page(page: _Page, rows: Table, console: Console, *, as_json: bool) -> None:
-    """One page of a list; `rows` is the same for people."""
+    """Print one page of a list: `page` as JSON, or `rows` for people."""
     if as_json:
         print_json(page, console)
     elif not page.items:
@@ -88,7 +88,7 @@ def print_page(page: _Page, rows: Table, console: Console, *, as_json: bool) -> 
 
 
 def facts(named: dict[str, object]) -> Table:
-    """Names, as people call them, and values, a line each."""
+    """A table with one labelled value a line."""
     grid = Table.grid(padding=(0, 2))
     for name, value in named.items():
         grid.add_row(*cells(LABELS.get(name, name), value))
@@ -105,7 +105,7 @@ def table(first: str, *others: str) -> Table:
 
 
 def listing(console: Console, names: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
-    """A row each where there is room; else every second column goes below the one before it."""
+    """One line a row on a wide terminal; on others every second column goes below the one before it."""
     if console.width >= _ROOMY:
         made = table(*names)
         for row in rows:
@@ -123,7 +123,7 @@ def _pairs(values: Sequence[_Value]) -> Iterable[tuple[_Value, _Value]]:
 
 
 def cells(*values: object) -> list[Text]:
-    """Texts as they are: no markup, and nothing that steers a terminal (some ids are the platform's)."""
+    """Values as plain texts, without markup and control characters (some ids come from the platform)."""
     return [_cell(value) for value in values]
 
 

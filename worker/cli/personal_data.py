@@ -1,4 +1,4 @@
-"""`erase`, `export` and `rekey`: personal data, on behalf of the person it belongs to (contract §1).
+"""`erase`, `export` and `rekey`: a person's data (contract §1).
 
 Every verb returns its exit code and raises `ConfigError`, `RequestRefused` and `StoreError`.
 """
@@ -27,7 +27,7 @@ from worker.web.responses import ErasureReport
 
 _PASSES = 3
 _LONGEST = 4096
-"""Characters read of standard input, where one document is expected."""
+"""Most characters that are read from standard input, where one document is expected."""
 
 _GONE = {
     "documents": "documentos",
@@ -53,7 +53,7 @@ _KEPT = {
 async def erase(
     settings: Settings, console: Console, conversation_id: str | None, clock: Clock, *, as_json: bool
 ) -> Exit:
-    """Ask the daemon to erase a conversation, or all of a document; wait at most 30 s for its report."""
+    """Ask the daemon to erase a conversation or a document. Waits 30 s for the report at most."""
     document = _document() if conversation_id is None else None
     async with beside(settings) as store:
         if document is not None:
@@ -87,7 +87,7 @@ def _report(report: ErasureReport, console: Console, *, as_json: bool) -> None:
 def _document() -> Personal:
     """From standard input; at a terminal nothing shows while it is typed. Raises `ConfigError`.
 
-    One document, and nothing after it: of two, the second would be taken for done.
+    More than one document is refused, so that no one believes the second was processed.
     """
     asking = sys.stdin.isatty()
     text = getpass.getpass("CPF ou CNPJ: ") if asking else sys.stdin.read(_LONGEST)
@@ -103,20 +103,20 @@ def _document() -> Personal:
 
 
 async def export(settings: Settings, console: Console) -> Exit:
-    """Everything held about a document, as JSON. A reading of payload: it enters the access log."""
+    """Print all data of a document as JSON. The access log records the reading."""
     document, zone = _document(), ZoneInfo(settings.TIMEZONE)
     async with beside(settings) as store:
         held = await store.export.of_document(document, reader=reader())
-    shown = {table: [_row(row, zone) for row in rows] for table, rows in held.items()}
-    console.out(json.dumps(shown, ensure_ascii=False, indent=2), highlight=False)
+    tables = {table: [_row(row, zone) for row in rows] for table, rows in held.items()}
+    console.out(json.dumps(tables, ensure_ascii=False, indent=2), highlight=False)
     return Exit.DONE
 
 
 def _row(row: Mapping[str, Any], zone: ZoneInfo) -> dict[str, object]:
-    return {name: _shown(name, value, zone) for name, value in row.items()}
+    return {name: _json_value(name, value, zone) for name, value in row.items()}
 
 
-def _shown(name: str, value: object, zone: ZoneInfo) -> object:
+def _json_value(name: str, value: object, zone: ZoneInfo) -> object:
     if isinstance(value, Personal):
         return value.reveal()
     if isinstance(value, float) and (name == "at" or name.endswith("_at")):
@@ -128,7 +128,7 @@ def _shown(name: str, value: object, zone: ZoneInfo) -> object:
 
 
 async def rekey(settings: Settings, console: Console) -> Exit:
-    """Encrypt everything anew under the first key of DATA_KEYS, until a walk finds nothing left to change."""
+    """Encrypt all values with the first key of DATA_KEYS, in passes until one changes nothing."""
     async with beside(settings) as store:
         if await _any_lacks_the_first_key(store, settings):
             console.print(
@@ -144,7 +144,7 @@ async def rekey(settings: Settings, console: Console) -> Exit:
             if not done.changed and not done.overtaken:
                 break
         await store.rekey.finish()
-    return _rekeyed(console, changed, done)
+    return _print_rekeyed(console, changed, done)
 
 
 async def _any_lacks_the_first_key(store: Store, settings: Settings) -> bool:
@@ -162,7 +162,7 @@ async def _walk(rekey: Rekey, console: Console) -> RekeyCounts:
     return done
 
 
-def _rekeyed(console: Console, changed: int, last: RekeyCounts) -> Exit:
+def _print_rekeyed(console: Console, changed: int, last: RekeyCounts) -> Exit:
     console.print(
         f"{changed} valores foram cifrados de novo com a primeira chave de DATA_KEYS", soft_wrap=True
     )

@@ -1,4 +1,4 @@
-"""Typer in Portuguese, whose own headings and sentences are English and have no translation."""
+"""Typer in Portuguese: its own headings and sentences are English and cannot be translated."""
 
 import re
 from collections.abc import Callable
@@ -43,7 +43,7 @@ def _usage(english: str) -> str:
 
 
 def _params(params: list[Any]) -> list[Any]:
-    """Typer's own options speak as ours do, and a switch has no value to name."""
+    """Give Typer's own options Portuguese help, and switches no value name."""
     for param in params:
         param.help = _HELP.get(param.name, param.help)
         if getattr(param, "is_flag", False):
@@ -65,12 +65,12 @@ class App(typer.Typer):
         )
 
     def command(self, name: str | None = None, *, epilog: str | None = None) -> Callable[[_Verb], _Verb]:  # type: ignore[override]  # fewer options
-        """As Typer's."""
+        """Typer's `command`, with Portuguese help."""
         return super().command(name, cls=Command, options_metavar="[OPÇÕES]", epilog=epilog)
 
 
 def _complain(self: Any) -> None:
-    """In place of Typer's: one line that says what is wrong, one that shows how the command is used."""
+    """Replace Typer's error box by two lines: the problem, and the usage."""
     error, kind = self, type(self).__name__
     if kind == "NoArgsIsHelpError":  # the help was printed already
         return
@@ -81,7 +81,7 @@ def _complain(self: Any) -> None:
 
 
 def _sentence(kind: str, error: Any) -> str:
-    """What is wrong, from what Typer's exception knows of it: its own sentences are English."""
+    """The problem in Portuguese, from the fields of Typer's exception."""
     param = getattr(error, "param", None)
     hint = getattr(error, "param_hint", None) or (param.get_error_hint() if param else None)
     match kind:
@@ -92,7 +92,7 @@ def _sentence(kind: str, error: Any) -> str:
             return f"A opção {error.option_name} não existe{near}."
         case "BadOptionUsage":
             return f"O valor de {error.option_name} falta, ou sobra."
-        case "BadParameter" if hint is None:  # raised by a command of ours, in Portuguese
+        case "BadParameter" if hint is None:  # raised by one of these commands, in Portuguese
             return str(error.message)
         case "BadParameter":
             return f"{hint} tem um valor inválido."

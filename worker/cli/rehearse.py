@@ -1,4 +1,4 @@
-"""`rehearse`: what is to be played, with whom, what is shown of it, and with which exit code it ends."""
+"""`rehearse`: plays scenarios with assistants, prints the report and returns the exit code."""
 
 import asyncio
 import contextlib
@@ -37,8 +37,9 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The command line. No names of assistants or scenarios: all of them."""
+    """The command line."""
 
+    #: Names; none means all.
     assistants: Sequence[str] = ()
     scenarios: Sequence[str] = ()
     file: Path | None = None
@@ -56,7 +57,7 @@ class Options:
 
 
 async def show_list(settings: Settings, options: Options, console: Console) -> None:
-    """What would be played. Raises `ConfigError`."""
+    """Print the scenarios that would be played. Raises `ConfigError`."""
     rows = table("Cenário", "Assistente", "Esperado", "Fonte")
     for each in _chosen(options, Catalog.configured(settings)):
         rows.add_row(*cells(each.name, each.assistant, expectation(each.expected), each.source))
@@ -64,7 +65,7 @@ async def show_list(settings: Settings, options: Options, console: Console) -> N
 
 
 async def play(settings: Settings, options: Options, console: Console) -> int:
-    """Carry the command out; returns the exit code. Raises `ConfigError` and `PlatformGone`."""
+    """Run the command; returns the exit code. Raises `ConfigError` and `PlatformGone`."""
     catalog = Catalog.configured(settings)
     scenarios = _chosen(options, catalog)
     before = results.read(options.before) if options.before else None
@@ -127,7 +128,7 @@ def _check(settings: Settings, options: Options) -> None:
 def _with_assistants(
     settings: Settings, options: Options, scenarios: Sequence[Scenario], catalog: Catalog
 ) -> tuple[tuple[Scenario, ...], Assistants]:
-    """The scenarios that somebody can play, and who does. Raises `ConfigError`."""
+    """The scenarios that a configured assistant can play, with their assistants. Raises `ConfigError`."""
     if options.request is not None:
         request = _request(settings, options.request, catalog)
         return tuple(scenarios), {fold(each.assistant): request for each in scenarios}
@@ -144,7 +145,7 @@ def _with_assistants(
 
 
 def _request(settings: Settings, path: Path, catalog: Catalog) -> Mapping[str, object]:
-    """What the bot sends, with our functions among its tools. Raises `ConfigError`."""
+    """The bot's request, with the worker's functions among its tools. Raises `ConfigError`."""
     try:
         request = json.loads(path.read_bytes())
     except (OSError, ValueError):
@@ -158,7 +159,7 @@ def _request(settings: Settings, path: Path, catalog: Catalog) -> Mapping[str, o
 
 
 def _agreed(options: Options, order: Order, platform: str, console: Console) -> bool:
-    """Runs cost money: on a terminal the operator is asked first."""
+    """Ask the operator on a terminal before runs are started, because they cost money."""
     if options.yes or not (sys.stdin.isatty() and sys.stdout.isatty()):
         return True
     console.print(
@@ -171,7 +172,7 @@ def _agreed(options: Options, order: Order, platform: str, console: Console) -> 
 
 
 def _yes(question: str) -> bool:
-    """Ctrl-C and Ctrl-D are a no. While asyncio has the signal, the first Ctrl-C would not reach it."""
+    """Ask a question; Ctrl-C and Ctrl-D mean no. While asyncio has the signal, Ctrl-C would be lost."""
     previous = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         answer = typer.prompt(question, default="n", show_default=False, err=True)
@@ -241,7 +242,7 @@ def _interruptible(task: "asyncio.Future[None]", console: Console) -> Iterator[l
 
 
 def _show_unfinished(rehearsal: Rehearsal, options: Options, console: Console, progress: Console) -> None:
-    """What was played before the end, for people; a program gets no half of a result."""
+    """Print the scenarios played before the end, for people only: a program gets no partial result."""
     if rehearsal.attempts and not options.as_json:
         console.print("Resultado parcial: o ensaio não chegou ao fim.")
         print_report(rehearsal.results(), console)
@@ -250,7 +251,7 @@ def _show_unfinished(rehearsal: Rehearsal, options: Options, console: Console, p
 
 
 def _print_remains(rehearsal: Rehearsal, console: Console) -> None:
-    """What could not be deleted, where there is no report that lists it."""
+    """Print what could not be deleted, where no report lists it."""
     if rehearsal.not_deleted:
         console.print("Não pôde ser apagado na plataforma; apague à mão:")
         for name in rehearsal.not_deleted:
@@ -258,7 +259,7 @@ def _print_remains(rehearsal: Rehearsal, console: Console) -> None:
 
 
 def _show(outcome: Results, before: Results | None, options: Options, console: Console) -> int:
-    """The report in the form that was wanted; returns the exit code."""
+    """Print the report in the chosen form; returns the exit code."""
     compared = comparison.compare(before, outcome) if before is not None else None
     if options.junit is not None:
         junit.write(outcome, options.junit)

@@ -1,4 +1,4 @@
-"""`replies`: suspect replies as an operator reads them, beside the daemon (contract §10). No text is kept."""
+"""`replies`: lists the suspect replies for an operator (contract §10). Their texts are not stored."""
 
 from collections.abc import Sequence
 from zoneinfo import ZoneInfo

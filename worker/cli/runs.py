@@ -1,4 +1,4 @@
-"""`runs`: the watched runs as an operator reads them, and what is decided about a lost one (contract §14).
+"""`runs`: lets an operator read the runs and dismiss a lost one (contract §14).
 
 Every verb returns its exit code and raises `ConfigError`, `RequestRefused` and `StoreError`.
 """
@@ -22,7 +22,7 @@ from worker.web.responses import ListedRun, Run, RunPage
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which runs are listed, as typed. `since`, `until`: as `times.parse_since` reads them."""
+    """The options that select runs, as typed. `times.parse_since` reads `since` and `until`."""
 
     state: RunState | None = None
     reason: str | None = None

@@ -1,4 +1,4 @@
-"""`sync-schema`: which definitions are meant, what is said of each, and with which exit code it ends."""
+"""`sync-schema`: compares the definitions, prints the differences, writes them and returns the exit code."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -24,10 +24,11 @@ _ID = "_ASSISTANT_ID"
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The command line. `assistants`: names, none meaning all that are configured."""
+    """The command line."""
 
     dry_run: bool = False
     check: bool = False
+    #: Names; none means all configured assistants.
     assistants: Sequence[str] = ()
     out: Path | None = None
     sessions: bool = False
@@ -35,7 +36,7 @@ class Options:
 
 
 async def sync_schema(settings: Settings, options: Options, console: Console) -> int:
-    """Carry the command out; returns the exit code. Raises `ConfigError` and `PlatformGone`."""
+    """Run the command; returns the exit code. Raises `ConfigError` and `PlatformGone`."""
     functions = schema_sync.load(schema_names(), catalog=Catalog.configured(settings))
     _check_options(settings, options)
     stored = platforms.stored_assistants(settings)
@@ -51,7 +52,7 @@ async def sync_schema(settings: Settings, options: Options, console: Console) ->
             job = _Job(stored.sessions, functions, options, console, agents=chosen.values())
             ends += [await job.settle("sessão", each) for each in sessions]
         if options.sessions:
-            _say(console, f"✓ sessões das conversas conhecidas: {len(sessions)} examinadas", "green")
+            _print(console, f"✓ sessões das conversas conhecidas: {len(sessions)} examinadas", "green")
     return next((end for end in (Exit.REFUSED, Exit.DRIFT) if end in ends), Exit.DONE)
 
 
@@ -118,9 +119,9 @@ async def _known_sessions(settings: Settings) -> Sequence[str]:
 
 
 class _Job:
-    """One kind of definitions, with what is target of them and where it is told.
+    """Compares and writes one kind of definitions.
 
-    `agents`: of these only, as with sessions: others are somebody else's, and one that is gone is no problem.
+    `agents`: only sessions of these are written; others belong to another bot. A deleted session is skipped.
     """
 
     def __init__(
@@ -138,7 +139,7 @@ class _Job:
         self._agents = agents
 
     async def settle(self, title: str, identifier: str, rules: str | None = None) -> Exit:
-        """Compare, show, and write unless it was only to be looked at. Raises `PlatformGone`."""
+        """Compare, print, and write unless `--dry-run` or `--check` is set. Raises `PlatformGone`."""
         title = schema_sync.printable(f"{title} ({identifier})")
         try:
             return await self._settle(title, identifier, Target(self._functions, rules))
@@ -147,38 +148,40 @@ class _Job:
         except (PlatformError, BrokenMarkers, NotSaved, NotComplete, NotApplied) as failure:
             if isinstance(failure, RunGone) and self._agents is not None:
                 return Exit.DONE
-            _say(self._console, f"✗ {title}: {schema_sync.sentence(failure)}", "red")
+            _print(self._console, f"✗ {title}: {schema_sync.sentence(failure)}", "red")
             return Exit.REFUSED
 
     async def _settle(self, title: str, identifier: str, target: Target) -> Exit:
-        found = await schema_sync.compare(self._stored, identifier, target)
-        if self._agents is not None and not (found.changes and found.before.get("id") in self._agents):
+        difference = await schema_sync.compare(self._stored, identifier, target)
+        if self._agents is not None and not (
+            difference.changes and difference.before.get("id") in self._agents
+        ):
             return Exit.DONE
-        end = _show(title, found, self._options, self._console)
+        end = _show(title, difference, self._options, self._console)
         if end is not None:
             return end
-        strict = await schema_sync.apply(self._stored, identifier, found, target)
+        strict = await schema_sync.apply(self._stored, identifier, difference, target)
         plain = "" if strict else "; a plataforma recusou strict: ficou sem ele"
-        _say(self._console, f"✓ {title}: gravado e conferido{plain}", "green")
+        _print(self._console, f"✓ {title}: gravado e conferido{plain}", "green")
         return Exit.DONE
 
 
 def _export(
     functions: Sequence[Json], path: Path, options: Options, console: Console, envelope: Envelope
 ) -> Exit:
-    """The tools a bot sends with each response: ours among whatever else the file has."""
-    found = schema_sync.plan({"tools": _tools_in(path)}, Target(functions), envelope)
+    """Write the tools that a bot sends with each response to a file, and keep its other tools."""
+    difference = schema_sync.plan({"tools": _tools_in(path)}, Target(functions), envelope)
     title = schema_sync.printable(str(path))
-    end = _show(title, found, options, console)
+    end = _show(title, difference, options, console)
     if end is not None:
         return end
     try:
         path.write_text(
-            json.dumps(found.changes["tools"], ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
+            json.dumps(difference.changes["tools"], ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
         )
     except (OSError, UnicodeEncodeError) as error:
         raise ConfigError(f"{title} não pôde ser gravado ({type(error).__name__})") from None
-    _say(console, f"✓ {title}: gravado", "green")
+    _print(console, f"✓ {title}: gravado", "green")
     return Exit.DONE
 
 
@@ -197,19 +200,19 @@ def _tools_in(path: Path) -> Sequence[Json]:
 # ------------------------------------------------------------------------------------------- what is said
 
 
-def _show(title: str, found: Plan, options: Options, console: Console) -> Exit | None:
-    """Say what differs; how it ends, unless it is to be written."""
-    line = f"{title}: {schema_sync.summary(found)}"
-    if not found.changes:
-        _say(console, f"✓ {line}", "green")
+def _show(title: str, difference: Plan, options: Options, console: Console) -> Exit | None:
+    """Print the differences; the exit code, or None if they are to be written."""
+    line = f"{title}: {schema_sync.summary(difference)}"
+    if not difference.changes:
+        _print(console, f"✓ {line}", "green")
         return Exit.DONE
-    _say(console, f"! {line}", "yellow")
-    for each in schema_sync.diff(found):
-        _say(console, f"    {each}", {"+": "green", "-": "red"}.get(each[0]))
+    _print(console, f"! {line}", "yellow")
+    for each in schema_sync.diff(difference):
+        _print(console, f"    {each}", {"+": "green", "-": "red"}.get(each[0]))
     if options.check:
         return Exit.DRIFT
     return Exit.DONE if options.dry_run else None
 
 
-def _say(console: Console, text: str, style: str | None = None) -> None:
+def _print(console: Console, text: str, style: str | None = None) -> None:
     console.print(text, style=style, markup=False, soft_wrap=True)

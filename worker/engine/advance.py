@@ -36,13 +36,13 @@ APPLY_S = 5.0
 """If the platform still asks for an accepted answer after this many seconds, submit the same bytes again."""
 
 _LONGEST_ASIDE_S = 300.0
-"""A run that meets a defect each time is polled at least this often. Seconds."""
+"""Longest delay after a defect. Seconds."""
 
 MAX_CALLS = 128
 """Calls of one round that are worked on; the others are answered with an error."""
 
 REFUSAL_LIMIT_S = 600.0
-"""A run is lost when the platform has refused our key for this many seconds: no run lives longer."""
+"""A run is lost when the platform has refused the key for this many seconds: no run lives longer."""
 
 
 class RunDriver:
@@ -61,7 +61,7 @@ class RunDriver:
         clock: Clock,
         ended: Callable[[Run, Personal | None], None] | None = None,
     ) -> None:
-        """`ended`: called when a run has ended, with what was said in it where the run itself holds that."""
+        """`ended`: called when a run has ended, with the assistant's reply if the run itself holds it."""
         self._ended = ended
         self._platform = platform
         self._traits = platform.traits
@@ -99,7 +99,7 @@ class RunDriver:
             await self._handle(watched, error)
 
     async def _handle(self, watched: WatchedRun, error: Exception) -> None:
-        """What became of a run whose poll did not come to its end."""
+        """Close a run whose poll failed, or schedule its next poll."""
         if not isinstance(error, RunGone):
             watched.gone_since = None
         if isinstance(error, RunGone):
@@ -116,7 +116,7 @@ class RunDriver:
             self._put_aside(watched, error)
 
     def _put_aside(self, watched: WatchedRun, error: Exception) -> None:
-        """A defect met this run, in our code or in what the platform shows: poll it again ever later."""
+        """Log a defect of the worker or of the platform's answer, and poll again after a growing delay."""
         watched.defects += 1
         metrics.defects.labels("run").inc()
         logs.failure(
@@ -136,7 +136,7 @@ class RunDriver:
             watched.polls = 0
 
     def _log_unanswerable(self, watched: WatchedRun, snapshot: RunSnapshot) -> None:
-        """Once a run: calls that no answer can be sent to keep the run waiting until it expires."""
+        """Log once a run that some calls cannot be answered. The run waits for them until it expires."""
         if snapshot.unanswerable and not watched.unanswerable_logged:
             watched.unanswerable_logged = True
             logs.event(
@@ -255,7 +255,7 @@ class RunDriver:
     async def _answered(
         self, watched: WatchedRun, run: Run, call: ToolCall
     ) -> tuple[CallRecord | None, Answer]:
-        """A call's record and answer; no record of one that a round has too many of."""
+        """A call's record and answer. A call in excess of the round's limit has no record."""
         if call.identity in watched.excess:
             return None, _answer(call, _TOO_MANY, success=False)
         limits = Limits(watched.deadline or 0.0, self._limits.call_deadline_s)
@@ -316,7 +316,7 @@ class RunDriver:
         return closed
 
     async def _gone(self, watched: WatchedRun) -> None:
-        """Lost after 30 s of nothing but 404: a proxy, or a replica that lags behind, may answer once."""
+        """Close a run as lost after 30 s of 404s. A proxy or a lagging replica may answer 404 once."""
         now = self._clock.monotonic()
         watched.gone_since = watched.gone_since or now
         if min(self._watched.known_s(watched), now - watched.gone_since) < GONE_S:

@@ -1,4 +1,4 @@
-"""A call's permission to send: an attempt is committed before it begins, and checked before it is written."""
+"""A call's permission to send: each attempt is recorded before it begins and checked before it is written."""
 
 from dataclasses import dataclass
 
@@ -9,18 +9,20 @@ from worker.model import CallRecord, Sent
 from worker.ports import Clock, Ledger
 
 _CUT_OFF_FREE = 3
-"""Attempts that a death of ours ended, and that do not count towards `CRM_MAX_ATTEMPTS`."""
+"""Attempts cut off by the end of a process that do not count towards `CRM_MAX_ATTEMPTS`."""
 
 
 @dataclass(slots=True)
 class Sending:
-    """What all attempts of a process share. `window_s`: how long after it began one may still take effect."""
+    """What all attempts of a process share."""
 
     ledger: Ledger
     lease: Lease
     clock: Clock
+    #: Seconds after its begin for which an attempt may still take effect.
     window_s: float
     instrumentation: Instrumentation
+    #: The process is stopping: no attempt begins.
     stopping: bool = False
 
     async def pause(self, seconds: float) -> None:
@@ -40,12 +42,12 @@ class CallAttempts:
 
     @property
     def used(self) -> int:
-        """Attempts that our own death cut off are no failures of the CRM: up to three do not count."""
+        """Attempts since the last retry. Up to three that the end of a process cut off do not count."""
         return self._last - self._call.retry_from - min(self._call.cut_off, _CUT_OFF_FREE)
 
     @property
     def begun(self) -> bool:
-        """Whether an attempt was begun here."""
+        """Whether this process has begun an attempt of the call."""
         return self._last > self._call.attempts
 
     def alive(self) -> bool:
@@ -53,7 +55,7 @@ class CallAttempts:
 
     async def begin(self) -> None:
         if self._sending.stopping or not self.alive():
-            raise Withdrawn("this process sends nothing any more")
+            raise Withdrawn("this process no longer sends")
         begun = await self._sending.ledger.begin_attempt(
             self._call,
             self._last + 1,

@@ -1,7 +1,7 @@
-"""Finding runs that nobody announced, in conversations active lately (contract §2, DISCOVER_*).
+"""Finds runs that were not announced, in recently active conversations (contract §2, DISCOVER_*).
 
-A conversation's thread is mostly told by the bot. Where a platform lists threads, the bot may name the
-conversation in the thread's metadata instead: then the thread is found as well.
+The bot usually registers a conversation's thread. On a platform that lists threads, it may name the
+conversation in the thread's metadata instead.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ _SHARE = 5
 
 
 class Discovery:
-    """Looks for unannounced runs, each conversation in one process at a time, none whose run is watched."""
+    """Looks for unannounced runs in conversations without a watched run, one process in each."""
 
     def __init__(
         self, platform: Platform, arrivals: Arrivals, reads: TokenBucket, limits: LoopLimits, clock: Clock
@@ -31,8 +31,8 @@ class Discovery:
         self._clock = clock
         self._list_due = clock.monotonic()
 
-    async def run(self, found: Callable[[], None]) -> None:
-        """Look for ever; `found()` tells that there is something to claim."""
+    async def run(self, on_found: Callable[[], None]) -> None:
+        """Look for ever; calls `on_found` when there is a run to claim."""
         every, window = self._limits.discover_interval_s, self._limits.discover_window_s
         while every:
             await self._adopt(every, window)
@@ -42,11 +42,11 @@ class Discovery:
                 await self._share.take()
                 await self._reads.take()
                 if await self._look(conversation_id, thread_id):
-                    found()
+                    on_found()
             await self._clock.sleep(min(1.0, every))
 
     async def _adopt(self, every_s: float, window_s: float) -> None:
-        """Threads for the conversations that have none, one listing an interval; none if all have theirs."""
+        """List threads once an interval, and give them to the conversations that have none."""
         now = self._clock.monotonic()
         if now < self._list_due:
             return
@@ -67,7 +67,7 @@ class Discovery:
 
 @contextlib.contextmanager
 def _contained() -> Iterator[None]:
-    """A platform that does not answer, or a defect: this conversation waits for its next turn."""
+    """Suppress platform errors and defects: the conversation waits for its next turn."""
     try:
         yield
     except StoreError:

@@ -1,6 +1,6 @@
-"""One call in, one answer out: the ledger decides what is done, the tool does it, the model is always told.
+"""Answers one call: the ledger decides what to do, the tool does it, and the model always gets an answer.
 
-The only module that turns errors into answers, and with the reconciler the only one that sends.
+Only this module turns errors into answers. Only this module and the reconciler send.
 """
 
 import asyncio
@@ -45,15 +45,15 @@ from worker.ports import LEASE_S, Clock, Ledger, Tool
 from worker.privacy import readable
 
 _FOLLOW_S = 0.25
-"""How often a call that waits for an equal one looks whether that is decided."""
+"""Seconds between two looks at the equal call that a call waits for."""
 
 MAX_RECONCILED = 64
-"""Calls without a living owner are taken up while no more than this many such are under way."""
+"""At most this many calls that lost their process or run are worked on at a time."""
 
 _NO_TOOL = "-"
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _PLAIN_NAME = re.compile(r"(?!.*[0-9]{2})[A-Za-z_][A-Za-z0-9_]{0,63}")
-"""A function's name that can be shown: with digits in a row it could be a customer's number."""
+"""A function's name that may be shown. Digits in a row could be a customer's number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +66,12 @@ class Limits:
     longest_s: float
 
 
-_Settled = CallRecord | Exception | None
-"""What became of the work on a call: settled, a defect, or None where this process may not go on."""
+_WorkResult = CallRecord | Exception | None
+"""The result of the work on a call: its record, a defect, or None if this process may not go on."""
 
 
 class Dispatcher:
-    """Answers calls from the ledger. Work goes on in tasks of the process: a deadline abandons only the wait.
+    """Answers calls from the ledger. The work runs in tasks of the process; a deadline ends only the wait.
 
     `send_window_s`: how long after an attempt began its effect may still appear at the CRM (contract §4).
     `share`: calls of one conversation that are performed at a time.
@@ -96,27 +96,27 @@ class Dispatcher:
         self._sending = Sending(ledger, lease, clock, send_window_s, self._instrumentation)
         self._share = share
         self._shares: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
-        self._work: dict[str, asyncio.Task[_Settled]] = {}
+        self._work: dict[str, asyncio.Task[_WorkResult]] = {}
         #: Of the work under way, the calls that were claimed without a run.
         self._reconciled: set[str] = set()
         self._writes: set[asyncio.Task[CallRecord]] = set()
         self._tasks: asyncio.TaskGroup | None = None
 
     def start(self, tasks: asyncio.TaskGroup) -> None:
-        """Work from now on belongs to this group: a failure to record ends the daemon with it."""
+        """Run the work in this group. A failure to record ends the group, and the daemon with it."""
         self._tasks = tasks
 
     def stop(self) -> None:
-        """Begin no attempt from now on; what is in flight goes on."""
+        """Begin no further attempt. Attempts in flight go on."""
         self._sending.stopping = True
 
     @property
-    def working(self) -> frozenset[asyncio.Task[_Settled]]:
-        """The work under way, that of abandoned waits included."""
+    def working(self) -> frozenset[asyncio.Task[_WorkResult]]:
+        """The work under way, including that of calls whose deadline has passed."""
         return frozenset(self._work.values())
 
     async def flush(self) -> None:
-        """Wait for outcomes that are being recorded, even where their work has been cancelled."""
+        """Wait for outcomes that are being recorded, even if their work was cancelled."""
         for write in list(self._writes):
             with contextlib.suppress(Withdrawn):
                 await write
@@ -126,10 +126,10 @@ class Dispatcher:
 
         Raises `Withdrawn` when this process may not go on (the next owner does), `Isolated`, `StoreError`.
         """
-        record, left_s = await self._admitted(run, call, limits)
+        record, left_s = await self._admit(run, call, limits)
         if record.answered or not record.state.open:
             self._instrumentation.replayed(record)
-            return await self._replayed(record)
+            return await self._with_answer(record)
         if record.owner != self._lease.owner:
             return await self._answer_at_deadline(record)
         work = self._begin(record)
@@ -139,10 +139,10 @@ class Dispatcher:
         settled = work.result()
         if isinstance(settled, Exception):
             raise settled
-        return await self._replayed(settled or await self._answered_elsewhere(record))
+        return await self._with_answer(settled or await self._reread(record))
 
     async def reconcile(self) -> None:
-        """Go on with calls whose process or run is gone, and with those a person wants tried again."""
+        """Go on with calls that lost their process or run, and with those that an operator retries."""
         self._reconciled &= self._work.keys()
         free = MAX_RECONCILED - len(self._reconciled)
         if free > 0 and not self._sending.stopping:
@@ -151,19 +151,19 @@ class Dispatcher:
                 self._begin(record)
 
     async def keep_leases(self) -> None:
-        """Renew what this process works on."""
+        """Renew the leases of the calls that this process works on."""
         await self._ledger.renew(self._lease.owner, list(self._work), LEASE_S)
 
     async def release(self) -> None:
-        """Give back what was not finished."""
+        """Release the leases of unfinished calls."""
         await self._ledger.release(self._lease.owner)
 
-    async def _admitted(self, run: Run, call: ToolCall, limits: Limits) -> tuple[CallRecord, float]:
-        """The call, answered or ours to work on, and the seconds left until its deadline.
+    async def _admit(self, run: Run, call: ToolCall, limits: Limits) -> tuple[CallRecord, float]:
+        """The call once it is answered or held by this process, and the seconds left until its deadline.
 
-        At the deadline it may still be another process's.
+        At the deadline another process may still hold it.
         """
-        call = self._named(call)
+        call = self._with_tool_name(call)
         tool = self._tool_named(call.tool)
         while True:
             record = await self._ledger.admit(
@@ -181,41 +181,41 @@ class Dispatcher:
 
     async def _answer_at_deadline(self, record: CallRecord) -> CallRecord:
         record = await self._ledger.answer_at_deadline(
-            record.call_id, sent=_told(BeingConfirmed()), unsent=_told(CrmUnavailable())
+            record.call_id, sent=_error_answer(BeingConfirmed()), unsent=_error_answer(CrmUnavailable())
         )
         code = BeingConfirmed.code if record.state.open else record.error
         self._instrumentation.refused(record, code)
-        return await self._replayed(record)
+        return await self._with_answer(record)
 
-    async def _answered_elsewhere(self, record: CallRecord) -> CallRecord:
-        """The work was withdrawn: the call may have been decided meanwhile, else it is the next owner's."""
+    async def _reread(self, record: CallRecord) -> CallRecord:
+        """The record after the work was withdrawn. Raises `Withdrawn` if the call is still undecided."""
         record = await self._ledger.get(record.call_id)
         if record.state.open and not record.answered:
             raise Withdrawn("left to the next owner")
         return record
 
-    async def _replayed(self, record: CallRecord) -> CallRecord:
-        """A call with its answer. One that a person decided before it had an answer is given it now."""
+    async def _with_answer(self, record: CallRecord) -> CallRecord:
+        """A call with its answer. A call that a person decided gets its answer now, if it has none."""
         if not record.answered:
             outcome = Outcome(record.state, record.error, record.protocolo)
-            record = await self._written(record, record, outcome)
-        return self._remembered(record)
+            record = await self._record(record, record, outcome)
+        return self._with_answer_text(record)
 
-    def _remembered(self, record: CallRecord) -> CallRecord:
-        """A call with its answer; one that is no longer kept is said anew, from the record."""
+    def _with_answer_text(self, record: CallRecord) -> CallRecord:
+        """A call with the text of its answer, rebuilt from the record if it is no longer stored."""
         if readable(record.answer) is not None:
             return record
         outcome = Outcome(record.state, record.error, record.protocolo)
-        answer, success = self._say(record, outcome)
+        answer, success = self._answer_for(record, outcome)
         return dataclasses.replace(record, answer=answer, answered_success=success)
 
     # ---------------------------------------------------------------------------------------- admission
 
-    def _named(self, call: ToolCall) -> ToolCall:
-        """The call under the name of its tool. Models write `functions.` and the like before our names.
+    def _with_tool_name(self, call: ToolCall) -> ToolCall:
+        """The call under its tool's name. Models write prefixes such as `functions.` before it.
 
-        A name that no tool answers to is the model's own text. It is kept only where it is plainly the name
-        of a function: an operator sees then which one is missing.
+        A name without a tool is the model's own text. It is kept if it has the form of a function name: an
+        operator sees then which one is missing.
         """
         name, own = _NO_TOOL, call.tool.rpartition(".")[2]
         if own in self._tools:
@@ -230,12 +230,12 @@ class Dispatcher:
         return None if name == _NO_TOOL else self._tools.get(name, self._other)
 
     def _decide(self, run: Run, call: ToolCall, conversation: Conversation | None) -> Intent | Rejection:
-        """What is to be done, judged by the tool; a defect of the tool is answered, not raised."""
+        """The tool's decision on a call. A defect of the tool becomes an answer and is not raised."""
         tool = self._tool_named(call.tool)
         kind = ToolKind.OTHER if tool is None else tool.kind
         self._instrumentation.received(run, call, kind, conversation)
         try:
-            decision = tool.plan(call.arguments, conversation) if tool else self._unknown(call)
+            decision = tool.plan(call.arguments, conversation) if tool else self._reject_unknown(call)
         except Exception as error:  # noqa: BLE001  # whatever a tool does, the model gets an answer
             logs.failure(
                 "defeito ao avaliar uma chamada",
@@ -248,15 +248,15 @@ class Dispatcher:
             self._instrumentation.rejected(run, call, kind, decision)
         return decision
 
-    def _unknown(self, call: ToolCall) -> Rejection:
-        """A function that is not ours; some put a call of ours into the arguments of another."""
+    def _reject_unknown(self, call: ToolCall) -> Rejection:
+        """The rejection of an unknown function. Some models put a call of a tool into another's arguments."""
         arguments = call.arguments.reveal()
         wrapped = [name for name in self._tools if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", arguments)]
         return Rejection.of(WrappedTool(wrapped[0]) if wrapped else UnknownTool())
 
     # ----------------------------------------------------------------------------------------- the work
 
-    def _begin(self, record: CallRecord) -> asyncio.Task[_Settled]:
+    def _begin(self, record: CallRecord) -> asyncio.Task[_WorkResult]:
         if self._tasks is None:
             raise RuntimeError("Dispatcher.start comes first")
         if record.call_id in self._work:
@@ -266,13 +266,13 @@ class Dispatcher:
         task.add_done_callback(lambda _: self._work.pop(record.call_id, None))
         return task
 
-    async def _contained(self, record: CallRecord) -> _Settled:
-        """One call's defect is that call's alone. Only a database that cannot record ends the daemon."""
+    async def _contained(self, record: CallRecord) -> _WorkResult:
+        """Settle a call and contain its defects. Only a database that cannot record ends the daemon."""
         try:
             return await self._settle(record)
         except StoreError:
             raise
-        except Exception as error:  # noqa: BLE001  # whatever it is, the other calls go on
+        except Exception as error:  # noqa: BLE001  # the other calls go on after any defect
             metrics.defects.labels("call").inc()
             logs.failure(
                 "defeito ao concluir uma chamada: fica para depois",
@@ -284,14 +284,14 @@ class Dispatcher:
             return error
 
     async def _settle(self, record: CallRecord) -> CallRecord | None:
-        """Bring one call to its outcome and record it with its answer; None when we may not go on."""
+        """Get a call's outcome and record it with its answer; None when this process may not go on."""
         began = self._clock.monotonic()
         try:
             source, outcome = await self._outcome(record)
             if outcome is None:
                 await self._ledger.check_later(record)
                 return record
-            settled, outcome = await self._recorded(record, source, outcome)
+            settled, outcome = await self._record_or_fallback(record, source, outcome)
         except Withdrawn:
             return None
         self._instrumentation.settled(
@@ -300,27 +300,27 @@ class Dispatcher:
         return settled
 
     async def _outcome(self, record: CallRecord) -> tuple[CallRecord, Outcome | None]:
-        """What becomes of a call (None: not known yet), and the call that its answer speaks of."""
+        """The call that the answer is about, and the outcome; None while the outcome is unknown."""
         if record.waits:
-            return await self._followed(record)
+            return await self._follow_equal_call(record)
         if not record.state.open:
             return record, await self._recheck(record)
         if record.orphaned:
             return record, Outcome(CallState.FAILED, RunEnded.code)
         if record.body is None:
-            return record, _unsent(record)
+            return record, _erased_outcome(record)
         async with self._share_of(record.conversation_id):
             return record, await self._perform(record)
 
     def _share_of(self, conversation_id: str) -> asyncio.Semaphore:
-        """What one customer may have under way at a time, so that the others' calls go on."""
+        """Limits one customer's calls under way, so that the calls of others go on."""
         # Held by those who wait for it, and gone with the last of them.
         share = self._shares.get(conversation_id) or asyncio.Semaphore(self._share)
         self._shares[conversation_id] = share
         return share
 
-    async def _followed(self, record: CallRecord) -> tuple[CallRecord, Outcome | None]:
-        """The outcome of the equal call before; of its own, if that one ended without having been sent."""
+    async def _follow_equal_call(self, record: CallRecord) -> tuple[CallRecord, Outcome | None]:
+        """The outcome of the earlier equal call. If that one ended unsent, this call is sent instead."""
         while (first := await self._ledger.get(record.equal_to or "")).state.open:
             await self._sending.pause(_FOLLOW_S)
         if first.unsent and (heir := await self._ledger.inherit(record.call_id)) != record:
@@ -340,7 +340,7 @@ class Dispatcher:
         try:
             return await self._tool(record).perform(record, attempts)
         except Erased:
-            return _unsent(record)
+            return _erased_outcome(record)
         except (Withdrawn, StoreError):
             raise
         except Exception as error:  # noqa: BLE001  # whatever a tool does, the model gets an answer
@@ -362,31 +362,31 @@ class Dispatcher:
             )
             return None
 
-    def _say(self, record: CallRecord, outcome: Outcome) -> tuple[Personal, bool]:
-        """The answer that an outcome gives, and whether it is a success."""
+    def _answer_for(self, record: CallRecord, outcome: Outcome) -> tuple[Personal, bool]:
+        """The model's answer for an outcome, and whether it is a success."""
         if outcome.state is CallState.DONE:
             done = dataclasses.replace(record, protocolo=outcome.protocolo)
             try:
                 return outcome.output or self._tool(record).success(done), True
             except UnknownTool as unknown:
-                return _told(unknown), False
+                return _error_answer(unknown), False
         error = OUTCOME_ERRORS.get(outcome.error or "", InternalError)
-        return _told(error()), False
+        return _error_answer(error()), False
 
-    async def _recorded(
+    async def _record_or_fallback(
         self, record: CallRecord, source: CallRecord, outcome: Outcome
     ) -> tuple[CallRecord, Outcome]:
-        """Record an outcome, or what is true otherwise; the call, and which of the two it was."""
+        """Record an outcome, or its fallback; returns the call and the recorded outcome."""
         try:
-            return await self._written(record, source, outcome), outcome
+            return await self._record(record, source, outcome), outcome
         except Withdrawn:
             if outcome.fallback is None:
                 raise
-        return await self._written(record, source, outcome.fallback), outcome.fallback
+        return await self._record(record, source, outcome.fallback), outcome.fallback
 
-    async def _written(self, record: CallRecord, source: CallRecord, outcome: Outcome) -> CallRecord:
-        """An outcome that is known is recorded, whoever is cancelled meanwhile. Raises as `settle` does."""
-        answer, success = self._say(source, outcome)
+    async def _record(self, record: CallRecord, source: CallRecord, outcome: Outcome) -> CallRecord:
+        """Record an outcome, even if the caller is cancelled meanwhile. Raises as `Ledger.settle` does."""
+        answer, success = self._answer_for(source, outcome)
         task = asyncio.create_task(
             self._ledger.settle(
                 record.call_id,
@@ -402,12 +402,12 @@ class Dispatcher:
         return await asyncio.shield(task)
 
 
-def _told(error: ToolError) -> Personal:
+def _error_answer(error: ToolError) -> Personal:
     return Personal.json(error.answer())
 
 
-def _unsent(record: CallRecord) -> Outcome:
-    """What was to be sent has been erased; an earlier try of the same ticket may have opened it."""
+def _erased_outcome(record: CallRecord) -> Outcome:
+    """The outcome of a call whose body was erased. An earlier attempt may have opened the ticket."""
     if record.maybe_sent:
         return Outcome(CallState.UNKNOWN, BeingConfirmed.code, certain=False)
     return Outcome(CallState.FAILED, UnknownConversation.code)

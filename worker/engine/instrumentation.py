@@ -13,11 +13,11 @@ class Instrumentation:
     """Writes the log line and counts the metric of each transition."""
 
     def __init__(self, own_tools: Iterable[str]) -> None:
-        """`own_tools`: names of the worker's own tools; the model names all others, so no label has them."""
+        """`own_tools`: the worker's own tools. Other names come from the model and become no label."""
         self._own_tools = frozenset(own_tools)
 
     def received(self, run: Run, call: ToolCall, kind: ToolKind, conversation: Conversation | None) -> None:
-        """A new call is judged."""
+        """A new call was received."""
         ids = _ids_of_new(run, call)
         if kind is not ToolKind.TICKET:
             logs.event(
@@ -53,7 +53,7 @@ class Instrumentation:
         )
 
     def settled(self, call: CallRecord, outcome: Outcome, *, duration_ms: int) -> None:
-        """A call has its outcome; a call that waited for an equal one has that one's."""
+        """A call has its outcome, its own or that of an equal call."""
         metrics.calls.labels(self._label(call.tool), outcome.state).inc()
         if outcome.protocolo not in (None, call.protocolo):
             metrics.duplicate_tickets.inc()
@@ -102,7 +102,7 @@ class Instrumentation:
         )
 
     def replayed(self, call: CallRecord) -> None:
-        """A success is given again: the same call after a restart, or an equal one."""
+        """A stored answer is used again, for the same call or for an equal one."""
         metrics.answers_reused.inc()
         if call.kind is ToolKind.TICKET and call.answered_success:
             logs.ticket_reused(call.protocolo, call.conversation_id, **_ids(call))

@@ -1,4 +1,4 @@
-"""How long this process may act on what it has claimed, judged without asking the database."""
+"""The time for which this process may act on its claims, known without asking the database."""
 
 import os
 import secrets
@@ -15,12 +15,12 @@ _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def boottime() -> float:
-    """Seconds on the clock leases are judged by."""
+    """Seconds on the clock of the leases."""
     return time.clock_gettime(_CLOCK)
 
 
 class Lease:
-    """This process's name in the database, and whether its claims can still be trusted."""
+    """This process's name in the database, and whether its claims still hold."""
 
     def __init__(self, lease_s: float = LEASE_S) -> None:
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
@@ -32,5 +32,5 @@ class Lease:
         self._taken = taken
 
     def holds(self) -> bool:
-        """Whether nobody else can have taken over yet."""
+        """Whether no other process can have taken over yet."""
         return boottime() < self._taken + self._lease_s - _MARGIN_S

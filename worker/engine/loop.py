@@ -29,7 +29,7 @@ READS_IN_FLIGHT = 64
 
 
 class Worker:
-    """Watches the runs of one platform. `run()` serves until `stop()`; `run_until_idle()` ends by itself."""
+    """Watches the runs of one platform. `run()` ends after `stop()`, `run_until_idle()` without runs."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Worker:
         clock: Clock,
         replies: EndedReplies | None = None,
     ) -> None:
-        """`replies`: checks what was said in runs that have ended; None: nothing is."""
+        """`replies`: checks the replies of ended runs; None: no check."""
         self._platform = platform
         self._runs = runs
         self._dispatcher = dispatcher
@@ -78,7 +78,7 @@ class Worker:
     async def run(self, *, until_idle: bool = False) -> None:
         """Claim, watch and answer until stopped; then finish what is in flight and give the leases back.
 
-        Raises (in an `ExceptionGroup`) whatever a side task died of: nothing here dies quietly.
+        Raises (in an `ExceptionGroup`) the error of a side task: none fails silently.
         """
         metrics.loop_tick_age_seconds.set_function(self._tick_age_s)
         try:
@@ -111,7 +111,7 @@ class Worker:
         self._stopping.set()
 
     def wake(self, run_id: str) -> None:
-        """Something happened to this run: claim it, or poll it, now."""
+        """Claim or poll this run now: it was announced or woken."""
         self._watched.wake(run_id)
         self._woken.set()
 
@@ -121,19 +121,19 @@ class Worker:
         self.wake(run_id)
 
     async def thread_of(self, run_id: str) -> str | None:
-        """The thread of a run nobody announced: one more platform read. Raises `PlatformError`s."""
+        """The thread of an unannounced run, by one platform read. Raises `PlatformError`s."""
         await self._reads.take()
         return await self._platform.thread_of(run_id)
 
     def alive(self) -> bool:
-        """The claiming loop has ticked lately (readiness)."""
+        """Whether the claiming loop ran recently (readiness)."""
         return self._tick_age_s() < 10 * CLAIM_S
 
     def _tick_age_s(self) -> float:
         return self._clock.monotonic() - self._ticked
 
     async def _keep_claiming(self, *, until_idle: bool) -> None:
-        """Slot first, then claim: runs that are due, and calls that nobody works on."""
+        """Claim due runs while slots are free, and calls that no process works on."""
         while True:
             self._ticked = self._clock.monotonic()
             self._woken.clear()
@@ -168,7 +168,7 @@ class Worker:
                 await self._clock.sleep(HEARTBEAT_S)
 
     async def _record_statuses(self) -> None:
-        """Keep what the last polls saw, for people: polls themselves are not recorded."""
+        """Record the status of the latest polls, for people. Polls themselves are not recorded."""
         changed = [run for run in self._watched.all if run.platform_status != run.recorded_status]
         statuses = {run.run_id: run.platform_status for run in changed if run.platform_status is not None}
         if statuses:
@@ -177,7 +177,7 @@ class Worker:
             run.recorded_status = statuses.get(run.run_id)
 
     async def _keep_polling(self, tasks: asyncio.TaskGroup) -> None:
-        """Earliest due first, under one read budget, with a bounded number of reads in flight."""
+        """Poll the earliest due run first, within the read budget and the limit of reads in flight."""
         while True:
             await self._watched.agenda.ready()
             await self._slots.acquire()

@@ -1,4 +1,4 @@
-"""Checks what an assistant said: on request, and by itself after a run has ended (contract §10).
+"""Checks an assistant's replies: on request, and after each run has ended (contract §10).
 
 Nothing here delays an answer or ends a run: a reply that cannot be read is skipped and counted.
 """
@@ -18,17 +18,17 @@ from worker.replies import Finding
 from worker.replies.reading import read_reply
 
 LONG_TEXT = 2_000
-"""Characters from which a text is read in a thread: some milliseconds of CPU would hold up the loop."""
+"""A longer text (in characters) is read in a thread: milliseconds of CPU would block the loop."""
 
 HEAD_START_S = 5.0
-"""The bot reads the reply as well, and may have it checked: it gets this long, so that it is read once."""
+"""Seconds in which the bot may have the reply checked itself, so that it is not checked twice."""
 
 WAITING = 1_000
 """Ended runs that wait for their reply to be read; older ones give way, unread."""
 
 
 class ReplyCheck:
-    """Compares a reply with the ledger, records what it finds and tells of it."""
+    """Compares a reply with the ledger, then records and logs the findings."""
 
     def __init__(self, ledger: ReplyLedger) -> None:
         self._ledger = ledger
@@ -42,7 +42,7 @@ class ReplyCheck:
         run_id: str | None = None,
         known_numbers: Collection[str] = (),
     ) -> Sequence[Finding]:
-        """What the ledger does not bear out. Raises `RequestRefused` (`conversa_desconhecida`).
+        """The statements that the ledger does not support. Raises `RequestRefused` (`conversa_desconhecida`).
 
         `known_numbers`: numbers that the bot vouches for.
         """
@@ -66,12 +66,12 @@ class ReplyCheck:
 
 
 @dataclass(frozen=True, slots=True)
-class _Ended:
+class _EndedRun:
     """A run that has ended, and when its reply may be read (monotonic seconds)."""
 
     run: Run
     due: float
-    #: What the assistant said, where the run itself holds it.
+    #: The assistant's reply, where the run itself holds it.
     reply: Personal | None
 
 
@@ -101,7 +101,7 @@ class EndedReplies:
         self._clock = clock
         self._enabled = enabled
         self._head_start_s = head_start_s
-        self._ended: deque[_Ended] = deque()
+        self._ended: deque[_EndedRun] = deque()
         self._added = asyncio.Event()
 
     @property
@@ -116,7 +116,7 @@ class EndedReplies:
         if len(self._ended) == WAITING:
             self._ended.popleft()
             metrics.replies.labels("unread").inc()
-        self._ended.append(_Ended(run, self._clock.monotonic() + self._head_start_s, reply))
+        self._ended.append(_EndedRun(run, self._clock.monotonic() + self._head_start_s, reply))
         self._added.set()
 
     async def run(self) -> None:
@@ -132,7 +132,7 @@ class EndedReplies:
             except (RequestRefused, StoreError):  # the conversation was erased; the database is away
                 metrics.replies.labels("unread").inc()
 
-    async def _process(self, ended: _Ended) -> None:
+    async def _process(self, ended: _EndedRun) -> None:
         if await self._ledger.checked_by_bot(ended.run.ref.run_id):
             return
         reply = ended.reply or await self._read(ended.run)
@@ -143,7 +143,7 @@ class EndedReplies:
         await self._check.check(ended.run.conversation_id, reply, source=ReplySource.RUN, run_id=run_id)
 
     async def _read(self, run: Run) -> Personal | None:
-        """One read, only when no poll waits for one. None: nothing was said, or it cannot be read."""
+        """One read, only when no poll waits for one. None: there is no reply, or it cannot be read."""
         await self._reads.take_spare()
         try:
             spoken = await self._platform.reply(run.ref)

@@ -1,8 +1,8 @@
-"""What the worker writes down (contract §9): constant sentences, filled from an allow-list of fields.
+"""The log (contract §9): constant sentences with values from an allow-list of fields.
 
-Nothing else reaches a sink: a field that does not look as it should is written `-`, an exception is reduced
-to class, codes and frames, a foreign logger's message to its template. What is left of free text passes a
-last resort (`lastresort`), which should find nothing.
+A value without the form of its field is written as `-`. Of an exception the log has class, codes and frames;
+of another library's message, the template. The remaining free text passes a last filter (`lastresort`), which
+should find nothing.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, LiteralString
 
 from worker.logs import foreign, sinks
-from worker.logs.allowed import FIELDS, Hasher, Shown, as_text, context, hidden_id, hidden_run_id, reduced
+from worker.logs.allowed import FIELDS, Hasher, LogValue, as_text, context, hidden_id, hidden_run_id, reduced
 from worker.logs.sinks import Format, Level, places
 
 __all__ = [
@@ -50,9 +50,9 @@ def setup(
 ) -> Path | None:
     """Begin to log: to stderr and, with a `directory`, to the file that is returned.
 
-    `hasher` (or `use_hasher`, once the database is open) hashes ids that could be personal; until then these
-    are `-`. `words` closes the vocabularies of `setor`, `motivo`, `departamento` and `tool`: another word in
-    such a field is `-`. `zone`: TIMEZONE, in which lines tell the time. Also takes over stdlib loggers,
+    `hasher` (or `use_hasher`, once the database is open) hashes ids that could be personal. Without it these
+    are `-`. `words`: the values allowed in `setor`, `motivo`, `departamento` and `tool`; any other is `-`.
+    `zone`: the time zone of the lines (TIMEZONE). Also takes over stdlib loggers,
     warnings and crashes. Raises `ConfigError` when the directory cannot be written.
     """
     shutdown()
@@ -73,9 +73,9 @@ def use_hasher(hasher: Hasher) -> None:
 
 
 def shutdown() -> None:
-    """Close the file, give back what `setup` took over. Done at exit by itself, after a crash is logged.
+    """Close the file and restore what `setup` replaced. Runs at exit as well, after a crash is logged.
 
-    Before `setup` and after this, events go to stderr.
+    Before `setup` and after `shutdown`, events go to stderr.
     """
     _installed.close()
     context.hasher, context.words, context.zone = None, {}, None
@@ -96,7 +96,7 @@ def event(
     Raises `TypeError` for a field that is not in `FIELDS`, and for a place whose field is not given.
     """
     write = sinks.emit_throttled if throttled else sinks.emit
-    write(level, message, _shown(message, fields), places(message))
+    write(level, message, _allowed_values(message, fields), places(message))
 
 
 def failure(
@@ -106,11 +106,11 @@ def failure(
 
     The same line is written at most once a minute.
     """
-    shown = {**_shown(message, fields), "error": reduced(error)}
-    sinks.emit_throttled(level, message, shown, places(message))
+    values = {**_allowed_values(message, fields), "error": reduced(error)}
+    sinks.emit_throttled(level, message, values, places(message))
 
 
-def _shown(message: str, fields: Mapping[str, object]) -> dict[str, Shown]:
+def _allowed_values(message: str, fields: Mapping[str, object]) -> dict[str, LogValue]:
     if unknown := fields.keys() - FIELDS.keys():
         raise TypeError(f"not a log field: {', '.join(sorted(unknown))}")
     if missing := places(message) - fields.keys():
@@ -119,7 +119,7 @@ def _shown(message: str, fields: Mapping[str, object]) -> dict[str, Shown]:
 
 
 def loop_exception_handler(_loop: asyncio.AbstractEventLoop, about: dict[str, Any]) -> None:
-    """For `loop.set_exception_handler`: what no task was there to take."""
+    """For `loop.set_exception_handler`: log an exception that no task received."""
     foreign.crashed("Erro não tratado no laço asyncio", about.get("exception"))
 
 
@@ -131,17 +131,17 @@ def loop_exception_handler(_loop: asyncio.AbstractEventLoop, about: dict[str, An
 def _ticket_line(
     message: LiteralString, ids: Mapping[str, object], *, level: Level = "INFO", **fields: object
 ) -> None:
-    """Write one line of a ticket, whose text is fixed: `ids` are fields of a JSON line only."""
-    sinks.emit(level, message, _shown(message, {**fields, **ids}), places(message) | ids.keys())
+    """Write one line of a ticket. Its text is fixed, so `ids` appear only in JSON lines."""
+    sinks.emit(level, message, _allowed_values(message, {**fields, **ids}), places(message) | ids.keys())
 
 
 def ticket_started(**ids: object) -> None:
-    """An `abrir_ticket_crm` call is taken up."""
+    """Work on an `abrir_ticket_crm` call begins."""
     _ticket_line("🎫 [AI Tool Handler] Iniciando abertura de ticket", ids)
 
 
 def conversation_found(has_document: bool, **ids: object) -> None:
-    """The call's conversation is known, with or without a document."""
+    """The store has the call's conversation, with or without a document."""
     if has_document:
         _ticket_line("🎫 [AI Tool Handler] Conversa encontrada. clientDocument: SIM", ids)
     else:
@@ -182,7 +182,7 @@ def ticket_opened(
 
 
 def ticket_error(code: str | None, setor: str | None, conversation_id: str, **ids: object) -> None:
-    """The model is given an answer that is not success."""
+    """The model gets an error for an answer."""
     _ticket_line(
         "❌ [AI Tool Handler] Erro ao abrir ticket | code={code} setor={setor} "
         "conversationId={conversation_id}",
@@ -195,7 +195,7 @@ def ticket_error(code: str | None, setor: str | None, conversation_id: str, **id
 
 
 def ticket_reused(protocolo: str | None, conversation_id: str, **ids: object) -> None:
-    """A replay, or an equal call, was answered with the ticket there is."""
+    """A replayed call, or an equal one, is answered with an existing ticket."""
     _ticket_line(
         "♻️ [AI Tool Handler] Ticket reaproveitado | protocolo={protocolo} conversationId={conversation_id}",
         ids,

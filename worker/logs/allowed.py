@@ -1,4 +1,4 @@
-"""What of a value a log may show (contract §9): an allow-list of fields, and exceptions without values."""
+"""The allow-list of log fields, and exceptions reduced to what holds no value (contract §9)."""
 
 import contextlib
 import re
@@ -11,12 +11,12 @@ from typing import Any, Protocol
 
 from worker.privacy import parse_document
 
-Shown = str | int | float | None
-"""A field as it is written; None is `-` in text and null in JSON."""
+LogValue = str | int | float | None
+"""The value of a log field; None is `-` in text and null in JSON."""
 
 
-def as_text(value: Shown) -> str:
-    """A field in a text."""
+def as_text(value: LogValue) -> str:
+    """A value in a line of text."""
     return "-" if value is None else str(value)
 
 
@@ -28,11 +28,13 @@ class Hasher(Protocol):
 
 @dataclass(slots=True)
 class Context:
-    """What a process learns while it starts: how to hash ids, and the closed vocabularies of word fields."""
+    """What the log needs of the process: set while it starts."""
 
+    #: Hashes ids that could be personal; None before the database is open.
     hasher: Hasher | None = None
-    #: TIMEZONE, in which lines tell the time; None: the machine's.
+    #: The time zone of the lines (TIMEZONE); None: the machine's.
     zone: tzinfo | None = None
+    #: Allowed values of a field, by the field's name.
     words: Mapping[str, Collection[str]] = field(default_factory=dict)
 
 
@@ -40,7 +42,7 @@ context = Context()
 
 # ------------------------------------------------------------------------------------------------- fields
 
-# Four digits in a row may be part of a document, a phone number or an amount; no word of ours has them.
+# Four digits in a row may be part of a document, phone number or amount. The worker's words have none.
 _CODE = re.compile(r"(?!.*[0-9]{4})(?:[a-z0-9_]{1,40}|[A-Z0-9_]{1,40})")
 _NAME = re.compile(r"(?!.*[0-9]{4})[A-Za-z0-9_.-]{1,64}")
 _WORDING = re.compile(r"(?!.*\d{4})[\w ./-]{1,64}")
@@ -55,31 +57,31 @@ _PERSONAL_IDENTIFIER = re.compile(
 )
 
 
-def _shaped(pattern: re.Pattern[str]) -> Callable[[object], Shown]:
+def _shaped(pattern: re.Pattern[str]) -> Callable[[object], LogValue]:
     return lambda value: value if isinstance(value, str) and pattern.fullmatch(value) else None
 
 
-def _number(value: object) -> Shown:
-    """A count or a time; with more than nine digits it could be a document or a phone number."""
+def _number(value: object) -> LogValue:
+    """A count or a time of at most nine digits: a longer number could be a document or a phone number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return round(value, 3) if abs(value) < 1e9 else None  # false for NaN, too
 
 
-def _milliseconds(value: object) -> Shown:
+def _milliseconds(value: object) -> LogValue:
     number = _number(value)
     return round(number) if isinstance(number, float) else number
 
 
-def _code(value: object) -> Shown:
+def _code(value: object) -> LogValue:
     """A word of a protocol, or an HTTP status."""
     return _shaped(_CODE)(value) if isinstance(value, str) else _number(value)
 
 
-def _word(name: str, shape: re.Pattern[str]) -> Callable[[object], Shown]:
-    """A word of the field's vocabulary; without one, whatever is shaped like a word."""
+def _word(name: str, shape: re.Pattern[str]) -> Callable[[object], LogValue]:
+    """A word of the field's vocabulary; without a vocabulary, any value with the form of a word."""
 
-    def show(value: object) -> Shown:
+    def show(value: object) -> LogValue:
         allowed = context.words.get(name)
         if allowed is None:
             return _shaped(shape)(value)
@@ -88,10 +90,10 @@ def _word(name: str, shape: re.Pattern[str]) -> Callable[[object], Shown]:
     return show
 
 
-def _identifier(prefix: str) -> Callable[[object], Shown]:
+def _identifier(prefix: str) -> Callable[[object], LogValue]:
     """An id as it is, or its keyed hash when it could hold a document, a phone number or an e-mail."""
 
-    def show(value: object) -> Shown:
+    def show(value: object) -> LogValue:
         if not isinstance(value, str):
             return None
         if _IDENTIFIER.fullmatch(value) and not _PERSONAL_IDENTIFIER.search(value):
@@ -107,10 +109,10 @@ _GROUPED = re.compile(r"(?<=\d)[._:+~-](?=\d)")
 _LONG_NUMBER = re.compile(r"(?<!\d)\d{11}(?!\d)|(?<!\d)\d{14}(?!\d)|\A[0-9A-Z]{12}\d\d\Z")
 
 
-def _platform_id(value: object) -> Shown:
-    """A run's or call's id of the platform; hashed only if it is a document or a telephone number.
+def _platform_id(value: object) -> LogValue:
+    """The platform's id of a run or call; hashed only if it is a document, a telephone number or an address.
 
-    Its ids are long random words in which ten digits in a row are nothing: check digits and form decide.
+    Such ids are long and random, so ten digits in a row prove nothing. Check digits and form decide.
     """
     if not isinstance(value, str):
         return None
@@ -142,12 +144,12 @@ def _hidden(hasher: Hasher, prefix: str, value: str) -> str:
     return f"{prefix}-{hasher.digest(f'log.{prefix}', value)[:10]}"
 
 
-def _problem(value: object) -> Shown:
-    """A sentence of ours for the operator (a `ConfigError`'s problem, a start-up warning)."""
+def _problem(value: object) -> LogValue:
+    """One of the worker's sentences for the operator (a `ConfigError`'s problem, a warning at start)."""
     return _UNSAFE_WORD.sub("…", value)[:300] if isinstance(value, str) else None
 
 
-FIELDS: Mapping[str, Callable[[object], Shown]] = {
+FIELDS: Mapping[str, Callable[[object], LogValue]] = {
     "protocolo": _shaped(re.compile(r"[\x21-\x7e]{1,64}")),
     "setor": _word("setor", _WORDING),
     "motivo": _word("motivo", _WORDING),
@@ -167,7 +169,7 @@ FIELDS: Mapping[str, Callable[[object], Shown]] = {
     "codes": _shaped(re.compile(r"[a-z_]{1,40}(?:,[a-z_]{1,40}){0,9}")),
     **dict.fromkeys(("name", "version"), _shaped(_NAME)),
 }
-"""Every field that may be written, and what of its value: what does not look as it should is not shown."""
+"""Every field that may be written, with the check of its value. A value that fails the check is None."""
 
 
 # --------------------------------------------------------------------------------------------- exceptions
@@ -193,7 +195,7 @@ def reduced(error: BaseException, depth: int = _DEPTH) -> str:
 
 
 def _codes(error: BaseException) -> Iterator[str]:
-    """Its codes, as far as they are short words; `SystemExit.code`, which is text for people, is none."""
+    """The error's codes that are short words. `SystemExit.code` is text for people and is left out."""
     if not isinstance(error, Exception):
         return
     for name, read in _CODES.items():
@@ -202,34 +204,34 @@ def _codes(error: BaseException) -> Iterator[str]:
                 yield f"{name}={value}"
 
 
-def _attribute(name: str) -> Callable[[Any], Shown]:
+def _attribute(name: str) -> Callable[[Any], LogValue]:
     return lambda error: _code(getattr(error, name, None))
 
 
-def _answered(error: Any) -> Shown:
+def _http_status(error: Any) -> LogValue:
     """httpx keeps the status in the answer."""
     return None if hasattr(error, "status_code") else _code(error.response.status_code)
 
 
-def _sqlstate(error: Any) -> Shown:
-    """PostgreSQL's code, which psycopg gives each class of its errors: no word of a row."""
+def _sqlstate(error: Any) -> LogValue:
+    """PostgreSQL's code. psycopg has it on the class of the error, so it holds nothing of a row."""
     return _shaped(_SQLSTATE)(type(error).sqlstate)
 
 
-def _rules(error: Any) -> Shown:
-    """The rules a pydantic model's input broke; field names may be the caller's own."""
+def _rules(error: Any) -> LogValue:
+    """The rules that a pydantic model's input broke, without field names: a caller may have chosen them."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
     rules = sorted({str(rule) for each in found if (rule := _code(each["type"])) is not None})
     return ",".join(rules[:_MEMBERS]) or None
 
 
-_CODES: Mapping[str, Callable[[Any], Shown]] = {
+_CODES: Mapping[str, Callable[[Any], LogValue]] = {
     **{name: _attribute(name) for name in ("status", "status_code", "code", "errno", "sqlite_errorname")},
-    "http": _answered,
+    "http": _http_status,
     "sqlstate": _sqlstate,
     "rules": _rules,
 }
-"""What libraries and we ourselves call a code, and how it is read without anything it was made of."""
+"""The codes of an exception by name, and how each is read."""
 
 
 def _frames(error: BaseException) -> list[str]:
@@ -243,5 +245,5 @@ logger_name = _shaped(re.compile(r"(?!.*[0-9]{4})[A-Za-z0-9_.<>-]{1,100}"))
 
 
 def place(filename: str, line: int) -> str:
-    """Where code is, without what its machine calls the folders above."""
+    """Folder, file and line of code, without the folders above."""
     return f"{'/'.join(Path(filename).parts[-2:])}:{line}"

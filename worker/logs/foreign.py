@@ -1,4 +1,4 @@
-"""What others would print: stdlib loggers, warnings and crashes, brought into our sinks without any value."""
+"""Sends stdlib loggers, warnings and crashes to the worker's sinks, without any value."""
 
 import contextlib
 import inspect
@@ -9,7 +9,7 @@ import warnings
 from types import TracebackType
 from typing import Any
 
-from worker.logs.allowed import Shown, logger_name, place, reduced
+from worker.logs.allowed import LogValue, logger_name, place, reduced
 from worker.logs.sinks import Level, emit_throttled
 
 _LEVELS: dict[int, Level] = {
@@ -39,7 +39,7 @@ def _replace(stack: contextlib.ExitStack, owner: object, name: str, value: objec
 
 
 def _intercept_loggers(stack: contextlib.ExitStack, level: Level) -> None:
-    """One handler at the root instead of any other. Below WARNING only at DEBUG: chatter is not ours."""
+    """Replace all handlers by one at the root. It takes records below WARNING only at level DEBUG."""
     root = logging.getLogger()
     threshold = logging.DEBUG if level in {"TRACE", "DEBUG"} else logging.WARNING
     _replace(stack, root, "handlers", [_Reducer(threshold)])
@@ -54,11 +54,11 @@ def _intercept_loggers(stack: contextlib.ExitStack, level: Level) -> None:
 
 
 class _Reducer(logging.Handler):
-    """Logger, level, template and place of a record; never its arguments."""
+    """Logs logger, level, template and place of a record, never its arguments."""
 
     def emit(self, record: logging.LogRecord) -> None:
         template = record.msg if record.args and _is_literal(record) else "(mensagem omitida)"
-        fields: dict[str, Shown] = {
+        fields: dict[str, LogValue] = {
             "logger": logger_name(record.name),
             "where": place(record.pathname, record.lineno),
         }
@@ -68,7 +68,7 @@ class _Reducer(logging.Handler):
 
 
 def _level(number: int) -> Level:
-    """Ours at or below a foreign level, which may lie between the usual ones."""
+    """The nearest level at or below a number, which may lie between the usual ones."""
     return next((level for floor, level in _LEVELS.items() if number >= floor), "TRACE")
 
 
@@ -84,7 +84,7 @@ def _is_literal(record: logging.LogRecord) -> bool:
 
 
 def crashed(message: str, error: BaseException | None, level: Level = "ERROR") -> None:
-    """Report what nobody caught."""
+    """Log an exception that was not caught."""
     emit_throttled(level, message, {"error": reduced(error)} if error else {})
 
 

@@ -1,7 +1,7 @@
-"""The last resort over free text: what looks like a personal value is replaced, and counted.
+"""The last filter of free text: replaces and counts whatever has the form of a personal value.
 
-Messages are constants, exceptions are reduced and fields are an allow-list, so there should be nothing to
-find: a count that moves is a defect to mend. Fields never pass here, so a protocolo stays whole.
+Messages are constants, exceptions are reduced and fields are an allow-list, so the filter should find
+nothing: a count above 0 is a defect to mend. Fields never pass here, so a protocolo stays whole.
 """
 
 import re
@@ -14,7 +14,7 @@ from worker.privacy import parse_document
 
 
 def _valid(found: str) -> bool:
-    """Right check digits, also where the digits are those of another script."""
+    """Whether the check digits are right, also in digits of another script."""
     bare = "".join(str(int(char)) if char.isdecimal() else char for char in found if char.isalnum())
     return parse_document(bare) is not None
 
@@ -24,15 +24,17 @@ def _any(_found: str) -> bool:
 
 
 _AREA = r"(?:1[1-9]|2[12478]|3[1-578]|4[1-9]|5[1345]|6[1-9]|7[134579]|8[1-9]|9[1-9])"
-"""The area codes there are."""
+"""The existing area codes."""
 
 
 class _Shape(NamedTuple):
-    """One kind of value. Only a text with one of its `signs` is searched: nearly every line has none."""
+    """One kind of personal value."""
 
     name: str
+    #: A quick test: only a text that passes it is searched, and nearly every line fails it.
     signs: Callable[[str], object]
     pattern: re.Pattern[str]
+    #: Whether a match is such a value.
     counts: Callable[[str], bool] = _any
 
 
@@ -89,7 +91,7 @@ _SHAPES = (
 
 
 def redacted(text: str) -> str:
-    """The text with `[cpf]`, `[email]`… in the place of what it should not hold; each is counted by shape."""
+    """The text with `[cpf]`, `[email]`… in place of personal values; each is counted by shape."""
     if not (_TWO_DIGITS(text) or _OTHER_SIGNS(text)):
         return text
     for shape in _SHAPES:

@@ -1,4 +1,4 @@
-"""Where log lines go: stderr, and a file that is private, rotated and UTF-8. The only module on loguru."""
+"""The destinations of log lines: stderr, and a private, rotated UTF-8 file. The only module on loguru."""
 
 import contextlib
 import fcntl
@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 from loguru import logger as _logger
 
 from worker.errors import ConfigError
-from worker.logs.allowed import Shown, as_text, context, reduced
+from worker.logs.allowed import LogValue, as_text, context, reduced
 from worker.logs.lastresort import redacted
 from worker.logs.throttle import Throttle
 
@@ -39,28 +39,29 @@ _REDACTED_LEVELS = frozenset({"WARNING", "ERROR", "CRITICAL"})
 
 
 class _Outage:
-    """When stderr may next be told that the file cannot be written."""
+    """State of the warning that the file cannot be written."""
 
+    #: No further warning on stderr before this time (monotonic seconds).
     quiet_until = 0.0
 
 
 @lru_cache(maxsize=256)
 def places(message: str) -> frozenset[str]:
-    """The fields that have a place in a message, which is a constant."""
+    """The names in braces of a message. Messages are constants, so the result is cached."""
     return frozenset(_PLACE.findall(message))
 
 
-def emit(level: Level, message: str, fields: Mapping[str, Shown], placed: Collection[str] = ()) -> None:
+def emit(level: Level, message: str, fields: Mapping[str, LogValue], placed: Collection[str] = ()) -> None:
     """Write one line: the `placed` fields in the message's `{places}`, the others after it. Never raises.
 
-    Messages are constants; what other libraries and exceptions bring arrives as WARNING or above. There free
-    text (the message and `error`) passes the last resort, before any other field joins it.
+    Messages are constants; text of libraries and exceptions has level WARNING or above. At these levels the
+    message and `error` pass the last filter before other fields are added.
     """
     try:
         last_resort = redacted if level in _REDACTED_LEVELS else _unchanged
-        shown = {name: _clean(name, value, last_resort) for name, value in fields.items()}
-        bound = _logger.bind(fields=shown, placed=placed)
-        bound.log(level, _one_line(_filled(last_resort(message), shown, placed)))
+        values = {name: _clean(name, value, last_resort) for name, value in fields.items()}
+        bound = _logger.bind(fields=values, placed=placed)
+        bound.log(level, _one_line(_filled(last_resort(message), values, placed)))
     except Exception as error:  # noqa: BLE001 - whatever a sink suffers (full disk), the daemon goes on
         _note_outage(error)
 
@@ -69,9 +70,9 @@ _throttle = Throttle()
 
 
 def emit_throttled(
-    level: Level, message: str, fields: Mapping[str, Shown], placed: Collection[str] = ()
+    level: Level, message: str, fields: Mapping[str, LogValue], placed: Collection[str] = ()
 ) -> None:
-    """Like `emit`, once a minute for the same line; `repeated` then says how often it was held back."""
+    """Like `emit`, at most once a minute for the same line; `repeated` counts the lines held back."""
     held_back = _throttle.admit((message, *fields.items()))
     if held_back is not None:
         emit(level, message, {**fields, **({"repeated": held_back} if held_back else {})}, placed)
@@ -82,7 +83,7 @@ def forget_repetitions() -> None:
     _throttle.clear()
 
 
-def _clean(name: str, value: Shown, last_resort: Callable[[str], str]) -> Shown:
+def _clean(name: str, value: LogValue, last_resort: Callable[[str], str]) -> LogValue:
     if not isinstance(value, str):
         return value
     return _one_line(last_resort(value) if name == "error" else value)
@@ -92,8 +93,8 @@ def _unchanged(text: str) -> str:
     return text
 
 
-def _filled(message: str, shown: Mapping[str, Shown], placed: Collection[str]) -> str:
-    return _PLACE.sub(lambda place: as_text(shown[place[1]]) if place[1] in placed else place[0], message)
+def _filled(message: str, values: Mapping[str, LogValue], placed: Collection[str]) -> str:
+    return _PLACE.sub(lambda place: as_text(values[place[1]]) if place[1] in placed else place[0], message)
 
 
 def _note_outage(error: Exception) -> None:
@@ -108,7 +109,7 @@ def _note_outage(error: Exception) -> None:
 
 
 def _one_line(text: str) -> str:
-    """Nothing that breaks a line, hides or turns text; nothing that UTF-8 cannot carry."""
+    """The text with spaces for characters that break a line, hide or turn text, or cannot be UTF-8."""
     if text.isprintable():
         return text
     return "".join(character if character.isprintable() else " " for character in text)
@@ -118,7 +119,7 @@ def _one_line(text: str) -> str:
 
 
 def _time(record: "Record") -> str:
-    """With its offset, in TIMEZONE."""
+    """The time in TIMEZONE, with its offset."""
     return record["time"].astimezone(context.zone).isoformat(timespec="milliseconds")
 
 
@@ -144,7 +145,7 @@ _FORMS: Mapping[Format, Callable[["Record"], str]] = {"text": _as_text, "json": 
 
 
 def _format(fmt: Format) -> Callable[["Record"], str]:
-    """What loguru asks each sink for. Both have the same form: the second takes the first one's line."""
+    """The formatter that loguru calls for each sink. The line is made once and used for both."""
 
     def template(record: "Record") -> str:
         extra = record["extra"]
@@ -161,7 +162,7 @@ def _format(fmt: Format) -> Callable[["Record"], str]:
 def open_sinks(stack: contextlib.ExitStack, level: Level, fmt: Format, directory: Path | None) -> Path | None:
     """Write to stderr and, with a directory, to a file, whose path is returned, until `stack` closes.
 
-    Every line is written through at once, so that nothing is lost at an abrupt end. Raises `ConfigError` when
+    Every line is flushed at once, so an abrupt end loses none. Raises `ConfigError` when
     the directory cannot be written.
     """
     stack.callback(only_stderr)
@@ -187,7 +188,7 @@ def open_sinks(stack: contextlib.ExitStack, level: Level, fmt: Format, directory
 
 
 def _add(sink: str | Callable[["Message"], None], level: Level, fmt: Format, **options: Any) -> None:
-    """loguru's own treatment of errors is off: it prints whole records, and values in tracebacks."""
+    """Add a sink without loguru's own error reports, which print whole records and values in tracebacks."""
     _logger.add(
         sink,
         level=level,
@@ -208,14 +209,14 @@ def only_stderr(level: Level = "INFO", fmt: Format = "text") -> None:
 
 
 def _make_utf8(stream: object) -> None:
-    """An ASCII locale must not turn a glyph into a crash."""
+    """Write UTF-8 under any locale: an ASCII locale would raise for some characters."""
     if isinstance(stream, io.TextIOWrapper):
         with contextlib.suppress(OSError, ValueError):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 def _to_stderr(line: "Message") -> None:
-    """To `sys.stderr` as it is now; a line it cannot take (closed pipe, full disk) is dropped."""
+    """Write to the current `sys.stderr`. A line that fails (closed pipe, full disk) is dropped."""
     if sys.stderr is not None:
         with contextlib.suppress(OSError, ValueError):
             sys.stderr.write(line)
@@ -238,14 +239,14 @@ def _claim_file(stack: contextlib.ExitStack, directory: Path) -> Path:
 
 
 def _prune(directory: Path) -> None:
-    """Files of second processes have no successor that would rotate them away."""
+    """Delete old files of second processes, which no later process rotates."""
     others = sorted(directory.glob("worker-*.log"), key=lambda path: path.stat().st_mtime)
     for path in others[:-_KEPT]:
         path.unlink(missing_ok=True)
 
 
 def _open_private(path: str, flags: int) -> int:
-    """Mode 0600 whatever the umask, and whatever the file was before; devices are left alone."""
+    """Open a file with mode 0600, regardless of the umask and its earlier mode. Devices keep theirs."""
     descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.fchmod(descriptor, 0o600)

@@ -1,4 +1,4 @@
-"""One line a minute for what repeats: an error that comes a thousand times a second must not fill a disk."""
+"""Writes a repeated line once a minute: an error a thousand times a second must not fill a disk."""
 
 import time
 from collections import OrderedDict
@@ -30,5 +30,5 @@ class Throttle:
         return held_back
 
     def clear(self) -> None:
-        """Every line may be written again."""
+        """Forget all lines, so that each may be written again."""
         self._seen.clear()

@@ -1,4 +1,4 @@
-"""What requests to the CRM and to the bot share: the client, limits, the signature, failure codes."""
+"""Shared by requests to the CRM and the bot: the client, limits, the signature, failure codes."""
 
 import codecs
 import contextlib
@@ -18,14 +18,14 @@ from worker.outbound.transport import Transport
 from worker.settings import network
 
 BODY_LIMIT = 1 << 20
-"""Bytes of an answer that are read, as sent and unpacked."""
+"""Most bytes of an answer that are read, both packed and unpacked."""
 
 HEADERS = {
     "Accept": "*/*",
     "Accept-Encoding": "gzip, deflate",
     "User-Agent": f"ticket-worker/{__version__}",
 }
-"""What every request says beside its own headers."""
+"""Headers of every request, beside its own."""
 
 
 def client(url: str, timeout_s: float) -> httpx.AsyncClient:
@@ -44,7 +44,7 @@ def client(url: str, timeout_s: float) -> httpx.AsyncClient:
 
 
 def timeouts(timeout_s: float) -> httpx.Timeout:
-    """Connecting gets half: what takes longer fails while it is still certain that nothing was sent."""
+    """Limits connecting to half the time: such a failure is certain to have sent nothing."""
     return httpx.Timeout(None, connect=timeout_s / 2)
 
 
@@ -75,10 +75,10 @@ async def read(response: httpx.Response) -> bytes | None:
 
 
 def decoded(body: bytes, charset: str | None) -> str:
-    """An answer as text, as it declares itself or as it must be.
+    """The text of an answer.
 
-    Text that is valid UTF-8 is nothing else, whatever it declares; only UTF-16 can pass for it by chance.
-    What is neither valid UTF-8 nor as declared is Latin-1.
+    Valid UTF-8 is read as UTF-8, even if the answer declares another charset. Only declared UTF-16 and UTF-32
+    go first, because they can be valid UTF-8 by chance. Other text is read as declared, or else as Latin-1.
     """
     declared = [charset] if charset and _is_text_codec(charset) else []
     wide = declared if charset and charset.lower().startswith(("utf-16", "utf-32", "utf16", "utf32")) else []
@@ -89,7 +89,7 @@ def decoded(body: bytes, charset: str | None) -> str:
 
 
 def _is_text_codec(charset: str) -> bool:
-    """Not every codec of Python is a charset, and some take quadratic time."""
+    """Whether a charset is safe to decode with: some of Python's codecs take quadratic time."""
     try:
         return codecs.lookup(charset).name.startswith(("utf-8", "utf-16", "utf-32", "iso8859", "cp", "ascii"))
     except LookupError:
@@ -102,7 +102,7 @@ def _encodings(response: httpx.Response) -> list[str]:
 
 
 def _unpacked(packed: bytes, encoding: str) -> bytes:
-    """At most `BODY_LIMIT` + 1 bytes, however much there is in it."""
+    """The unpacked bytes, at most `BODY_LIMIT` + 1."""
     bits = {"gzip": 31, "x-gzip": 31, "deflate": 15}.get(encoding)
     if bits == 15 and packed and packed[0] & 0xF != 8:
         bits = -15  # many servers leave the header of zlib out
@@ -118,7 +118,7 @@ def _unpacked(packed: bytes, encoding: str) -> bytes:
 
 
 def signed(secret: str, message_id: str, body: bytes) -> dict[str, str]:
-    """The headers of one try to deliver a message to the bot (Standard Webhooks): its time is the try's."""
+    """The headers of one delivery to the bot (Standard Webhooks), signed with the current time."""
     now = datetime.now(UTC)
     return {
         "Content-Type": "application/json; charset=utf-8",
@@ -143,9 +143,9 @@ _CODES: tuple[tuple[str, tuple[type[BaseException], ...]], ...] = (
 
 
 def code(error: BaseException) -> str:
-    """A short word for what a request failed of: the first that fits the error or one of its causes.
+    """A short code for the cause of a failed request: the first that fits the error or one of its causes.
 
-    The name of the error's class where none fits.
+    If none fits, the name of the error's class.
     """
     causes = [error]
     # httpcore drops the first on its way; a cause may be its own, by mistake.

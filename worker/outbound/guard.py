@@ -1,4 +1,4 @@
-"""retry(breaker(one POST)): the only file that knows backoff and aiobreaker (contract §4).
+"""Repeats POSTs behind a circuit breaker (contract §4). The only module that uses backoff and aiobreaker.
 
 `Guard.post` repeats `_attempt`, which takes a slot, asks the breaker and the ledger for permission and then
 sends once (`worker/outbound/post.py`).
@@ -21,7 +21,7 @@ from worker.outbound.post import Delivered, Failed, LeaseLost, Sender
 from worker.ports import Attempts, Clock
 
 _RETRY_AFTER_MAX_S = 60.0
-"""A CRM that names a longer wait gets no further attempt: better a plain "not now" than an hour open."""
+"""If the CRM asks for a longer wait, the call fails: the customer should not wait for an hour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,9 @@ class GuardPolicy:
     breaker_reset_s: float
     #: Requests under way at most.
     concurrency: int
-    #: What may have arrived is sent again: CRM_IDEMPOTENT, and there is no lookup to ask.
+    #: Send again a request that may have arrived: with CRM_IDEMPOTENT and without a lookup.
     resend_ambiguous: bool
-    #: Who is posted to, in the log's lines about the breaker.
+    #: The receiver's name in log lines about the breaker.
     name: str = "crm"
 
 
@@ -49,7 +49,7 @@ class GuardPolicy:
 class Undelivered:
     """No readable 2xx, after all attempts."""
 
-    #: One was a 3xx, or a 4xx that repeating cannot change: never send it again.
+    #: One answer was a 3xx, or a 4xx that repeating cannot change: never send it again.
     refused: bool
     #: Every attempt of this `post` surely opened nothing (also when none was begun).
     certain: bool
@@ -116,16 +116,16 @@ class Guard:
         return result.certain or self._policy.resend_ambiguous
 
     async def _attempt(self, attempts: Attempts, send: _Send) -> _Result:
-        """One attempt; its failure is recorded before anyone acts on it. None: the breaker is open."""
+        """Make one attempt and record its failure. None: the breaker is open."""
         try:
             async with self._slots:
-                with self._breaker.admission() as judged:
-                    if judged is None:
+                with self._breaker.admission() as counted:
+                    if counted is None:
                         return None
                     # Counted from before the ledger's own reckoning, which relies on CRM_TIMEOUT_S.
                     deadline = time.monotonic() + self._policy.timeout_s
                     await attempts.begin()
-                    return await judged(send, deadline)
+                    return await counted(send, deadline)
         except LeaseLost as lost:
             await attempts.end(certain=lost.certain, detail="sem_posse")
             raise Withdrawn("sem_posse") from None
@@ -188,12 +188,12 @@ class _Breaker:
         self._on_trial = trial
         try:
             # The present state: what was let in is sent, even if others open the breaker meanwhile.
-            yield partial(self._judged, self._circuit.state)
+            yield partial(self._counted, self._circuit.state)
         finally:
             if trial:
                 self._on_trial = False
 
-    async def _judged(self, state: Any, send: _Send, deadline: float) -> Delivered:
+    async def _counted(self, state: Any, send: _Send, deadline: float) -> Delivered:
         was = self.state
         try:
             return cast(Delivered, await state.call_async(send, deadline))

@@ -1,7 +1,7 @@
-"""One POST, and what its result means for the ticket (contract §4).
+"""Sends one POST and classifies its result (contract §4).
 
-httpx calls its `trace` extension right before it writes. The lease is checked there: what the check refuses
-is not written, and a failure after it is ambiguous, since the request may have arrived.
+httpx calls its `trace` extension right before it writes. The lease is checked there: a refused request is
+not written. A failure after the check is ambiguous, because the request may have arrived.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ _HEADER_VALUE = re.compile(r"[\t -~]*")
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """A 2xx whose body was read to its end. What it says is the tool's to judge."""
+    """A 2xx whose body was read to its end. The tool interprets it."""
 
     status: int
     body: bytes = field(repr=False)
@@ -37,7 +37,7 @@ class Delivered:
 
 @dataclass(eq=False)
 class Failed(Exception):
-    """One POST brought no readable 2xx."""
+    """A POST without a readable 2xx."""
 
     #: A short word for the cause: `http_503`, `timeout`, `connect`, …
     code: str
@@ -55,7 +55,7 @@ class Failed(Exception):
 class LeaseLost(BaseException):
     """This process may no longer send, so it did not.
 
-    Not an `Exception`: it says nothing about the CRM, so the circuit breaker must not count it.
+    Not an `Exception`, because the circuit breaker must not count it against the CRM.
     """
 
     #: Not a byte of the request was written.
@@ -104,7 +104,7 @@ class Sender:
             raise
         except Failed:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, all that counts is whether it was sent
+        except Exception as error:  # noqa: BLE001 - of any error, only this counts: was it sent?
             raise Failed(client.code(error), certain=not fence.written) from None
 
     async def _exchange(
@@ -122,7 +122,7 @@ class Sender:
         try:
             response = await connection.handle_async_request(request)
             try:
-                return await _judged(response)
+                return await _classified(response)
             finally:
                 await response.aclose()
         finally:
@@ -177,7 +177,7 @@ class _Fence:
         self.written = False
 
     async def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """httpx calls it for each of its steps; a `CONNECT` is for the proxy, and opens no ticket."""
+        """Called by httpx for each of its steps. A `CONNECT` goes to the proxy and opens no ticket."""
         if event not in _WRITES or info["request"].method == b"CONNECT":
             return
         self._before_send()
@@ -189,15 +189,15 @@ class _Fence:
 
 
 def _check(headers: Mapping[str, str]) -> None:
-    """Raises `ValueError` for what httpx would refuse only after it has begun to send."""
+    """Raises `ValueError` for headers that httpx would refuse only after it has begun to send."""
     if not all(map(_HEADER_NAME.fullmatch, headers)) or not all(
         map(_HEADER_VALUE.fullmatch, headers.values())
     ):
         raise ValueError("header")
 
 
-async def _judged(response: httpx.Response) -> Delivered:
-    """Raises what an answer means that is no readable 2xx (contract §4). Only the body of a 2xx is read."""
+async def _classified(response: httpx.Response) -> Delivered:
+    """Read a 2xx. Raises `Failed` for any other answer (contract §4), without reading its body."""
     status = response.status_code
     if 200 <= status < 300:
         body = await client.read(response)

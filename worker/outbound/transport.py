@@ -1,4 +1,4 @@
-"""The connections to the CRM and to the bot: httpx on httpcore's pool, safe from bytes that follow an answer.
+"""Connections to the CRM and the bot: httpx on httpcore's pool, safe from bytes that follow an answer.
 
 httpcore keeps such bytes and would read them as the beginning of the next answer, which belongs to another
 customer. It never uses a connection again that is readable while it is idle. So a stream holds back the last
