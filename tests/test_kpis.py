@@ -56,6 +56,7 @@ def test_without_a_value_or_a_target_there_is_no_verdict() -> None:
         "crm_ms.mean",
         "invalid_rate",
         "without_protocol",
+        "suspect_rate",
     }
 
 

@@ -690,6 +690,8 @@ async def test_an_accepted_answer_is_given_again_when_it_is_not_applied_for_five
     worker = harness.worker()
     serving = asyncio.create_task(worker.run())
     await until(lambda: len(harness.platform.submitted) == 1)
+    looks = len(harness.platform.looks)
+    await until(lambda: len(harness.platform.looks) > looks)  # the acceptance is recorded by then
     clock.ahead_s += seconds
     looks = len(harness.platform.looks)
     await until(lambda: len(harness.platform.looks) > looks + 5)

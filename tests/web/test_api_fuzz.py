@@ -24,13 +24,17 @@ SIGNED = "POST /v1/webhooks/openai"
 RETURN = "POST /v1/handoffs/{handoff_id}/return"
 """Only what a person attends to is returned: no generator finds one (tests/web/test_handoffs.py does)."""
 USED_UP = {
+    "POST /v1/runs",
     "POST /v1/calls/{call_id}/resolve",
     "POST /v1/runs/{run_id}/dismiss",
     "DELETE /v1/runs/{run_id}/dismiss",
     "POST /v1/events/{event_id}/retry",
     "POST /v1/events/{event_id}/discard",
 }
-"""Each succeeds once a thing, and an earlier request may have had it: `test_operators` shows them succeed."""
+"""Each succeeds once a thing, and an earlier request may have used it up (a conversation may be erased).
+
+`test_operators` and `test_api` show them succeed.
+"""
 
 CONFIG = {
     "seed": 20251027,
