@@ -1,24 +1,31 @@
 """The dashboard's other pages and its words about the parts, without a browser."""
 
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC
+from typing import Any
 from urllib.parse import quote
 
 import httpx
 import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from tests.asgi import api_over
+from tests.browser import ledger
 from tests.store.harness import DONE, HANDOFF, REFUSED, OpenRig, Rig
 from tests.store.test_board import about, ended
 from worker import logs
 from worker.metrics import Vitals
-from worker.model import ReplySource
+from worker.model import CallState, ReplySource
 from worker.replies.findings import Code
 from worker.views import CrmOutcome, Waiting
 from worker.web.dashboard.health import Observed, health
+from worker.web.dashboard.rendering import LISTED
 from worker.web.dashboard.words import REPLY_CODES
 from worker.web.dependencies import Setup
+from worker.web.pagination import cursor_text
 
 PHONE = "whatsapp-5524997135826"
 CHAT = Setup(bot=True, conversation_url="https://chat.example/c/{conversation_id}?x=1")
@@ -60,6 +67,54 @@ async def test_a_filter_lives_in_the_address_and_leads_to_the_next_page_and_the_
     second = (await site.get(f"/{following}".replace("&amp;", "&"))).text
     assert second.count('<li id="item-') == 1
     assert 'rel="next"' not in second
+
+
+async def write_failed_calls(site: Site, count: int, seed: int) -> list[tuple[float, str]]:
+    """Write failed calls in bulk; return the time and id of each, the newest first."""
+    day = ledger.Day(dice=ledger.Random(seed))
+    for number in range(count):
+        day.call(day.now - number, CallState.FAILED)
+    await day.written(site.rig.store)
+    return [(row["received_at"], row["call_id"]) for row in day.rows["calls"]]
+
+
+async def counted(site: Site, path: str) -> tuple[list[str], list[list[object]]]:
+    """The ids of a page's rows, and the parameters of each statement that read a table for the page."""
+    taken: list[list[object]] = []
+
+    def note(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+        if "\nFROM " in statement:  # not what a driver asks of a new connection
+            taken.append(list(parameters.values() if isinstance(parameters, Mapping) else parameters))
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        answer = await site.get(path)
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    assert answer.status_code == 200
+    return re.findall(r'<li id="item-(\w+)">', answer.text), taken
+
+
+async def test_page_200_of_10000_calls_takes_the_statements_of_page_1(site: Site) -> None:
+    written = await write_failed_calls(site, 10_000, seed=1)
+    end_of_199 = cursor_text(written[9_949])
+    first, at_first = await counted(site, "/calls?state=failed")
+    last, at_last = await counted(site, f"/calls?state=failed&cursor={end_of_199}")
+    assert first == [call_id for _, call_id in written[:50]]
+    assert last == [call_id for _, call_id in written[9_950:]]
+    assert 0 < len(at_last) <= len(at_first)
+    assert all(any(51 in each for each in taken) for taken in (at_first, at_last))  # reads a page and a row
+    assert max(len(each) for each in (*at_first, *at_last)) <= 60  # names no call beyond the page
+
+
+async def test_the_dashboard_over_10000_failed_calls_lists_as_few_as_over_100_with_few_statements(
+    site: Site,
+) -> None:
+    for seed, count in enumerate((100, 9_900)):
+        await write_failed_calls(site, count, seed)
+        listed, taken = await counted(site, "/?since=7d")
+        assert len(listed) == LISTED
+        assert 0 < len(taken) <= 23  # 5 of them count the KPIs, which is not done at every visit
 
 
 @pytest.mark.parametrize(
