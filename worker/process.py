@@ -6,13 +6,13 @@ import resource
 import sys
 
 _MOST_DESCRIPTORS = 65_536
-"""Where the hard limit is none at all."""
+"""The limit to set where the hard limit is unlimited."""
 
 _PR_SET_DUMPABLE = 4
 
 
 def raise_descriptor_limit() -> None:
-    """Allow as many descriptors as the hard limit does: shells and services begin with fewer."""
+    """Allow as many descriptors as the hard limit does: shells and services start with fewer."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     allowed = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else hard
     if soft != resource.RLIM_INFINITY and soft < allowed:
@@ -29,8 +29,8 @@ def descriptor_limit() -> int:
 def forbid_core_dumps() -> None:
     """Never write this process's memory to a disk: it holds documents, texts and keys.
 
-    Linux hands a core to a program (systemd-coredump) whatever the limit on its size is, unless the process
-    says that it must not be dumped.
+    A size limit of 0 is not enough on Linux: systemd-coredump receives the core anyway. So the process is
+    marked as not dumpable as well.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":

@@ -51,7 +51,7 @@ def build_tools(
 def _policy(
     settings: Settings, *, timeout_s: float | None = None, resend_ambiguous: bool | None = None
 ) -> GuardPolicy:
-    """The policy for POSTs to the CRM, or to the bot if `timeout_s` is given. Each has its own breaker."""
+    """The policy for POSTs to the CRM, or to the bot if `timeout_s` is given."""
     at_once = settings.CRM_IDEMPOTENT and settings.CRM_LOOKUP_URL is None
     return GuardPolicy(
         timeout_s=settings.CRM_TIMEOUT_S if timeout_s is None else timeout_s,

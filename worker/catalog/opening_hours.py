@@ -1,7 +1,7 @@
-"""When people attend: weekly hours and holidays of one departamento, in one time zone (contract §12). Pure.
+"""Opening hours: weekly hours and holidays of one departamento, in one time zone (contract §12). Pure.
 
 Instants are seconds since the epoch. Hours belong to the day on which they begin: `sex 22:00-02:00` ends on
-Saturday, and on a holiday nothing begins except what is written for `feriados`.
+Saturday. On a holiday only the hours of `feriados` begin.
 """
 
 import itertools
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, tzinfo
 
 DAYS = ("seg", "ter", "qua", "qui", "sex", "sáb", "dom")
-"""The days of the week as they are written, Monday first as `date.weekday` counts."""
+"""Names of the days of the week in the catalogue, from Monday as in `date.weekday`."""
 
 HOLIDAY = 7
-"""The day that stands for every holiday, after the seven days of the week."""
+"""The number of a holiday, after the seven days of the week."""
 
 _WEEKDAYS = (
     *("segunda-feira", "terça-feira", "quarta-feira", "quinta-feira", "sexta-feira", "sábado", "domingo"),
@@ -30,17 +30,17 @@ _MIDNIGHT = 24 * 60
 
 @dataclass(frozen=True, slots=True, order=True)
 class Shift:
-    """Hours of one day. `closes` is above 24 h where they end on the next day."""
+    """Hours of one day."""
 
     #: 0 is Monday, 6 is Sunday, 7 is any holiday.
     day: int
-    #: Minutes after midnight.
+    #: Minutes after midnight; `closes` is above 24 h if the hours end on the next day.
     opens: int
     closes: int
 
 
 def parse(text: str) -> Sequence[Shift]:
-    """The hours that a line of the catalogue means: `seg-sex 08:00-18:00`, `sáb,dom 22:00-02:00`.
+    """The hours in a line of the catalogue: `seg-sex 08:00-18:00`, `sáb,dom 22:00-02:00`.
 
     Raises `ValueError` with a Portuguese sentence.
     """
@@ -89,18 +89,18 @@ class OpeningHours:
     def __init__(
         self, zone: tzinfo, shifts: Sequence[Shift] = (), holidays: Container[date] = frozenset()
     ) -> None:
-        """Some shift must be of a day of the week: holidays alone may never come again."""
+        """At least one shift must be on a day of the week, because the list of holidays ends."""
         self._zone = zone
         self._shifts = sorted(shifts)
         self._holidays = holidays
 
     def opens_at(self, at: float) -> float | None:
-        """When attendance resumes; None when it is open at that instant."""
+        """When attendance resumes; None if it is open at `at`."""
         begins, _ = next(self._periods(at))
         return begins if begins > at else None
 
     def deadline(self, at: float, seconds: float) -> float:
-        """The instant by which that many seconds of opening hours have gone by."""
+        """The instant at which `seconds` of opening hours have passed since `at`."""
         left = seconds
         for begins, ends in self._periods(at):
             if ends - begins >= left:
@@ -109,7 +109,7 @@ class OpeningHours:
         raise AssertionError("the periods never end")
 
     def _periods(self, at: float) -> Iterator[tuple[float, float]]:
-        """Open periods from that instant on, in order and without overlap; two may touch."""
+        """Open periods from `at` on, in order and without overlap; two may touch."""
         if not self._shifts:
             yield at, float("inf")
         covered = at
@@ -126,10 +126,10 @@ class OpeningHours:
         return (shift for shift in self._shifts if shift.day == kind)
 
     def _instant(self, day: date, minutes: int, *, late: bool = False) -> float:
-        """When the clock on the wall shows that many minutes after the day's midnight.
+        """The instant at which the local clock shows `minutes` after the day's midnight.
 
-        Where it is put back, that happens twice: `late` is the second time. Where it is put forward past
-        that time, the moment of the change counts.
+        When the clock is put back there are two: `late` chooses the second. If the clock is put forward over
+        that time, it is the moment of the change.
         """
         wall = datetime.combine(day, time(), self._zone) + timedelta(minutes=minutes)
         moment = wall.replace(fold=late).timestamp()
@@ -137,7 +137,7 @@ class OpeningHours:
         return moment if on_clock == wall.replace(tzinfo=None) else self._put_forward(wall)
 
     def _put_forward(self, wall: datetime) -> float:
-        """The moment at which the clock skips this time, to the second."""
+        """The moment of the clock change that skips this time, to the second."""
         before, after = (int(wall.replace(fold=fold).timestamp()) for fold in (1, 0))
         old = self._offset(before)
         while after - before > 1:

@@ -53,7 +53,7 @@ class Instrumentation:
         )
 
     def settled(self, call: CallRecord, outcome: Outcome, *, duration_ms: int) -> None:
-        """A call has its outcome, its own or that of an equal call."""
+        """The outcome of a call is recorded; it may come from an equal call."""
         metrics.calls.labels(self._label(call.tool), outcome.state).inc()
         if outcome.protocolo not in (None, call.protocolo):
             metrics.duplicate_tickets.inc()

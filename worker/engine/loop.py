@@ -19,7 +19,7 @@ from worker.errors import StoreError
 from worker.ports import LEASE_S, Arrivals, Clock, Platform, RunStore
 
 CLAIM_S = 1.0
-"""Longest between two claims; a registration wakes the loop sooner."""
+"""Longest time between two claims, in seconds; a wake-up shortens it."""
 
 _GATHER_S = 0.05
 """Announcements this close together are claimed together: a claim costs as much for one as for ten."""
@@ -29,7 +29,7 @@ READS_IN_FLIGHT = 64
 
 
 class Worker:
-    """Watches the runs of one platform. `run()` ends after `stop()`, `run_until_idle()` without runs."""
+    """Watches the runs of one platform. `run()` ends after `stop()`, `run_until_idle()` when idle."""
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class Worker:
         await self.run(until_idle=True)
 
     def stop(self) -> None:
-        """No new claim, no new poll, no new attempt. `run()` returns once what is in flight has ended."""
+        """Begin no claim, poll or attempt. `run()` returns when those in flight have ended."""
         self._dispatcher.stop()
         self._stopping.set()
 
@@ -164,7 +164,9 @@ class Worker:
             for watched_run in watched:
                 self._watched.renewed(watched_run, kept.get(watched_run.run_id))
             await self._record_statuses()
-            if self._lease.holds():  # else the heartbeat took too long: nothing may be sent before the next
+            if (
+                self._lease.holds()
+            ):  # otherwise the heartbeat took too long: renew at once, before anything is sent
                 await self._clock.sleep(HEARTBEAT_S)
 
     async def _record_statuses(self) -> None:
@@ -194,7 +196,7 @@ class Worker:
         task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        """An ended run frees a slot: claim again if runs wait for one, or if this was the last run."""
+        """Claim again at once if runs may wait for the slot that an ended run freed, or if no run is left."""
         self._advancing.discard(task)
         if not self._watched or (self._full and len(self._watched) < self._limits.max_runs):
             self._woken.set()

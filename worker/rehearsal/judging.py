@@ -12,7 +12,7 @@ from worker.replies.findings import bare
 
 @dataclass(frozen=True, slots=True)
 class Happened:
-    """What one conversation came to."""
+    """The result of one played conversation."""
 
     calls: Sequence[MadeCall] = ()
     #: The last reply; None: no reply.
@@ -26,7 +26,7 @@ class Happened:
 
 
 def judge(expected: Expectation, happened: Happened) -> tuple[tuple[Mistake, ...], Checks]:
-    """Every difference, and the numbers that the report adds up."""
+    """The mistakes of a conversation, and its counts for the report."""
     matched = _match(expected, happened.calls)
     mistakes = [
         *_of_the_end(happened),
@@ -41,19 +41,19 @@ def judge(expected: Expectation, happened: Happened) -> tuple[tuple[Mistake, ...
 
 @dataclass(frozen=True, slots=True)
 class _Matched:
-    """Which call answers which expectation.
-
-    `wrong`: the function was called, with other values. `missing`: it was not. `extra`: nobody expected it.
-    """
+    """Expected calls paired with the calls that were made."""
 
     right: Sequence[tuple[ExpectedCall, MadeCall]]
+    #: The expected function was called with other values.
     wrong: Sequence[tuple[ExpectedCall, MadeCall]]
+    #: The expected function was not called.
     missing: Sequence[ExpectedCall]
+    #: Calls that no expectation has.
     extra: Sequence[MadeCall]
 
 
 def _match(expected: Expectation, calls: Sequence[MadeCall]) -> _Matched:
-    """Pair calls with expectations, required ones first. A rejected call is no call: it did nothing."""
+    """Pair calls with expectations, required ones first. Rejected calls are left out: they did nothing."""
     expectations = sorted(expected.calls or (), key=lambda each: each.optional)
     made = [call for call in calls if call.state is not CallState.REJECTED]
     owners = _assign(expectations, made)
@@ -78,7 +78,7 @@ def _match(expected: Expectation, calls: Sequence[MadeCall]) -> _Matched:
 
 
 def _assign(expectations: Sequence[ExpectedCall], made: Sequence[MadeCall]) -> dict[int, int]:
-    """The position of a call for as many expectations as possible (augmenting paths)."""
+    """Match as many expectations as possible with the position of a call (augmenting paths)."""
     taken: dict[int, int] = {}  # position of the call → number of the expectation
 
     def place(number: int, tried: set[int]) -> bool:

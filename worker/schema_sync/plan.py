@@ -12,17 +12,17 @@ _CONTEXT = 2
 
 
 class Envelope(Protocol):
-    """How a platform's tool holds a function."""
+    """The form in which a platform's tool contains a function."""
 
     @property
     def strict(self) -> bool:
-        """Whether it knows `strict`."""
+        """Whether the form has a `strict` field."""
 
     def wrap(self, function: Json, *, strict: bool) -> Json:
-        """The tool that offers this function."""
+        """The tool that contains this function."""
 
     def unwrap(self, tool: Json) -> Json | None:
-        """The function a tool offers, flat; None for a tool of another kind."""
+        """The function in a tool, without its envelope; None for a tool of another kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +36,18 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing that differs; `lines` begin with `-`, `+` or a space."""
+    """One difference between a definition and the target."""
 
     title: str
+    #: Each begins with `-`, `+` or a space.
     lines: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to write so that a definition is the target."""
+    """The changes that turn a definition into the target."""
 
+    #: The definition as it was read.
     before: Json
     #: The top-level fields to write; empty when nothing differs.
     changes: Json

@@ -88,7 +88,7 @@ def _canonical(arguments: dict[str, object]) -> str:
 def _message(call: CallRecord, arguments: str) -> str:
     """The body, which is the same for every attempt under one key (contract §4).
 
-    `call`: the call that the key was made for; its time is the event's. The signature has its own.
+    `call`: the call that the key was made for; its time is the event's. The signature has another.
     The stored arguments are inserted as text: writing deeply nested JSON may fail another time.
     """
     received = datetime.fromtimestamp(call.received_at, UTC).isoformat()
