@@ -4,6 +4,7 @@ import os
 import re
 import stat
 from collections.abc import Mapping, Sequence, Set
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import get_args
 
@@ -198,18 +199,14 @@ def _has_suffix(name: str, meant: str) -> bool:
 
 
 def _edits(a: str, b: str) -> int:
-    """Levenshtein distance, cut short when lengths or letters alone exceed what counts as a typo.
+    """How many letters differ, by difflib's alignment; more than a typo has where lengths or letters say so.
 
     Every start compares the whole environment with all names. An edit changes at most two letters of the set.
     """
     if abs(len(a) - len(b)) > _TYPO_EDITS or len(set(a) ^ set(b)) > 2 * _TYPO_EDITS:
         return _TYPO_EDITS + 1
-    row = list(range(len(b) + 1))
-    for i, ca in enumerate(a, 1):
-        previous, row[0] = row[0], i
-        for j, cb in enumerate(b, 1):
-            previous, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, previous + (ca != cb))
-    return row[-1]
+    aligned = SequenceMatcher(None, a, b, autojunk=False).get_opcodes()
+    return sum(max(i2 - i1, j2 - j1) for tag, i1, i2, j1, j2 in aligned if tag != "equal")
 
 
 def _sentences(error: ValidationError) -> list[str]:
