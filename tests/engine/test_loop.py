@@ -739,6 +739,13 @@ def test_a_round_begins_with_no_polls_no_deadline_and_an_answer_given() -> None:
     assert watched.answered_since_announced
 
 
+def test_an_announcement_that_came_while_a_round_was_answered_still_waits_for_its_own() -> None:
+    run = Run(RunRef("run_1", "thread_1"), "c1", epoch=1, rounds=3, known_s=0.0)
+    watched = WatchedRun(run, announced_at=0.0, wake_count=0, wake_pending=True)
+    watched.count_round()
+    assert not watched.answered_since_announced
+
+
 @pytest.mark.parametrize(
     ("rounds", "known_s", "answered"), [(0, 60.0, False), (1, 60.0, True), (1, 0.5, False)]
 )

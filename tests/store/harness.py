@@ -198,3 +198,25 @@ def kind_of(decision: Decision) -> ToolKind:
     if isinstance(decision, Rejection) or decision.setor is not None:
         return ToolKind.TICKET
     return ToolKind.OTHER if decision.departamento is None else ToolKind.HANDOFF
+
+
+async def many_rows(rig: Rig) -> None:
+    """5,000 rows of each kind and their statistics, on PostgreSQL: it judges by the data."""
+    one = "select i, 1700000000 + i as at from generate_series(1, 5000) as i"
+    state = "(array['done','done','done','failed','rejected'])[1 + mod(i, 5)]"
+    await rig.admit(await rig.run("run_0"), 1)
+    async with rig.store.database.write() as connection:
+        for statement in (
+            "insert into calls (call_key, call_id, platform_call_id, run_id, conversation_id, tool, state,"
+            " protocolo, setor, motivo, received_at)"
+            " select 'k'||i, 't'||i, 'p'||i, 'run_'||i, 'c'||mod(i, 900),"
+            f" 'abrir_ticket_crm', {state}, 'n'||i, 'S'||mod(i, 9), 'M'||mod(i, 60), at from ({one}) as one",
+            "insert into runs (run_id, platform, conversation_id, state, reason, registered_at, due)"
+            " select 'run_'||i, 'assistants', 'c'||mod(i, 900), 'ended', 'concluida', at, at"
+            f" from ({one}) as one",
+            "insert into outbox (event_id, conversation_id, body, state, created_at, due)"
+            " select 'msg_'||i, 'c'||mod(i, 900), '{\"type\": \"run.ended\"}', 'delivered', at, at"
+            f" from ({one}) as one",
+            "analyze",
+        ):
+            await connection.exec_driver_sql(statement)

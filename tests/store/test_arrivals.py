@@ -124,8 +124,10 @@ async def test_a_run_that_goes_on_under_another_id_is_not_watched_again_but_the_
         "resp_2": ("ended", "resp_3"),
         "resp_3": ("watching", None),
     }
-    assert await runs.renew("me", ["resp_3"], LEASE_S) == {"resp_3": newest.woken + 1}
-    await runs.close(replace(newest, woken=newest.woken + 1), RunState.LOST, "plataforma_recusou", None)
+    assert await runs.renew("me", ["resp_3"], LEASE_S) == {"resp_3": newest.wake_count + 1}
+    await runs.close(
+        replace(newest, wake_count=newest.wake_count + 1), RunState.LOST, "plataforma_recusou", None
+    )
     assert await register("bare", "resp_1", None) is True
     assert [row.run_id for row in await chaining.rows("runs", state="watching")] == ["resp_3"]
 

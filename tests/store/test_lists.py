@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from tests.store.harness import AMBIGUOUS, DONE, HANDOFF, REFUSED, REJECTION, OpenRig, Rig
+from tests.store.harness import AMBIGUOUS, DONE, HANDOFF, REFUSED, REJECTION, OpenRig, Rig, many_rows
 from tests.store.test_board import about, ended
 from worker.errors import RequestRefused
 from worker.logs import hidden_id, hidden_run_id
@@ -350,7 +350,7 @@ FILTERS: list[tuple[str, Any, tuple[str, ...]]] = [
 async def test_every_filter_is_served_by_an_index(rig: Rig, cursor: Any) -> None:
     """Each page walks an index to its limit: 100,000 rows cost it no more than 100."""
     if not rig.store.database.sqlite:
-        await _many(rig)
+        await many_rows(rig)
     wrong: list[str] = []
     for what, which, indexes in FILTERS:
         statement, parameters = await _first_statement(rig, what, which, cursor)
@@ -359,28 +359,6 @@ async def test_every_filter_is_served_by_an_index(rig: Rig, cursor: Any) -> None
         if not any(index in plan for index in indexes) or "Seq Scan" in plan:
             wrong.append(f"{what} {which}: {plan}")
     assert wrong == []
-
-
-async def _many(rig: Rig) -> None:
-    """5,000 rows of each kind and their statistics: PostgreSQL judges by the data."""
-    one = "select i, 1700000000 + i as at from generate_series(1, 5000) as i"
-    state = "(array['done','done','done','failed','rejected'])[1 + mod(i, 5)]"
-    await rig.admit(await rig.run("run_0"), 1)
-    async with rig.store.database.write() as connection:
-        for statement in (
-            "insert into calls (call_key, call_id, platform_call_id, run_id, conversation_id, tool, state,"
-            " protocolo, setor, motivo, received_at)"
-            " select 'k'||i, 't'||i, 'p'||i, 'run_'||i, 'c'||mod(i, 900),"
-            f" 'abrir_ticket_crm', {state}, 'n'||i, 'S'||mod(i, 9), 'M'||mod(i, 60), at from ({one}) as one",
-            "insert into runs (run_id, platform, conversation_id, state, reason, registered_at, due)"
-            " select 'run_'||i, 'assistants', 'c'||mod(i, 900), 'ended', 'concluida', at, at"
-            f" from ({one}) as one",
-            "insert into outbox (event_id, conversation_id, body, state, created_at, due)"
-            " select 'msg_'||i, 'c'||mod(i, 900), '{\"type\": \"run.ended\"}', 'delivered', at, at"
-            f" from ({one}) as one",
-            "analyze",
-        ):
-            await connection.exec_driver_sql(statement)
 
 
 async def _first_statement(rig: Rig, what: str, which: dict[str, Any], cursor: Any) -> tuple[str, Any]:

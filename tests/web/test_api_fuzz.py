@@ -26,6 +26,8 @@ RETURN = "POST /v1/handoffs/{handoff_id}/return"
 USED_UP = {
     "POST /v1/runs",
     "POST /v1/calls/{call_id}/resolve",
+    "POST /v1/calls/{call_id}/dismiss",
+    "DELETE /v1/calls/{call_id}/dismiss",
     "POST /v1/runs/{run_id}/dismiss",
     "DELETE /v1/runs/{run_id}/dismiss",
     "POST /v1/events/{event_id}/retry",

@@ -63,9 +63,10 @@ class WatchedRun:
         return self.run.ref.run_id
 
     def count_round(self) -> None:
-        """Count one more answered round."""
+        """Count one more answered round. It came before an announcement that arrived during this poll."""
         self.run = replace(self.run, rounds=self.run.rounds + 1)
-        self.polls, self.deadline, self.answered_since_announced = 0, None, True
+        self.polls, self.deadline = 0, None
+        self.answered_since_announced = not self.wake_pending
 
 
 class WatchedRuns:
