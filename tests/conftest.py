@@ -44,7 +44,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     `no_cover` of pytest-cov, in a process of xdist, stops one tracer and lets another go on. A thread that
     begins here stays without: no such test may leave one in a pool that others use.
     """
-    if item.get_closest_marker("untraced") is None:
+    if item.get_closest_marker("untraced") is None and not _on_postgresql(item):
         return (yield)
     own, threads = sys.gettrace(), threading.gettrace()
     sys.settrace(None)
@@ -54,6 +54,12 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     finally:
         sys.settrace(own)
         threading.settrace(threads)  # type: ignore[arg-type]  # as above
+
+
+def _on_postgresql(item: pytest.Item) -> bool:
+    """Whether this is the PostgreSQL half of a test of both databases: SQLite's half proves the lines."""
+    callspec = getattr(item, "callspec", None)
+    return callspec is not None and "postgresql" in callspec.params.values()
 
 
 @pytest.fixture(scope="session", autouse=True)
