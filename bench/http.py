@@ -75,7 +75,7 @@ async def _measure(port: int) -> dict[str, float]:
         return await guard.post(f"{server}/abrir_ticket", _BODY, headers, Attempts())  # type: ignore[arg-type]
 
     async def look() -> object:
-        return await platform.read_run("/threads/thread_1/runs/run_1")
+        return await platform.get("/threads/thread_1/runs/run_1")
 
     try:
         return {

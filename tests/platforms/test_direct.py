@@ -40,8 +40,8 @@ async def connected(url: str, *, key: str = "key", version: str | None = None) -
 
 
 async def every_way(connection: Connection) -> None:
-    """A look, a submit, and a request of the SDK's."""
-    await connection.read_run(PATH)
+    """A GET, a submit, and a request of the SDK's."""
+    await connection.get(PATH)
     await connection.submit(PATH, {"tool_outputs": []})
     await connection.ask(connection.client.get("/assistants/asst_1", cast_to=httpx2.Response))
 
@@ -108,7 +108,7 @@ async def sent(way: Way, monkeypatch: pytest.MonkeyPatch) -> list[Exchange]:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_looks_submits_and_the_sdk_go_the_same_way(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_gets_submits_and_the_sdk_go_the_same_way(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
     look, submit, sdk = await sent(way, monkeypatch)
     assert (look.method, look.target) == ("GET", f"{way.target}/v1{PATH}?api-version=v1")
     assert (submit.method, submit.target) == ("POST", look.target)
@@ -122,7 +122,14 @@ async def test_looks_submits_and_the_sdk_go_the_same_way(way: Way, monkeypatch: 
     assert len({request.connection for request in (look, submit, sdk)}) == 1
 
 
-async def test_looks_submits_and_the_sdk_share_a_tunnel_and_trust_the_operators_authority(
+async def test_the_api_version_joins_a_query() -> None:
+    server = RawServer(default=reply(200, RUN))
+    async with server.running(), connected(server.url, version="v1") as connection:
+        await connection.get("/threads?limit=1")
+    assert [request.target.partition("?")[2] for request in server.requests] == ["limit=1&api-version=v1"]
+
+
+async def test_gets_submits_and_the_sdk_share_a_tunnel_and_trust_the_operators_authority(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     certificate = tmp_path / "platform.pem"
@@ -144,7 +151,7 @@ async def test_a_redirect_is_not_followed() -> None:
         redirects = RawServer(default=reply(307, Location=target.url))
         async with redirects.running() as server, connected(server.url) as connection:
             with pytest.raises(PlatformRefused):
-                await connection.read_run(PATH)
+                await connection.get(PATH)
             with pytest.raises(PlatformRefused):
                 await connection.submit(PATH, {})
             with pytest.raises(PlatformRefused):
@@ -156,7 +163,7 @@ async def test_a_redirect_is_not_followed() -> None:
 
 
 async def look(connection: Connection) -> None:
-    await connection.read_run(PATH)
+    await connection.get(PATH)
 
 
 async def ask(connection: Connection) -> None:

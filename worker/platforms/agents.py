@@ -8,8 +8,6 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from typing import Any
 from urllib.parse import quote
 
-import httpx2
-
 from worker.errors import PlatformError, PlatformUnavailable, RunGone
 from worker.model import (
     Answer,
@@ -85,7 +83,6 @@ class AgentsPlatform:
             transient=_NOT_PENDING,
             timeout_s=timeout_s,
         )
-        self._client = self._connection.client
 
     async def probe(self) -> Sequence[str]:
         """Read the configured agents, else the list of sessions. Returns warnings in Portuguese.
@@ -132,9 +129,8 @@ class AgentsPlatform:
 
     async def listed(self) -> Sequence[tuple[str, str]]:
         """See `worker.ports.Platform.listed`: the first page of sessions, newest first."""
-        newest = self._client.get("/agents/sessions?limit=100&order=desc", cast_to=httpx2.Response)
-        sessions = wire.entries((await self._connection.ask(newest)).body)
-        return wire.bot_threads(filter(self._serves, sessions))
+        newest = await self._connection.get("/agents/sessions?limit=100&order=desc")
+        return wire.bot_threads(filter(self._serves, wire.entries(newest.body)))
 
     async def thread_of(self, run_id: str) -> str | None:
         """The session is both run and thread."""
@@ -142,8 +138,8 @@ class AgentsPlatform:
 
     async def reply(self, ref: RunRef) -> Spoken:
         """See `worker.ports.Platform.reply`: the newest turn of the session, by its newest items."""
-        listing = await dialogue.get(self._connection, f"{_path(ref.run_id)}/items?order=desc&limit=100")
-        items = wire.entries(listing)
+        listing = await self._connection.get(f"{_path(ref.run_id)}/items?order=desc&limit=100")
+        items = wire.entries(listing.body)
         newest = next((item.get("turn_id") for item in items if item.get("turn_id")), None)
         return Spoken(
             dialogue.assistant_text([item for item in items if item.get("turn_id") == newest][::-1])
@@ -162,7 +158,7 @@ class AgentsPlatform:
 
     async def _session(self, session_id: str) -> dict[str, Any]:
         """A session with id and status. Raises `RunGone`."""
-        session = (await self._connection.read_run(_path(session_id))).body
+        session = (await self._connection.get(_path(session_id))).body
         if isinstance(session.get("id"), str) and wire.is_word(session.get("status")):
             return session
         raise PlatformUnavailable(200)
@@ -220,8 +216,8 @@ class AgentsDialogue:
     async def reply(self, ref: RunRef) -> Spoken:
         """See `worker.ports.Dialogue.reply`: of the newest turn. It may have failed in an idle session."""
         turn = await self._newest_turn()
-        items = await dialogue.get(self._connection, f"{self._session}/items?order=desc&limit=100")
-        turn_items = [item for item in wire.entries(items) if item.get("turn_id") == turn.get("id")]
+        items = await self._connection.get(f"{self._session}/items?order=desc&limit=100")
+        turn_items = [item for item in wire.entries(items.body) if item.get("turn_id") == turn.get("id")]
         status = str(turn.get("status"))
         failure = None if status == "completed" else _TURN_ENDINGS.get(status, "falhou")
         return Spoken(dialogue.assistant_text(turn_items[::-1]), failure)
@@ -262,11 +258,11 @@ class AgentsDialogue:
         """True when the session's status reflects its newest turn."""
         if turn.get("status") in {"completed", *_TURN_ENDINGS}:
             return True
-        return (await dialogue.get(self._connection, self._session)).get("status") != "idle"
+        return (await self._connection.get(self._session)).body.get("status") != "idle"
 
     async def _newest_turn(self) -> Json:
-        listing = await dialogue.get(self._connection, f"{self._session}/turns?order=desc&limit=1")
-        return next(iter(wire.entries(listing)), {})
+        listing = await self._connection.get(f"{self._session}/turns?order=desc&limit=1")
+        return next(iter(wire.entries(listing.body)), {})
 
 
 # ------------------------------------------------------------------------------------------ sending answers

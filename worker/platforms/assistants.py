@@ -6,8 +6,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal
 from urllib.parse import quote
 
-import httpx2
-
 from worker.errors import PlatformError, PlatformGone, PlatformRefused, PlatformUnavailable, RunGone
 from worker.model import (
     Answer,
@@ -74,7 +72,6 @@ class AssistantsPlatform:
             transient=_MOVED_ON,
             timeout_s=timeout_s,
         )
-        self._client = self._connection.client
         self._lists_threads = api_version is not None
 
     async def probe(self) -> Sequence[str]:
@@ -91,7 +88,7 @@ class AssistantsPlatform:
 
     async def inspect(self, ref: RunRef) -> RunSnapshot:
         """See `worker.ports.Platform.inspect`. Decides on the status, never on `required_action` alone."""
-        return _snapshot(await self._connection.read_run(_path(ref)), ref.thread_id)
+        return _snapshot(await self._connection.get(_path(ref)), ref.thread_id)
 
     async def submit(self, ref: RunRef, answers: Sequence[Answer], *, again: bool = False) -> None:
         """See `worker.ports.Platform.submit`: all outputs in one request, as the protocol demands.
@@ -108,7 +105,7 @@ class AssistantsPlatform:
         """See `worker.ports.Platform.discover`. At most one run of a thread is at work: the newest."""
         try:
             newest = f"{_runs(thread_id)}?limit=1&order=desc"
-            reply = await self._connection.ask(self._client.get(newest, cast_to=httpx2.Response))
+            reply = await self._connection.get(newest)
         except RunGone:
             return None
         match reply.body:
@@ -124,9 +121,9 @@ class AssistantsPlatform:
         """See `worker.ports.Platform.listed`: Foundry's own `GET /threads`, which OpenAI never had."""
         if not self._lists_threads:
             return ()
-        request = self._client.get("/threads?limit=100&order=desc", cast_to=httpx2.Response)
         try:
-            return wire.bot_threads(wire.entries((await self._connection.ask(request)).body))
+            threads = await self._connection.get("/threads?limit=100&order=desc")
+            return wire.bot_threads(wire.entries(threads.body))
         except (RunGone, PlatformRefused) as failure:
             self._lists_threads = failure.status not in {404, 405}
             raise
@@ -213,8 +210,8 @@ async def _reply(connection: wire.Connection, ref: RunRef) -> Spoken:
     """The assistant's text in a run. Raises `PlatformError`."""
     thread = _runs(ref.thread_id).removesuffix("/runs")
     query = f"run_id={quote(ref.run_id, safe='')}&order=asc&limit=100"
-    listing = await dialogue.get(connection, f"{thread}/messages?{query}")
-    texts = [text for message in wire.entries(listing) for text in _texts(message)]
+    listing = await connection.get(f"{thread}/messages?{query}")
+    texts = [text for message in wire.entries(listing.body) for text in _texts(message)]
     return Spoken("\n".join(texts) or None)
 
 

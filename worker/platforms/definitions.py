@@ -106,7 +106,7 @@ class Stored:
         return f"{self.path}/{quote(identifier, safe='')}"
 
     async def _get(self, path: str) -> wire.Reply:
-        return await self._connection.ask(self._connection.client.get(path, cast_to=httpx2.Response))
+        return await self._connection.get(path)
 
     async def _post(self, path: str, body: Json) -> httpx2.Response:
         # Escaped, so that a lone surrogate in another tool is sent back unchanged.

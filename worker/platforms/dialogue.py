@@ -65,11 +65,6 @@ async def post(connection: wire.Connection, path: str, body: Json | None = None)
     return (await connection.ask(connection.client.post(path, cast_to=httpx2.Response, body=body))).body
 
 
-async def get(connection: wire.Connection, path: str) -> Json:
-    """One GET, read as a JSON object. Raises `PlatformError`s."""
-    return (await connection.ask(connection.client.get(path, cast_to=httpx2.Response))).body
-
-
 def id_of(body: Json) -> str:
     """The id of an object that was just created. Raises `PlatformUnavailable`."""
     identifier = body.get("id")

@@ -1,8 +1,7 @@
 """The connections to the platform, on aiohttp: every request uses them, in every environment.
 
-`DirectClient` sends polls and submits, which are all the requests of a run. The official SDK sends everything
-else over the same connections (`SdkTransport`): through the SDK a request costs several times the CPU
-(docs/performance.md).
+`DirectClient` sends every GET, and submits. The official SDK sends everything else over the same connections
+(`SdkTransport`): through the SDK a request costs several times the CPU (docs/performance.md).
 """
 
 import asyncio
@@ -92,8 +91,7 @@ class DirectClient:
         self._api_key = api_key
         url = sdk.base_url
         self._base = str(url.copy_with(userinfo=b"")).rstrip("/")
-        query = urlencode(sdk.default_query)
-        self._query = f"?{query}" if query else ""
+        self._query = urlencode(sdk.default_query)
         self._headers = {
             name: value
             for name, value in sdk.default_headers.items()
@@ -108,11 +106,12 @@ class DirectClient:
     async def send(
         self, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> RawResponse:
-        """Send a GET, or a POST of the JSON `body`, and return the response. `path` is quoted.
+        """Send a GET, or a POST of the JSON `body`, and return the response. `path` and its query are quoted.
 
         Raises what `Connections.request` raises; the caller limits the time.
         """
-        url = URL(self._base + path + self._query, encoded=True)
+        separator = "&" if "?" in path else "?"
+        url = URL(self._base + path + (separator + self._query if self._query else ""), encoded=True)
         own = {**self._headers, "Authorization": await self._authorization(), **(headers or {})}
         if body is None:
             return await self._connections.request("GET", url, own)

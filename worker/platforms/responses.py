@@ -81,7 +81,6 @@ class ResponsesPlatform:
             transient=_LOCKED,
             timeout_s=timeout_s,
         )
-        self._items = self._connection.client.conversations.items.with_raw_response
         #: Ids of responses whose answers were sent without a confirmation.
         self._unconfirmed: set[str] = set()
         #: Completed responses whose calls are being answered. Their settings hold the customer's data: they
@@ -166,7 +165,7 @@ class ResponsesPlatform:
     async def _retrieve(self, ref: RunRef) -> wire.Reply:
         if not wire.addressable(ref.run_id):
             raise RunGone
-        return await self._connection.read_run(f"/responses/{quote(ref.run_id, safe='')}")
+        return await self._connection.get(f"/responses/{quote(ref.run_id, safe='')}")
 
     def _remember(self, run_id: str, response: Json) -> None:
         self._awaiting_answers[run_id] = response
@@ -178,11 +177,12 @@ class ResponsesPlatform:
         conversation_id = _conversation_id(response)
         if conversation_id is None:
             return snapshot
-        listing = self._items.list(conversation_id, limit=_NEWEST_ITEMS, order="desc")
         answered = [call.platform_call_id for call in snapshot.calls]
         with _missing_is_refused():
-            items = (await self._connection.ask(listing)).body
-        later_items = _items_after_answers(items, answered)
+            listing = await self._connection.get(
+                f"/conversations/{quote(conversation_id, safe='')}/items?limit={_NEWEST_ITEMS}&order=desc"
+            )
+        later_items = _items_after_answers(listing.body, answered)
         return snapshot if later_items is None else _unknown_continuation(response, later_items)
 
     async def _create(self, body: Json, ref: RunRef) -> RunRef:
@@ -237,8 +237,8 @@ class ResponsesDialogue:
 
     async def reply(self, ref: RunRef) -> Spoken:
         """See `worker.ports.Dialogue.reply`."""
-        response = await dialogue.get(self._connection, f"/responses/{quote(ref.run_id, safe='')}")
-        return Spoken(dialogue.assistant_text(_dicts(response.get("output"))))
+        response = await self._connection.get(f"/responses/{quote(ref.run_id, safe='')}")
+        return Spoken(dialogue.assistant_text(_dicts(response.body.get("output"))))
 
     async def delete(self, run_ids: Iterable[str] = ()) -> Sequence[str]:
         """See `worker.ports.Dialogue.delete`. Deleting a conversation keeps its responses: delete each."""

@@ -1,8 +1,8 @@
 """What the adapters share: a connection, reading responses as plain JSON, and turning failures into errors.
 
-The official SDK builds all requests but polls and submits; all are sent over the same connections
-(`worker/platforms/direct.py`). Responses are read as plain JSON: the SDK's models only add time and do not
-validate.
+The official SDK builds what creates, changes and deletes; GETs and submits are built here. All are sent over
+the same connections (`worker/platforms/direct.py`). Responses are read as plain JSON: the SDK's models only
+add time and do not validate.
 """
 
 import asyncio
@@ -79,8 +79,8 @@ class Connection:
         self._connections = connections
         self._direct = DirectClient(connections, self.client, api_key)
 
-    async def read_run(self, path: str) -> Reply:
-        """Read a run at a fifth of the cost of `ask`. Raises only `PlatformError`s."""
+    async def get(self, path: str) -> Reply:
+        """Read a JSON object at a fifth of the cost of `ask`. Raises only `PlatformError`s."""
         return read(await self._send(path))
 
     async def submit(
@@ -126,7 +126,7 @@ class Connection:
 
     async def _failure_of(self, path: str) -> PlatformError | None:
         try:
-            await self.ask(self.client.get(path, cast_to=httpx2.Response))
+            await self.get(path)
         except PlatformError as failure:
             return failure
         return None

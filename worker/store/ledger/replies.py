@@ -6,7 +6,7 @@ Of a reply only conversation, run, codes and time are stored: none of its words 
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Row, Select, exists, select
+from sqlalchemy import Row, Select, bindparam, exists, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.errors import RequestRefused
@@ -15,7 +15,8 @@ from worker.replies import Code, Facts
 from worker.store.ledger.outbox import Outbox
 from worker.store.sql.database import Database
 from worker.store.sql.rows import from_row
-from worker.store.sql.tables import NO_CODES, now
+from worker.store.sql.statements import prepared
+from worker.store.sql.tables import NO_CODES, Tables, now
 from worker.views import Cursor, ReplyView
 
 RECENT_S = 24 * 3600.0
@@ -55,13 +56,8 @@ class Replies:
 
     async def checked_by_bot(self, run_id: str) -> bool:
         """True if the bot has had a reply of this run checked since the run's latest announcement."""
-        c, r = self._t.reply_checks, self._t.runs
-        query = select(c.c.check_id).join(r, r.c.run_id == c.c.run_id)
-        query = query.where(
-            c.c.run_id == run_id, c.c.source == ReplySource.API, c.c.checked_at >= r.c.registered_at
-        )
         async with self._db.read(brief=True) as connection:
-            return (await connection.execute(query.limit(1))).first() is not None
+            return bool((await _check_by_bot(connection, self._t, run_id=run_id)).rows)
 
     async def record(
         self, conversation_id: str, run_id: str | None, source: ReplySource, codes: Sequence[Code]
@@ -120,6 +116,18 @@ class Replies:
             t.c.protocolo.in_(numbers), t.c.conversation_id != conversation_id
         )
         return frozenset((await connection.execute(query)).scalars()) if numbers else frozenset()
+
+
+@prepared
+def _check_by_bot(tables: Tables) -> Select[Any]:
+    c, r = tables.reply_checks, tables.runs
+    since_announced = c.c.checked_at >= r.c.registered_at
+    return (
+        select(c.c.check_id)
+        .join(r, r.c.run_id == c.c.run_id)
+        .where(c.c.run_id == bindparam("run_id"), c.c.source == ReplySource.API, since_announced)
+        .limit(1)
+    )
 
 
 def reply_view(row: Row[Any]) -> ReplyView:
