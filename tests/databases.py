@@ -10,8 +10,8 @@ from worker.settings import Settings
 from worker.store import migrations
 from worker.store.store import Store
 
-_KEPT = ("alembic_version", "index_key")
-"""What a daemon that has just started leaves: the schema's revision, and the wrapped key."""
+_KEPT = ("alembic_version", "index_key", "upkeep")
+"""What a daemon that has just started leaves: the schema's revision, the wrapped key, the planned tasks."""
 
 _END_TRANSACTIONS = text(
     "select pg_terminate_backend(pid) from pg_stat_activity "

@@ -11,7 +11,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from worker import __version__, logs, wiring
-from worker.background import gauges, overdue_handoffs, presence, schema_drift, systemd
+from worker.background import gauges, log_ids, overdue_handoffs, presence, schema_drift, systemd
 from worker.background.containment import keep_going
 from worker.background.event_delivery import EventDelivery
 from worker.background.retention import PersonalDataTasks
@@ -134,6 +134,9 @@ async def _work_and_serve(
                 # A process that waits for the database is not hung, and a new one would wait as well.
                 systemd.keep_watchdog(lambda: worker.alive() or availability.refusal is not None, clock),
                 keep_going("upkeep", upkeep.run, clock),
+                keep_going(
+                    "log_ids", lambda: log_ids.fill(patient(store.log_ids, availability), clock), clock
+                ),
             ]
             if settings.HTTP_PORT:
                 sides.append(_serve(settings, store, worker))

@@ -130,6 +130,8 @@ class CallFilter:
     #: Also the second protocolo of a duplicate ticket.
     protocolo: str | None = None
     run_id: str | None = None
+    #: The platform's id of the call, or what the log writes instead.
+    platform_call_id: str | None = None
     tool: str | None = None
     setor: str | None = None
     motivo: str | None = None

@@ -3,14 +3,17 @@
 import csv
 import io
 import json
+from dataclasses import replace
 
 import pytest
 
 from tests.cli.rig import CliRig, daemon_lives
-from tests.store.harness import REFUSED, Rig
+from tests.fakes import call as model_call
+from tests.store.harness import REFUSED, Rig, seeing
 from tests.store.test_board import ended
 from tests.store.test_lists import stuck_event
 from tests.system.personal_values import leaks
+from worker.logs import hidden_call_id, hidden_run_id
 from worker.model import CallState, EventState, RunState
 from worker.views import HandoffState
 from worker.web.dashboard.words import state_word
@@ -51,6 +54,26 @@ def test_calls_are_found_by_each_filter_and_exported_without_a_limit(cli_rig: Cl
         day["other"],
     }
     assert leaks(exported.stdout) == set()
+
+
+def test_what_the_log_writes_instead_of_an_id_finds_the_call_and_dismisses_the_run(cli_rig: CliRig) -> None:
+    async def happen(rig: Rig) -> tuple[str, str | None, str | None]:
+        hasher = rig.store.database.hasher
+        run = await rig.run("run_5524998765432")
+        call = await rig.decided(run, replace(model_call(1), platform_call_id="52998224725"), seeing([]))
+        await rig.lost(run)
+        run_hash = hidden_run_id(hasher, "run_5524998765432")
+        return call.call_id, hidden_call_id(hasher, "52998224725"), run_hash
+
+    call_id, call_hash, run_hash = cli_rig.daemon(happen)
+    assert call_hash is not None
+    assert run_hash is not None
+    (call,) = listed(cli_rig, "calls", "list", "--platform-call", call_hash)
+    assert call["call_id"] == call_id
+    assert listed(cli_rig, "calls", "list", "--platform-call", "call_1") == []
+    dismissed = cli_rig.run("runs", "dismiss", run_hash)
+    assert (dismissed.exit_code, dismissed.stderr) == (0, "")
+    assert cli_rig.run("runs", "dismiss", run_hash, "--undo").exit_code == 0
 
 
 def test_many_calls_are_retried_by_what_they_have_in_common(cli_rig: CliRig) -> None:

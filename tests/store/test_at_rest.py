@@ -33,7 +33,7 @@ RECORD = {
     "calls": "call_key call_id platform_call_id run_id conversation_id tool kind state error protocolo "
     "extra_protocolo setor motivo departamento exact document_hash equal_key equal_to idempotency_key owner "
     "lease_until due checks retry_from retrying answered_success attempts maybe_sent erased received_at "
-    "answered_at finished_at submitted_at dismissed_reason dismissed_by dismissed_at",
+    "answered_at finished_at submitted_at log_id dismissed_reason dismissed_by dismissed_at",
     "attempts": "call_id attempt begun_at send_deadline ended_at result certain",
     "handoffs": "handoff_id call_id conversation_id departamento state requested_at accepted_at closed_at "
     "returned_at opens_at due_at overdue_at",

@@ -1,15 +1,27 @@
 """Lists on both databases: what each filter finds, and the index that serves it."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from sqlalchemy import event
 
-from tests.store.harness import AMBIGUOUS, DONE, HANDOFF, REFUSED, REJECTION, OpenRig, Rig, many_rows
+from tests.fakes import call
+from tests.store.harness import (
+    AMBIGUOUS,
+    DONE,
+    HANDOFF,
+    REFUSED,
+    REJECTION,
+    OpenRig,
+    Rig,
+    many_rows,
+    seeing,
+)
 from tests.store.test_board import about, ended
 from worker.errors import RequestRefused
-from worker.logs import hidden_id, hidden_run_id
+from worker.logs import hidden_call_id, hidden_id, hidden_run_id
 from worker.model import CallState, EventState, ReplySource, RunState
 from worker.personal import Personal
 from worker.views import CallFilter, DismissReason, RunFilter
@@ -126,6 +138,52 @@ async def test_a_run_and_its_calls_are_found_by_what_the_log_writes_for_the_run(
     assert [each.call_id for each in calls] == [call.call_id]
     with pytest.raises(RequestRefused, match="nao_encontrado"):
         await rig.store.records.run("run-0000000000")
+
+
+async def test_a_conversations_calls_runs_and_events_are_found_by_what_the_log_writes_for_it(
+    open_rig: OpenRig,
+) -> None:
+    rig = await open_rig(owner=True, **BOT)
+    phone = await rig.conversation("whatsapp-5524900000000")
+    done = await ended(rig, await rig.run("run_1", phone), 1, DONE)
+    hidden = hidden_id(rig.store.database.hasher, phone)
+    assert hidden is not None
+    assert await calls(rig, conversation_id=hidden) == {done.call_id}
+    assert await runs(rig, conversation_id=hidden) == {"run_1"}
+    (opened,), _ = await rig.store.events.list(conversation_id=hidden)
+    assert opened.conversation_id == phone
+    assert (await rig.store.records.conversation(hidden, reader="ana@cli")).conversation_id == phone
+
+
+async def test_a_call_is_found_by_the_platforms_id_and_by_what_the_log_writes_for_it(rig: Rig) -> None:
+    run = await rig.run()
+    clear = await rig.decided(run, replace(call(1), platform_call_id="call_abc"), seeing([]))
+    document = await rig.decided(run, replace(call(2), platform_call_id="52998224725"), seeing([]))
+    endless = await rig.decided(run, replace(call(3), platform_call_id="call_" + "x" * 5000), seeing([]))
+    hasher = rig.store.database.hasher
+    assert await calls(rig, platform_call_id="call_abc") == {clear.call_id}
+    for found, platform_id in ((document, "52998224725"), (endless, "call_" + "x" * 5000)):
+        hidden = hidden_call_id(hasher, platform_id)
+        assert hidden is not None
+        assert await calls(rig, platform_call_id=hidden) == {found.call_id}
+    assert await calls(rig, platform_call_id="52998224725") == {document.call_id}
+    assert await calls(rig, platform_call_id="call-0000000000") == set()
+    stored = {row.call_id: row.log_id for row in await rig.rows("calls")}
+    assert stored[clear.call_id] is None  # only a hashed id has a stored hash
+
+
+async def test_a_lost_run_is_dismissed_by_what_the_log_writes_for_it(rig: Rig) -> None:
+    phone = "run_5524998765432"
+    await rig.lost(await rig.run(phone))
+    hidden = hidden_run_id(rig.store.database.hasher, phone)
+    assert hidden is not None
+    operators = rig.store.operators
+    await operators.dismiss_run(hidden, DismissReason.OUTRO, by="ana@cli")
+    assert (await rig.row("runs")).dismissed_by == "ana@cli"
+    await operators.restore_run(hidden)
+    assert (await rig.row("runs")).dismissed_by is None
+    with pytest.raises(RequestRefused, match="nao_encontrado"):
+        await operators.dismiss_run("run-0000000000", DismissReason.OUTRO, by="ana@cli")
 
 
 async def test_a_run_whose_id_looks_like_a_hash_is_found_by_its_id(rig: Rig) -> None:
@@ -328,6 +386,8 @@ FILTERS: list[tuple[str, Any, tuple[str, ...]]] = [
     ("calls", {"state": CallState.DONE}, ("ix_calls_received_at",)),
     ("calls", {"conversation_id": "c1"}, ("ix_calls_conversation",)),
     ("calls", {"run_id": "run_1"}, ("ix_calls_run_id",)),
+    ("calls", {"platform_call_id": "call_1"}, ("ix_calls_platform_call_id",)),
+    ("calls", {"platform_call_id": "call-0123456789"}, ("ix_calls_log_id",)),
     ("calls", {"tool": "consultar"}, ("ix_calls_tool",)),
     ("calls", {"setor": "SUPORTE"}, ("ix_calls_setor",)),
     ("calls", {"motivo": "SEM CONEXÃO"}, ("ix_calls_motivo",)),

@@ -3,17 +3,19 @@
 import csv
 import io
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
 import pytest
 
 from tests.asgi import api_over
-from tests.store.harness import DONE, REFUSED, OpenRig, Rig
+from tests.fakes import call as model_call
+from tests.store.harness import DONE, REFUSED, OpenRig, Rig, seeing
 from tests.store.test_board import about, ended
 from tests.store.test_lists import stuck_event
 from tests.system.personal_values import leaks
+from worker import logs
 from worker.personal import Personal
 
 BOT = {"BOT_WEBHOOK_URL": "http://127.0.0.1:9/eventos"}
@@ -68,6 +70,27 @@ async def test_each_filter_of_calls_is_a_query_parameter(counter: Counter) -> No
         ("state=failed&motivo=BLOQUEIO&since=1h", [failed.call_id]),
     ]:
         assert set(ids(await counter.api.get(f"/v1/calls?{query}"))) == set(found), query
+
+
+async def test_a_call_is_listed_by_the_platforms_id_in_clear_and_hashed(counter: Counter) -> None:
+    run = await counter.rig.run()
+    call = await counter.rig.decided(
+        run, replace(model_call(1), platform_call_id="call_52998224725"), seeing([])
+    )
+    hidden = logs.hidden_call_id(counter.rig.store.database.hasher, "call_52998224725")
+    for written in ("call_52998224725", hidden):
+        assert ids(await counter.api.get(f"/v1/calls?platform_call_id={written}")) == [call.call_id]
+    assert ids(await counter.api.get("/v1/calls?platform_call_id=call_1")) == []
+
+
+async def test_a_lost_run_is_dismissed_and_taken_back_by_what_the_log_writes_for_it(counter: Counter) -> None:
+    telephone = "run_5524998765432"
+    await counter.rig.lost(await counter.rig.run(telephone))
+    path = f"/v1/runs/{logs.hidden_run_id(counter.rig.store.database.hasher, telephone)}/dismiss"
+    dismissed = await counter.api.post(path, json={"reason": "outro"})
+    assert (dismissed.status_code, dismissed.json()["dismissed"]["reason"]) == (200, "outro")
+    restored = await counter.api.delete(path)
+    assert (restored.status_code, restored.json()["dismissed"]) == (200, None)
 
 
 async def test_runs_are_listed_and_filtered_page_by_page(counter: Counter) -> None:

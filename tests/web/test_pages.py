@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 from typing import Any
 from urllib.parse import quote
@@ -14,7 +14,8 @@ from sqlalchemy.engine import Engine
 
 from tests.asgi import api_over
 from tests.browser import ledger
-from tests.store.harness import DONE, HANDOFF, REFUSED, OpenRig, Rig
+from tests.fakes import call as model_call
+from tests.store.harness import DONE, HANDOFF, REFUSED, OpenRig, Rig, seeing
 from tests.store.test_board import about, ended
 from worker import logs
 from worker.metrics import Vitals
@@ -197,6 +198,22 @@ async def test_a_search_finds_a_run_by_what_the_log_writes_for_it_and_does_not_w
     assert (found.status_code, found.headers["location"]) == (303, f"calls?run_id={hidden}")
     listed = (await site.get(f"/calls?run_id={hidden}")).text
     assert (done.call_id in listed, telephone in listed) == (True, False)
+
+
+async def test_a_search_finds_a_call_by_the_platforms_id_and_by_what_the_log_writes_for_it(
+    site: Site,
+) -> None:
+    run = await site.rig.run()
+    odd = replace(model_call(1), platform_call_id="call_52998224725")
+    call = await site.rig.decided(run, odd, seeing([]))
+    hidden = logs.hidden_call_id(site.rig.store.database.hasher, "call_52998224725")
+    for written in ("call_52998224725", hidden):
+        assert (await site.get(f"/search?q={written}")).headers["location"] == f"calls/{call.call_id}"
+    again = await site.rig.decided(await site.rig.run("run_2"), odd, seeing([]))
+    several = (await site.get(f"/search?q={hidden}")).headers["location"]
+    assert several == f"calls?platform_call_id={hidden}"
+    listed = (await site.get(f"/{several}")).text
+    assert (call.call_id in listed, again.call_id in listed, "52998224725" in listed) == (True, True, False)
 
 
 async def test_a_call_shows_the_buttons_that_can_act(site: Site) -> None:

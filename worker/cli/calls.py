@@ -59,6 +59,7 @@ class Selection:
     conversation: str | None = None
     protocolo: str | None = None
     run: str | None = None
+    platform_call: str | None = None
     tool: str | None = None
     setor: str | None = None
     motivo: str | None = None
@@ -72,6 +73,7 @@ class Selection:
             conversation_id=self.conversation,
             protocolo=self.protocolo,
             run_id=self.run,
+            platform_call_id=self.platform_call,
             tool=self.tool,
             setor=self.setor,
             motivo=self.motivo,

@@ -287,6 +287,9 @@ def list_calls(  # one for each option
     conversation: _OfConversation = None,
     protocolo: Annotated[str | None, typer.Option(metavar="N", help="Só com este protocolo.")] = None,
     run: Annotated[str | None, typer.Option(metavar="ID", help="Só desta execução.")] = None,
+    platform_call: Annotated[
+        str | None, typer.Option(metavar="ID", help="Só com este id na plataforma, como está no log.")
+    ] = None,
     tool: Annotated[str | None, typer.Option(metavar="NOME", help="Só desta função.")] = None,
     setor: _Setor = None,
     motivo: Annotated[str | None, typer.Option(metavar="MOTIVO", help="Só deste motivo.")] = None,
@@ -301,7 +304,16 @@ def list_calls(  # one for each option
     from worker.cli import calls as verbs  # noqa: PLC0415  # as in `run`
 
     selection = verbs.Selection(
-        state, since, until, conversation, protocolo, run=run, tool=tool, setor=setor, motivo=motivo
+        state=state,
+        since=since,
+        until=until,
+        conversation=conversation,
+        protocolo=protocolo,
+        run=run,
+        platform_call=platform_call,
+        tool=tool,
+        setor=setor,
+        motivo=motivo,
     )
     if form == "csv":
         run_command(verbs.export_calls(configured()[0], stdout(), selection))

@@ -109,16 +109,20 @@ _GROUPED = re.compile(r"(?<=\d)[._:+~-](?=\d)")
 _LONG_NUMBER = re.compile(r"(?<!\d)\d{11}(?!\d)|(?<!\d)\d{14}(?!\d)|\A[0-9A-Z]{12}\d\d\Z")
 
 
-def _platform_id(value: object) -> LogValue:
+def _platform_id(prefix: str) -> Callable[[object], LogValue]:
     """The platform's id of a run or call; hashed only if it is a document, a telephone number or an address.
 
     Such ids are long and random, so ten digits in a row prove nothing. Check digits and form decide.
     """
-    if not isinstance(value, str):
-        return None
-    if _may_be_written(value):
-        return value
-    return _hidden(context.hasher, "run", value) if context.hasher else None
+
+    def show(value: object) -> LogValue:
+        if not isinstance(value, str):
+            return None
+        if _may_be_written(value):
+            return value
+        return _hidden(context.hasher, prefix, value) if context.hasher else None
+
+    return show
 
 
 def _may_be_written(platform_id: str) -> bool:
@@ -140,6 +144,15 @@ def hidden_run_id(hasher: Hasher, run_id: str) -> str | None:
     return None if _may_be_written(run_id) else _hidden(hasher, "run", run_id)
 
 
+def hidden_call_id(hasher: Hasher, platform_call_id: str) -> str | None:
+    """What the log writes instead of the platform's id of a call; None where the id is written as it is."""
+    return None if _may_be_written(platform_call_id) else _hidden(hasher, "call", platform_call_id)
+
+
+HASHED_ID = re.compile(r"(?:conv|run|call)-[0-9a-f]{10}")
+"""The form of what the log writes instead of an id."""
+
+
 def _hidden(hasher: Hasher, prefix: str, value: str) -> str:
     return f"{prefix}-{hasher.digest(f'log.{prefix}', value)[:10]}"
 
@@ -156,7 +169,8 @@ FIELDS: Mapping[str, Callable[[object], LogValue]] = {
     "departamento": _word("departamento", _WORDING),
     "tool": _word("tool", _NAME),
     "conversation_id": _identifier("conv"),
-    **dict.fromkeys(("run_id", "platform_call_id"), _platform_id),
+    "run_id": _platform_id("run"),
+    "platform_call_id": _platform_id("call"),
     **dict.fromkeys(("call_id", "handoff_id"), _shaped(re.compile(r"[A-Za-z0-9_-]{1,64}"))),
     "host": _shaped(re.compile(r"[A-Za-z0-9.:-]{1,253}")),
     "url": _shaped(_ORIGIN),

@@ -12,6 +12,7 @@ from worker.store.ledger.calls import Calls
 from worker.store.ledger.outbox import Outbox
 from worker.store.ledger.outcomes import Outcomes
 from worker.store.ledger.replies import Replies
+from worker.store.log_ids import LogIds
 from worker.store.personal_data.access_log import AccessLog
 from worker.store.personal_data.erasure import Erasures
 from worker.store.personal_data.export import Export
@@ -60,6 +61,8 @@ class Store:
     export: Export
     rekey: Rekey
     accesses: AccessLog
+    #: For rows that an older version recorded.
+    log_ids: LogIds
 
     @classmethod
     async def open(
@@ -107,6 +110,7 @@ class Store:
             export=Export(database),
             rekey=Rekey(database, vault),
             accesses=AccessLog(database),
+            log_ids=LogIds(database),
         )
 
     async def close(self) -> None:

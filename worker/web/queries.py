@@ -34,6 +34,13 @@ async def _call_filter(  # FastAPI reads a query parameter from each
     conversation: _Conversation = None,
     protocolo: Annotated[str | None, _text("Só com este protocolo.", "2510271534789012")] = None,
     run_id: Annotated[PlatformId | None, Query(description="Só desta execução.", examples=["run_1"])] = None,
+    platform_call_id: Annotated[
+        PlatformId | None,
+        Query(
+            description="Só com este id da plataforma, como está no log (o id ou o seu hash).",
+            examples=["call_abc123"],
+        ),
+    ] = None,
     tool: Annotated[str | None, _text("Só desta função.", "abrir_ticket_crm")] = None,
     setor: Annotated[str | None, _text("Só deste setor, na grafia do catálogo.", "FINANCEIRO")] = None,
     motivo: Annotated[str | None, _text("Só deste motivo, na grafia do catálogo.", "PAGAMENTO")] = None,
@@ -46,6 +53,7 @@ async def _call_filter(  # FastAPI reads a query parameter from each
         conversation_id=conversation,
         protocolo=protocolo,
         run_id=run_id,
+        platform_call_id=platform_call_id,
         tool=tool,
         setor=setor,
         motivo=motivo,

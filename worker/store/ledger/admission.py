@@ -242,6 +242,7 @@ _REQUIRED = (
     "kind",
     "state",
     "owner",
+    "log_id",
 )
 
 
@@ -260,9 +261,12 @@ def _insert_call(tables: Tables) -> Insert:
 
 
 def new_call_columns(
-    key: str, run: Run, call: ToolCall, *, kind: ToolKind, owner: str, lease_s: float
+    key: str, run: Run, call: ToolCall, log_id: str | None, *, kind: ToolKind, owner: str, lease_s: float
 ) -> _Columns:
-    """The columns of every new call before the decision: received, held by `owner` and due."""
+    """The columns of every new call before the decision: received, held by `owner` and due.
+
+    `log_id`: what the log writes instead of the platform's id of the call.
+    """
     return _UNDECIDED | {
         "due_s": 0.0,
         "answered_s": None,
@@ -271,6 +275,7 @@ def new_call_columns(
         "call_key": key,
         "call_id": f"tc_{secrets.token_hex(12)}",
         "platform_call_id": call.platform_call_id,
+        "log_id": log_id,
         "run_id": run.ref.run_id,
         "conversation_id": run.conversation_id,
         "tool": call.tool,

@@ -24,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from worker.errors import CrmUnavailable, Erased, Withdrawn
+from worker.logs import hidden_call_id
 from worker.model import CallRecord, CallState, Outcome, Run, RunState, Sent, ToolCall, ToolKind
 from worker.personal import Personal
 from worker.ports import Decide
@@ -68,7 +69,8 @@ class Calls:
             if recorded is not None:
                 return await self._take_over(connection, recorded, owner, lease_s)
             conversation = await self._admission.conversation(connection, run)
-            columns = new_call_columns(key, run, call, kind=kind, owner=owner, lease_s=lease_s)
+            log_id = hidden_call_id(self._db.hasher, call.platform_call_id)
+            columns = new_call_columns(key, run, call, log_id, kind=kind, owner=owner, lease_s=lease_s)
             await self._admission.record(connection, columns, decide(conversation), conversation)
             return await get(connection, self._db.tables, columns["call_id"])
 

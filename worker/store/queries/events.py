@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.errors import RequestRefused
 from worker.model import EventState
+from worker.store.log_ids import conversation_id_of
 from worker.store.queries.lists import events_where, newest_first, next_cursor
 from worker.store.sql import leases
 from worker.store.sql.database import Database
@@ -32,11 +33,13 @@ class Events:
         limit: int = 50,
         cursor: Cursor | None = None,
     ) -> tuple[Sequence[EventView], Cursor | None]:
-        """The newest first."""
+        """The newest first. The conversation may be written as the log writes it."""
         t = self._t
-        query = select(t).where(*events_where(self._db.tables, state, conversation_id))
-        query = newest_first(query, t.c.created_at, t.c.event_id, limit, cursor)
         async with self._db.read() as connection:
+            if conversation_id is not None:
+                conversation_id = await conversation_id_of(connection, self._db.tables, conversation_id)
+            query = select(t).where(*events_where(self._db.tables, state, conversation_id))
+            query = newest_first(query, t.c.created_at, t.c.event_id, limit, cursor)
             found = [event_view(row) for row in await connection.execute(query)]
         return found[:limit], next_cursor(found, limit, lambda view: (view.created_at, view.event_id))
 

@@ -3,11 +3,23 @@
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Column, ColumnElement, Select, String, Table, and_, bindparam, or_, select, union_all
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Select,
+    String,
+    Table,
+    and_,
+    bindparam,
+    or_,
+    select,
+    text,
+    union_all,
+)
 
 from worker.model import CallState, EventState, RunState
 from worker.store.ledger.rows import keeps_beside
-from worker.store.sql.tables import DEAD, OPEN, Tables
+from worker.store.sql.tables import DEAD, OPEN, SHORT_ID, Tables
 from worker.views import CallFilter, Cursor, RunFilter
 
 _Item = TypeVar("_Item")
@@ -28,7 +40,17 @@ def calls_where(calls: Table, which: CallFilter) -> list[ColumnElement[bool]]:
         held = select(c.call_id).where(c.protocolo == which.protocolo)
         beside = select(c.call_id).where(keeps_beside(calls, which.protocolo))
         found.append(c.call_id.in_(union_all(held, beside).scalar_subquery()))
+    if which.platform_call_id is not None:
+        found.append(_platform_call(calls, which.platform_call_id))
     return found + _between(c.received_at, which.since, which.until)
+
+
+def _platform_call(calls: Table, written: str) -> ColumnElement[bool]:
+    """Calls by the platform's id, or by what the log writes instead."""
+    c = calls.c
+    by_id = select(c.call_id).where(c.platform_call_id == written, text(SHORT_ID))
+    by_hash = select(c.call_id).where(c.log_id == written)
+    return c.call_id.in_(union_all(by_id, by_hash).scalar_subquery())
 
 
 def runs_where(runs: Table, which: RunFilter) -> list[ColumnElement[bool]]:

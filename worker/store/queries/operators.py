@@ -11,6 +11,7 @@ from worker.privacy import holds_personal, readable
 from worker.store.ledger.calls import held_by_another
 from worker.store.ledger.outcomes import Outcomes
 from worker.store.ledger.rows import find, record, select_calls
+from worker.store.log_ids import run_id_of
 from worker.store.queries.lists import calls_where
 from worker.store.sql import leases
 from worker.store.sql.database import Database
@@ -97,17 +98,17 @@ class Operators:
             await self._known(connection, call_id, lock=True)
             await _restore(connection, self._t, self._t.c.call_id == call_id)
 
-    async def dismiss_run(self, run_id: str, reason: DismissReason, *, by: str) -> None:
-        """As `dismiss`, for a lost run."""
+    async def dismiss_run(self, written: str, reason: DismissReason, *, by: str) -> None:
+        """As `dismiss`, for a lost run, by its id or by what the log writes for it."""
         async with self._db.write() as connection:
-            await self._known_run(connection, run_id)
+            run_id = await self._known_run(connection, written)
             lost = [self._runs.c.run_id == run_id, self._runs.c.state == RunState.LOST]
             await _dismiss(connection, self._runs, lost, reason, by)
 
-    async def restore_run(self, run_id: str) -> None:
+    async def restore_run(self, written: str) -> None:
         """As `restore`, for a lost run."""
         async with self._db.write() as connection:
-            await self._known_run(connection, run_id)
+            run_id = await self._known_run(connection, written)
             await _restore(connection, self._runs, self._runs.c.run_id == run_id)
 
     async def resolve(self, call_id: str, protocolo: str) -> None:
@@ -166,10 +167,13 @@ class Operators:
             raise RequestRefused("nao_encontrado")
         return call
 
-    async def _known_run(self, connection: AsyncConnection, run_id: str) -> None:
+    async def _known_run(self, connection: AsyncConnection, written: str) -> str:
+        """The id of a recorded run. Raises `nao_encontrado`."""
+        run_id = await run_id_of(connection, self._db.tables, written)
         query = select(self._runs.c.run_id).where(self._runs.c.run_id == run_id)
         if (await connection.execute(query)).first() is None:
             raise RequestRefused("nao_encontrado")
+        return run_id
 
     async def _retryable(
         self, connection: AsyncConnection, call_id: str, *, lock: bool = False

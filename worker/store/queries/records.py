@@ -1,12 +1,10 @@
 """What the HTTP API and the commands read and change: conversations, and views of runs, calls, hand-offs."""
 
 import json
-import re
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, cast
 
-from sqlalchemy import Row, Select, Table, bindparam, or_, select, update
+from sqlalchemy import Row, Select, Table, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.errors import RequestRefused
@@ -16,6 +14,7 @@ from worker.model import CallState, RunState
 from worker.personal import Personal
 from worker.privacy import readable
 from worker.store import migrations
+from worker.store.log_ids import conversation_id_of, run_id_of, with_own_ids
 from worker.store.personal_data.access_log import enter
 from worker.store.queries.handoffs import handoff_columns, handoff_view
 from worker.store.queries.kpis import measure
@@ -44,9 +43,6 @@ from worker.views import (
 )
 
 _EVERY_CALL, _EVERY_RUN = CallFilter(), RunFilter()
-_RUN_HASH = re.compile(r"run-[0-9a-f]{10}")
-"""What the log writes for a run's id that it does not write."""
-
 _EXPORTED_AT_ONCE = 500
 """Calls that one statement of an export reads: it holds no connection between two of them."""
 
@@ -85,8 +81,13 @@ class Records:
                 await connection.execute(c.insert().values(**born, **values))
             return await self._conversation(connection, conversation_id), new
 
-    async def conversation(self, conversation_id: str, *, reader: str) -> ConversationView:
+    async def conversation(self, written: str, *, reader: str) -> ConversationView:
+        """A conversation by its id, or by what the log writes for it.
+
+        Reading contact or receipt enters the access log. Raises `conversa_desconhecida`.
+        """
         async with self._db.read(brief=True) as connection:
+            conversation_id = await conversation_id_of(connection, self._t, written)
             view = await self._conversation(connection, conversation_id)
         if view.contact is not None or view.attachment_url is not None:  # a document is shown masked
             async with self._db.write() as connection:
@@ -99,12 +100,12 @@ class Records:
         Raises `conversa_desconhecida`.
         """
         c = self._t.conversations.c
-        query = select(c.conversation_id).where(or_(c.conversation_id == written, c.log_id == written))
-        async with self._db.read() as connection:
-            found: str | None = (await connection.execute(query)).scalar()
-        if found is None:
-            raise RequestRefused("conversa_desconhecida")
-        return found
+        async with self._db.read(brief=True) as connection:
+            conversation_id = await conversation_id_of(connection, self._t, written)
+            query = select(c.conversation_id).where(c.conversation_id == conversation_id)
+            if (await connection.execute(query)).first() is None:
+                raise RequestRefused("conversa_desconhecida")
+        return conversation_id
 
     async def _check_thread(
         self, connection: AsyncConnection, conversation_id: str, thread_id: object
@@ -168,14 +169,7 @@ class Records:
     async def run(self, run_id: str) -> RunView:
         """A run by its id, or by what the log writes for it. Raises `nao_encontrado`."""
         async with self._db.read(brief=True) as connection:
-            return await self._run(connection, await self._run_id(connection, run_id))
-
-    async def _run_id(self, connection: AsyncConnection, written: str) -> str:
-        """The id of a run from what the log writes for it: the id itself, or its hash."""
-        if not _RUN_HASH.fullmatch(written):
-            return written
-        found = (await _run_id_by_hash(connection, self._t, written=written)).scalar()
-        return written if found is None else str(found)
+            return await self._run(connection, await run_id_of(connection, self._t, run_id))
 
     async def _run(self, connection: AsyncConnection, run_id: str) -> RunView:
         row = (await _run(connection, self._t, run=run_id)).first()
@@ -187,18 +181,19 @@ class Records:
     async def runs(
         self, which: RunFilter = _EVERY_RUN, *, limit: int = 50, cursor: Cursor | None = None
     ) -> tuple[Sequence[RunSummary], Cursor | None]:
-        """The newest first, without their calls."""
+        """The newest first, without their calls. A filter's conversation may be written as the log does."""
         r = self._t.runs
-        query = select(r).where(*runs_where(r, which))
-        query = newest_first(query, r.c.registered_at, r.c.run_id, limit, cursor)
         async with self._db.read() as connection:
+            which = await with_own_ids(connection, self._t, which)
+            query = select(r).where(*runs_where(r, which))
+            query = newest_first(query, r.c.registered_at, r.c.run_id, limit, cursor)
             found = [run_summary(row) for row in await connection.execute(query)]
         return found[:limit], next_cursor(found, limit, lambda run: (run.registered_at, run.run_id))
 
     async def run_summary(self, run_id: str) -> RunSummary:
         """A run without its calls, by its id or by what the log writes for it. Raises `nao_encontrado`."""
         async with self._db.read(brief=True) as connection:
-            row = (await _run(connection, self._t, run=await self._run_id(connection, run_id))).first()
+            row = (await _run(connection, self._t, run=await run_id_of(connection, self._t, run_id))).first()
         if row is None:
             raise RequestRefused("nao_encontrado")
         return run_summary(row)
@@ -208,11 +203,10 @@ class Records:
     async def calls(
         self, which: CallFilter = _EVERY_CALL, *, limit: int = 50, cursor: Cursor | None = None
     ) -> tuple[Sequence[CallView], Cursor | None]:
-        """The newest first. A filter's run may be written as the log writes it."""
+        """The newest first. A filter's ids may be written as the log writes them."""
         c = self._t.calls
         async with self._db.read() as connection:
-            if which.run_id is not None:
-                which = replace(which, run_id=await self._run_id(connection, which.run_id))
+            which = await with_own_ids(connection, self._t, which)
             query = call_rows(c).where(*calls_where(c, which))
             query = newest_first(query, c.c.received_at, c.c.call_id, limit, cursor)
             found = await call_views(connection, self._t, (await connection.execute(query)).all())
@@ -319,12 +313,6 @@ def _attachment_columns(
 @prepared
 def _run(tables: Tables) -> Select[Any]:
     return select(tables.runs).where(tables.runs.c.run_id == bindparam("run"))
-
-
-@prepared
-def _run_id_by_hash(tables: Tables) -> Select[Any]:
-    r = tables.runs
-    return select(r.c.run_id).where(r.c.log_id == bindparam("written"))
 
 
 @prepared

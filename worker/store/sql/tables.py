@@ -65,6 +65,9 @@ ACCEPTED = literal(HandoffState.ACCEPTED, String, literal_execute=True)
 NO_CODES = literal("", String, literal_execute=True)
 """`reply_checks.codes` of a clean reply, written out as in the index on suspect ones."""
 
+SHORT_ID = "length(platform_call_id) <= 256"
+"""Condition of the index on the platform's call ids: an entry has at most 2,700 bytes. Queries repeat it."""
+
 OPEN = tuple(state for state in CallState if state.open)
 """States of calls without an outcome yet."""
 
@@ -208,8 +211,11 @@ class Tables:
             Column("answered_at", Float),
             Column("finished_at", Float),
             Column("submitted_at", Float),
+            Column("log_id", String),
             *_dismissal(),
         )
+        _partial("ix_calls_log_id", "log_id is not null", self.calls.c.log_id)
+        _partial("ix_calls_platform_call_id", SHORT_ID, self.calls.c.platform_call_id)
         for name in ("setor", "motivo", "tool"):
             Index(f"ix_calls_{name}", self.calls.c[name], self.calls.c.received_at)
         _partial("ix_calls_open", "state in ('received', 'running')", self.calls.c.received_at)

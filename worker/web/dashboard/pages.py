@@ -22,7 +22,10 @@ _LONGEST = 256
 
 _Filter = TypeVar("_Filter")
 
-_CALLS = ("state", "since", "until", "conversation", "protocolo", "run_id", "tool", "setor", "motivo")
+_CALLS = (
+    *("state", "since", "until", "conversation", "protocolo"),
+    *("run_id", "platform_call_id", "tool", "setor", "motivo"),
+)
 _RUNS = ("state", "reason", "since", "until", "conversation")
 _EVENTS = ("state", "conversation")
 
@@ -146,6 +149,7 @@ class Pages:
             conversation_id=query.value("conversation"),
             protocolo=query.value("protocolo"),
             run_id=query.value("run_id"),
+            platform_call_id=query.value("platform_call_id"),
             tool=query.value("tool"),
             setor=query.value("setor"),
             motivo=query.value("motivo"),
@@ -222,9 +226,8 @@ class Pages:
 
     async def _found(self, text: str) -> str | None:
         records = self._store.records
-        held, _ = await records.calls(CallFilter(protocolo=text), limit=2)
-        if held:
-            return f"calls/{held[0].call_id}" if len(held) == 1 else f"calls?{urlencode({'protocolo': text})}"
+        if (address := await self._calls_with("protocolo", text)) is not None:
+            return address
         lookups = (
             (records.call, f"calls/{quote(text, safe='')}"),
             (records.conversation_id, f"conversations/{quote(text, safe='')}"),
@@ -236,7 +239,14 @@ class Pages:
                 return address
             except RequestRefused:
                 continue
-        return None
+        return await self._calls_with("platform_call_id", text)
+
+    async def _calls_with(self, name: str, value: str) -> str | None:
+        """The address of the only call with this value of a filter, or of the list of several."""
+        calls, _ = await self._store.records.calls(CallFilter(**{name: value}), limit=2)
+        if not calls:
+            return None
+        return f"calls/{calls[0].call_id}" if len(calls) == 1 else f"calls?{urlencode({name: value})}"
 
     async def help(self) -> Response:
         """The runbooks."""
