@@ -38,7 +38,7 @@ test: $(DEV)  ## The whole test suite, with coverage
 chaos: $(DEV)  ## Kill real workers hundreds of times and count the tickets (some 20 minutes)
 	@CHAOS=long $(BIN)/python -m pytest -v tests/chaos
 
-bench: $(DEV)  ## How long calls wait and what runs cost, beside the SDK; 13 minutes, BENCH=quick five
+bench: $(DEV)  ## How long calls wait and what runs cost, beside the SDK; 22 minutes, BENCH=quick eight
 	@$(BIN)/python -m bench
 	@$(BIN)/python -m bench.tables
 

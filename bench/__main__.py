@@ -1,4 +1,4 @@
-"""`make bench`: everything measured in one run. `BENCH=quick` takes five minutes, `BENCH=long` soaks too."""
+"""`make bench`: everything measured in one run. `BENCH=quick` takes eight minutes, `BENCH=long` soaks too."""
 
 import asyncio
 import json

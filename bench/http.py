@@ -1,4 +1,4 @@
-"""CPU of one POST to the CRM and of one look at the platform, over loopback.
+"""CPU of one POST to the CRM and of one poll of a run, over loopback.
 
 `python -m bench.http` measures this tree, `python -m bench.http TREE …` several by turns, each with its
 own `.venv`, and prints the ratio of each to the first. Trust the ratios: absolute times are the machine's.
@@ -44,7 +44,7 @@ class Attempts:
 
 
 def _answer(method: str, _path: str, _body: bytes, send: Send) -> None:
-    """The other side: a ticket takes 50 ms, a look no time."""
+    """The other side: a ticket takes 50 ms, a poll no time."""
     if method == "POST":
         asyncio.get_running_loop().call_later(_CRM_S, send, 200, _TICKET)
     else:
@@ -74,15 +74,15 @@ async def _measure(port: int) -> dict[str, float]:
     async def post() -> object:
         return await guard.post(f"{server}/abrir_ticket", _BODY, headers, Attempts())  # type: ignore[arg-type]
 
-    async def look() -> object:
+    async def poll() -> object:
         return await platform.get("/threads/thread_1/runs/run_1")
 
     try:
         return {
             "POST, 4 at once": await _cpu_ms(post, 4, 200),
             "POST, 32 at once": await _cpu_ms(post, 32, 1600),
-            "look, 1 at once": await _cpu_ms(look, 1, 1000),
-            "look, 20 at once": await _cpu_ms(look, 20, 2000),
+            "poll, 1 at once": await _cpu_ms(poll, 1, 1000),
+            "poll, 20 at once": await _cpu_ms(poll, 20, 2000),
         }
     finally:
         await guard.aclose()

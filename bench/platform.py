@@ -1,7 +1,7 @@
 """The platform, as a process: runs of the Assistants protocol, and when each waited and was answered.
 
 Each of so many slots has one run at a time, which takes seeded random times: the same for every contender.
-When a look has shown that it completed, the slot's next run begins; it is announced to the worker over HTTP
+When a poll has shown that it completed, the slot's next run begins; it is announced to the worker over HTTP
 by the bot in here, while other contenders just go on to it. A slot's first run begins when it is announced,
 or looked at.
 """

@@ -28,7 +28,6 @@ from bench.world import (
     sqlite,
     worker_settings,
     workers,
-    world,
 )
 
 Contender = Callable[[World, Scene], contextlib.AbstractAsyncContextManager[Ready]]
@@ -63,6 +62,8 @@ class Plan:
     warm_s: float
     window_s: float
     saturated_slots: int
+    #: Who is measured cold and at work, and without waiting.
+    contenders: Sequence[str] = (*SDK, FIXED, FLOOR, *WORKER)
     saturated: Sequence[str] = (*SDK, FLOOR, *WORKER)
     #: Conversations at once whose platform sends webhooks.
     webhook_slots: int = 0
@@ -88,6 +89,7 @@ PLANS = {
         warm_s=0.2,
         window_s=0.5,
         saturated_slots=5,
+        contenders=("sdk httpx2", FIXED, *WORKER),
         saturated=(FLOOR,),
         webhook_slots=2,
         watched=20,
@@ -97,7 +99,7 @@ PLANS = {
         thinks=Draw(0.1, 0.3),
         works=Draw(0.1, 0.2),
     ),
-    "quick": Plan(1, (5, 20), 14, (300,), 7, 7, 300, webhook_slots=20),
+    "quick": Plan(1, (5, 20), 16, (300,), 7, 7, 300, webhook_slots=20),
     "full": Plan(3, (5, 20), 16, (300,), 7, 7, 300, webhook_slots=20),
     "long": Plan(
         rounds=3,
@@ -156,13 +158,15 @@ class Bench:
         )
 
     async def _round(self) -> AsyncIterator[Row]:
+        contenders = self._contenders()
         for slots in self._plan.cold_slots:
-            for row in await self._cold(slots):
-                yield row
+            scene = Scene(slots, self._plan.thinks, self._plan.works)
+            for name in self._plan.contenders:
+                yield await self._cold(name, contenders[name], scene)
         for slots in self._plan.slots:
             scene = Scene(slots, self._plan.thinks, self._plan.works)
-            for name, contender in self._contenders().items():
-                yield await self._measure("steady", name, contender, scene)
+            for name in self._plan.contenders:
+                yield await self._measure("steady", name, contenders[name], scene)
             unbound = partial(self._on_sqlite, settings=UNBOUND)
             yield await self._measure("unbound", SQLITE, unbound, scene)
         if self._plan.webhook_slots:
@@ -207,23 +211,20 @@ class Bench:
     def _database(self, contender: str) -> Gauge | None:
         return self._postgres.load if contender == POSTGRESQL else None
 
-    async def _cold(self, slots: int) -> list[Row]:
-        """All contenders at the same time, each with servers of its own: so few runs leave the cores idle."""
-        scene = Scene(slots, self._plan.thinks, self._plan.works)
-        async with contextlib.AsyncExitStack() as stack:
-            measuring = []
-            for name, contender in self._contenders().items():
-                own = await stack.enter_async_context(world())
-                await own.play(scene)
-                started = await stack.enter_async_context(contender(own, scene))
-                names = {"measure": "cold", "contender": name, "slots": slots}
-                measuring.append(
-                    cold(own, started, self._database(name), window_s=self._plan.cold_s, **names)
-                )
-            rows = await asyncio.gather(*measuring)
-        for row in rows:
-            self._say(row)
-        return rows
+    async def _cold(self, name: str, contender: Contender, scene: Scene) -> Row:
+        await self._world.play(scene)
+        async with contender(self._world, scene) as started:
+            row = await cold(
+                self._world,
+                started,
+                self._database(name),
+                window_s=self._plan.cold_s,
+                measure="cold",
+                contender=name,
+                slots=scene.slots,
+            )
+        self._say(row)
+        return row
 
     async def _measure(self, measure: str, name: str, contender: Contender, scene: Scene) -> Row:
         await self._world.play(scene)

@@ -84,7 +84,7 @@ class Connections:
 
 
 class DirectClient:
-    """Sends requests as the SDK would: with its headers and query, and the current token."""
+    """Sends requests as the SDK would: with its headers (no telemetry), its query and the current token."""
 
     def __init__(self, connections: Connections, sdk: AsyncOpenAI, api_key: str | EntraToken) -> None:
         self._connections = connections
@@ -95,7 +95,10 @@ class DirectClient:
         self._headers = {
             name: value
             for name, value in sdk.default_headers.items()
-            if isinstance(value, str) and name not in {"Authorization", "Content-Type"}
+            if isinstance(value, str)
+            and name not in {"Authorization", "Content-Type"}
+            # Telemetry about the SDK's own client, which this is not.
+            and not name.startswith("X-Stainless-")
         }
         #: The credentials of the URL, which take precedence over the key.
         self._basic = ""
