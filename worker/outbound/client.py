@@ -6,6 +6,7 @@ import re
 import socket
 import ssl
 import zlib
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
@@ -56,22 +57,22 @@ def trust() -> ssl.SSLContext:
 # ------------------------------------------------------------------------------------------------- the answer
 
 
-async def read(response: httpx.Response) -> bytes | None:
+async def read(response: httpx.Response, *, or_as_it_is: bool = False) -> bytes | None:
     """The unpacked body of a streamed answer; None when it is longer than `BODY_LIMIT`, packed or unpacked.
 
-    Raises `httpx.DecodingError` when it cannot be unpacked.
+    If it cannot be unpacked, raises `httpx.DecodingError`, or returns the bytes that came (`or_as_it_is`).
     """
     packed = bytearray()
     async for chunk in response.aiter_raw():
         packed += chunk
         if len(packed) > BODY_LIMIT:
             return None
-    body = bytes(packed)
-    for encoding in reversed(_encodings(response)):
-        body = _unpacked(body, encoding)
-        if len(body) > BODY_LIMIT:
-            return None
-    return body
+    try:
+        return _unpacked_through(bytes(packed), reversed(_encodings(response)))
+    except httpx.DecodingError:
+        if or_as_it_is:
+            return bytes(packed)
+        raise
 
 
 def decoded(body: bytes, charset: str | None) -> str:
@@ -99,6 +100,14 @@ def _is_text_codec(charset: str) -> bool:
 def _encodings(response: httpx.Response) -> list[str]:
     names = re.split(r"\s*,\s*", response.headers.get("Content-Encoding", "").strip().lower())
     return [name for name in names if name not in {"", "identity"}]
+
+
+def _unpacked_through(body: bytes, encodings: Iterable[str]) -> bytes | None:
+    for encoding in encodings:
+        body = _unpacked(body, encoding)
+        if len(body) > BODY_LIMIT:
+            return None
+    return body
 
 
 def _unpacked(packed: bytes, encoding: str) -> bytes:

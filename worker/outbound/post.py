@@ -121,12 +121,13 @@ class Sender:
         connection = route.take()
         try:
             response = await connection.handle_async_request(request)
-            try:
-                return await _classified(response)
-            finally:
-                await response.aclose()
-        finally:
-            route.idle.append(connection)
+            delivered = await _classified(response)
+        except BaseException:
+            # httpcore may hold a connection as busy for ever after a cancellation.
+            await connection.aclose()
+            raise
+        route.idle.append(connection)
+        return delivered
 
     def _route(self, url: str) -> "Route":
         if self._closed:
@@ -200,7 +201,8 @@ async def _classified(response: httpx.Response) -> Delivered:
     """Read a 2xx. Raises `Failed` for any other answer (contract §4), without reading its body."""
     status = response.status_code
     if 200 <= status < 300:
-        body = await client.read(response)
+        # A complete 2xx was accepted, so it is not sent again, even if it cannot be unpacked as declared.
+        body = await client.read(response, or_as_it_is=True)
         if body is None:
             raise Failed("body_too_large", certain=False, strike=False)
         return Delivered(status, body, response.charset_encoding)

@@ -3,7 +3,8 @@
 httpcore keeps such bytes and would read them as the beginning of the next answer, which belongs to another
 customer. It never uses a connection again that is readable while it is idle. So a stream holds back the last
 byte of what it has read until the next read: after a whole answer nothing is held back, and with bytes behind
-the answer the stream is readable.
+the answer the stream is readable. A stream is also readable after a long answer, because anyio may keep bytes
+behind it that it does not show.
 """
 
 import ssl
@@ -15,6 +16,10 @@ import httpx
 
 KEEPALIVE_S = 2.0
 """Below Node's 5 s: a request on a connection that the server is closing is an ambiguous attempt."""
+
+_LONG_ANSWER = 1 << 15
+"""Bytes of an answer from which on its connection is not used again. anyio splits what it has received after
+65,536 bytes, encrypted ones with TLS, and keeps the rest."""
 
 
 class Transport(httpx.AsyncBaseTransport):
@@ -100,6 +105,8 @@ class _Stream(httpcore.AsyncNetworkStream):
         self._stream = stream
         #: The last byte that was read, while the bytes before it may already have been the whole answer.
         self._held_back = b""
+        #: Bytes that were read since the last write: the answer so far.
+        self._answer_length = 0
 
     async def read(
         self,
@@ -110,12 +117,14 @@ class _Stream(httpcore.AsyncNetworkStream):
         if data:
             return data
         data = await self._stream.read(max_bytes, timeout)
+        self._answer_length += len(data)
         if len(data) < 2:
             return data
         self._held_back = data[-1:]
         return data[:-1]
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109  # the same
+        self._answer_length = 0
         await self._stream.write(buffer, timeout)
 
     async def aclose(self) -> None:
@@ -135,9 +144,12 @@ class _Stream(httpcore.AsyncNetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         """`is_readable` is what httpcore asks an idle connection before it uses it again."""
-        if info == "is_readable" and (self._held_back or self._has_decrypted()):
+        if info == "is_readable" and self._may_have_more():
             return True
         return self._stream.get_extra_info(info)
+
+    def _may_have_more(self) -> bool:
+        return bool(self._held_back) or self._answer_length >= _LONG_ANSWER or self._has_decrypted()
 
     def _has_decrypted(self) -> bool:
         """Whether TLS has bytes, or the end, that came with the answer in one packet."""
