@@ -73,7 +73,7 @@ CRM: dict[str, tuple[Act, str | None]] = {
     "partiu": (say(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + ECHO), "crm_indisponivel"),
     "outra lingua": (say(PERSONAL.encode()), "crm_indisponivel"),
     "mau cabecalho": (say(f"HTTP/1.1 200 OK\r\n{EMAIL}\r\n\r\n".encode()), "crm_indisponivel"),
-    "mau gzip": (reply(200, gzip.compress(ECHO)[:20] + ECHO, Content_Encoding="gzip"), "crm_indisponivel"),
+    "mau gzip": (reply(200, gzip.compress(ECHO)[:20] + ECHO, Content_Encoding="gzip"), "sem_protocolo"),
     "calado": (never, "crm_indisponivel"),
     "tarde": (never, "em_confirmacao"),
 }
