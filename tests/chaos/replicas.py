@@ -90,7 +90,7 @@ class Server:
         """As by a power cut: the postmaster and all of its processes go without a word."""
         lock = self.data / "postmaster.pid"
         with contextlib.suppress(FileNotFoundError, psutil.NoSuchProcess):
-            postmaster = psutil.Process(int(lock.read_text().split()[0]))
+            postmaster = self._postmaster()
             postmaster.suspend()  # or it would start others meanwhile
             processes = [*postmaster.children(recursive=True), postmaster]
             for process in processes:
@@ -100,6 +100,23 @@ class Server:
                 time.sleep(0.01)
             for left in (lock, *self.folder.glob(".s.PGSQL.*")):
                 left.unlink()  # some containers keep what has ended as zombies, which would hold the locks
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stop every process of the server. Its connections stay open, and nothing answers on them."""
+        postmaster = self._postmaster()
+        postmaster.suspend()  # first, or it would start others meanwhile
+        processes = [postmaster, *postmaster.children(recursive=True)]
+        try:
+            for process in processes[1:]:
+                process.suspend()
+            yield
+        finally:
+            for process in reversed(processes):
+                process.resume()
+
+    def _postmaster(self) -> psutil.Process:
+        return psutil.Process(int((self.data / "postmaster.pid").read_text().split()[0]))
 
     def promote(self) -> None:
         _run("pg_ctl", "-D", str(self.data), "-w", "promote")

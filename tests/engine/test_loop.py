@@ -20,6 +20,7 @@ from tests.fakes import (
 )
 from tests.store.harness import Rig
 from worker.engine import advance
+from worker.engine.lease import boottime
 from worker.engine.pacing import Pace
 from worker.engine.watched_runs import WatchedRun, WatchedRuns
 from worker.errors import PlatformRefused, PlatformUnavailable, RunGone, StoreError
@@ -728,6 +729,28 @@ async def test_a_wake_up_that_came_before_the_last_poll_does_not_keep_the_run_op
     await until(lambda: len(harness.platform.looks) > looks + 2)
     harness.platform.script("run_1", COMPLETED)
     await serving
+    assert (await Rig(harness.store).row("runs")).lease_epoch == 1
+
+
+async def test_a_run_whose_lease_lapsed_in_an_outage_goes_on_with_the_next_heartbeat(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(advance, "_LAPSED_S", 0.01)
+
+    async def performs(record: CallRecord, attempts: Attempts) -> Outcome:
+        await attempts.begin()
+        harness.lease.renewed(float("-inf"))
+        return Outcome(CallState.DONE, protocolo=PROTOCOLO)
+
+    harness.tool.performance = performs
+    harness.platform.script("run_1", asks(call(1)), COMPLETED)
+    await harness.announce()
+    serving = asyncio.create_task(harness.worker().run_until_idle())
+    await until(lambda: len(harness.platform.looks) > 2)
+    assert harness.platform.submitted == []
+    harness.lease.renewed(boottime())
+    await serving
+    assert harness.platform.outputs("run_1") == [{"success": True, "protocolo": PROTOCOLO}]
     assert (await Rig(harness.store).row("runs")).lease_epoch == 1
 
 

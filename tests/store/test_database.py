@@ -124,6 +124,21 @@ async def test_the_lock_file_of_a_daemon_that_died_locks_nobody_out(make_setting
     await store.close()
 
 
+@pytest.mark.parametrize("owner", [True, False], ids=["run", "a command"])
+async def test_a_file_with_a_second_name_is_not_opened_by_either(
+    owner: bool, make_settings: MakeSettings
+) -> None:
+    await (await _open(make_settings())).close()
+    path = _file_of(make_settings())
+    other = path.with_name("outro.db")
+    other.hardlink_to(path)
+    for name in (path, other):
+        sentence = await _refusal(make_settings(DATABASE_URL=f"sqlite:///{name}"), owner=owner)
+        assert f"{name} tem outro nome" in sentence
+    other.unlink()
+    await (await _open(make_settings(), owner=owner)).close()
+
+
 @postgresql
 async def test_several_daemons_share_a_postgresql_database(
     database_url: str, make_settings: MakeSettings
@@ -292,6 +307,32 @@ def test_an_error_of_a_statement_says_nothing_about_the_server() -> None:
     assert may_pass(psycopg.errors.DeadlockDetected("x"))
     for lost in (psycopg.errors.AdminShutdown, psycopg.errors.TooManyConnections):
         assert outage_of(lost("x")) is not None
+
+
+def test_a_connection_that_nobody_accepts_is_an_outage_for_want_of_an_answer() -> None:
+    for silent in (psycopg.errors.ConnectionTimeout("connection timeout expired"), TimeoutError("timed out")):
+        refusal = outage_of(silent)
+        assert refusal is not None
+        assert (refusal.code, refusal.passes) == ("tempo_esgotado", True)
+
+
+@postgresql
+@pytest.mark.parametrize("brief", [True, False, None], ids=["brief read", "read", "write"])
+async def test_a_transaction_that_is_not_answered_in_time_is_an_outage_that_the_next_one_ends(
+    brief: bool | None, database_url: str, make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await _open(make_settings(DATABASE_URL=database_url))
+    database, limit = store.database, "ANSWER_S" if brief else "_TRANSACTION_S"
+    monkeypatch.setattr(database_module, limit, 0.1)
+    with pytest.raises(StoreUnavailable):
+        async with database.write() if brief is None else database.read(brief=brief) as connection:
+            await connection.exec_driver_sql("select pg_sleep(600)")
+    assert database.availability.refusal is not None
+    assert database.availability.refusal.code == "tempo_esgotado"
+    monkeypatch.undo()
+    assert await store.records.ready()
+    assert database.availability.refusal is None
+    await store.close()
 
 
 @postgresql

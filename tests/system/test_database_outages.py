@@ -87,6 +87,30 @@ async def test_a_ticket_opened_while_the_database_was_away_is_recorded_when_it_i
     assert len(home.crm.tickets) == 1
 
 
+async def test_a_database_that_freezes_is_away_until_it_goes_on_and_no_ticket_is_opened_twice(
+    home: House, server: Server
+) -> None:
+    home.crm.faults.add(Fault(on="abrir_ticket", delay_s=1.5, times=1))
+    settings = {"DATABASE_URL": server.url, "CRM_TIMEOUT_S": "5"}
+    async with home.daemon(**settings) as daemon, httpx.AsyncClient(base_url=daemon.url) as api:
+        first = await home.hand_over(daemon, ASKS)
+        await until(lambda: not home.crm.faults.active())
+        with server.frozen():
+            await until(lambda: "o banco de dados não atende; nada é enviado" in daemon.log)
+            assert "code=tempo_esgotado" in daemon.log
+            assert await answer(api, "GET", "/readyz") == (503, "1")
+            assert await answer(api, "GET", "/v1/calls") == (503, "1")
+            assert await answer(api, "GET", "/livez") == (200, None)
+            assert len(home.crm.tickets) == 1
+            assert home.told(first.run_id) == []
+        async with asyncio.timeout(5):
+            await daemon.ready()
+        second = await home.hand_over(daemon, ASKS)
+        for run in (first, second):
+            (call,) = (await home.run_ended(daemon, run.run_id))["calls"]
+            assert (call["state"], call["attempts"], home.opened_for(run)) == ("done", 1, 1)
+
+
 async def test_run_waits_for_a_database_that_does_not_answer_yet(home: House, server: Server) -> None:
     server.kill()
     async with launched(home.folder, home.settings | {"DATABASE_URL": server.url}) as daemon:

@@ -38,6 +38,9 @@ APPLY_S = 5.0
 _LONGEST_ASIDE_S = 300.0
 """Longest delay after a defect. Seconds."""
 
+_LAPSED_S = 1.0
+"""Delay of a poll while the process's lease has lapsed. Seconds."""
+
 MAX_CALLS = 128
 """Calls of one round that are worked on; the others are answered with an error."""
 
@@ -110,6 +113,9 @@ class RunDriver:
             await self._failed(watched, error)
         elif isinstance(error, Isolated):
             await self._close(watched, RunState.LOST, "isolamento", None)
+        elif isinstance(error, Withdrawn) and not self._lease.holds():
+            # The next heartbeat tells whether another process has taken the run over.
+            self._watched.poll_at(watched, self._clock.monotonic() + _LAPSED_S)
         elif isinstance(error, Withdrawn):
             self._watched.end(watched.run_id)
         else:

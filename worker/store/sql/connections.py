@@ -1,10 +1,13 @@
 """Connections to each database: SQLAlchemy's engines, and the settings of a new connection."""
 
 import asyncio
+import contextlib
+import os
 import re
+import socket
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -33,6 +36,9 @@ _UNREADABLE = (
     "postgresql://usuario:senha@servidor/banco. Na senha, troque caracteres especiais por %XX: "
     "%40 no lugar de @, %2F de /, %3A de :"
 )
+ANSWER_S = 5.0
+"""A statement that waits for no lock takes less, or the server does not answer."""
+
 _BUSY_S = 30.0
 CONNECTIONS = 16
 _FETCH_SIZE = 64  # the default of aiosqlite.connect
@@ -130,10 +136,11 @@ def _on_postgres_do_connect(
 def _on_postgres_connect(connection: Any, _record: object) -> None:
     # A machine that freezes or leaves the network in a transaction keeps its locks, and no other process
     # could take its runs over. Not by `options=`: poolers refuse it.
-    cursor = connection.cursor()
-    cursor.execute(f"SET idle_in_transaction_session_timeout = {round(LEASE_S * 1000)}")
-    cursor.close()
-    connection.commit()  # or the pool's rollback takes it back
+    with answered_within(connection.driver_connection, ANSWER_S):
+        cursor = connection.cursor()
+        cursor.execute(f"SET idle_in_transaction_session_timeout = {round(LEASE_S * 1000)}")
+        cursor.close()
+        connection.commit()  # or the pool's rollback takes it back
 
 
 def _on_postgres_checkin(_connection: Any, record: ConnectionPoolEntry) -> None:
@@ -147,9 +154,36 @@ def _on_postgres_checkout(
     used_at = record.info.get("used_at")  # a new one has none
     if used_at is not None and time.monotonic() - used_at > _IDLE_S:
         try:
-            dialect.do_ping(connection)
+            with answered_within(connection.driver_connection, ANSWER_S):
+                dialect.do_ping(connection)
         except dialect.loaded_dbapi.Error:
             raise DisconnectionError from None  # the pool takes another
+
+
+@contextlib.contextmanager
+def answered_within(driver: Any, seconds: float) -> Iterator[None]:
+    """Break a psycopg connection off if the block takes longer. Raises `TimeoutError` then.
+
+    A frozen server keeps its connections open and applies no timeout of its own. Not `asyncio.timeout`: when
+    psycopg is cancelled it asks the server to cancel the statement, and waits for that.
+    """
+    expired = False
+
+    def break_off() -> None:
+        nonlocal expired
+        expired = True
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(driver.fileno())) as connection:
+            connection.shutdown(socket.SHUT_RDWR)
+
+    timer = asyncio.get_running_loop().call_later(seconds, break_off)
+    try:
+        yield
+    except Exception:
+        if expired:
+            raise TimeoutError("timed out") from None
+        raise
+    finally:
+        timer.cancel()
 
 
 def _on_sqlite_connect(connection: Any, _record: object) -> None:

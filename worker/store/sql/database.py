@@ -17,12 +17,15 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.errors import ConfigError, StoreError, StoreUnavailable
+from worker.ports import LEASE_S
 from worker.privacy import Hasher, Vault, new_index_key
 from worker.store import migrations
 from worker.store.sql.availability import Availability
 from worker.store.sql.backup import keep_copy
 from worker.store.sql.connections import (
+    ANSWER_S,
     CONNECTIONS,
+    answered_within,
     connect_arguments,
     driver_of,
     in_place,
@@ -33,6 +36,9 @@ from worker.store.sql.connections import (
 from worker.store.sql.group_commit import GroupCommit
 from worker.store.sql.refusals import Refusal, may_pass, outage_of, place_of
 from worker.store.sql.tables import Tables
+
+_TRANSACTION_S = 2 * LEASE_S
+"""Longest transaction on PostgreSQL. It may wait for a lock that a frozen process keeps for `LEASE_S`."""
 
 _CHECKPOINTS = 10
 _CHECKPOINT_AGAIN_S = 0.5
@@ -116,8 +122,9 @@ class Database:
         `brief`: a few rows by key. On SQLite they are read in the caller's thread, which costs less.
         """
         engine = self._in_place if brief else self._engine
+        limit_s = ANSWER_S if brief else _TRANSACTION_S
         with self._reduced_errors():
-            async with self._free_connections, engine.connect() as plain:
+            async with self._free_connections, engine.connect() as plain, self._limited(plain, limit_s):
                 connection = await plain.execution_options(**reading(self.url))
                 await connection.begin()  # otherwise it begins with a statement of SQLAlchemy's own
                 yield connection
@@ -135,9 +142,24 @@ class Database:
                 return
             async with (
                 contextlib.nullcontext() if urgent else self._free_connections,
-                self._engine.begin() as connection,
+                self._engine.connect() as connection,
+                self._limited(connection, _TRANSACTION_S),
+                connection.begin(),
             ):
                 yield connection
+
+    @contextlib.asynccontextmanager
+    async def _limited(self, connection: AsyncConnection, seconds: float) -> AsyncIterator[None]:
+        """PostgreSQL: what `answered_within` does, on this connection."""
+        if self.sqlite:
+            yield
+            return
+        try:
+            with answered_within(driver_of(connection), seconds):
+                yield
+        except TimeoutError:
+            await connection.invalidate()  # or the rollback on its way out fails, and hides this error
+            raise
 
     @contextlib.contextmanager
     def _reduced_errors(self, *, probing: bool = False) -> Iterator[None]:
@@ -160,7 +182,7 @@ class Database:
     async def probe(self) -> None:
         """Check that the server accepts writes. Raises `StoreUnavailable` when it does not."""
         with self._reduced_errors(probing=True):
-            async with self._engine.connect() as connection:
+            async with self._engine.connect() as connection, self._limited(connection, ANSWER_S):
                 standby = (await connection.execute(text("select pg_is_in_recovery()"))).scalar_one()
             if standby:
                 await self._engine.dispose()  # the next connections may be made to another server
@@ -248,6 +270,7 @@ class Database:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not path.exists():
             path.touch(mode=0o600)
+        _refuse_second_name(path)
 
     def _take_lock(self) -> None:
         path = _file(self.url).resolve()  # one file may have several paths: the lock is the file's
@@ -284,11 +307,22 @@ class Database:
         """Check the schema and load the index key. A missing file is refused: connecting would create it."""
         if self.sqlite and not _file(self.url).exists():
             raise ConfigError(migrations.NOT_CURRENT)
+        if self.sqlite:
+            _refuse_second_name(_file(self.url))
         async with self._engine.connect() as plain:
             connection = await plain.execution_options(**reading(self.url))
             await connection.run_sync(migrations.check)
             wrapped = (await connection.execute(select(self.tables.index_key.c.wrapped))).scalar_one()
             self._hasher = Hasher(self._vault.open_bytes(bytes(wrapped)))
+
+
+def _refuse_second_name(path: Path) -> None:
+    """Refuse a file with a hard link: each name has its own lock and its own write-ahead log."""
+    if path.is_file() and path.stat().st_nlink > 1:
+        raise ConfigError(
+            f"O banco {path} tem outro nome (hard link), e o que fosse gravado por um nome faltaria no "
+            "outro: apague o outro nome; para ter uma cópia, use ticket-worker backup"
+        )
 
 
 def _truncate_log(path: Path) -> bool:

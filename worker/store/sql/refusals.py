@@ -80,7 +80,8 @@ def outage_of(error: BaseException) -> Refusal | None:
     state = getattr(cause, "sqlstate", None)
     if state is not None:
         return _BROKEN_OFF if _matches(state, _OF_CONNECTIONS) else None
-    lost = type(cause).__name__ in {"OperationalError", "InterfaceError"} or isinstance(cause, OSError)
+    classes = {kind.__name__ for kind in type(cause).__mro__}  # by name: psycopg is not imported for SQLite
+    lost = not classes.isdisjoint({"OperationalError", "InterfaceError", "OSError"})
     return why_no_connection(error) if lost or _invalidated(error) else None
 
 
