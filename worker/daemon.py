@@ -5,9 +5,11 @@ import contextlib
 import gc
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from worker import __version__, logs, wiring
@@ -35,6 +37,23 @@ _OPEN_AGAIN_S = 1.0
 """Seconds between two attempts to open a database that does not answer."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What the loop and the side tasks share."""
+
+    settings: Settings
+    store: Store
+    worker: Worker
+    lease: Lease
+    clock: Clock
+
+    def stop(self) -> None:
+        """Stop the loop. After the grace period nothing waits for the database any longer."""
+        self.worker.stop()
+        lose_patience = self.store.database.availability.lose_patience
+        asyncio.get_running_loop().call_later(self.settings.SHUTDOWN_GRACE_S, lose_patience)
+
+
 async def run(settings: Settings, warnings: Sequence[str]) -> None:
     """Run the daemon until the first signal, then stop gracefully. A second signal ends the process at once.
 
@@ -58,7 +77,7 @@ async def run(settings: Settings, warnings: Sequence[str]) -> None:
         clock, lease = SystemClock(), Lease()
         tools = wiring.build_tools(settings, catalog, clock, stack)
         worker = wiring.build_worker(settings, platform, store, tools, lease=lease, clock=clock)
-        await _work_and_serve(settings, store, worker, lease=lease, clock=clock)
+        await _work_and_serve(_Parts(settings, store, worker, lease, clock))
 
 
 @contextlib.contextmanager
@@ -97,62 +116,64 @@ async def _open_store(settings: Settings, platform: Platform) -> Store:
         await asyncio.sleep(_OPEN_AGAIN_S)
 
 
-async def _work_and_serve(
-    settings: Settings, store: Store, worker: Worker, *, lease: Lease, clock: Clock
-) -> None:
+async def _work_and_serve(parts: _Parts) -> None:
     """Run the loop and the side tasks. The daemon ends with the loop."""
     gc.freeze()  # the parts stay: collecting them again and again took 6 % of the CPU
     gc.set_threshold(_YOUNG)
-    availability = store.database.availability
+    _watch_disks(parts.settings, parts.store)
+    if not parts.settings.HTTP_PORT:
+        systemd.notify(systemd.READY)
+    with _signals(parts.stop):
+        async with asyncio.TaskGroup() as tasks:
+            beside = [tasks.create_task(side) for side in _side_tasks(parts)]
+            await parts.worker.run()
+            for task in beside:
+                task.cancel()
+    logs.event("■ ticket-worker encerrado")
 
-    def stop() -> None:
-        worker.stop()
-        asyncio.get_running_loop().call_later(settings.SHUTDOWN_GRACE_S, availability.lose_patience)
 
+def _watch_disks(settings: Settings, store: Store) -> None:
     if store.database.file is not None:
         gauges.watch_disk("database", store.database.file.parent)
     if settings.LOG_DIR != "-":
         gauges.watch_disk("log", Path(settings.LOG_DIR))
-    with _signals(stop):
-        async with asyncio.TaskGroup() as tasks:
-            zone = ZoneInfo(settings.TIMEZONE)
-            erasures, retention = (
-                patient(store.erasures, availability),
-                patient(store.retention, availability),
-            )
-            upkeep = PersonalDataTasks(erasures, retention, zone, clock, lambda: datetime.now(UTC))
-            records, handoffs = patient(store.records, availability), patient(store.handoffs, availability)
-            sides = [
-                store.database.listen(worker.wake),
-                store.database.keep_probing(settings.DATABASE_GRACE_S),
-                keep_going("schema_drift", lambda: schema_drift.keep_compared(settings, clock), clock),
-                keep_going("gauges", lambda: gauges.keep_refreshed(records, clock), clock),
-                keep_going("handoffs", lambda: overdue_handoffs.keep_recorded(handoffs, clock), clock),
-                presence.keep_reported(
-                    patient(store.daemons, availability), lease.owner, settings.data_keys, clock
-                ),
-                # A process that waits for the database is not hung, and a new one would wait as well.
-                systemd.keep_watchdog(lambda: worker.alive() or availability.refusal is not None, clock),
-                keep_going("upkeep", upkeep.run, clock),
-                keep_going(
-                    "log_ids", lambda: log_ids.fill(patient(store.log_ids, availability), clock), clock
-                ),
-            ]
-            if settings.HTTP_PORT:
-                sides.append(_serve(settings, store, worker))
-            else:
-                systemd.notify(systemd.READY)
-            if settings.BOT_WEBHOOK_URL and settings.BOT_WEBHOOK_SECRET:
-                secret = settings.BOT_WEBHOOK_SECRET.get_secret_value()
-                delivery = EventDelivery(
-                    patient(store.outbox, availability), lease.owner, settings.BOT_WEBHOOK_URL, secret, clock
-                )
-                sides.append(delivery.run())
-            beside = [tasks.create_task(side) for side in sides]
-            await worker.run()
-            for task in beside:
-                task.cancel()
-    logs.event("■ ticket-worker encerrado")
+
+
+def _side_tasks(parts: _Parts) -> Iterator[Coroutine[Any, Any, None]]:
+    """What runs beside the loop. A defect ends the daemon, except in what `keep_going` repeats."""
+    settings, store, worker, clock = parts.settings, parts.store, parts.worker, parts.clock
+    availability = store.database.availability
+    records, handoffs = patient(store.records, availability), patient(store.handoffs, availability)
+    daemons, ids = patient(store.daemons, availability), patient(store.log_ids, availability)
+    upkeep = _upkeep(parts)
+
+    yield store.database.listen(worker.wake)
+    yield store.database.keep_probing(settings.DATABASE_GRACE_S)
+    yield presence.keep_reported(daemons, parts.lease.owner, settings.data_keys, clock)
+    # A process that waits for the database is not hung, and a new one would wait as well.
+    yield systemd.keep_watchdog(lambda: worker.alive() or availability.refusal is not None, clock)
+    yield keep_going("schema_drift", lambda: schema_drift.keep_compared(settings, clock), clock)
+    yield keep_going("gauges", lambda: gauges.keep_refreshed(records, clock), clock)
+    yield keep_going("handoffs", lambda: overdue_handoffs.keep_recorded(handoffs, clock), clock)
+    yield keep_going("upkeep", upkeep.run, clock)
+    yield keep_going("log_ids", lambda: log_ids.fill(ids, clock), clock)
+    if settings.HTTP_PORT:
+        yield _serve(settings, store, worker)
+    if settings.BOT_WEBHOOK_URL and settings.BOT_WEBHOOK_SECRET:
+        secret = settings.BOT_WEBHOOK_SECRET.get_secret_value()
+        outbox = patient(store.outbox, availability)
+        yield EventDelivery(outbox, parts.lease.owner, settings.BOT_WEBHOOK_URL, secret, clock).run()
+
+
+def _upkeep(parts: _Parts) -> PersonalDataTasks:
+    availability = parts.store.database.availability
+    return PersonalDataTasks(
+        patient(parts.store.erasures, availability),
+        patient(parts.store.retention, availability),
+        ZoneInfo(parts.settings.TIMEZONE),
+        parts.clock,
+        lambda: datetime.now(UTC),
+    )
 
 
 async def _serve(settings: Settings, store: Store, worker: Worker) -> None:
