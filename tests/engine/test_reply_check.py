@@ -95,7 +95,7 @@ async def test_a_run_whose_reply_the_bot_had_checked_is_not_read(rig: Rig) -> No
     assert platform.reads == ["run_2"]
 
 
-@pytest.mark.parametrize("said", [PlatformUnavailable(503), RunGone(404), None, "  "])
+@pytest.mark.parametrize("said", [PlatformUnavailable(503), RunGone(404), TypeError("odd"), None, "  "])
 async def test_a_reply_that_cannot_be_read_is_counted_and_the_next_one_is_checked(
     rig: Rig, said: str | Exception | None
 ) -> None:

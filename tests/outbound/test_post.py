@@ -201,6 +201,18 @@ async def test_a_post_cut_off_at_any_turn_keeps_no_later_one_from_being_sent(
         assert (await sender.post(server.url, BODY, {}, allowed, time.monotonic() + 1)).status == 200
 
 
+async def test_a_post_cut_off_in_its_tls_handshake_leaves_no_connection_behind() -> None:
+    listener = Listener()
+    async with listener.running() as url, sending() as sender:
+        posting = asyncio.create_task(post(sender, url.replace("http://", "https://")))
+        while not any(listener.got):
+            await asyncio.sleep(0)
+        posting.cancel()
+        await asyncio.gather(posting, return_exceptions=True)
+        async with asyncio.timeout(5):
+            await listener.ended.acquire()
+
+
 async def test_a_deadline_that_has_passed_sends_nothing_for_certain() -> None:
     async with RawServer().running() as server, sending() as sender:
         await post(sender, server.url)

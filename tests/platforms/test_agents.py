@@ -84,6 +84,14 @@ async def look_at(platform: AgentsPlatform, wire: Wire, body: object, ref: RunRe
     return await platform.inspect(ref)
 
 
+@pytest.mark.parametrize(("content", "text"), [("Pronto.", "Pronto."), (5, None), (["Pronto."], None)])
+async def test_a_reply_is_read_whatever_the_form_of_its_content(
+    platform: AgentsPlatform, wire: Wire, content: object, text: str | None
+) -> None:
+    wire.says({"data": [{"type": "message", "role": "assistant", "turn_id": "turn_1", "content": content}]})
+    assert (await platform.reply(REF)).text == text
+
+
 async def test_the_loop_is_told_how_sessions_differ_from_runs(platform: AgentsPlatform) -> None:
     traits = platform.traits
     assert (traits.thread, traits.one_by_one, traits.new_run_per_round) == (

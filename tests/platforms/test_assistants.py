@@ -371,6 +371,23 @@ async def test_a_connection_that_breaks_off_or_talks_nonsense_is_no_answer(
         await (platform.inspect(REF) if asked == "inspect" else platform.submit(REF, ANSWERS))
 
 
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("Abri seu chamado.", "Abri seu chamado."),
+        ([{"type": "text", "text": "Abri seu chamado."}], "Abri seu chamado."),
+        (["Abri", {"type": "text"}, {"type": "text", "text": {"value": "Pronto."}}], "Pronto."),
+        (5, None),
+        (None, None),
+    ],
+)
+async def test_a_reply_is_read_whatever_the_form_of_its_content(
+    platform: AssistantsPlatform, wire: Wire, content: object, text: str | None
+) -> None:
+    wire.says({"data": [{"role": "assistant", "content": content}]})
+    assert (await platform.reply(REF)).text == text
+
+
 async def test_nobody_listening_is_no_answer() -> None:
     async with listening() as wire:
         url = wire.url

@@ -105,6 +105,16 @@ async def look_at(platform: ResponsesPlatform, wire: Wire, body: object, ref: Ru
     return await platform.inspect(ref)
 
 
+@pytest.mark.parametrize(("content", "text"), [("Pronto.", "Pronto."), (5, None), (["Pronto."], None)])
+async def test_a_response_whose_message_has_an_odd_content_has_ended_all_the_same(
+    platform: ResponsesPlatform, wire: Wire, content: object, text: str | None
+) -> None:
+    message = {"type": "message", "role": "assistant", "content": content}
+    snapshot = await look_at(platform, wire, response("completed", message))
+    assert snapshot.status is RunStatus.ENDED
+    assert (snapshot.reply and snapshot.reply.reveal()) == text
+
+
 async def test_the_loop_is_told_how_such_runs_are_driven(platform: ResponsesPlatform) -> None:
     traits = platform.traits
     assert (platform.name, traits.thread, traits.new_run_per_round, traits.one_by_one, traits.life_s) == (

@@ -127,10 +127,18 @@ class EndedReplies:
                 await self._added.wait()
             ended = self._ended.popleft()
             await self._clock.sleep(max(0.0, ended.due - self._clock.monotonic()))
-            try:
-                await self._process(ended)
-            except (RequestRefused, StoreError):  # the conversation was erased; the database is away
-                metrics.replies.labels("unread").inc()
+            await self._contained(ended)
+
+    async def _contained(self, ended: _EndedRun) -> None:
+        """Check a reply and contain its defects: whatever a platform answers, the next reply is checked."""
+        try:
+            await self._process(ended)
+        except (RequestRefused, StoreError):  # the conversation was erased; the database is away
+            metrics.replies.labels("unread").inc()
+        except Exception as error:  # noqa: BLE001  # one reply's defect is no reason to leave the others
+            metrics.replies.labels("unread").inc()
+            metrics.defects.labels("reply").inc()
+            logs.failure("defeito ao conferir uma resposta", error, run_id=ended.run.ref.run_id)
 
     async def _process(self, ended: _EndedRun) -> None:
         if await self._ledger.checked_by_bot(ended.run.ref.run_id):

@@ -219,8 +219,9 @@ def _texts(message: Json) -> list[str]:
     """The assistant's texts in a message."""
     if message.get("role") != "assistant":
         return []
-    parts = [part["text"] for part in message.get("content") or () if part.get("type") == "text"]
-    return [text["value"] for text in parts if isinstance(text, dict) and isinstance(text.get("value"), str)]
+    parts = [part.get("text") for part in dialogue.parts(message) if part.get("type") == "text"]
+    texts = [part.get("value") if isinstance(part, dict) else part for part in parts]
+    return [text for text in texts if isinstance(text, str)]
 
 
 def _path(ref: RunRef) -> str:

@@ -91,7 +91,15 @@ def assistant_text(items: Sequence[Json]) -> str | None:
         part["text"]
         for item in items
         if item.get("type") == "message" and item.get("role") == "assistant"
-        for part in item.get("content") or ()
-        if isinstance(part, dict) and isinstance(part.get("text"), str)
+        for part in parts(item)
+        if isinstance(part.get("text"), str)
     ]
     return "\n".join(texts) or None
+
+
+def parts(message: Json) -> list[Json]:
+    """The parts of a message's content. Some servers write a message of one text as that text."""
+    content = message.get("content")
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}]
+    return [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
