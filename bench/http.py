@@ -17,7 +17,7 @@ from typing import cast
 
 from bench.serving import Send, serve
 from worker.outbound.guard import Guard, GuardPolicy
-from worker.platforms.wire import Connection
+from worker.platforms.connection import Connection
 from worker.times import SystemClock
 
 _ROUNDS = 5

@@ -14,8 +14,8 @@ import pytest
 from tests.certificates import server_context, write_certificate
 from tests.raw_server import Exchange, RawServer, reply, tunnelling
 from worker.errors import ConfigError, PlatformRefused, PlatformUnavailable
+from worker.platforms.connection import Connection
 from worker.platforms.direct import BODY_LIMIT
-from worker.platforms.wire import Connection
 
 RUN = b'{"id": "run_1"}'
 PATH = "/threads/thread_1/runs/run_1"

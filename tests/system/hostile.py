@@ -24,9 +24,9 @@ from tests.raw_server import RawServer, reply
 from tests.web.webhook_sender import PATH, SECRET, event, signed
 from worker import logs, wiring
 from worker.catalog import Catalog
+from worker.errors import RunGone
 from worker.model import RunRef, RunSnapshot, ThreadRule, ToolCall
 from worker.personal import Personal
-from worker.platforms import wire
 from worker.settings import Settings
 from worker.simulator.script import FunctionCalls, call
 from worker.store.store import Store
@@ -444,7 +444,7 @@ def across(open_: Callable[[], Any]) -> Case:
             harness.pass_time()
             try:
                 look = await harness.platform.inspect(RunRef(mine.run_id, other.thread_id))
-            except wire.RunGone:
+            except RunGone:
                 return "não encontrada; nada é respondido"
             return f"{look.status.value} (`{look.reason}`); {len(look.calls)} chamadas a responder"
 

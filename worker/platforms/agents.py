@@ -20,7 +20,8 @@ from worker.model import (
     Traits,
     Utterance,
 )
-from worker.platforms import dialogue, wire
+from worker.platforms import dialogue, payloads
+from worker.platforms.connection import Connection
 from worker.platforms.credentials import credentials
 from worker.platforms.definitions import Envelope, Json, Stored, connection
 from worker.platforms.entra import EntraToken
@@ -75,7 +76,7 @@ class AgentsPlatform:
         """`assistant_ids`: agents probed, and whose sessions are discovered (none: all)."""
         self._agent_ids = tuple(dict.fromkeys(assistant_ids))
         self._sleep = sleep
-        self._connection = wire.Connection(
+        self._connection = Connection(
             api_key=api_key,
             base_url=base_url,
             api_version=api_version,
@@ -100,7 +101,7 @@ class AgentsPlatform:
             return RunSnapshot(RunStatus.LOST, status, reason="isolamento")
         if status in _ENDINGS:
             return RunSnapshot(
-                RunStatus.ENDED, status, reason=_ENDINGS[status], tokens=wire.tokens(session.get("usage"))
+                RunStatus.ENDED, status, reason=_ENDINGS[status], tokens=payloads.tokens(session.get("usage"))
             )
         if status != "requires_action":
             return RunSnapshot(RunStatus.WORKING, status)
@@ -130,7 +131,7 @@ class AgentsPlatform:
     async def listed(self) -> Sequence[tuple[str, str]]:
         """See `worker.ports.Platform.listed`: the first page of sessions, newest first."""
         newest = await self._connection.get("/agents/sessions?limit=100&order=desc")
-        return wire.bot_threads(filter(self._serves, wire.entries(newest.body)))
+        return payloads.bot_threads(filter(self._serves, payloads.entries(newest.body)))
 
     async def thread_of(self, run_id: str) -> str | None:
         """The session is both run and thread."""
@@ -139,7 +140,7 @@ class AgentsPlatform:
     async def reply(self, ref: RunRef) -> Spoken:
         """See `worker.ports.Platform.reply`: the newest turn of the session, by its newest items."""
         listing = await self._connection.get(f"{_path(ref.run_id)}/items?order=desc&limit=100")
-        items = wire.entries(listing.body)
+        items = payloads.entries(listing.body)
         newest = next((item.get("turn_id") for item in items if item.get("turn_id")), None)
         return Spoken(
             dialogue.assistant_text([item for item in items if item.get("turn_id") == newest][::-1])
@@ -159,7 +160,7 @@ class AgentsPlatform:
     async def _session(self, session_id: str) -> dict[str, Any]:
         """A session with id and status. Raises `RunGone`."""
         session = (await self._connection.get(_path(session_id))).body
-        if isinstance(session.get("id"), str) and wire.is_word(session.get("status")):
+        if isinstance(session.get("id"), str) and payloads.is_word(session.get("status")):
             return session
         raise PlatformUnavailable(200)
 
@@ -192,7 +193,7 @@ class AgentsDialogue:
     """Implements `worker.ports.Dialogue`: a session, a turn for each message."""
 
     def __init__(
-        self, connection: wire.Connection, agent_id: str, sleep: Callable[[float], Awaitable[None]]
+        self, connection: Connection, agent_id: str, sleep: Callable[[float], Awaitable[None]]
     ) -> None:
         self._connection = connection
         self._agent_id = agent_id
@@ -217,7 +218,7 @@ class AgentsDialogue:
         """See `worker.ports.Dialogue.reply`: of the newest turn. It may have failed in an idle session."""
         turn = await self._newest_turn()
         items = await self._connection.get(f"{self._session}/items?order=desc&limit=100")
-        turn_items = [item for item in wire.entries(items.body) if item.get("turn_id") == turn.get("id")]
+        turn_items = [item for item in payloads.entries(items.body) if item.get("turn_id") == turn.get("id")]
         status = str(turn.get("status"))
         failure = None if status == "completed" else _TURN_ENDINGS.get(status, "falhou")
         return Spoken(dialogue.assistant_text(turn_items[::-1]), failure)
@@ -262,7 +263,7 @@ class AgentsDialogue:
 
     async def _newest_turn(self) -> Json:
         listing = await self._connection.get(f"{self._session}/turns?order=desc&limit=1")
-        return next(iter(wire.entries(listing.body)), {})
+        return next(iter(payloads.entries(listing.body)), {})
 
 
 # ------------------------------------------------------------------------------------------ sending answers
@@ -270,7 +271,7 @@ class AgentsDialogue:
 
 def _path(session_id: str) -> str:
     """The session's path. Raises `RunGone` for ids that no server can have."""
-    if wire.addressable(session_id):
+    if payloads.addressable(session_id):
         return f"/agents/sessions/{quote(session_id, safe='')}"
     raise RunGone
 
@@ -289,7 +290,7 @@ def _event(answer: Answer) -> dict[str, Any]:
 def _idempotency_key(session_id: str, answer: Answer) -> str:
     """The same key for the same call, across restarts too, in the characters and length of a header."""
     key = f"tool-result:{session_id}:{answer.turn_id}:{answer.platform_call_id}:{answer.content[:16]}"
-    return key if wire.is_id(key) else f"tool-result:{hashlib.sha256(key.encode()).hexdigest()}"
+    return key if payloads.is_id(key) else f"tool-result:{hashlib.sha256(key.encode()).hexdigest()}"
 
 
 # ---------------------------------------------------------------------------------------- reading a run
@@ -297,28 +298,28 @@ def _idempotency_key(session_id: str, answer: Answer) -> str:
 
 def _agent_id(session: dict[str, Any]) -> str | None:
     match session.get("agent"):
-        case {"id": agent_id} if wire.is_id(agent_id):
+        case {"id": agent_id} if payloads.is_id(agent_id):
             return agent_id
     return None
 
 
-def _calls(actions: object) -> wire.Calls:
+def _calls(actions: object) -> payloads.Calls:
     """The function calls. The worker does not handle a session's approvals and environments."""
     if not isinstance(actions, list):
         raise PlatformUnavailable(200)
     calls = [
         action for action in actions if isinstance(action, dict) and action.get("type") == "function_call"
     ]
-    return wire.unique_calls(map(_call, calls))
+    return payloads.unique_calls(map(_call, calls))
 
 
 def _call(action: dict[str, Any]) -> ToolCall | None:
     """One call. The platform shows arguments parsed, as text where they are not an object."""
     turn_id, arguments = action.get("turn_id"), action.get("arguments")
-    if not wire.is_returnable(turn_id):
+    if not payloads.is_returnable(turn_id):
         return None
     arguments = {} if arguments is None else arguments
-    return wire.tool_call(action.get("call_id"), action.get("name"), arguments, turn_id)
+    return payloads.tool_call(action.get("call_id"), action.get("name"), arguments, turn_id)
 
 
 # ------------------------------------------------------------------------------------- stored definitions
@@ -330,7 +331,7 @@ class StoredAgents(Stored):
     path = "/agents"
     envelope = _ENVELOPE
 
-    def __init__(self, connection: wire.Connection) -> None:
+    def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
         self.sessions = StoredSessions(connection)
 

@@ -19,7 +19,8 @@ from worker.model import (
     Traits,
     Utterance,
 )
-from worker.platforms import dialogue, wire
+from worker.platforms import dialogue, payloads
+from worker.platforms.connection import Connection, Reply, read
 from worker.platforms.credentials import credentials
 from worker.platforms.definitions import Envelope, Json, Stored, connection
 from worker.platforms.entra import EntraToken
@@ -64,7 +65,7 @@ class AssistantsPlatform:
         `timeout_s`: limit of one request.
         """
         self._assistant_ids = tuple(dict.fromkeys(assistant_ids))
-        self._connection = wire.Connection(
+        self._connection = Connection(
             api_key=api_key,
             base_url=base_url,
             api_version=api_version,
@@ -99,7 +100,7 @@ class AssistantsPlatform:
             {"tool_call_id": answer.platform_call_id, "output": answer.output.reveal()} for answer in answers
         ]
         path = f"{_path(ref)}/submit_tool_outputs"
-        wire.read(await self._connection.submit(path, {"tool_outputs": outputs}))
+        read(await self._connection.submit(path, {"tool_outputs": outputs}))
 
     async def discover(self, thread_id: str) -> RunRef | None:
         """See `worker.ports.Platform.discover`. At most one run of a thread is at work: the newest."""
@@ -111,7 +112,7 @@ class AssistantsPlatform:
         match reply.body:
             case {"data": []}:
                 return None
-            case {"data": [{"id": str(run_id), "status": str(status), **run}, *_]} if wire.is_id(run_id):
+            case {"data": [{"id": str(run_id), "status": str(status), **run}, *_]} if payloads.is_id(run_id):
                 is_configured = not self._assistant_ids or run.get("assistant_id") in self._assistant_ids
                 active = status not in _ENDINGS and run.get("thread_id") == thread_id
                 return RunRef(run_id, thread_id) if is_configured and active else None
@@ -123,7 +124,7 @@ class AssistantsPlatform:
             return ()
         try:
             threads = await self._connection.get("/threads?limit=100&order=desc")
-            return wire.bot_threads(wire.entries(threads.body))
+            return payloads.bot_threads(payloads.entries(threads.body))
         except (RunGone, PlatformRefused) as failure:
             self._lists_threads = failure.status not in {404, 405}
             raise
@@ -148,7 +149,7 @@ class AssistantsPlatform:
 class AssistantsDialogue:
     """Implements `worker.ports.Dialogue`: a thread, a run for each message, a file for each image."""
 
-    def __init__(self, connection: wire.Connection, assistant_id: str) -> None:
+    def __init__(self, connection: Connection, assistant_id: str) -> None:
         self._connection = connection
         self._assistant_id = assistant_id
         self._created = dialogue.CreatedObjects(connection)
@@ -206,12 +207,12 @@ class AssistantsDialogue:
         return dialogue.id_of((await self._connection.ask(request)).body)
 
 
-async def _reply(connection: wire.Connection, ref: RunRef) -> Spoken:
+async def _reply(connection: Connection, ref: RunRef) -> Spoken:
     """The assistant's text in a run. Raises `PlatformError`."""
     thread = _runs(ref.thread_id).removesuffix("/runs")
     query = f"run_id={quote(ref.run_id, safe='')}&order=asc&limit=100"
     listing = await connection.get(f"{thread}/messages?{query}")
-    texts = [text for message in wire.entries(listing.body) for text in _texts(message)]
+    texts = [text for message in payloads.entries(listing.body) for text in _texts(message)]
     return Spoken("\n".join(texts) or None)
 
 
@@ -226,13 +227,13 @@ def _texts(message: Json) -> list[str]:
 
 def _path(ref: RunRef) -> str:
     """The run's path. Raises `RunGone` for ids that no server can have."""
-    if wire.addressable(ref.run_id):
+    if payloads.addressable(ref.run_id):
         return f"{_runs(ref.thread_id)}/{quote(ref.run_id, safe='')}"
     raise RunGone
 
 
 def _runs(thread_id: str | None) -> str:
-    if thread_id and wire.addressable(thread_id):
+    if thread_id and payloads.addressable(thread_id):
         return f"/threads/{quote(thread_id, safe='')}/runs"
     raise RunGone
 
@@ -240,16 +241,16 @@ def _runs(thread_id: str | None) -> str:
 # ---------------------------------------------------------------------------------------- reading a run
 
 
-def _snapshot(reply: wire.Reply, thread_id: str | None) -> RunSnapshot:
+def _snapshot(reply: Reply, thread_id: str | None) -> RunSnapshot:
     run = reply.body
     status, owner = run.get("status"), run.get("thread_id")
-    if not (wire.is_word(status) and isinstance(owner, str)):
+    if not (payloads.is_word(status) and isinstance(owner, str)):
         raise PlatformUnavailable(200)
     if owner != thread_id:
         return RunSnapshot(RunStatus.LOST, status, reason="isolamento")
     if status in _ENDINGS:
         run_status, reason = _ENDINGS[status]
-        return RunSnapshot(run_status, status, reason=reason, tokens=wire.tokens(run.get("usage")))
+        return RunSnapshot(run_status, status, reason=reason, tokens=payloads.tokens(run.get("usage")))
     calls, unanswerable = _calls(run.get("required_action")) if status == "requires_action" else _NO_CALLS
     return RunSnapshot(
         RunStatus.REQUIRES_ACTION if calls else RunStatus.WORKING,
@@ -257,28 +258,28 @@ def _snapshot(reply: wire.Reply, thread_id: str | None) -> RunSnapshot:
         calls,
         unanswerable,
         expires_in_s=_expires_in_s(run, reply),
-        poll_after_s=wire.poll_after_s(reply.headers),
+        poll_after_s=payloads.poll_after_s(reply.headers),
     )
 
 
-def _expires_in_s(run: Mapping[str, object], reply: wire.Reply) -> float | None:
+def _expires_in_s(run: Mapping[str, object], reply: Reply) -> float | None:
     """Seconds until the run expires. None without a time, or with one in the past, which cannot be right."""
-    expires_at = wire.number(run.get("expires_at"))
-    remaining_s = 0.0 if expires_at is None else expires_at - wire.now(reply.headers)
+    expires_at = payloads.number(run.get("expires_at"))
+    remaining_s = 0.0 if expires_at is None else expires_at - payloads.now(reply.headers)
     return remaining_s if remaining_s > 0 else None
 
 
-_NO_CALLS = wire.Calls((), 0)
+_NO_CALLS = payloads.Calls((), 0)
 
 
-def _calls(action: object) -> wire.Calls:
+def _calls(action: object) -> payloads.Calls:
     """The calls to answer; none when the run waits for something that this worker does not answer.
 
     All outputs travel in one request, so one call of another type excludes the whole action.
     """
     match action:
         case {"type": "submit_tool_outputs", "submit_tool_outputs": {"tool_calls": list(entries)}}:
-            return _NO_CALLS if any(map(_is_foreign, entries)) else wire.unique_calls(map(_call, entries))
+            return _NO_CALLS if any(map(_is_foreign, entries)) else payloads.unique_calls(map(_call, entries))
         case {"type": str(other)} if other != "submit_tool_outputs":
             return _NO_CALLS
         case _ if not action:  # some servers empty it after the run moved on, others keep it
@@ -295,7 +296,7 @@ def _call(entry: object) -> ToolCall | None:
     call = entry if isinstance(entry, dict) else {}
     function = call.get("function")
     details = function if isinstance(function, dict) else {}
-    return wire.tool_call(call.get("id"), details.get("name"), details.get("arguments"))
+    return payloads.tool_call(call.get("id"), details.get("name"), details.get("arguments"))
 
 
 # ------------------------------------------------------------------------------------- stored definitions
@@ -307,7 +308,7 @@ class StoredAssistants(Stored):
     path = "/assistants"
     envelope = _ENVELOPE
 
-    async def _get(self, path: str) -> wire.Reply:
+    async def _get(self, path: str) -> Reply:
         """Raises `PlatformGone` where OpenAI answers 404: it does so for the whole protocol."""
         try:
             return await super()._get(path)

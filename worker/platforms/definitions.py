@@ -10,7 +10,8 @@ from urllib.parse import quote
 import httpx2
 
 from worker.errors import PlatformRefused, PlatformUnavailable, RunGone
-from worker.platforms import wire
+from worker.platforms import payloads
+from worker.platforms.connection import Connection, Reply
 from worker.platforms.credentials import api_key
 from worker.settings import Settings
 
@@ -40,9 +41,9 @@ class Envelope(NamedTuple):
         return function if isinstance(function, dict) else None
 
 
-def connection(settings: Settings, *, beta: str | None = None) -> wire.Connection:
+def connection(settings: Settings, *, beta: str | None = None) -> Connection:
     """A connection to the configured platform; `beta` is the `OpenAI-Beta` of its protocol."""
-    return wire.Connection(
+    return Connection(
         api_key=api_key(settings),
         base_url=settings.OPENAI_BASE_URL,
         api_version=settings.OPENAI_API_VERSION,
@@ -59,7 +60,7 @@ class Stored:
     #: The session copies of its definitions, over the same connection; None where there are none.
     sessions: "Stored | None" = None
 
-    def __init__(self, connection: wire.Connection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.host = connection.host
 
@@ -101,11 +102,11 @@ class Stored:
         raise PlatformUnavailable(200)  # writing it back would delete the fields that are not shown
 
     def _path(self, identifier: str) -> str:
-        if not wire.addressable(identifier):
+        if not payloads.addressable(identifier):
             raise RunGone
         return f"{self.path}/{quote(identifier, safe='')}"
 
-    async def _get(self, path: str) -> wire.Reply:
+    async def _get(self, path: str) -> Reply:
         return await self._connection.get(path)
 
     async def _post(self, path: str, body: Json) -> httpx2.Response:

@@ -13,7 +13,8 @@ import httpx2
 
 from worker.errors import PlatformError, PlatformUnavailable, RunGone
 from worker.model import Image, Utterance
-from worker.platforms import wire
+from worker.platforms import payloads
+from worker.platforms.connection import Connection
 
 Json = dict[str, Any]
 
@@ -28,7 +29,7 @@ class CreatedObjects:
     """The objects that one dialogue has created: a readable name and a path for each."""
 
     def __init__(
-        self, connection: wire.Connection, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+        self, connection: Connection, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     ) -> None:
         self._connection = connection
         self._sleep = sleep
@@ -60,7 +61,7 @@ class CreatedObjects:
         return True
 
 
-async def post(connection: wire.Connection, path: str, body: Json | None = None) -> Json:
+async def post(connection: Connection, path: str, body: Json | None = None) -> Json:
     """One POST, read as a JSON object. Raises `PlatformError`s."""
     return (await connection.ask(connection.client.post(path, cast_to=httpx2.Response, body=body))).body
 
@@ -68,7 +69,7 @@ async def post(connection: wire.Connection, path: str, body: Json | None = None)
 def id_of(body: Json) -> str:
     """The id of an object that was just created. Raises `PlatformUnavailable`."""
     identifier = body.get("id")
-    if wire.is_id(identifier) and wire.addressable(identifier):
+    if payloads.is_id(identifier) and payloads.addressable(identifier):
         return identifier
     raise PlatformUnavailable(200)
 

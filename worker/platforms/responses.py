@@ -22,7 +22,8 @@ from worker.model import (
     Utterance,
 )
 from worker.personal import Personal
-from worker.platforms import continuation, dialogue, wire
+from worker.platforms import continuation, dialogue, payloads
+from worker.platforms.connection import Connection, Reply, read
 from worker.platforms.credentials import credentials
 from worker.platforms.definitions import Envelope
 from worker.platforms.entra import EntraToken
@@ -74,7 +75,7 @@ class ResponsesPlatform:
         timeout_s: float = 20.0,
     ) -> None:
         """`timeout_s`: limit of one request. Creating a background response takes no longer than others."""
-        self._connection = wire.Connection(
+        self._connection = Connection(
             api_key=api_key,
             base_url=base_url,
             api_version=api_version,
@@ -162,8 +163,8 @@ class ResponsesPlatform:
         """Close the connections."""
         await self._connection.aclose()
 
-    async def _retrieve(self, ref: RunRef) -> wire.Reply:
-        if not wire.addressable(ref.run_id):
+    async def _retrieve(self, ref: RunRef) -> Reply:
+        if not payloads.addressable(ref.run_id):
             raise RunGone
         return await self._connection.get(f"/responses/{quote(ref.run_id, safe='')}")
 
@@ -198,12 +199,12 @@ class ResponsesPlatform:
     async def _post(self, body: Json, ref: RunRef) -> RunRef:
         try:
             with _missing_is_refused():
-                reply = wire.read(await self._connection.submit("/responses", body))
+                reply = read(await self._connection.submit("/responses", body))
         except PlatformUnavailable as failure:
             if failure.status == 400 and failure.retry_after_s is None:
                 failure.retry_after_s = _UNLOCKED_AFTER_S
             raise
-        if not wire.is_id(reply.body.get("id")):
+        if not payloads.is_id(reply.body.get("id")):
             raise PlatformUnavailable(200)
         return RunRef(reply.body["id"], ref.thread_id)
 
@@ -214,7 +215,7 @@ class ResponsesDialogue:
     `request`: the body that the bot sends for each response, without message and conversation.
     """
 
-    def __init__(self, connection: wire.Connection, request: Mapping[str, object]) -> None:
+    def __init__(self, connection: Connection, request: Mapping[str, object]) -> None:
         self._connection = connection
         self._request = {name: value for name, value in request.items() if name not in _NOT_REUSABLE}
         self._created = dialogue.CreatedObjects(connection)
@@ -232,7 +233,7 @@ class ResponsesDialogue:
             "store": True,
         }
         with _missing_is_refused():
-            created = wire.read(await self._connection.submit("/responses", body)).body
+            created = read(await self._connection.submit("/responses", body)).body
         return RunRef(self._track(dialogue.id_of(created)), self._conversation_id)
 
     async def reply(self, ref: RunRef) -> Spoken:
@@ -273,12 +274,12 @@ def _missing_is_refused() -> Iterator[None]:
 # ---------------------------------------------------------------------------------------- reading a run
 
 
-def _snapshot(reply: wire.Reply, ref: RunRef) -> RunSnapshot:
+def _snapshot(reply: Reply, ref: RunRef) -> RunSnapshot:
     response = reply.body
     status = response.get("status")
-    if not (isinstance(status, str) and wire.is_word(status)):
+    if not (isinstance(status, str) and payloads.is_word(status)):
         raise PlatformUnavailable(200)
-    owner, tokens = _conversation_id(response), wire.tokens(response.get("usage"))
+    owner, tokens = _conversation_id(response), payloads.tokens(response.get("usage"))
     if owner and ref.thread_id and owner != ref.thread_id:
         return RunSnapshot(RunStatus.LOST, status, reason="isolamento")
     if status in _ENDINGS:
@@ -287,7 +288,7 @@ def _snapshot(reply: wire.Reply, ref: RunRef) -> RunSnapshot:
     if status == "completed":
         thread_id = owner if ref.thread_id is None else None
         return replace(_completed(response), thread_id=thread_id, tokens=tokens)
-    return RunSnapshot(RunStatus.WORKING, status, poll_after_s=wire.poll_after_s(reply.headers))
+    return RunSnapshot(RunStatus.WORKING, status, poll_after_s=payloads.poll_after_s(reply.headers))
 
 
 def _completed(response: Json) -> RunSnapshot:
@@ -300,7 +301,7 @@ def _completed(response: Json) -> RunSnapshot:
         return RunSnapshot(RunStatus.ENDED, "completed", reason="incompleta")
     if reason := continuation.obstacle(response, items):
         return RunSnapshot(RunStatus.LOST, "completed", reason=reason)
-    answerable, unanswerable = wire.unique_calls(map(_call, calls))
+    answerable, unanswerable = payloads.unique_calls(map(_call, calls))
     status = RunStatus.REQUIRES_ACTION if answerable else RunStatus.WORKING
     return RunSnapshot(status, "completed", answerable, unanswerable)
 
@@ -311,7 +312,7 @@ def _reply(items: Sequence[Json]) -> Personal | None:
 
 
 def _call(item: Json) -> ToolCall | None:
-    return wire.tool_call(item.get("call_id"), item.get("name"), item.get("arguments"))
+    return payloads.tool_call(item.get("call_id"), item.get("name"), item.get("arguments"))
 
 
 def _conversation_id(response: Json) -> str | None:
@@ -319,7 +320,7 @@ def _conversation_id(response: Json) -> str | None:
     match response.get("conversation"):
         case None:
             return None
-        case {"id": str(value)} | str(value) if wire.is_id(value) and wire.addressable(value):
+        case {"id": str(value)} | str(value) if payloads.is_id(value) and payloads.addressable(value):
             return value
     raise PlatformUnavailable(200)
 

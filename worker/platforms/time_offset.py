@@ -5,7 +5,7 @@ import time
 import httpx2
 from openai import APIStatusError
 
-from worker.platforms import definitions, spec, wire
+from worker.platforms import definitions, payloads, spec
 from worker.settings import Settings
 
 
@@ -21,4 +21,4 @@ async def time_offset_s(settings: Settings) -> float | None:
         return None
     finally:
         await connection.aclose()
-    return (before + time.time()) / 2 - wire.now(headers) if "date" in headers else None
+    return (before + time.time()) / 2 - payloads.now(headers) if "date" in headers else None

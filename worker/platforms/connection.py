@@ -1,4 +1,4 @@
-"""What the adapters share: a connection, reading responses as plain JSON, and turning failures into errors.
+"""A connection to a platform, for all adapters: sends requests, and turns failures into `PlatformError`s.
 
 The official SDK builds what creates, changes and deletes; GETs and submits are built here. All are sent over
 the same connections (`worker/platforms/direct.py`). Responses are read as plain JSON: the SDK's models only
@@ -7,31 +7,25 @@ add time and do not validate.
 
 import asyncio
 import json
-import math
 import re
-import time
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import httpx2
 from openai import APIStatusError, AsyncOpenAI
 
 from worker.errors import PlatformError, PlatformRefused, PlatformUnavailable, RunGone
-from worker.model import PLATFORM_ID, ToolCall
-from worker.personal import Personal
+from worker.platforms import payloads
 from worker.platforms.direct import Connections, DirectClient, RawResponse, SdkTransport
 from worker.platforms.entra import EntraToken
-from worker.times import http_date, retry_after_s
+from worker.times import retry_after_s
 
 if TYPE_CHECKING:
     from openai._legacy_response import LegacyAPIResponse  # what with_raw_response gives; exported nowhere
 
 _OPENAI = "https://api.openai.com/v1"
-_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 _NO_MATCH = re.compile(r"(?!)")
-_UNRECORDABLE = re.compile(r"[\x00\ud800-\udfff]")
-_NO_OBJECT = "null"
 
 
 class Reply(NamedTuple):
@@ -150,9 +144,6 @@ class Connection:
             await self._api_key.aclose()
 
 
-# --------------------------------------------------------------------------------------- reading responses
-
-
 def read(response: RawResponse) -> Reply:
     """The response's JSON object. Raises `PlatformUnavailable` for any other body."""
     body = _json(response.content)
@@ -166,81 +157,6 @@ def _json(content: bytes) -> object:
         return json.loads(content)
     except (ValueError, RecursionError):
         return None
-
-
-def is_id(value: object) -> TypeGuard[str]:
-    """An id of the platform that contract §3 accepts."""
-    return isinstance(value, str) and bool(PLATFORM_ID.fullmatch(value))
-
-
-def is_word(value: object) -> TypeGuard[str]:
-    """A status or code that is safe to print and log."""
-    return isinstance(value, str) and bool(_WORD.fullmatch(value))
-
-
-def addressable(*ids: str | None) -> bool:
-    """True if a URL can contain these ids: the SDK refuses `.`, `..` and an empty one."""
-    return all(ids) and not {".", ".."} & set(ids)
-
-
-def entries(listing: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The objects of a listing. Raises `PlatformUnavailable`."""
-    data = listing.get("data")
-    if isinstance(data, list) and all(isinstance(each, dict) for each in data):
-        return data
-    raise PlatformUnavailable(200)
-
-
-def bot_threads(threads: Iterable[dict[str, Any]]) -> list[tuple[str, str]]:
-    """The threads whose metadata names a conversation of the bot, as (conversation, thread) pairs."""
-    result = []
-    for thread in threads:
-        match thread:
-            case {"id": thread_id, "metadata": {"ticket_worker_conversation": conversation_id}}:
-                if is_id(conversation_id) and is_id(thread_id) and addressable(thread_id):
-                    result.append((conversation_id, thread_id))
-    return result
-
-
-def is_returnable(value: object) -> TypeGuard[str]:
-    """An id that can be recorded and sent back unchanged: any text without NUL and lone surrogates."""
-    return isinstance(value, str) and not _UNRECORDABLE.search(value)
-
-
-def tool_call(
-    call_id: object, name: object, arguments: object, turn_id: str | None = None
-) -> ToolCall | None:
-    """A call, with any name and arguments; None without an id to send back.
-
-    A name that is not text becomes empty, which is no function. `_text` converts the arguments.
-    """
-    if not is_returnable(call_id):
-        return None
-    return ToolCall(call_id, name if isinstance(name, str) else "", Personal(_text(arguments)), turn_id)
-
-
-def _text(arguments: object) -> str:
-    """The model's JSON text; some servers send it parsed. Arguments too deep to serialise become null."""
-    if isinstance(arguments, str):
-        return arguments
-    try:
-        return json.dumps(arguments, ensure_ascii=False)
-    except RecursionError:
-        return _NO_OBJECT
-
-
-class Calls(NamedTuple):
-    """The calls of one poll, in their order, and the number of further calls without a usable id."""
-
-    calls: tuple[ToolCall, ...]
-    unanswerable: int
-
-
-def unique_calls(calls: Iterable[ToolCall | None]) -> Calls:
-    """The calls without duplicates. Two calls with one id and different contents are two calls."""
-    listed = list(calls)
-    answerable = {call.identity: call for call in listed if call is not None}
-    return Calls(tuple(answerable.values()), listed.count(None))
 
 
 # ------------------------------------------------------------------------------------------- errors
@@ -259,7 +175,7 @@ def _platform_error(error: Exception, transient: re.Pattern[str]) -> PlatformErr
 
 
 def _refusal(response: RawResponse, code: object, transient: re.Pattern[str]) -> PlatformError:
-    word = code if is_word(code) else None
+    word = code if payloads.is_word(code) else None
     is_json = isinstance(_json(response.content), dict)
     if response.status == 404 and is_json:
         return RunGone(response.status, word)
@@ -278,34 +194,7 @@ def _code(content: bytes) -> object:
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:
-    milliseconds = number(headers.get("retry-after-ms"))
+    milliseconds = payloads.number(headers.get("retry-after-ms"))
     if milliseconds is not None:
         return max(0.0, milliseconds / 1000)
-    return retry_after_s(headers.get("retry-after"), now(headers))
-
-
-def tokens(usage: object) -> int | None:
-    """The total of a `usage`, which has one form on all three platforms; None without one."""
-    total = number(usage.get("total_tokens")) if isinstance(usage, dict) else None
-    return None if total is None else int(total)
-
-
-def poll_after_s(headers: Mapping[str, str]) -> float | None:
-    """The platform's hint for the next poll, in seconds."""
-    milliseconds = number(headers.get("openai-poll-after-ms"))
-    return None if milliseconds is None else max(0.0, milliseconds / 1000)
-
-
-def now(headers: Mapping[str, str]) -> float:
-    """The time by the platform's clock; by this machine's where the headers have no date."""
-    date = http_date(headers.get("date"))
-    return time.time() if date is None else date
-
-
-def number(value: object) -> float | None:
-    """A finite number from JSON or a header. Some servers send fractions, some send text."""
-    try:
-        result = float(value) if isinstance(value, (int, float, str)) else math.nan
-    except (ValueError, OverflowError):
-        return None
-    return result if math.isfinite(result) else None
+    return retry_after_s(headers.get("retry-after"), payloads.now(headers))
