@@ -71,7 +71,7 @@ async def measure(url: str, rows: int) -> Old:
     )
     store = await Store.open(settings, "assistants", owner=True)
     try:
-        await _fill(store, rows)
+        await fill(store, rows)
         since = time.time() - 86400
         plans = await _plans(store)
         return Old(
@@ -86,7 +86,8 @@ async def measure(url: str, rows: int) -> Old:
         await store.close()
 
 
-async def _fill(store: Store, rows: int) -> None:
+async def fill(store: Store, rows: int) -> None:
+    """Old, finished runs and calls."""
     sqlite = store.database.sqlite
     numbers = _NUMBERS[sqlite].format(n=rows)
     for statement in (_RUNS, _CALLS):

@@ -68,7 +68,7 @@ _FORMER_SUBJECT = pattern(
 )
 # "foi aberto no dia 3 e encerrado no dia 5": closed before this conversation
 _CLOSED_SINCE = pattern("^ (?: <word> ){0,6} <,>{0,1} <ja|e_conj|adverb|was>{1,3} <closed>")
-_ASKED = pattern("<asked_i>")
+_I_REQUESTED = pattern("<asked_i>")
 _NOT_YET = pattern("^ <word>{0,5} <,|break|stop>{0,1} <but> <word>{0,2} <not>")
 _QUOTED = pattern("<word|,|:> <quote> [^<quote>]{0,12} $".replace("[^<quote>]", "<word|,|:>"))
 _THIRD_PARTY = pattern("<third>")
@@ -104,7 +104,7 @@ def holds(rule: Rule, match: re.Match[str], sentence: Sentence) -> bool:
 
 def _is_only_asked_for(match: re.Match[str], symbols: str) -> bool:
     """ "Pedi o registro, porém ainda não saiu": asked for, and not done yet."""
-    return bool(_ASKED.match(match["verb"]) and _NOT_YET.search(_after(match, symbols)))
+    return bool(_I_REQUESTED.match(match["verb"]) and _NOT_YET.search(_after(match, symbols)))
 
 
 def _neighbourhood(rule: Rule, match: re.Match[str], sentence: Sentence) -> str:

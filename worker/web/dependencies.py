@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Annotated, Any
 
-from fastapi import Depends, Path, Query, Request
+from fastapi import Depends, Path, Request
 from starlette.convertors import StringConvertor, register_url_convertor
 
 from worker import metrics
@@ -74,11 +74,6 @@ def in_path(description: str, example: str) -> Any:
 CallId = Annotated[OwnId, in_path("Do worker, não da plataforma.", "tc_01")]
 EventId = Annotated[OwnId, in_path("O identificador do aviso.", "msg_01")]
 HandoffId = Annotated[OwnId, in_path("O identificador do pedido.", "ho_01")]
-Limit = Annotated[int, Query(ge=1, le=200, description="Quantos itens por página.", examples=[50])]
-After = Annotated[
-    str | None,
-    Query(description="O next_cursor da página anterior.", examples=["WzE3NjE1OTAwNDAuMjUsICJ0Y18xIl0"]),
-]
 
 ALWAYS = ("nao_autorizado", "host_recusado", "limite_excedido", "erro_interno", "indisponivel")
 FINDING = refusals(*ALWAYS, "nao_encontrado", "identificador_invalido")
@@ -100,6 +95,11 @@ ACTING = (
     "identificador_invalido",
 )
 """What an action without a body is refused for, whatever it acts on."""
+
+DISMISSING = refusals(*WRITING, "nao_encontrado", "estado_incompativel")
+RESTORING = refusals(
+    *ALWAYS, "origem_recusada", "nao_encontrado", "identificador_invalido", "estado_incompativel"
+)
 
 
 class _Whole(StringConvertor):

@@ -1,14 +1,14 @@
 """What lists may be asked for (contract §3, §14), and the refusal of query parameters that do not exist."""
 
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from fastapi import Depends, Query, Request
 
 from worker.model import CallState, RunState
-from worker.views import CallFilter, RunFilter
+from worker.views import CallFilter, Cursor, RunFilter
 from worker.web.dependencies import ServicesDep
 from worker.web.invalid import InvalidField
-from worker.web.pagination import parse_since
+from worker.web.pagination import parse_cursor, parse_since
 from worker.web.requests import ConversationId, PlatformId
 
 _Since = Annotated[
@@ -25,12 +25,28 @@ def _text(description: str, example: str) -> object:
     return Query(description=description, examples=[example], max_length=256)
 
 
+class _Period(NamedTuple):
+    """Seconds since the epoch."""
+
+    since: float | None
+    until: float | None
+
+
+async def _period(services: ServicesDep, since: _Since = None, until: _Until = None) -> _Period:
+    now = services.now()
+    return _Period(
+        since=None if since is None else parse_since(since, services.zone, now),
+        until=None if until is None else parse_since(until, services.zone, now, field="until"),
+    )
+
+
+_PeriodDep = Annotated[_Period, Depends(_period)]
+
+
 async def _call_filter(  # FastAPI reads a query parameter from each
     *,
-    services: ServicesDep,
+    period: _PeriodDep,
     state: Annotated[CallState | None, Query(description="Só neste estado.", examples=["failed"])] = None,
-    since: _Since = None,
-    until: _Until = None,
     conversation: _Conversation = None,
     protocolo: Annotated[str | None, _text("Só com este protocolo.", "2510271534789012")] = None,
     run_id: Annotated[PlatformId | None, Query(description="Só desta execução.", examples=["run_1"])] = None,
@@ -45,11 +61,10 @@ async def _call_filter(  # FastAPI reads a query parameter from each
     setor: Annotated[str | None, _text("Só deste setor, na grafia do catálogo.", "FINANCEIRO")] = None,
     motivo: Annotated[str | None, _text("Só deste motivo, na grafia do catálogo.", "PAGAMENTO")] = None,
 ) -> CallFilter:
-    now = services.now()
     return CallFilter(
         state=state,
-        since=None if since is None else parse_since(since, services.zone, now),
-        until=None if until is None else parse_since(until, services.zone, now, field="until"),
+        since=period.since,
+        until=period.until,
         conversation_id=conversation,
         protocolo=protocolo,
         run_id=run_id,
@@ -62,25 +77,40 @@ async def _call_filter(  # FastAPI reads a query parameter from each
 
 async def _run_filter(  # as above
     *,
-    services: ServicesDep,
+    period: _PeriodDep,
     state: Annotated[RunState | None, Query(description="Só neste estado.", examples=["lost"])] = None,
     reason: Annotated[str | None, _text("Só por este motivo.", "expirada")] = None,
-    since: _Since = None,
-    until: _Until = None,
     conversation: _Conversation = None,
 ) -> RunFilter:
-    now = services.now()
     return RunFilter(
         state=state,
         reason=reason,
-        since=None if since is None else parse_since(since, services.zone, now),
-        until=None if until is None else parse_since(until, services.zone, now, field="until"),
+        since=period.since,
+        until=period.until,
         conversation_id=conversation,
     )
 
 
-CallsWanted = Annotated[CallFilter, Depends(_call_filter)]
-RunsWanted = Annotated[RunFilter, Depends(_run_filter)]
+class PageRequest(NamedTuple):
+    """Which page of a list: at most `limit` items after `cursor`."""
+
+    limit: int
+    cursor: Cursor | None
+
+
+async def _page_request(
+    limit: Annotated[int, Query(ge=1, le=200, description="Quantos itens por página.", examples=[50])] = 50,
+    cursor: Annotated[
+        str | None,
+        Query(description="O next_cursor da página anterior.", examples=["WzE3NjE1OTAwNDAuMjUsICJ0Y18xIl0"]),
+    ] = None,
+) -> PageRequest:
+    return PageRequest(limit, None if cursor is None else parse_cursor(cursor))
+
+
+CallFilterDep = Annotated[CallFilter, Depends(_call_filter)]
+RunFilterDep = Annotated[RunFilter, Depends(_run_filter)]
+PageDep = Annotated[PageRequest, Depends(_page_request)]
 
 
 async def only_known_parameters(request: Request) -> None:

@@ -40,13 +40,19 @@ Masked = Annotated[str | None, BeforeValidator(_masked)]
 """A document of which the answer shows the middle."""
 
 
-class _Shown(BaseModel):
+NextCursor = Annotated[
+    str | None,
+    Field(description="Para a próxima página; null na última.", examples=["WzE3NjE1OTAwNDAuMjUsICJ0Y18xIl0"]),
+]
+
+
+class _Representation(BaseModel):
     """The JSON form of a view: a field has the name it has there, or names it as `validation_alias`."""
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True, from_attributes=True)
 
 
-class _Timed(_Shown):
+class _InZone(_Representation):
     """A view with times in it."""
 
     @classmethod
@@ -55,7 +61,7 @@ class _Timed(_Shown):
         return cls.model_validate(view, context={"zone": zone})
 
 
-class Conversation(_Timed):
+class Conversation(_InZone):
     """Uma conversa como o bot a registrou; o documento vem mascarado."""
 
     conversation_id: str = Field(examples=["conv-1"])
@@ -71,7 +77,7 @@ class Conversation(_Timed):
     updated_at: Moment = Field(examples=[_EXAMPLE_TIME])
 
 
-class Step(_Timed):
+class Step(_InZone):
     """Um passo da vida de uma chamada."""
 
     at: Moment = Field(examples=[_EXAMPLE_TIME])
@@ -80,7 +86,7 @@ class Step(_Timed):
     result: str | None = Field(None, description="Como a tentativa terminou.", examples=["http_503"])
 
 
-class Dismissed(_Timed):
+class Dismissed(_InZone):
     """Quem decidiu que não precisa mais de uma pessoa, quando e por quê."""
 
     reason: DismissReason
@@ -88,7 +94,7 @@ class Dismissed(_Timed):
     at: Moment = Field(examples=[_EXAMPLE_TIME])
 
 
-class Call(_Timed):
+class Call(_InZone):
     """Uma chamada de função do modelo, como está registrada."""
 
     call_id: str = Field(description="Do worker; os ids da plataforma se repetem.", examples=["tc_01"])
@@ -113,7 +119,7 @@ class Call(_Timed):
     timeline: list[Step] = Field(description="Do mais antigo ao mais novo.")
 
 
-class Run(_Timed):
+class Run(_InZone):
     """Uma execução acompanhada e as chamadas que ela fez."""
 
     run_id: str = Field(examples=["run_abc123"])
@@ -128,7 +134,7 @@ class Run(_Timed):
     calls: list[Call]
 
 
-class ListedRun(_Timed):
+class ListedRun(_InZone):
     """Uma execução, sem as chamadas que ela fez."""
 
     run_id: str = Field(examples=["run_abc123"])
@@ -145,7 +151,7 @@ class ListedRun(_Timed):
     dismissed: Dismissed | None = Field(validation_alias="dismissal", description="Se alguém a dispensou.")
 
 
-class Event(_Timed):
+class Event(_InZone):
     """Um aviso ao bot."""
 
     event_id: str = Field(examples=["msg_01"])
@@ -161,7 +167,7 @@ class Event(_Timed):
     delivered_at: Moment | None = Field(examples=[_EXAMPLE_TIME])
 
 
-class Payload(_Shown):
+class Payload(_Representation):
     """O conteúdo pessoal de uma chamada, como está guardado; quem o leu fica registrado."""
 
     document: Revealed = Field(repr=False, examples=["52998224725"])
@@ -172,27 +178,27 @@ class Payload(_Shown):
     receipt: Revealed = Field(repr=False, examples=["https://arquivos.example/comprovante.jpg"])
 
 
-class RefusedRetry(_Shown):
+class RefusedRetry(_Representation):
     """Uma chamada que não pode ser enviada de novo, e por quê."""
 
     call_id: str = Field(examples=["tc_01"])
     code: str = Field(examples=["payload_expirado"])
 
 
-class Retries(_Shown):
+class Retries(_Representation):
     """O que foi pedido."""
 
     requested: int = Field(description="Quantas chamadas serão enviadas de novo.", examples=[38])
     refused: list[RefusedRetry]
 
 
-class RetriedEvents(_Shown):
+class RetriedEvents(_Representation):
     """O que foi pedido."""
 
     requested: int = Field(description="Quantos avisos serão entregues de novo.", examples=[12])
 
 
-class ReplyFinding(_Shown):
+class ReplyFinding(_Representation):
     """Algo que a resposta diz e que não aconteceu."""
 
     code: Code
@@ -200,7 +206,7 @@ class ReplyFinding(_Shown):
     end: int = Field(description="Onde termina, sem incluí-lo.", examples=[57])
 
 
-class ReplyVerdict(_Shown):
+class ReplyVerdict(_Representation):
     """O que a conferência de uma resposta achou."""
 
     ok: bool
@@ -216,7 +222,7 @@ class ReplyVerdict(_Shown):
         return cls(ok=not shown, findings=shown, instrucao=instruction_for(findings))
 
 
-class SuspectReply(_Timed):
+class SuspectReply(_InZone):
     """Uma resposta que diz o que não aconteceu; o texto não é guardado."""
 
     conversation_id: str = Field(examples=["conv-1"])
@@ -226,14 +232,14 @@ class SuspectReply(_Timed):
     checked_at: Moment = Field(examples=[_EXAMPLE_TIME])
 
 
-class SuspectReplyPage(_Shown):
+class SuspectReplyPage(_Representation):
     """Respostas sem lastro, da mais nova à mais antiga."""
 
     items: list[SuspectReply]
     next_cursor: str | None = Field(description="Para a próxima página; null na última.")
 
 
-class Handoff(_Timed):
+class Handoff(_InZone):
     """Um pedido de atendimento humano."""
 
     handoff_id: str = Field(examples=["ho_01"])
@@ -265,43 +271,35 @@ class HandoffDetail(Handoff):
     motivo: Revealed = Field(None, repr=False, examples=["Verificação de comprovante"])
 
 
-class CallPage(_Shown):
+class CallPage(_Representation):
     """Chamadas, da mais nova à mais antiga."""
 
     items: list[Call]
-    next_cursor: str | None = Field(
-        description="Para a próxima página; null na última.", examples=["WzE3NjE1OTAwNDAuMjUsICJ0Y18xIl0"]
-    )
+    next_cursor: NextCursor
 
 
-class RunPage(_Shown):
+class RunPage(_Representation):
     """Execuções, da mais nova à mais antiga."""
 
     items: list[ListedRun]
-    next_cursor: str | None = Field(
-        description="Para a próxima página; null na última.", examples=["WzE3NjE1OTAwNDAuMjUsICJ0Y18xIl0"]
-    )
+    next_cursor: NextCursor
 
 
-class EventPage(_Shown):
+class EventPage(_Representation):
     """Avisos ao bot, do mais novo ao mais antigo."""
 
     items: list[Event]
-    next_cursor: str | None = Field(
-        description="Para a próxima página; null na última.", examples=["WzE3NjE1OTAwNDAuMjUsICJ0Y18xIl0"]
-    )
+    next_cursor: NextCursor
 
 
-class HandoffPage(_Shown):
+class HandoffPage(_Representation):
     """Pedidos de atendimento humano, do mais novo ao mais antigo."""
 
     items: list[Handoff]
-    next_cursor: str | None = Field(
-        description="Para a próxima página; null na última.", examples=["WzE3NjE1OTAwNDAuMjUsICJ0Y18xIl0"]
-    )
+    next_cursor: NextCursor
 
 
-class Health(_Shown):
+class Health(_Representation):
     """O processo responde."""
 
     status: Literal["ok"] = "ok"

@@ -52,10 +52,10 @@ async def disk(settings: Settings) -> Sequence[Finding]:
 def _free(name: str, path: Path) -> Finding:
     folder = next(each for each in (path, *path.parents) if each.is_dir())
     free = shutil.disk_usage(folder).free
-    told = f"disco: {free / 1e9:.1f} GB livres em {folder} ({name})".replace(".", ",", 1)
+    space = f"disco: {free / 1e9:.1f} GB livres em {folder} ({name})".replace(".", ",", 1)
     if free >= _LITTLE_BYTES:
-        return ok("disk", told)
-    return (note if free >= _NOTHING_BYTES else bad)("disk", f"{told}; libere espaço")
+        return ok("disk", space)
+    return (note if free >= _NOTHING_BYTES else bad)("disk", f"{space}; libere espaço")
 
 
 async def hours(settings: Settings) -> Sequence[Finding]:

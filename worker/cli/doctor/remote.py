@@ -59,10 +59,14 @@ async def clock(settings: Settings) -> Sequence[Finding]:
     offset = await time_offset_s(settings)
     if offset is None:
         return [note("clock", "relógio: a plataforma não mostrou o dela; nada a comparar")]
-    told = f"relógio: {abs(offset):.0f} s {'adiantado' if offset > 0 else 'atrasado'} em relação à plataforma"
+    difference = (
+        f"relógio: {abs(offset):.0f} s {'adiantado' if offset > 0 else 'atrasado'} em relação à plataforma"
+    )
     if abs(offset) <= _OFFSET_NOTED_S:
         return [ok("clock", "relógio: certo com o da plataforma")]
-    return [(note if abs(offset) <= _OFFSET_BAD_S else bad)("clock", f"{told}; ligue a sincronização (NTP)")]
+    return [
+        (note if abs(offset) <= _OFFSET_BAD_S else bad)("clock", f"{difference}; ligue a sincronização (NTP)")
+    ]
 
 
 async def discovery(settings: Settings) -> Sequence[Finding]:

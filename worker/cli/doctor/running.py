@@ -19,7 +19,7 @@ async def daemons(settings: Settings) -> Sequence[Finding]:
             keys = store.daemons.key_hashes(settings.data_keys)
             outcomes = await store.daemons.crm_outcomes(_OUTCOMES)
     except (ConfigError, StoreError):
-        return []  # told by the check of the database
+        return []  # the check of the database reports it
     if not living:
         return [note("daemon", "worker: nenhum em execução neste banco; inicie-o com ticket-worker run")]
     return [*_each(living, keys), *_crm(living, outcomes), *_platform(living)]
@@ -33,8 +33,8 @@ def _each(living: Sequence[LivingDaemon], keys: Sequence[str]) -> Iterator[Findi
         if keys[0] in report.keys:
             yield ok("daemon", f"{name}: em execução, versão {report.version}, com a primeira de DATA_KEYS")
         else:
-            told = "em execução sem a primeira chave de DATA_KEYS; reinicie-o antes de usar rekey"
-            yield bad("daemon", f"{name}: {told}")
+            problem = "em execução sem a primeira chave de DATA_KEYS; reinicie-o antes de usar rekey"
+            yield bad("daemon", f"{name}: {problem}")
 
 
 def _crm(living: Sequence[LivingDaemon], outcomes: Sequence[CrmOutcome]) -> Iterator[Finding]:

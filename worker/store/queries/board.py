@@ -103,20 +103,20 @@ class Board:
         late = select(self._t.handoffs.c.handoff_id).where(*self._late())
         stuck = select(outbox).where(outbox.c.state == STUCK).order_by(outbox.c.created_at.desc())
         async with self._db.read() as connection:
-            dead_rows, dead = await _some(connection, self._dead(), limit)
-            requested_rows, asked = await _some(connection, requested, limit)
-            accepted_rows, taken = await _some(connection, accepted, limit)
-            stuck_rows, kept = await _some(connection, stuck, limit)
-            lost_rows, lost = await _some(connection, self._lost(), limit)
-            suspect_rows, suspects = await _some(connection, self._suspect(), limit)
+            dead_rows, dead = await _preview(connection, self._dead(), limit)
+            requested_rows, waiting = await _preview(connection, requested, limit)
+            accepted_rows, attended = await _preview(connection, accepted, limit)
+            stuck_rows, undelivered = await _preview(connection, stuck, limit)
+            lost_rows, lost = await _preview(connection, self._lost(), limit)
+            suspect_rows, suspects = await _preview(connection, self._suspect(), limit)
             events = await _count(connection, select(outbox.c.seq).where(outbox.c.state == PENDING))
             overdue = await _count(connection, late)
             longest_wait_s = (await connection.execute(self._longest_wait())).scalar_one()
         return Backlog(
             Preview([self._dead_letter(row) for row in dead_rows], dead),
-            Preview([_handoff(row) for row in requested_rows], asked),
-            Preview([_handoff(row) for row in accepted_rows], taken),
-            Preview([_stuck(row) for row in stuck_rows], kept),
+            Preview([_handoff(row) for row in requested_rows], waiting),
+            Preview([_handoff(row) for row in accepted_rows], attended),
+            Preview([_stuck(row) for row in stuck_rows], undelivered),
             Preview([run_summary(row) for row in lost_rows], lost),
             Preview([reply_view(row) for row in suspect_rows], suspects),
             events,
@@ -138,7 +138,7 @@ class Board:
             or_(later.c.state != CallState.FAILED, later.c.received_at > t.c.received_at),
         )
         states: Any = bindparam("dead", DEAD, expanding=True, literal_execute=True)
-        shown = (
+        columns = (
             t.c.call_id,
             t.c.conversation_id,
             t.c.tool,
@@ -149,7 +149,7 @@ class Board:
             t.c.motivo,
         )
         return (
-            select(*shown, t.c.received_at, t.c.body.is_not(None).label("sendable"))
+            select(*columns, t.c.received_at, t.c.body.is_not(None).label("sendable"))
             .where(t.c.state.in_(states), t.c.dismissed_at.is_(None))
             .where(t.c.idempotency_key.is_not(None), not_(carried_on))
             .order_by(t.c.received_at.desc())
@@ -182,11 +182,11 @@ class Board:
     def _handoffs(self, state: ColumnElement[str]) -> Select[Any]:
         h = self._t.handoffs
         since = func.coalesce(h.c.accepted_at, h.c.requested_at, type_=Float)
-        shown = (h.c.handoff_id, h.c.conversation_id, h.c.departamento, h.c.state)
+        columns = (h.c.handoff_id, h.c.conversation_id, h.c.departamento, h.c.state)
         opens_at = case((h.c.opens_at > now(), h.c.opens_at))
         late_s = case((h.c.due_at < now(), now() - h.c.due_at), else_=0.0)
         times = (now() - since).label("for_s"), opens_at.label("opens_at"), late_s.label("late_s")
-        return select(*shown, h.c.due_at, *times).where(h.c.state == state).order_by(h.c.requested_at)
+        return select(*columns, h.c.due_at, *times).where(h.c.state == state).order_by(h.c.requested_at)
 
     def _requested(self) -> Select[Any]:
         """The one furthest past its deadline first; those without one last, the longest wait first."""
@@ -219,7 +219,7 @@ def _stuck(row: Row[Any]) -> StuckEvent:
     return from_row(StuckEvent, row, kind=json.loads(row.body)["type"])
 
 
-async def _some(
+async def _preview(
     connection: AsyncConnection, query: Select[Any], limit: int
 ) -> tuple[Sequence[Row[Any]], int]:
     """The first rows, and how many there are: counted only when there are more than shown."""

@@ -21,7 +21,7 @@ class _Undo(Exception):
 
 
 class Inspection:
-    """Questions to an open database. Raises `StoreError` when it cannot do what is asked."""
+    """Questions to an open database. Raises `StoreError` when it cannot do what is query."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
@@ -41,18 +41,18 @@ class Inspection:
         c = self._db.tables.conversations
         times = dict.fromkeys(("created_at", "updated_at", "active_at", "discover_due"), now())
         row = {"conversation_id": _PROBE, "assistant": text, "contact": Personal(text), **times}
-        asked = select(c.c.assistant, c.c.contact).where(c.c.conversation_id == _PROBE)
+        query = select(c.c.assistant, c.c.contact).where(c.c.conversation_id == _PROBE)
         kept = False
         with contextlib.suppress(_Undo):
             async with self._db.write() as connection:
                 await connection.execute(c.insert().values(**row))
-                kept = tuple((await connection.execute(asked)).one()) == (text, Personal(text))
+                kept = tuple((await connection.execute(query)).one()) == (text, Personal(text))
                 raise _Undo
         return kept
 
     async def threads(self) -> list[str]:
         """The threads (sessions) of the known conversations, the ones active last first."""
         c = self._db.tables.conversations
-        asked = select(c.c.thread_id).where(c.c.thread_id.is_not(None)).order_by(c.c.active_at.desc())
+        query = select(c.c.thread_id).where(c.c.thread_id.is_not(None)).order_by(c.c.active_at.desc())
         async with self._db.read() as connection:
-            return [str(thread_id) for thread_id in (await connection.execute(asked)).scalars()]
+            return [str(thread_id) for thread_id in (await connection.execute(query)).scalars()]

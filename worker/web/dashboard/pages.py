@@ -226,7 +226,9 @@ class Pages:
 
     async def _found(self, text: str) -> str | None:
         records = self._store.records
-        if (address := await self._calls_with("protocolo", text)) is not None:
+        if (
+            address := await self._address_of_calls(CallFilter(protocolo=text), {"protocolo": text})
+        ) is not None:
             return address
         lookups = (
             (records.call, f"calls/{quote(text, safe='')}"),
@@ -239,14 +241,14 @@ class Pages:
                 return address
             except RequestRefused:
                 continue
-        return await self._calls_with("platform_call_id", text)
+        return await self._address_of_calls(CallFilter(platform_call_id=text), {"platform_call_id": text})
 
-    async def _calls_with(self, name: str, value: str) -> str | None:
-        """The address of the only call with this value of a filter, or of the list of several."""
-        calls, _ = await self._store.records.calls(CallFilter(**{name: value}), limit=2)
+    async def _address_of_calls(self, which: CallFilter, query: Mapping[str, str]) -> str | None:
+        """The address of the only call of a filter, or of the list of several."""
+        calls, _ = await self._store.records.calls(which, limit=2)
         if not calls:
             return None
-        return f"calls/{calls[0].call_id}" if len(calls) == 1 else f"calls?{urlencode({name: value})}"
+        return f"calls/{calls[0].call_id}" if len(calls) == 1 else f"calls?{urlencode(query)}"
 
     async def help(self) -> Response:
         """The runbooks."""

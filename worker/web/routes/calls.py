@@ -10,18 +10,18 @@ from worker.web.calls_csv import calls_csv
 from worker.web.dependencies import (
     ACTING,
     ALWAYS,
+    DISMISSING,
     FINDING,
+    RESTORING,
     WRITING,
-    After,
     CallId,
-    Limit,
     Services,
     ServicesDep,
 )
 from worker.web.invalid import InvalidField
-from worker.web.pagination import cursor_text, parse_cursor, parse_since
+from worker.web.pagination import cursor_text, parse_since
 from worker.web.problems import refusals
-from worker.web.queries import CallsWanted
+from worker.web.queries import CallFilterDep, PageDep
 from worker.web.requests import DismissalRequest, Resolution, RetrySelection
 from worker.web.responses import Call, CallPage, Payload, RefusedRetry, Retries
 
@@ -34,13 +34,9 @@ router = APIRouter()
     summary="Listar chamadas",
     responses=refusals(*ALWAYS, "dados_invalidos", "identificador_invalido"),
 )
-async def list_calls(
-    services: ServicesDep, which: CallsWanted, limit: Limit = 50, cursor: After = None
-) -> CallPage:
+async def list_calls(services: ServicesDep, which: CallFilterDep, page: PageDep) -> CallPage:
     """Da mais nova à mais antiga."""
-    found, following = await services.store.records.calls(
-        which, limit=limit, cursor=None if cursor is None else parse_cursor(cursor)
-    )
+    found, following = await services.store.records.calls(which, limit=page.limit, cursor=page.cursor)
     return CallPage(
         items=[Call.of(view, services.zone) for view in found], next_cursor=cursor_text(following)
     )
@@ -59,7 +55,7 @@ async def list_calls(
         **refusals(*ALWAYS, "dados_invalidos", "identificador_invalido"),
     },
 )
-async def export_calls(services: ServicesDep, which: CallsWanted) -> Response:
+async def export_calls(services: ServicesDep, which: CallFilterDep) -> Response:
     """Todas as chamadas do filtro, sem limite e sem dados pessoais; da mais nova à mais antiga."""
     lines = calls_csv(services.store.records.every_call(which), services.zone)
     headers = {"Content-Disposition": 'attachment; filename="chamadas.csv"'}
@@ -113,7 +109,7 @@ async def get_payload(call_id: CallId, services: ServicesDep, request: Request) 
     tags=["chamadas"],
     summary="Dispensar",
     response_description="Não precisa mais de uma pessoa; o estado é o mesmo",
-    responses=refusals(*WRITING, "nao_encontrado", "estado_incompativel"),
+    responses=DISMISSING,
 )
 async def dismiss_call(
     call_id: CallId, dismissal: DismissalRequest, services: ServicesDep, request: Request
@@ -128,9 +124,7 @@ async def dismiss_call(
     tags=["chamadas"],
     summary="Desfazer a dispensa",
     response_description="Volta a precisar de uma pessoa",
-    responses=refusals(
-        *ALWAYS, "origem_recusada", "nao_encontrado", "identificador_invalido", "estado_incompativel"
-    ),
+    responses=RESTORING,
 )
 async def restore_call(call_id: CallId, services: ServicesDep) -> Call:
     """Só se foi dispensada e ainda não voltou a ser enviada."""

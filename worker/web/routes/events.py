@@ -5,9 +5,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from worker.model import EventState
-from worker.web.dependencies import ACTING, ALWAYS, After, EventId, Limit, ServicesDep
-from worker.web.pagination import cursor_text, parse_cursor
+from worker.web.dependencies import ACTING, ALWAYS, EventId, ServicesDep
+from worker.web.pagination import cursor_text
 from worker.web.problems import refusals
+from worker.web.queries import PageDep
 from worker.web.requests import ConversationId
 from worker.web.responses import Event, EventPage, RetriedEvents
 
@@ -23,19 +24,18 @@ router = APIRouter()
 async def list_events(
     *,
     services: ServicesDep,
+    page: PageDep,
     state: Annotated[EventState | None, Query(description="Só neste estado.", examples=["stuck"])] = None,
     conversation: Annotated[
         ConversationId | None, Query(description="Só desta conversa.", examples=["conv-1"])
     ] = None,
-    limit: Limit = 50,
-    cursor: After = None,
 ) -> EventPage:
     """Do mais novo ao mais antigo; `stuck` são os que o bot não aceitou em 72 horas."""
     found, following = await services.store.events.list(
         state=state,
         conversation_id=conversation,
-        limit=limit,
-        cursor=None if cursor is None else parse_cursor(cursor),
+        limit=page.limit,
+        cursor=page.cursor,
     )
     items = [Event.of(view, services.zone) for view in found]
     return EventPage(items=items, next_cursor=cursor_text(following))

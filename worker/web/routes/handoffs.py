@@ -9,13 +9,12 @@ from worker.web.dependencies import (
     ACTING,
     ALWAYS,
     FINDING,
-    After,
     HandoffId,
-    Limit,
     ServicesDep,
 )
-from worker.web.pagination import cursor_text, parse_cursor
+from worker.web.pagination import cursor_text
 from worker.web.problems import refusals
+from worker.web.queries import PageDep
 from worker.web.responses import (
     Handoff,
     HandoffDetail,
@@ -34,15 +33,14 @@ router = APIRouter()
 async def list_handoffs(
     *,
     services: ServicesDep,
+    page: PageDep,
     state: Annotated[
         HandoffState | None, Query(description="Só neste estado.", examples=["requested"])
     ] = None,
-    limit: Limit = 50,
-    cursor: After = None,
 ) -> HandoffPage:
     """Do mais novo ao mais antigo, sem o motivo."""
     found, following = await services.store.records.handoffs(
-        state=state, limit=limit, cursor=None if cursor is None else parse_cursor(cursor)
+        state=state, limit=page.limit, cursor=page.cursor
     )
     items = [Handoff.of(view, services.zone) for view in found]
     return HandoffPage(items=items, next_cursor=cursor_text(following))

@@ -6,10 +6,10 @@ from fastapi import APIRouter, Request, Response
 
 from worker.errors import RequestRefused
 from worker.settings.platforms import PLATFORMS
-from worker.web.dependencies import ALWAYS, FINDING, WRITING, After, Limit, ServicesDep, in_path
-from worker.web.pagination import cursor_text, parse_cursor
+from worker.web.dependencies import ALWAYS, DISMISSING, FINDING, RESTORING, WRITING, ServicesDep, in_path
+from worker.web.pagination import cursor_text
 from worker.web.problems import refusals
-from worker.web.queries import RunsWanted
+from worker.web.queries import PageDep, RunFilterDep
 from worker.web.requests import DismissalRequest, PlatformId, RunAnnouncement
 from worker.web.responses import ListedRun, Run, RunPage
 
@@ -56,13 +56,9 @@ async def post_run(run: RunAnnouncement, services: ServicesDep, response: Respon
     summary="Listar execuções",
     responses=refusals(*ALWAYS, "dados_invalidos", "identificador_invalido"),
 )
-async def list_runs(
-    services: ServicesDep, which: RunsWanted, limit: Limit = 50, cursor: After = None
-) -> RunPage:
+async def list_runs(services: ServicesDep, which: RunFilterDep, page: PageDep) -> RunPage:
     """Da mais nova à mais antiga, pelo último anúncio; sem as chamadas."""
-    found, following = await services.store.records.runs(
-        which, limit=limit, cursor=None if cursor is None else parse_cursor(cursor)
-    )
+    found, following = await services.store.records.runs(which, limit=page.limit, cursor=page.cursor)
     items = [ListedRun.of(view, services.zone) for view in found]
     return RunPage(items=items, next_cursor=cursor_text(following))
 
@@ -72,7 +68,7 @@ async def list_runs(
     tags=["execuções"],
     summary="Dispensar uma execução perdida",
     response_description="Não precisa mais de uma pessoa; o estado é o mesmo",
-    responses=refusals(*WRITING, "nao_encontrado", "estado_incompativel"),
+    responses=DISMISSING,
 )
 async def dismiss_run(
     run_id: _RunPath, dismissal: DismissalRequest, services: ServicesDep, request: Request
@@ -87,9 +83,7 @@ async def dismiss_run(
     tags=["execuções"],
     summary="Desfazer a dispensa",
     response_description="Volta a precisar de uma pessoa",
-    responses=refusals(
-        *ALWAYS, "origem_recusada", "nao_encontrado", "identificador_invalido", "estado_incompativel"
-    ),
+    responses=RESTORING,
 )
 async def restore_run(run_id: _RunPath, services: ServicesDep) -> ListedRun:
     """Só se foi dispensada."""

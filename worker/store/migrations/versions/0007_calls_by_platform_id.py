@@ -17,7 +17,7 @@ def upgrade() -> None:
     sqlite = op.get_bind().dialect.name == "sqlite"
     now = "(julianday('now') - 2440587.5) * 86400.0" if sqlite else "extract(epoch from now())::float8"
     task = sa.table("upkeep", sa.column("task"), sa.column("due"))
-    until = sa.literal_column(now) + _OLDER_DAEMONS_S
+    until: sa.ColumnElement[float] = sa.literal_column(now) + _OLDER_DAEMONS_S
     op.execute(task.insert().from_select(["task", "due"], sa.select(sa.literal("log_ids"), until)))
 
 
