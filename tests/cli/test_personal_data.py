@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from cryptography.fernet import Fernet
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from tests.cli.rig import CliRig, daemon_lives
+from tests.cli.rig import BOT, CliRig, daemon_lives
 from tests.cli.test_calls import Patience
 from tests.databases import KEY
 from tests.store.harness import DOCUMENT, HANDOFF, TICKET, OpenRig, Rig
@@ -20,8 +21,9 @@ from worker.cli import database
 from worker.cli import personal_data as verbs
 from worker.cli.exit_codes import Exit
 from worker.cli.main import cli
-from worker.model import RunState
+from worker.model import ReplySource, RunState
 from worker.personal import Personal
+from worker.replies import Code
 from worker.settings import Settings
 
 MakeSettings = Callable[..., Settings]
@@ -104,6 +106,27 @@ async def test_the_daemons_report_says_what_went_and_what_stayed_and_why(
     assert await verbs.erase(settings, console, "c3", clock, as_json=True) is Exit.DONE
     report = json.loads(screen.getvalue())
     assert (report["erased"]["documents"], report["kept"]) == (1, [])
+
+
+@sqlite
+async def test_the_report_names_each_kind_of_record_that_stays(
+    open_rig: OpenRig, make_settings: MakeSettings, database_url: str
+) -> None:
+    rig = await open_rig(owner=True, **BOT)
+    await rig.conversation("c1", contact=CONTACT)
+    run = await rig.run()
+    await rig.admit(run, 1, HANDOFF)
+    await rig.attempted(await rig.admit(run, 2, TICKET))
+    await rig.store.replies.record("c1", "run_1", ReplySource.RUN, [Code.NO_TICKET])
+    screen, settings = io.StringIO(), make_settings(DATABASE_URL=database_url)
+    await daemon_lives(rig)
+    console, clock = Console(file=screen, width=200), Patience(rig.store.erasures.process_next)
+    assert await verbs.erase(settings, console, "c1", clock, as_json=False) is Exit.DONE
+    kept = re.findall(r"Ficou: (.+?) \d+ \(", screen.getvalue())
+    assert sorted(kept) == [
+        *("avisos ao bot", "chamadas", "execuções", "pedidos de atendimento humano"),
+        *("pedidos em andamento", "respostas conferidas", "respostas de execuções em andamento"),
+    ]
 
 
 def test_what_is_not_held_is_refused(house: CliRig) -> None:

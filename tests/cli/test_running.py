@@ -69,6 +69,19 @@ async def test_a_living_daemon_is_told_with_what_crm_and_platform_answered(
     assert (said["crm_breaker"][0], said["platform_answers"][0]) == (Level.ERROR, Level.ERROR)
 
 
+async def test_the_last_outcome_at_the_crm_is_the_last_attempt_of_any_ticket(rig: Rig) -> None:
+    retried = await rig.attempted(await rig.admit(await rig.run(), 1), certain=True)
+    await rig.settled(retried, REFUSED)
+    other = await rig.attempted(await rig.admit(await rig.run("run_2"), 2), certain=True)
+    await rig.settled(other, REFUSED)
+    for table, column in (("attempts", "ended_at"), ("calls", "finished_at")):
+        await rig.ago(60.0, table, column, call_id=other.call_id)
+    await rig.change("attempts", {"result": "http_503"}, call_id=retried.call_id)
+    await rig.decided(await rig.run("run_3"), call(3, AbrirTicketCrm.name), lambda _: about("another"))
+    (newest,) = await rig.store.daemons.crm_outcomes(1)
+    assert newest.result == "http_503"
+
+
 async def test_what_was_never_asked_is_not_called_good(
     rig: Rig, make_settings: Make, database_url: str
 ) -> None:

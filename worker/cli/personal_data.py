@@ -43,7 +43,8 @@ _KEPT = {
     "runs": "execuções",
     "calls": "chamadas",
     "handoffs": "pedidos de atendimento humano",
-    "events": "eventos",
+    "replies": "respostas conferidas",
+    "events": "avisos ao bot",
 }
 
 

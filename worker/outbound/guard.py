@@ -119,6 +119,7 @@ class Guard:
         """Make one attempt and record its failure. None: the breaker is open."""
         try:
             async with self._slots:
+                await self._breaker.trial_ended()
                 with self._breaker.admission() as counted:
                     if counted is None:
                         return None
@@ -146,7 +147,7 @@ class Guard:
 
 
 class _Breaker:
-    """aiobreaker's circuit by a monotonic clock, with exactly one trial at a time.
+    """aiobreaker's circuit by a monotonic clock, with exactly one trial at a time. Others wait for its verdict.
 
     aiobreaker half-opens by the wall clock, in two time zones, and then lets every call through. So it only
     counts and keeps the state here; its own open state is never called.
@@ -161,7 +162,9 @@ class _Breaker:
         self._clock = clock
         #: When an open breaker lets a trial through, by the clock's monotonic seconds.
         self._reset_at = 0.0
-        self._on_trial = False
+        #: Set while no trial is under way.
+        self._no_trial = asyncio.Event()
+        self._no_trial.set()
 
     @property
     def state(self) -> str:
@@ -173,6 +176,14 @@ class _Breaker:
         """Seconds until a trial is let through; 0 unless the breaker is open."""
         return max(0.0, self._reset_at - self._clock.monotonic()) if self.state == "open" else 0.0
 
+    async def trial_ended(self) -> None:
+        """Wait while a trial is under way: what it finds decides whether the next attempt is sent or refused.
+
+        Refused at once, all but one of the tickets that an operator retries after an outage would fail again.
+        """
+        while self.state == "half_open" and not self._no_trial.is_set():
+            await self._no_trial.wait()
+
     @contextmanager
     def admission(self) -> Iterator[Callable[[_Send, float], Awaitable[Delivered]] | None]:
         """Let one attempt in: yields what sends it and counts its result, or None when nothing may be sent.
@@ -181,17 +192,18 @@ class _Breaker:
         """
         if self.state == "open" and self._clock.monotonic() >= self._reset_at:
             self._circuit.half_open()
-        trial = self.state == "half_open" and not self._on_trial
+        trial = self.state == "half_open" and self._no_trial.is_set()
         if self.state != "closed" and not trial:
             yield None
             return
-        self._on_trial = trial
+        if trial:
+            self._no_trial.clear()
         try:
             # The present state: what was let in is sent, even if others open the breaker meanwhile.
             yield partial(self._counted, self._circuit.state)
         finally:
             if trial:
-                self._on_trial = False
+                self._no_trial.set()
 
     async def _counted(self, state: Any, send: _Send, deadline: float) -> Delivered:
         was = self.state

@@ -1,14 +1,15 @@
 """Which daemons live, by what they report every few seconds; commands beside them ask here."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Select, delete, or_, select, update
 
 from worker.model import ToolKind
 from worker.store.sql.database import Database
-from worker.store.sql.tables import now
+from worker.store.sql.tables import OPEN, now
 from worker.views import CrmOutcome, DaemonReport, LivingDaemon
 
 REPORT_S = 5.0
@@ -17,6 +18,8 @@ REPORT_S = 5.0
 _LIVING_S = 4 * REPORT_S
 _FORGOTTEN_S = 3600.0
 _KEY_DIGITS = 16
+_TICKETS_READ = 20
+"""Tickets of each kind whose attempts are read for the last outcomes at the CRM."""
 
 
 class Daemons:
@@ -54,18 +57,27 @@ class Daemons:
         return [LivingDaemon(_report(row.report), row.started_at, row.seen_at) for row in rows]
 
     async def crm_outcomes(self, limit: int) -> Sequence[CrmOutcome]:
-        """How the last attempts of the newest tickets ended, the newest first."""
-        c, a = self._db.tables.calls, self._db.tables.attempts
-        tickets = select(c.c.call_id).where(c.c.kind == ToolKind.TICKET)
-        newest = tickets.order_by(c.c.received_at.desc()).limit(limit)
+        """How the last attempts to open a ticket ended, the newest first; a retried old ticket counts as well."""
+        a = self._db.tables.attempts
+        tickets = or_(*(a.c.call_id.in_(newest.scalar_subquery()) for newest in self._tried_tickets()))
         query = (
             select(a.c.ended_at, a.c.result)
-            .where(a.c.call_id.in_(newest.scalar_subquery()), a.c.ended_at.is_not(None))
+            .where(tickets, a.c.ended_at.is_not(None))
             .order_by(a.c.ended_at.desc())
             .limit(limit)
         )
         async with self._db.read() as connection:
             return [CrmOutcome(row.ended_at, row.result) for row in await connection.execute(query)]
+
+    def _tried_tickets(self) -> Iterator[Select[Any]]:
+        """Tickets whose attempts may be the last ones: the newest under way, and those decided last."""
+        c = self._db.tables.calls
+        tried = select(c.c.call_id).where(c.c.kind == ToolKind.TICKET, c.c.attempts > 0)
+        open_ones = tried.where(c.c.state.in_(OPEN))
+        yield open_ones.order_by(c.c.received_at.desc()).limit(_TICKETS_READ)
+        # The condition of `ix_calls_payload`, which holds every ticket of the last weeks.
+        decided = tried.where(or_(c.c.body.is_not(None), c.c.answer.is_not(None)), c.c.finished_at.is_not(None))
+        yield decided.order_by(c.c.finished_at.desc()).limit(_TICKETS_READ)
 
 
 def _report(text: str) -> DaemonReport:
