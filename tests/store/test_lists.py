@@ -375,6 +375,19 @@ async def test_all_stuck_events_are_delivered_after_all(open_rig: OpenRig) -> No
     assert await rig.store.events.retry_all() == 0
 
 
+async def test_events_that_wait_for_their_next_try_are_delivered_at_once(open_rig: OpenRig) -> None:
+    rig = await open_rig(owner=True, **BOT)
+    await rig.conversation()
+    await ended(rig, await rig.run(), 1, DONE)
+    (event,) = await rig.store.outbox.claim("me", 10, 10.0)
+    assert await rig.store.events.retry_all() == 0  # under way
+    await rig.store.outbox.retry(event, "connect", 3600.0)
+    assert await rig.store.outbox.claim("me", 10, 10.0) == []
+    assert await rig.store.events.retry_all() == 1
+    (again,) = await rig.store.outbox.claim("me", 10, 10.0)
+    assert (again.event_id, again.tries) == (event.event_id, 1)
+
+
 # --------------------------------------------------------------------------------------------- the indexes
 
 FILTERS: list[tuple[str, Any, tuple[str, ...]]] = [

@@ -435,14 +435,19 @@ def list_events(
     run_command(verbs.list_events(configured()[0], stdout(), stuck=stuck, limit=limit, as_json=as_json))
 
 
-_NOT_STUCK = "Este aviso não está parado: só o que o bot não aceitou em 72 horas espera por uma pessoa"
+_NOT_STUCK = (
+    "Este aviso não está parado: só o que o bot não aceitou em 72 horas espera por uma pessoa. "
+    "Os que ainda serão tentados vão na hora com events retry --all"
+)
 
 
 @events.command("retry")
 def retry_event(
     event_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="Um aviso (msg_…).")] = None,
     *,
-    everything: Annotated[bool, typer.Option("--all", help="Todos os que pararam.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Todos os que pararam ou esperam pela próxima tentativa.")
+    ] = False,
 ) -> None:
     """Entrega de novo um aviso que o bot não aceitou em 72 horas, ou todos."""
     from worker.cli import events as verbs  # noqa: PLC0415  # as in `run`

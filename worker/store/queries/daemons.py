@@ -76,7 +76,9 @@ class Daemons:
         open_ones = tried.where(c.c.state.in_(OPEN))
         yield open_ones.order_by(c.c.received_at.desc()).limit(_TICKETS_READ)
         # The condition of `ix_calls_payload`, which holds every ticket of the last weeks.
-        decided = tried.where(or_(c.c.body.is_not(None), c.c.answer.is_not(None)), c.c.finished_at.is_not(None))
+        decided = tried.where(
+            or_(c.c.body.is_not(None), c.c.answer.is_not(None)), c.c.finished_at.is_not(None)
+        )
         yield decided.order_by(c.c.finished_at.desc()).limit(_TICKETS_READ)
 
 

@@ -14,7 +14,7 @@ from worker.store.queries.lists import events_where, newest_first, next_cursor
 from worker.store.sql import leases
 from worker.store.sql.database import Database
 from worker.store.sql.rows import from_row
-from worker.store.sql.tables import STUCK, now
+from worker.store.sql.tables import PENDING, STUCK, now
 from worker.views import Cursor, EventView
 
 
@@ -52,11 +52,17 @@ class Events:
         return await self._change(event_id, again)
 
     async def retry_all(self) -> int:
-        """Deliver every stuck event after all; returns how many there are."""
-        again = update(self._t).where(self._t.c.state == STUCK)
-        again = again.values(state=EventState.PENDING, due=now(), tries=0, **leases.GIVEN_BACK)
+        """Deliver at once every stuck event, and those that wait for their next try; returns how many.
+
+        For when the bot works again: without it, the last wait of up to an hour would have to pass.
+        """
+        t = self._t
+        stuck = update(t).where(t.c.state == STUCK)
+        waiting = update(t).where(t.c.state == PENDING, t.c.due > now(), leases.unheld(t))
         async with self._db.write() as connection:
-            return (await connection.execute(again)).rowcount
+            hastened = await connection.execute(waiting.values(due=now()))
+            again = stuck.values(state=EventState.PENDING, due=now(), tries=0, **leases.GIVEN_BACK)
+            return hastened.rowcount + (await connection.execute(again)).rowcount
 
     async def discard(self, event_id: str) -> EventView:
         """Give a stuck event up. Raises `nao_encontrado`; `estado_incompativel` unless it is stuck."""

@@ -44,13 +44,16 @@ async def list_events(
 @router.post(
     "/v1/events/retry",
     tags=["avisos ao bot"],
-    summary="Entregar de novo todos os que pararam",
+    summary="Entregar agora todos os que pararam ou esperam",
     status_code=202,
     response_description="Serão entregues a partir de agora",
     responses=refusals(*ALWAYS, "origem_recusada", "corpo_grande_demais", "tipo_nao_suportado"),
 )
-async def retry_stuck_events(services: ServicesDep) -> RetriedEvents:
-    """Por mais 72 horas, na ordem de cada conversa, com o mesmo `webhook-id`."""
+async def retry_events(services: ServicesDep) -> RetriedEvents:
+    """Os que o bot não aceitou em 72 horas, por mais 72, e já os que esperam pela próxima tentativa.
+
+    Na ordem de cada conversa, com o mesmo `webhook-id`.
+    """
     return RetriedEvents(requested=await services.store.events.retry_all())
 
 
