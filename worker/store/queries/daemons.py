@@ -57,7 +57,7 @@ class Daemons:
         return [LivingDaemon(_report(row.report), row.started_at, row.seen_at) for row in rows]
 
     async def crm_outcomes(self, limit: int) -> Sequence[CrmOutcome]:
-        """How the last attempts to open a ticket ended, the newest first; a retried old ticket counts as well."""
+        """How the last attempts to open a ticket ended, the newest first; retried old tickets count."""
         a = self._db.tables.attempts
         tickets = or_(*(a.c.call_id.in_(newest.scalar_subquery()) for newest in self._tried_tickets()))
         query = (
