@@ -147,7 +147,7 @@ class Guard:
 
 
 class _Breaker:
-    """aiobreaker's circuit by a monotonic clock, with exactly one trial at a time. Others wait for its verdict.
+    """aiobreaker's circuit by a monotonic clock, with exactly one trial at a time; others wait for its end.
 
     aiobreaker half-opens by the wall clock, in two time zones, and then lets every call through. So it only
     counts and keeps the state here; its own open state is never called.
