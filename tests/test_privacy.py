@@ -11,7 +11,7 @@ from validate_docbr import CNPJ, CPF
 
 from worker.errors import ConfigError, Unreadable
 from worker.personal import Personal
-from worker.privacy import Hasher, Vault, echo, mask_document, new_index_key, parse_document
+from worker.privacy import Hasher, Vault, echo, holds_personal, mask_document, new_index_key, parse_document
 
 OLD, NEW = Fernet.generate_key().decode(), Fernet.generate_key().decode()
 
@@ -287,3 +287,17 @@ def test_groups_of_digits_are_one_number_however_they_are_joined(text: str) -> N
 
 def test_digits_further_apart_are_several_numbers() -> None:
     assert echo("12____34") == "12____34"
+
+
+PHONE, OLD_PHONE, LOCAL = "5524997135826", "552497135826", "997135826"
+
+
+@pytest.mark.parametrize("contact", [PHONE, "+55 (24) 99713-5826", "24997135826", OLD_PHONE])
+@pytest.mark.parametrize("protocolo", [PHONE, OLD_PHONE, "24997135826", "024997135826", "2497135826", LOCAL])
+def test_a_telephone_number_is_no_protocolo_in_any_of_its_spellings(contact: str, protocolo: str) -> None:
+    assert holds_personal(protocolo, [Personal(contact)])
+
+
+@pytest.mark.parametrize("protocolo", ["2510271534789012", "1199713582", "2499713582", "97135827"])
+def test_another_number_is_no_telephone_number(protocolo: str) -> None:
+    assert not holds_personal(protocolo, [Personal(PHONE)])

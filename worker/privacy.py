@@ -50,7 +50,7 @@ def mask_document(document: Personal) -> str:
 def holds_personal(protocolo: str, values: Iterable[Personal]) -> bool:
     """Whether a protocolo equals a personal value, or contains one of at least ten characters.
 
-    Punctuation does not count, nor does Brazil's country code before a telephone number.
+    Punctuation does not count, nor do country code and ninth digit of a telephone number.
     """
     number = _bare(protocolo)
     return any(
@@ -61,15 +61,17 @@ def holds_personal(protocolo: str, values: Iterable[Personal]) -> bool:
 
 
 _TELLING = 10
-_COUNTRY = "55"
+_PHONE = re.compile(r"(?:55)?([1-9][1-9])9?([2-9][0-9]{7})")
+"""Area code and number without the ninth digit, which WhatsApp leaves out of older numbers."""
 
 
 def _spellings(value: Personal) -> Iterator[str]:
     bare = _bare(value.reveal())
     if bare:
         yield bare
-    if bare.startswith(_COUNTRY) and len(bare) >= _TELLING + len(_COUNTRY):
-        yield bare.removeprefix(_COUNTRY)
+    if phone := _PHONE.fullmatch(bare):
+        area, number = phone.groups()
+        yield from (f"{area}{number}", f"{area}9{number}", number, f"9{number}")
 
 
 def _bare(text: str) -> str:

@@ -7,7 +7,8 @@ from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
 from worker import logs
-from worker.logs.allowed import FIELDS, reduced
+from worker.logs.allowed import FIELDS, HASHED_ID, hidden_call_id, hidden_id, hidden_run_id, reduced
+from worker.privacy import Hasher, new_index_key
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +42,38 @@ def _words() -> Iterator[None]:
 )
 def test_a_value_is_written_up_to_its_bound_and_no_further(field: str, value: object, shown: object) -> None:
     assert FIELDS[field](value) == shown
+
+
+@pytest.mark.parametrize(
+    "personal",
+    [
+        *("run_12ABC34501DE35", "call_12abc34501de35", "12.ABC.345/01DE-35", "12.abc.345-01de-35"),
+        *("run_52998224725", "chatcmpl-529.982.247-25", "call:529.982.247/25"),
+        *("call_+55(24)99713-5826", "(24)99713-5826", "552497135826@c.us", "run_552497135826"),
+        *("0552498887777", "024998887777", "maria.silva@provedor.example", "maria%40provedor.example"),
+    ],
+)
+def test_an_id_that_holds_a_document_a_telephone_or_an_address_is_hashed(personal: str) -> None:
+    hasher = Hasher(new_index_key())
+    logs.setup(hasher=hasher)
+    for field, hidden in [
+        ("run_id", hidden_run_id),
+        ("platform_call_id", hidden_call_id),
+        ("conversation_id", hidden_id),
+    ]:
+        assert FIELDS[field](personal) == hidden(hasher, personal)
+        assert HASHED_ID.fullmatch(str(FIELDS[field](personal)))
+
+
+@pytest.mark.parametrize(
+    "random_id",
+    [
+        *("run_68f0a1b2c3d4e5f60718293a4b5c6d7e", "call_abc123", "call_0", "thread_AbCdEfGhIjKlMnOpQrStUvWx"),
+        *("chatcmpl-AbC123dEf456Gh", "sess_20251027153478", "run_1767870000", "run_12ABC34501DE36"),
+    ],
+)
+def test_another_id_of_the_platform_is_written_as_it_is(random_id: str) -> None:
+    assert FIELDS["run_id"](random_id) == random_id
 
 
 @pytest.mark.parametrize("field", ["setor", "motivo", "departamento"])

@@ -55,6 +55,10 @@ _PERSONAL_IDENTIFIER = re.compile(
     r"|@[^@]*\.[A-Za-z]{2}"  # an e-mail address
     r"|\A[0-9A-Z]{12}[0-9]{2}\Z"  # an alphanumeric CNPJ
 )
+_CNPJ = re.compile(
+    r"(?<![0-9A-Za-z])[0-9A-Za-z]{2}\W?[0-9A-Za-z]{3}\W?[0-9A-Za-z]{3}\W?[0-9A-Za-z]{4}\W?[0-9]{2}(?![0-9A-Za-z])"
+)
+"""The form of a CNPJ, alphanumeric too, however it is grouped."""
 
 
 def _shaped(pattern: re.Pattern[str]) -> Callable[[object], LogValue]:
@@ -96,17 +100,28 @@ def _identifier(prefix: str) -> Callable[[object], LogValue]:
     def show(value: object) -> LogValue:
         if not isinstance(value, str):
             return None
-        if _IDENTIFIER.fullmatch(value) and not _PERSONAL_IDENTIFIER.search(value):
+        if _names_nobody(value):
             return value
         return _hidden(context.hasher, prefix, value) if context.hasher else None
 
     return show
 
 
-_PHONE = re.compile(r"(?<!\d)(?:55)?[1-9][1-9](?:9\d{8}|[2-5]\d{7})(?!\d)")
-"""A Brazilian telephone number with its area code, with or without the country's."""
-_GROUPED = re.compile(r"(?<=\d)[._:+~-](?=\d)")
-_LONG_NUMBER = re.compile(r"(?<!\d)\d{11}(?!\d)|(?<!\d)\d{14}(?!\d)|\A[0-9A-Z]{12}\d\d\Z")
+def _names_nobody(conversation_id: str) -> bool:
+    personal = _PERSONAL_IDENTIFIER.search(conversation_id) or _has_cnpj(conversation_id)
+    return bool(_IDENTIFIER.fullmatch(conversation_id)) and not personal
+
+
+def _has_cnpj(text: str) -> bool:
+    return any(parse_document("".join(filter(str.isalnum, found))) for found in _CNPJ.findall(text))
+
+
+_PHONE = re.compile(r"(?<!\d)0{0,2}(?:(?:55)?0?[1-9][1-9](?:9\d{8}|[2-5]\d{7})|55[1-9][1-9][6-9]\d{7})(?!\d)")
+"""A Brazilian telephone number with its area code, with or without the country's. With it, also one without
+the ninth digit, as WhatsApp writes older numbers: ten digits alone are too often a time."""
+_GROUPED = re.compile(r"(?<=\d)(?:[^\dA-Za-z]{1,3})(?=\d)")
+_LONG_NUMBER = re.compile(r"(?<!\d)\d{11}(?!\d)|(?<!\d)\d{14}(?!\d)")
+_AT = re.compile(r"@|%40")
 
 
 def _platform_id(prefix: str) -> Callable[[object], LogValue]:
@@ -128,15 +143,13 @@ def _platform_id(prefix: str) -> Callable[[object], LogValue]:
 def _may_be_written(platform_id: str) -> bool:
     joined = _GROUPED.sub("", platform_id)
     documents = (parse_document(found.group()) for found in _LONG_NUMBER.finditer(joined))
-    personal = _PHONE.search(joined) or "@" in platform_id or any(documents)
+    personal = _PHONE.search(joined) or _AT.search(platform_id) or any(documents) or _has_cnpj(platform_id)
     return bool(_VISIBLE.fullmatch(platform_id)) and not personal
 
 
 def hidden_id(hasher: Hasher, conversation_id: str) -> str | None:
     """What the log writes instead of a conversation's id; None where the id is written as it is."""
-    if _IDENTIFIER.fullmatch(conversation_id) and not _PERSONAL_IDENTIFIER.search(conversation_id):
-        return None
-    return _hidden(hasher, "conv", conversation_id)
+    return None if _names_nobody(conversation_id) else _hidden(hasher, "conv", conversation_id)
 
 
 def hidden_run_id(hasher: Hasher, run_id: str) -> str | None:
