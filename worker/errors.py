@@ -2,6 +2,7 @@
 
 WorkerError
 ├── ConfigError               the operator, before start: all problems listed, exit 2
+│   └── NotMigrated           the operator: a daemon of this version must open the database first
 ├── StoreError                the operator: nothing can be recorded, so nothing may be done; exit 1
 │   └── StoreUnavailable      time: PostgreSQL does not answer; wait, at most DATABASE_GRACE_S
 ├── Unreadable                the operator: a stored value needs a key that `DATA_KEYS` lacks
@@ -32,6 +33,10 @@ class ConfigError(WorkerError):
     def __init__(self, *problems: str) -> None:
         super().__init__("; ".join(problems))
         self.problems: Sequence[str] = problems
+
+
+class NotMigrated(ConfigError):
+    """No daemon of this version has made or migrated the database yet; only a daemon does."""
 
 
 class StoreError(WorkerError):

@@ -197,7 +197,7 @@ KPIS: tuple[Kpi, ...] = (
     ),
     Kpi(
         "unknown",
-        "Resultado desconhecido",
+        "Tickets sem confirmação",
         "Pedidos válidos enviados cujo resultado não se conhece.",
         Unit.COUNT,
         lambda kpis: kpis.unknown,

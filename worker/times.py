@@ -21,7 +21,7 @@ class SystemClock:
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1)}
 _LONGEST = 40
 """Characters of the longest time people write: a date, microseconds and an offset with seconds."""
-_FORMS = "precisa ser 24h, 7d, hoje ou data e hora RFC 3339"
+_FORMS = "precisa ser 24h, 7d, hoje, ou data e hora como 2025-10-27T15:34"
 
 
 def parse_since(text: str, zone: tzinfo, now: float) -> float:

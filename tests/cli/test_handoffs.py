@@ -109,7 +109,9 @@ def test_a_handoff_that_is_not_there_is_said_in_one_sentence(cli_rig: CliRig, ve
     _requested(cli_rig)
     refused = cli_rig.run("handoffs", verb, "ho_none")
     assert (refused.exit_code, refused.stdout) == (1, "")
-    assert refused.stderr == "✗ Não há nada com este identificador (nao_encontrado)\n"
+    assert refused.stderr == (
+        "✗ Não há pedido com este identificador; veja-os com: ticket-worker handoffs list (nao_encontrado)\n"
+    )
 
 
 def test_a_conversation_that_a_person_attended_to_is_returned_to_the_bot(cli_rig: CliRig) -> None:
@@ -131,4 +133,4 @@ def test_a_handoff_past_its_deadline_is_listed_as_such(cli_rig: CliRig) -> None:
 
     cli_rig.daemon(late)
     (line,) = (line for line in cli_rig.run("handoffs", "list").stdout.splitlines() if handoff_id in line)
-    assert "requested, atrasado" in line
+    assert "Espera (requested), atrasado" in line

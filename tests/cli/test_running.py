@@ -1,5 +1,6 @@
 """What `check`, `rekey` and `backup` know of running daemons and of this machine (contract §14)."""
 
+import re
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -62,8 +63,8 @@ async def test_a_living_daemon_is_told_with_what_crm_and_platform_answered(
     )
     assert said["platform_answers"][0] is Level.OK
     assert said["crm_outcomes"][0] is Level.WARNING
-    assert "CRM: 1 dos últimos 2 envios com resposta útil" in said["crm_outcomes"][1]
-    assert "terminou em connect" in said["crm_outcomes"][1]
+    assert "CRM: 1 dos últimos 2 envios tiveram resposta útil" in said["crm_outcomes"][1]
+    assert "não teve (connect)" in said["crm_outcomes"][1]
     await reports(rig, breaker_open=True, platform_failing=True)
     said = await findings(make_settings, database_url)
     assert (said["crm_breaker"][0], said["platform_answers"][0]) == (Level.ERROR, Level.ERROR)
@@ -139,7 +140,8 @@ def test_a_backup_is_whole_private_and_never_written_over(cli_rig: CliRig, tmp_p
     record = cli_rig.ticket()
     target = tmp_path / "copia.db"
     done = cli_rig.run("backup", str(target))
-    assert (done.exit_code, "✓ Banco copiado" in done.stdout) == (0, True)
+    assert done.exit_code == 0
+    assert re.search(r"✓ Banco copiado para .*/copia\.db \(\d,\d MB\)\.", done.stdout)
     assert target.stat().st_mode & 0o777 == 0o600
     with sqlite3.connect(target) as copy:
         assert copy.execute("select call_id from calls").fetchall() == [(record.call_id,)]
@@ -147,7 +149,13 @@ def test_a_backup_is_whole_private_and_never_written_over(cli_rig: CliRig, tmp_p
     again = cli_rig.run("backup", str(target))
     assert (again.exit_code, "já existe" in again.stderr) == (2, True)
     nowhere = cli_rig.run("backup", str(tmp_path / "none" / "copia.db"))
-    assert (nowhere.exit_code, "não pôde ser copiado" in nowhere.stderr) == (2, True)
+    assert (nowhere.exit_code, nowhere.stderr) == (
+        2,
+        f"✗ A pasta {tmp_path}/none não existe; crie-a, ou dê outro nome à cópia\n",
+    )
+    (tmp_path / "lixo.db").write_text("não é um banco, " * 500)
+    broken = cli_rig.run("backup", f"{target}.2", DATABASE_URL=f"sqlite:///{tmp_path}/lixo.db")
+    assert (broken.exit_code, "não pôde ser copiado" in broken.stderr) == (2, True)
 
 
 def test_a_backup_of_postgresql_is_pg_dumps(cli_rig: CliRig, tmp_path: Path) -> None:

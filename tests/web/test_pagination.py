@@ -46,7 +46,7 @@ def test_any_other_since_is_refused_without_being_repeated(text: str) -> None:
     with pytest.raises(InvalidField) as caught:
         parse_since(text, ZONE, NOW)
     assert caught.value.problem.field == "since"
-    assert caught.value.problem.message == "precisa ser 24h, 7d, hoje ou data e hora RFC 3339"
+    assert caught.value.problem.message == "precisa ser 24h, 7d, hoje, ou data e hora como 2025-10-27T15:34"
 
 
 @pytest.mark.parametrize(

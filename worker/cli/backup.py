@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from worker.cli.exit_codes import Exit
+from worker.cli.output import print_done
 from worker.errors import ConfigError
 from worker.settings import Settings
 from worker.store.sql.backup import copy_database
@@ -17,11 +18,8 @@ async def backup(settings: Settings, console: Console, target: Path) -> Exit:
     if not settings.DATABASE_URL.startswith("sqlite"):
         raise ConfigError("backup copia um banco SQLite; para PostgreSQL, use pg_dump --format=custom")
     size = await asyncio.to_thread(_copy, Path(settings.DATABASE_URL.removeprefix("sqlite:///")), target)
-    console.print(
-        f"✓ Banco copiado para {target} ({size / 1024**2:.1f} MiB). Guarde DATA_KEYS em outro lugar",
-        markup=False,
-        soft_wrap=True,
-    )
+    megabytes = f"{size / 1e6:.1f}".replace(".", ",")
+    print_done(console, f"Banco copiado para {target} ({megabytes} MB). Guarde DATA_KEYS em outro lugar")
     return Exit.DONE
 
 
@@ -31,6 +29,8 @@ def _copy(source: Path, target: Path) -> int:
         raise ConfigError(f"O banco {source} não existe")
     if target.exists():
         raise ConfigError(f"{target} já existe; dê outro nome à cópia")
+    if not target.absolute().parent.is_dir():
+        raise ConfigError(f"A pasta {target.absolute().parent} não existe; crie-a, ou dê outro nome à cópia")
     try:
         copy_database(source, target)
     except (sqlite3.Error, OSError) as error:

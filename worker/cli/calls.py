@@ -23,7 +23,19 @@ from worker.cli.database import (
     wait_for_daemon,
 )
 from worker.cli.exit_codes import REFUSALS, Exit
-from worker.cli.output import cells, facts, listing, plural, print_json, print_page, table
+from worker.cli.output import (
+    cells,
+    dismissal_words,
+    facts,
+    listing,
+    plural,
+    print_dismissed,
+    print_done,
+    print_json,
+    print_page,
+    state_words,
+    table,
+)
 from worker.errors import ConfigError
 from worker.model import CallRecord, CallState, ToolKind
 from worker.personal import Personal
@@ -110,7 +122,8 @@ async def show_call(settings: Settings, console: Console, call_id: str, *, as_js
     if as_json:
         print_json(call, console)
     else:
-        console.print(facts(call.model_dump(exclude={"timeline"})))
+        named = call.model_dump(exclude={"timeline"})
+        console.print(facts(named | {"dismissed": dismissal_words(call.dismissed)}))
         console.print(_timeline(call.timeline))
     return Exit.DONE
 
@@ -177,28 +190,26 @@ async def retry_calls(settings: Settings, console: Console, selection: Selection
         attended = await daemon_lives(store)
     for call_id, code in refused:
         console.print(f"! {call_id}: {REFUSALS[code]} ({code})", markup=False, soft_wrap=True)
-    console.print(
-        f"✓ {plural(len(runs), 'nova tentativa pedida', 'novas tentativas pedidas')}", soft_wrap=True
-    )
+    if not runs and not refused:
+        console.print("Nenhuma chamada tem este estado neste período: nada a tentar de novo.")
+        return Exit.DONE
+    print_done(console, plural(len(runs), "nova tentativa pedida", "novas tentativas pedidas"))
     if runs and not attended:
         console.print(NO_DAEMON, soft_wrap=True)
         return Exit.ACCEPTED
     return Exit.DONE
 
 
-async def dismiss_call(settings: Settings, console: Console, call_id: str, reason: DismissReason) -> Exit:
-    """Put on record that a call needs no person."""
+async def dismiss_call(
+    settings: Settings, console: Console, call_id: str, reason: DismissReason | None
+) -> Exit:
+    """Put on record that a call needs no person; without a reason, take that back."""
     async with beside(settings) as store:
-        await store.operators.dismiss(call_id, reason, by=reader())
-    console.print(f"✓ Chamada {call_id} dispensada ({reason})", markup=False, soft_wrap=True)
-    return Exit.DONE
-
-
-async def restore_call(settings: Settings, console: Console, call_id: str) -> Exit:
-    """Take a dismissal back."""
-    async with beside(settings) as store:
-        await store.operators.restore(call_id)
-    console.print(f"✓ Chamada {call_id} volta a precisar de uma pessoa", markup=False, soft_wrap=True)
+        if reason is None:
+            await store.operators.restore(call_id)
+        else:
+            await store.operators.dismiss(call_id, reason, by=reader())
+    print_dismissed(console, f"Chamada {call_id}", reason)
     return Exit.DONE
 
 
@@ -209,7 +220,7 @@ async def resolve_call(settings: Settings, console: Console, call_id: str, proto
         raise ConfigError("--protocolo não tem a forma de um protocolo (CRM_PROTOCOL_PATTERN)")
     async with beside(settings) as store:
         await store.operators.resolve(call_id, protocolo)
-    console.print(f"✓ Chamada {call_id} concluída com o protocolo {protocolo}", markup=False, soft_wrap=True)
+    print_done(console, f"Chamada {call_id} concluída com o protocolo {protocolo}")
     return Exit.DONE
 
 
@@ -217,7 +228,8 @@ def _retry_result(call: CallRecord) -> tuple[Exit, str]:
     if call.state is CallState.DONE:
         return Exit.DONE, f"✓ Concluída: protocolo {call.protocolo or '-'}"
     if not call.state.open:
-        return Exit.REFUSED, f"✗ A nova tentativa terminou em {call.state} ({call.error})"
+        state = state_words(call.state)
+        return Exit.REFUSED, f"✗ A nova tentativa não abriu o ticket: {state}, {call.error}"
     # An earlier attempt is looked up first: the daemon holds the call, which is still `received`.
     if call.state is CallState.RUNNING or call.owner is not None:
         return Exit.DONE, f"… O daemon assumiu a chamada; acompanhe: ticket-worker calls show {call.call_id}"

@@ -11,10 +11,11 @@ from rich.table import Table
 
 from worker.cli.database import NO_DAEMON, beside, daemon_lives
 from worker.cli.exit_codes import Exit
-from worker.cli.output import listing, plural, print_page
+from worker.cli.output import coded, listing, plural, print_done, print_page
 from worker.model import EventState
 from worker.settings import Settings
 from worker.store.store import Store
+from worker.web.dashboard.words import EVENT_KINDS
 from worker.web.pagination import cursor_text
 from worker.web.responses import Event, EventPage
 
@@ -48,14 +49,16 @@ async def discard_event(settings: Settings, console: Console, event_id: str) -> 
     """Discard one stuck event."""
     async with beside(settings) as store:
         await store.events.discard(event_id)
-    console.print(f"✓ Aviso {event_id} descartado: o bot não o recebe", markup=False, soft_wrap=True)
+    print_done(console, f"Aviso {event_id} descartado: o bot não o recebe")
     return Exit.DONE
 
 
 async def _requested(store: Store, console: Console, count: int) -> Exit:
-    many = plural(count, "aviso será entregue", "avisos serão entregues")
-    console.print(f"✓ {many} de novo", soft_wrap=True)
-    if count and not await daemon_lives(store):
+    if not count:
+        console.print("Nenhum aviso está parado: nada a entregar de novo.")
+        return Exit.DONE
+    print_done(console, f"{plural(count, 'aviso será entregue', 'avisos serão entregues')} de novo")
+    if not await daemon_lives(store):
         console.print(NO_DAEMON, soft_wrap=True)
         return Exit.ACCEPTED
     return Exit.DONE
@@ -64,7 +67,10 @@ async def _requested(store: Store, console: Console, count: int) -> Exit:
 def _rows(console: Console, events: Sequence[Event]) -> Table:
     names = ("aviso", "conversa", "criado", "estado", "tipo", "última entrega")
     rows = (
-        (*(each.event_id, each.conversation_id, each.created_at, each.state), *(each.type, each.result))
+        (
+            *(each.event_id, each.conversation_id, each.created_at, each.state),
+            *(coded(EVENT_KINDS.get(each.type), each.type), each.result),
+        )
         for each in events
     )
     return listing(console, names, rows)

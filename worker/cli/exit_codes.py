@@ -38,7 +38,9 @@ _PIPED_WIDTH = 240
 
 REFUSALS = {
     "nao_encontrado": "Não há nada com este identificador",
-    "estado_incompativel": "A chamada não está num estado que permita isto, ou outra já abre o mesmo ticket",
+    "estado_incompativel": "Só pode ser tentada de novo uma chamada que falhou e cujo ticket nenhuma outra "
+    "abre; uma sem confirmação, só com CRM_LOOKUP_URL ou CRM_IDEMPOTENT=true: senão, procure o ticket no CRM "
+    "e use calls resolve ou calls dismiss",
     "payload_expirado": "O conteúdo desta chamada já foi apagado: ela não pode mais ser enviada nem lida",
     "dados_invalidos": "Este protocolo já é de outro ticket, ou é o documento ou o contato do cliente",
     "conversa_desconhecida": "Não há conversa com este identificador",

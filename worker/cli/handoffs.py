@@ -11,7 +11,7 @@ from rich.table import Table
 
 from worker.cli.database import beside, reader
 from worker.cli.exit_codes import Exit
-from worker.cli.output import facts, listing, print_json, print_page, span
+from worker.cli.output import facts, listing, print_done, print_json, print_page, span, state_words
 from worker.settings import Settings
 from worker.views import HandoffState, HandoffView
 from worker.web.pagination import cursor_text
@@ -69,7 +69,7 @@ async def return_handoff(settings: Settings, console: Console, handoff_id: str) 
 
 def _say(console: Console, done: str, view: HandoffView) -> None:
     waited = f"o cliente esperou {span(view.waiting_s)}"
-    console.print(f"✓ Pedido {view.handoff_id} {done}; {waited}", markup=False, soft_wrap=True)
+    print_done(console, f"Pedido {view.handoff_id} {done}; {waited}")
 
 
 def _rows(console: Console, handoffs: Sequence[Handoff]) -> Table:
@@ -77,7 +77,7 @@ def _rows(console: Console, handoffs: Sequence[Handoff]) -> Table:
     rows = (
         (
             *(each.handoff_id, each.conversation_id, each.requested_at, span(each.waiting_s)),
-            *(each.departamento, f"{each.state}, atrasado" if each.overdue else each.state),
+            *(each.departamento, f"{state_words(each.state)}, atrasado" if each.overdue else each.state),
         )
         for each in handoffs
     )

@@ -44,12 +44,29 @@ _SinceOrNone = Annotated[str | None, _Since]
 _UntilOrNone = Annotated[str | None, typer.Option(metavar="QUANDO", help="Antes de, como --since.")]
 _Setor = Annotated[str | None, typer.Option(metavar="SETOR", help="Só deste setor, na grafia do catálogo.")]
 _OfConversation = Annotated[str | None, typer.Option(metavar="ID", help="Só desta conversa.")]
-_Run = Annotated[str, typer.Argument(metavar="RUN", help="O identificador da execução na plataforma.")]
+_Run = Annotated[
+    str, typer.Argument(metavar="RUN", help="O identificador da execução na plataforma, como está no log.")
+]
 _Event = Annotated[str, typer.Argument(metavar="ID", help="O identificador do aviso (msg_…).")]
 _RUN_STATES = " ou ".join(", ".join(RunState).rsplit(", ", 1))
 _REASONS = " ou ".join(", ".join(DismissReason).rsplit(", ", 1))
 _Reason = Annotated[DismissReason, typer.Option(metavar="MOTIVO", help=f"Por quê: {_REASONS}.")]
 _Undo = Annotated[bool, typer.Option("--undo", help="Desfaz a dispensa.")]
+
+_NO_CALL = {"nao_encontrado": "Não há chamada com este identificador; veja-as com: ticket-worker calls list"}
+_NO_RUN = {"nao_encontrado": "Não há execução com este identificador; veja-as com: ticket-worker runs list"}
+_NO_EVENT = {"nao_encontrado": "Não há aviso com este identificador; veja-os com: ticket-worker events list"}
+_NO_HANDOFF = {
+    "nao_encontrado": "Não há pedido com este identificador; veja-os com: ticket-worker handoffs list"
+}
+_NOT_DISMISSIBLE = (
+    "Só pode ser dispensada, e só uma vez, uma chamada que falhou, ficou sem confirmação ou sem protocolo"
+)
+_NOT_DISMISSED = "Esta chamada não está dispensada"
+_NOT_RESOLVABLE = (
+    "Só pode ser concluída uma chamada que falhou, ficou sem confirmação ou sem protocolo, e cujo ticket não "
+    "está sendo enviado nem tem outro protocolo"
+)
 
 _OfDocument = Annotated[
     bool, typer.Option("--document", help="O CPF ou CNPJ, lido da entrada padrão, nunca da linha de comando.")
@@ -148,40 +165,50 @@ def sync_schema(
     run_command(verbs.sync_schema(configured()[0], options, stdout()))
 
 
+_OfAssistants = Annotated[
+    list[str] | None, typer.Option(help="Só os cenários deste assistente (repita).", metavar="NOME")
+]
+_Scenarios = Annotated[
+    list[str] | None, typer.Option(help="Só este cenário (repita para vários).", metavar="NOME")
+]
+_OwnScenarios = Annotated[
+    Path | None, typer.Option(metavar="ARQUIVO", help="Os seus cenários (YAML), em vez dos incluídos.")
+]
+_Repeat = Annotated[int, typer.Option(metavar="N", help="Quantas vezes cada cenário.", min=1, max=1000)]
+_AtOnce = Annotated[int, typer.Option(metavar="N", help="Conversas ao mesmo tempo.", min=1, max=100)]
+_Minimum = Annotated[
+    float,
+    typer.Option("--min", metavar="TAXA", help="Parte das repetições que precisa passar.", min=0, max=1),
+]
+_Request = Annotated[
+    Path | None,
+    typer.Option(metavar="ARQUIVO", help="responses: o que o bot envia (JSON: model, instructions…)."),
+]
+_Compare = Annotated[Path | None, typer.Option(metavar="ARQUIVO", help="Compara com um resultado de --json.")]
+_JUnit = Annotated[
+    Path | None, typer.Option(metavar="ARQUIVO", help="Grava também JUnit XML, um caso por cenário.")
+]
+_Show = Annotated[bool, typer.Option("--show", help="Mostra também o que o assistente escreveu.")]
+_ListOnly = Annotated[bool, typer.Option("--list", help="Só lista os cenários; não inicia nada.")]
+_Yes = Annotated[bool, typer.Option("--yes", help="Não pergunta antes de iniciar.")]
+
+
 @cli.command()
 def rehearse(
     *,
-    assistant: Annotated[
-        list[str] | None, typer.Option(help="Só os cenários deste assistente (repita).", metavar="NOME")
-    ] = None,
-    scenario: Annotated[
-        list[str] | None, typer.Option(help="Só este cenário (repita para vários).", metavar="NOME")
-    ] = None,
-    scenarios: Annotated[
-        Path | None, typer.Option(metavar="ARQUIVO", help="Os seus cenários (YAML), em vez dos incluídos.")
-    ] = None,
-    repeat: Annotated[
-        int, typer.Option(metavar="N", help="Quantas vezes cada cenário.", min=1, max=1000)
-    ] = 1,
-    at_once: Annotated[int, typer.Option(metavar="N", help="Conversas ao mesmo tempo.", min=1, max=100)] = 4,
-    minimum: Annotated[
-        float,
-        typer.Option("--min", metavar="TAXA", help="Parte das repetições que precisa passar.", min=0, max=1),
-    ] = 1.0,
-    request: Annotated[
-        Path | None,
-        typer.Option(metavar="ARQUIVO", help="responses: o que o bot envia (JSON: model, instructions…)."),
-    ] = None,
-    compare: Annotated[
-        Path | None, typer.Option(metavar="ARQUIVO", help="Compara com um resultado de --json.")
-    ] = None,
-    junit: Annotated[
-        Path | None, typer.Option(metavar="ARQUIVO", help="Grava também JUnit XML, um caso por cenário.")
-    ] = None,
+    assistant: _OfAssistants = None,
+    scenario: _Scenarios = None,
+    scenarios: _OwnScenarios = None,
+    repeat: _Repeat = 1,
+    at_once: _AtOnce = 4,
+    minimum: _Minimum = 1.0,
+    request: _Request = None,
+    compare: _Compare = None,
+    junit: _JUnit = None,
     as_json: Annotated[bool, typer.Option("--json", help="O resultado em JSON.")] = False,
-    show: Annotated[bool, typer.Option("--show", help="Mostra também o que o assistente escreveu.")] = False,
-    listed: Annotated[bool, typer.Option("--list", help="Só lista os cenários; não inicia nada.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Não pergunta antes de iniciar.")] = False,
+    show: _Show = False,
+    listed: _ListOnly = False,
+    yes: _Yes = False,
 ) -> None:
     """Ensaia conversas com os assistentes de verdade e as compara com as regras, sem abrir tickets."""
     from worker.cli import rehearse as verbs  # noqa: PLC0415  # as in `run`
@@ -200,10 +227,8 @@ def rehearse(
         show=show,
         yes=yes,
     )
-    if listed:
-        run_command(verbs.show_list(configured()[0], options, stdout()))
-    else:
-        run_command(verbs.play(configured()[0], options, stdout()))
+    verb = verbs.show_list if listed else verbs.play
+    run_command(verb(configured()[0], options, stdout()))
 
 
 @cli.command()
@@ -335,12 +360,12 @@ def show_call(
     from worker.cli import calls as verbs  # noqa: PLC0415  # as in `run`
 
     show = verbs.reveal_call if reveal else verbs.show_call
-    run_command(show(configured()[0], stdout(), call_id, as_json=as_json))
+    run_command(show(configured()[0], stdout(), call_id, as_json=as_json), **_NO_CALL)
 
 
 @calls.command("retry")
 def retry_call(  # as above
-    call_id: Annotated[str | None, typer.Argument(metavar="[CALL]", help="Uma chamada (tc_…).")] = None,
+    call_id: Annotated[str | None, typer.Argument(metavar="CALL", help="Uma chamada (tc_…).")] = None,
     *,
     state: Annotated[
         Literal["failed", "unknown"] | None,
@@ -362,7 +387,7 @@ def retry_call(  # as above
             if dry_run
             else verbs.retry_call(configured()[0], stdout(), call_id, SystemClock())
         )
-        run_command(work)
+        run_command(work, **_NO_CALL)
         return
     if state is None or since is None:
         raise typer.BadParameter("Informe ou uma chamada ou --state e --since.")
@@ -376,10 +401,8 @@ def dismiss_call(call_id: _Call, reason: _Reason = DismissReason.OUTRO, undo: _U
     """Registra que uma chamada não precisa mais de uma pessoa."""
     from worker.cli import calls as verbs  # noqa: PLC0415  # as in `run`
 
-    if undo:
-        run_command(verbs.restore_call(configured()[0], stdout(), call_id))
-    else:
-        run_command(verbs.dismiss_call(configured()[0], stdout(), call_id, reason))
+    work = verbs.dismiss_call(configured()[0], stdout(), call_id, None if undo else reason)
+    run_command(work, **_NO_CALL, estado_incompativel=_NOT_DISMISSED if undo else _NOT_DISMISSIBLE)
 
 
 @runs.command("list")
@@ -405,7 +428,7 @@ def show_run(run_id: _Run, as_json: _AsJson = False) -> None:
     """Mostra uma execução e as chamadas que ela fez."""
     from worker.cli import runs as verbs  # noqa: PLC0415  # as in `run`
 
-    run_command(verbs.show_run(configured()[0], stdout(), run_id, as_json=as_json))
+    run_command(verbs.show_run(configured()[0], stdout(), run_id, as_json=as_json), **_NO_RUN)
 
 
 @runs.command("dismiss")
@@ -414,12 +437,8 @@ def dismiss_run(run_id: _Run, reason: _Reason = DismissReason.OUTRO, undo: _Undo
     from worker.cli import runs as verbs  # noqa: PLC0415  # as in `run`
 
     refused = "Só uma execução perdida pode ser dispensada, e só uma vez"
-    work = (
-        verbs.restore_run(configured()[0], stdout(), run_id)
-        if undo
-        else verbs.dismiss_run(configured()[0], stdout(), run_id, reason)
-    )
-    run_command(work, estado_incompativel="Esta execução não está dispensada" if undo else refused)
+    work = verbs.dismiss_run(configured()[0], stdout(), run_id, None if undo else reason)
+    run_command(work, **_NO_RUN, estado_incompativel="Esta execução não está dispensada" if undo else refused)
 
 
 @events.command("list")
@@ -443,7 +462,7 @@ _NOT_STUCK = (
 
 @events.command("retry")
 def retry_event(
-    event_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="Um aviso (msg_…).")] = None,
+    event_id: Annotated[str | None, typer.Argument(metavar="ID", help="Um aviso (msg_…).")] = None,
     *,
     everything: Annotated[
         bool, typer.Option("--all", help="Todos os que pararam ou esperam pela próxima tentativa.")
@@ -457,7 +476,8 @@ def retry_event(
     if event_id is None:
         run_command(verbs.retry_events(configured()[0], stdout()))
     else:
-        run_command(verbs.retry_event(configured()[0], stdout(), event_id), estado_incompativel=_NOT_STUCK)
+        work = verbs.retry_event(configured()[0], stdout(), event_id)
+        run_command(work, **_NO_EVENT, estado_incompativel=_NOT_STUCK)
 
 
 @events.command("discard")
@@ -465,7 +485,8 @@ def discard_event(event_id: _Event) -> None:
     """Desiste de um aviso que o bot não aceitou em 72 horas."""
     from worker.cli import events as verbs  # noqa: PLC0415  # as in `run`
 
-    run_command(verbs.discard_event(configured()[0], stdout(), event_id), estado_incompativel=_NOT_STUCK)
+    work = verbs.discard_event(configured()[0], stdout(), event_id)
+    run_command(work, **_NO_EVENT, estado_incompativel=_NOT_STUCK)
 
 
 @calls.command("resolve")
@@ -476,7 +497,8 @@ def resolve_call(
     """Conclui uma chamada com o protocolo que alguém encontrou no CRM."""
     from worker.cli import calls as verbs  # noqa: PLC0415  # as in `run`
 
-    run_command(verbs.resolve_call(configured()[0], stdout(), call_id, protocolo))
+    work = verbs.resolve_call(configured()[0], stdout(), call_id, protocolo)
+    run_command(work, **_NO_CALL, estado_incompativel=_NOT_RESOLVABLE)
 
 
 @handoffs.command("list")
@@ -499,7 +521,7 @@ def show_handoff(handoff_id: _Handoff, as_json: _AsJson = False) -> None:
     """Mostra um pedido com o motivo; quem o leu fica registrado."""
     from worker.cli import handoffs as verbs  # noqa: PLC0415  # as in `run`
 
-    run_command(verbs.show_handoff(configured()[0], stdout(), handoff_id, as_json=as_json))
+    run_command(verbs.show_handoff(configured()[0], stdout(), handoff_id, as_json=as_json), **_NO_HANDOFF)
 
 
 @handoffs.command("accept")
@@ -508,7 +530,8 @@ def accept_handoff(handoff_id: _Handoff) -> None:
     from worker.cli import handoffs as verbs  # noqa: PLC0415  # as in `run`
 
     taken = "Este pedido já foi assumido ou encerrado"
-    run_command(verbs.accept_handoff(configured()[0], stdout(), handoff_id), estado_incompativel=taken)
+    work = verbs.accept_handoff(configured()[0], stdout(), handoff_id)
+    run_command(work, **_NO_HANDOFF, estado_incompativel=taken)
 
 
 @handoffs.command("return")
@@ -517,7 +540,8 @@ def return_handoff(handoff_id: _Handoff) -> None:
     from worker.cli import handoffs as verbs  # noqa: PLC0415  # as in `run`
 
     waiting = "Só se devolve ao bot um pedido que alguém assumiu e ainda não encerrou nem devolveu"
-    run_command(verbs.return_handoff(configured()[0], stdout(), handoff_id), estado_incompativel=waiting)
+    work = verbs.return_handoff(configured()[0], stdout(), handoff_id)
+    run_command(work, **_NO_HANDOFF, estado_incompativel=waiting)
 
 
 @handoffs.command("close")
@@ -526,7 +550,8 @@ def close_handoff(handoff_id: _Handoff) -> None:
     from worker.cli import handoffs as verbs  # noqa: PLC0415  # as in `run`
 
     returned = "Este pedido já foi devolvido ao bot"
-    run_command(verbs.close_handoff(configured()[0], stdout(), handoff_id), estado_incompativel=returned)
+    work = verbs.close_handoff(configured()[0], stdout(), handoff_id)
+    run_command(work, **_NO_HANDOFF, estado_incompativel=returned)
 
 
 @replies.command("list")

@@ -12,9 +12,9 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from worker.model import CallState
-from worker.views import HandoffState
-from worker.web.dashboard.words import state_word
-from worker.web.responses import CallPage, EventPage, HandoffPage, RunPage, SuspectReplyPage
+from worker.views import DismissReason, HandoffState
+from worker.web.dashboard.words import DISMISSALS, LOST_REASONS, state_word
+from worker.web.responses import CallPage, Dismissed, EventPage, HandoffPage, RunPage, SuspectReplyPage
 
 _Value = TypeVar("_Value")
 
@@ -51,7 +51,7 @@ LABELS = {
     "handoff_id": "pedido",
     "requested_at": "solicitado",
     "accepted_at": "assumido",
-    "closed_at": "encerrado",
+    "closed_at": "encerramento",
     "returned_at": "devolvido ao bot",
     "opens_at": "atendimento abre",
     "due_at": "prazo",
@@ -73,6 +73,19 @@ LABELS = {
 def print_json(response: BaseModel, console: Console) -> None:
     """Print a response of the HTTP API as JSON."""
     console.out(response.model_dump_json(indent=2), highlight=False)
+
+
+def print_done(console: Console, sentence: str) -> None:
+    """Print what a command has done."""
+    console.print(f"✓ {sentence}", markup=False, soft_wrap=True)
+
+
+def print_dismissed(console: Console, what: str, reason: DismissReason | None) -> None:
+    """Print that something was dismissed; without a reason, that the dismissal was taken back."""
+    if reason is None:
+        print_done(console, f"{what} volta a precisar de uma pessoa")
+    else:
+        print_done(console, f"{what} dispensada: {coded(DISMISSALS[reason], reason)}")
 
 
 def print_page(page: _Page, rows: Table, console: Console, *, as_json: bool) -> None:
@@ -133,8 +146,34 @@ def _cell(value: object) -> Text:
     if isinstance(value, datetime):
         return Text(value.strftime("%d/%m/%y %H:%M:%S"))
     text = "".join(char if char.isprintable() else "�" for char in str(value))
-    word = state_word(value) if isinstance(value, StrEnum) else None
-    return Text(f"{word} ({text})" if word else text, style=_COLOURS.get(text, ""))
+    return Text(coded(_word(value), text), style=_COLOURS.get(text, ""))
+
+
+def _word(value: object) -> str | None:
+    return state_word(value) if isinstance(value, StrEnum) else None
+
+
+def coded(word: str | None, code: str) -> str:
+    """The word for a code, and the code for those who search for it; the code alone without a word."""
+    return f"{word} ({code})" if word else code
+
+
+def state_words(state: StrEnum) -> str:
+    """A state inside a sentence."""
+    return coded(state_word(state), state)
+
+
+def reason_words(reason: str | None) -> str | None:
+    """Why a run ended or was lost."""
+    return None if reason is None else coded(LOST_REASONS.get(reason), reason)
+
+
+def dismissal_words(dismissed: Dismissed | None) -> str | None:
+    """Why a call or run was dismissed, by whom and when."""
+    if dismissed is None:
+        return None
+    reason = coded(DISMISSALS[dismissed.reason], dismissed.reason)
+    return f"{reason}, por {dismissed.by}, {dismissed.at:%d/%m/%y %H:%M:%S}"
 
 
 def plural(count: int, one: str, many: str) -> str:

@@ -8,10 +8,15 @@ from rich.table import Table
 
 from worker.cli.database import beside, since_option
 from worker.cli.exit_codes import Exit
-from worker.cli.output import listing, print_page
+from worker.cli.output import coded, listing, print_page
+from worker.model import ReplySource
 from worker.settings import Settings
+from worker.web.dashboard.words import REPLY_CODES
 from worker.web.pagination import cursor_text
 from worker.web.responses import SuspectReply, SuspectReplyPage
+
+_SOURCES = {ReplySource.API: "antes do envio", ReplySource.RUN: "depois de dita ao cliente"}
+"""When a reply was checked, for people."""
 
 
 async def list_replies(
@@ -29,9 +34,12 @@ async def list_replies(
 
 
 def _rows(console: Console, replies: Sequence[SuspectReply]) -> Table:
-    names = ("conferida", "conversa", "execução", "origem", "códigos")
+    names = ("conferida", "conversa", "execução", "quando", "o que diz")
     rows = (
-        (each.checked_at, each.conversation_id, each.run_id or "-", each.source, ", ".join(each.codes))
+        (
+            *(each.checked_at, each.conversation_id, each.run_id, _SOURCES[each.source]),
+            "\n".join(coded(REPLY_CODES.get(code), code) for code in each.codes),
+        )
         for each in replies
     )
     return listing(console, names, rows)

@@ -12,7 +12,16 @@ from rich.table import Table
 
 from worker.cli.database import beside, moment_option, reader
 from worker.cli.exit_codes import Exit
-from worker.cli.output import facts, listing, print_json, print_page
+from worker.cli.output import (
+    dismissal_words,
+    facts,
+    listing,
+    print_dismissed,
+    print_json,
+    print_page,
+    reason_words,
+    state_words,
+)
 from worker.model import RunState
 from worker.settings import Settings
 from worker.views import DismissReason, RunFilter
@@ -52,31 +61,32 @@ async def list_runs(
 
 async def show_run(settings: Settings, console: Console, run_id: str, *, as_json: bool) -> Exit:
     """One run with its calls; as JSON, `GET /v1/runs/{run_id}`."""
+    zone = ZoneInfo(settings.TIMEZONE)
     async with beside(settings) as store:
-        run = Run.of(await store.records.run(run_id), ZoneInfo(settings.TIMEZONE))
+        run = Run.of(await store.records.run(run_id), zone)
+        summary = ListedRun.of(await store.records.run_summary(run_id), zone)
     if as_json:
         print_json(run, console)
     else:
-        console.print(facts(run.model_dump(exclude={"calls"})))
+        words = {"reason": reason_words(run.reason), "dismissed": dismissal_words(summary.dismissed)}
+        console.print(facts(summary.model_dump() | words))
         for call in run.calls:
             result = call.protocolo or call.error or "-"
-            console.print(f"  {call.call_id}  {call.state}  {result}", markup=False, soft_wrap=True)
+            line = f"  {call.call_id}  {state_words(call.state)}  {result}"
+            console.print(line, markup=False, soft_wrap=True)
     return Exit.DONE
 
 
-async def dismiss_run(settings: Settings, console: Console, run_id: str, reason: DismissReason) -> Exit:
-    """Put on record that a lost run needs no person."""
+async def dismiss_run(
+    settings: Settings, console: Console, run_id: str, reason: DismissReason | None
+) -> Exit:
+    """Put on record that a lost run needs no person; without a reason, take that back."""
     async with beside(settings) as store:
-        await store.operators.dismiss_run(run_id, reason, by=reader())
-    console.print(f"✓ Execução {run_id} dispensada ({reason})", markup=False, soft_wrap=True)
-    return Exit.DONE
-
-
-async def restore_run(settings: Settings, console: Console, run_id: str) -> Exit:
-    """Take a dismissal back."""
-    async with beside(settings) as store:
-        await store.operators.restore_run(run_id)
-    console.print(f"✓ Execução {run_id} volta a precisar de uma pessoa", markup=False, soft_wrap=True)
+        if reason is None:
+            await store.operators.restore_run(run_id)
+        else:
+            await store.operators.dismiss_run(run_id, reason, by=reader())
+    print_dismissed(console, f"Execução {run_id}", reason)
     return Exit.DONE
 
 
@@ -85,7 +95,7 @@ def _rows(console: Console, runs: Sequence[ListedRun]) -> Table:
     rows = (
         (
             *(each.run_id, each.conversation_id, each.registered_at, each.state),
-            *(each.reason, each.platform_status),
+            *(reason_words(each.reason), each.platform_status),
         )
         for each in runs
     )

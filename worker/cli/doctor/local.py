@@ -13,9 +13,8 @@ from worker import logs
 from worker.catalog import Catalog
 from worker.catalog.opening_hours import in_words
 from worker.cli.doctor.finding import Finding, bad, note, ok
-from worker.errors import ConfigError, StoreError
+from worker.errors import ConfigError, NotMigrated, StoreError
 from worker.settings import Settings
-from worker.store.migrations import NOT_CURRENT
 from worker.store.queries.inspection import Inspection
 
 _SAMPLE = "ÇÃÉ"
@@ -25,9 +24,10 @@ async def database(settings: Settings) -> Sequence[Finding]:
     try:
         async with Inspection.open(settings) as database:
             kept = await database.keeps(_SAMPLE)
+    except NotMigrated as error:
+        return [note("database", problem) for problem in error.problems]
     except ConfigError as error:
-        level = note if NOT_CURRENT in error.problems else bad  # the next `run` creates or migrates it
-        return [level("database", problem) for problem in error.problems]
+        return [bad("database", problem) for problem in error.problems]
     except StoreError as error:
         return [bad("database", f"banco: não grava ({error}); confira o servidor, o disco e a permissão")]
     return [

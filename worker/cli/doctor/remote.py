@@ -125,6 +125,14 @@ _WHY = {
 }
 
 
+_WHOM = {
+    "platform": "confira OPENAI_BASE_URL e a saída desta máquina para a internet",
+    "crm": "confira o endereço nas configurações, ou avise quem cuida do CRM",
+    "bot": "confira BOT_WEBHOOK_URL, ou avise quem cuida do bot",
+}
+"""Who can help when a connection fails, by the finding's code."""
+
+
 class _Reached(Exception):
     """The request would be written now; it is not."""
 
@@ -150,7 +158,8 @@ async def _reach(code: str, name: str, url: str, timeout_s: float) -> Finding:
                 await http.head(url, extensions={"trace": _hang_up})
     except Exception as error:  # noqa: BLE001  # some are the transport's, some the standard library's
         cause = client.code(error)
-        return bad(code, f"{name}: não foi possível conectar a {host}: {_WHY.get(cause, cause)}")
+        why = _WHY.get(cause, cause)
+        return bad(code, f"{name}: não foi possível conectar a {host}: {why}; {_WHOM[code]}")
     untouched = "nenhum ticket foi aberto" if code == "crm" else "nada foi enviado"
     return ok(code, f"{name}: {host} aceita conexões ({untouched})")
 

@@ -45,11 +45,12 @@ def _crm(living: Sequence[LivingDaemon], outcomes: Sequence[CrmOutcome]) -> Iter
         return
     served = sum(each.result == "ok" for each in outcomes)
     minutes = max(0, int(time.time() - outcomes[0].at)) // 60
-    level = ok if outcomes[0].result == "ok" else note
+    last = outcomes[0].result
+    level, end = (ok, "teve") if last == "ok" else (note, f"não teve ({last})")
     yield level(
         "crm_outcomes",
-        f"CRM: {served} dos últimos {len(outcomes)} envios com resposta útil; o último, há {minutes} min, "
-        f"terminou em {outcomes[0].result}",
+        f"CRM: {served} dos últimos {len(outcomes)} envios tiveram resposta útil; o último, "
+        f"há {minutes} min, {end}",
     )
 
 

@@ -6,18 +6,13 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, inspect, text
 
-from worker.errors import ConfigError
+from worker.errors import ConfigError, NotMigrated
 
 # Alembic is imported where it is used: a command that finds the schema as it should be does without.
 if TYPE_CHECKING:
     from alembic.config import Config
 
 _FOLDER = Path(__file__).parent
-
-NOT_CURRENT = (
-    "O banco ainda não foi criado ou atualizado por esta versão: inicie o daemon (ticket-worker run) uma vez"
-)
-"""What a command beside the daemon says; only the daemon migrates."""
 
 
 def upgrade(connection: Connection) -> None:
@@ -39,9 +34,11 @@ def outdated(connection: Connection) -> bool:
 
 
 def check(connection: Connection) -> None:
-    """Raises `ConfigError` unless the database is at this version's schema."""
+    """Raises `NotMigrated` unless the database is at this version's schema, `ConfigError` at a newer one."""
     if _behind(connection):
-        raise ConfigError(NOT_CURRENT)
+        raise NotMigrated(
+            "O banco ainda não foi atualizado por esta versão: inicie o daemon (ticket-worker run) uma vez"
+        )
 
 
 def _behind(connection: Connection) -> bool:

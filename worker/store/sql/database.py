@@ -16,7 +16,7 @@ from sqlalchemy import URL, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.errors import ConfigError, StoreError, StoreUnavailable
+from worker.errors import ConfigError, NotMigrated, StoreError, StoreUnavailable
 from worker.ports import LEASE_S
 from worker.privacy import Hasher, Vault, new_index_key
 from worker.store import migrations
@@ -306,7 +306,10 @@ class Database:
     async def _load_existing(self) -> None:
         """Check the schema and load the index key. A missing file is refused: connecting would create it."""
         if self.sqlite and not _file(self.url).exists():
-            raise ConfigError(migrations.NOT_CURRENT)
+            raise NotMigrated(
+                f"O banco {_file(self.url)} não existe: confira DATABASE_URL e a pasta em que o comando é "
+                "dado, ou inicie o daemon (ticket-worker run) uma vez"
+            )
         if self.sqlite:
             _refuse_second_name(_file(self.url))
         async with self._engine.connect() as plain:
@@ -343,8 +346,8 @@ def _driver_errors(
 
 
 def _class_names(error: BaseException) -> str:
-    cause = getattr(error, "orig", None)
-    return type(error).__name__ + (f" ({type(cause).__name__})" if cause else "")
+    name, cause = type(error).__name__, getattr(error, "orig", None)
+    return name if cause is None or type(cause).__name__ == name else f"{name} ({type(cause).__name__})"
 
 
 _SQLITE_REASONS = {
