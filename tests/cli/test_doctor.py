@@ -413,8 +413,8 @@ async def test_a_platform_that_cannot_be_connected_to_is_told_like_the_crm(make_
     settings = make_settings(OPENAI_BASE_URL=NOBODY)
     assert await only(settings, "platform") == (
         Level.ERROR,
-        "plataforma: não foi possível conectar a 127.0.0.1: a conexão foi recusada; confira OPENAI_BASE_URL e "
-        "a saída desta máquina para a internet",
+        "plataforma: não foi possível conectar a 127.0.0.1: a conexão foi recusada; confira "
+        "OPENAI_BASE_URL e a saída desta máquina para a internet",
     )
     ids = {"FINANCEIRO_ASSISTANT_ID": ASSISTANTS["FINANCEIRO"]}
     level, message = await only(make_settings(OPENAI_BASE_URL=NOBODY, **ids), "schemas")
