@@ -13,7 +13,7 @@ from tests.store.harness import REFUSED, Rig, seeing
 from tests.store.test_board import ended
 from tests.store.test_lists import stuck_event
 from tests.system.personal_values import leaks
-from worker.logs import hidden_call_id, hidden_run_id
+from worker.log_fields import hidden_call_id, hidden_run_id
 from worker.model import CallState, EventState, RunState
 from worker.views import HandoffState
 from worker.web.dashboard.words import state_word

@@ -21,7 +21,7 @@ from starlette.datastructures import URL
 
 from tests.system.personal_values import DOCUMENT, PERSONAL, leaks
 from tests.system.personal_values import URL as RECEIPT
-from worker.logs.allowed import reduced
+from worker.log_fields import reduced
 from worker.personal import Personal
 from worker.privacy import Vault
 

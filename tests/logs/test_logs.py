@@ -25,8 +25,8 @@ from hypothesis import strategies as st
 import worker
 from worker import logs
 from worker.errors import ConfigError, InvalidSetor, PlatformRefused
+from worker.log_fields import FIELDS, reduced
 from worker.logs import sinks
-from worker.logs.allowed import FIELDS, reduced
 from worker.logs.sinks import forget_repetitions
 from worker.model import RunState
 from worker.personal import Personal

@@ -21,7 +21,7 @@ from tests.store.harness import (
 )
 from tests.store.test_board import about, ended
 from worker.errors import RequestRefused
-from worker.logs import hidden_call_id, hidden_id, hidden_run_id
+from worker.log_fields import hidden_call_id, hidden_id, hidden_run_id
 from worker.model import CallState, EventState, ReplySource, RunState
 from worker.personal import Personal
 from worker.views import CallFilter, DismissReason, RunFilter

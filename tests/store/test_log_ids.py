@@ -8,7 +8,7 @@ from sqlalchemy import update
 from tests.fakes import call
 from tests.store.harness import Rig, seeing
 from worker.background import log_ids
-from worker.logs import hidden_call_id, hidden_id, hidden_run_id
+from worker.log_fields import hidden_call_id, hidden_id, hidden_run_id
 from worker.store.sql.tables import now
 from worker.times import SystemClock
 from worker.views import CallFilter

@@ -15,7 +15,7 @@ from tests.store.harness import DONE, REFUSED, OpenRig, Rig, seeing
 from tests.store.test_board import about, ended
 from tests.store.test_lists import stuck_event
 from tests.system.personal_values import leaks
-from worker import logs
+from worker.log_fields import hidden_call_id, hidden_run_id
 from worker.personal import Personal
 
 BOT = {"BOT_WEBHOOK_URL": "http://127.0.0.1:9/eventos"}
@@ -77,7 +77,7 @@ async def test_a_call_is_listed_by_the_platforms_id_in_clear_and_hashed(counter:
     call = await counter.rig.decided(
         run, replace(model_call(1), platform_call_id="call_52998224725"), seeing([])
     )
-    hidden = logs.hidden_call_id(counter.rig.store.database.hasher, "call_52998224725")
+    hidden = hidden_call_id(counter.rig.store.database.hasher, "call_52998224725")
     for written in ("call_52998224725", hidden):
         assert ids(await counter.api.get(f"/v1/calls?platform_call_id={written}")) == [call.call_id]
     assert ids(await counter.api.get("/v1/calls?platform_call_id=call_1")) == []
@@ -86,7 +86,7 @@ async def test_a_call_is_listed_by_the_platforms_id_in_clear_and_hashed(counter:
 async def test_a_lost_run_is_dismissed_and_taken_back_by_what_the_log_writes_for_it(counter: Counter) -> None:
     telephone = "run_5524998765432"
     await counter.rig.lost(await counter.rig.run(telephone))
-    path = f"/v1/runs/{logs.hidden_run_id(counter.rig.store.database.hasher, telephone)}/dismiss"
+    path = f"/v1/runs/{hidden_run_id(counter.rig.store.database.hasher, telephone)}/dismiss"
     dismissed = await counter.api.post(path, json={"reason": "outro"})
     assert (dismissed.status_code, dismissed.json()["dismissed"]["reason"]) == (200, "outro")
     restored = await counter.api.delete(path)

@@ -18,6 +18,7 @@ from tests.fakes import call as model_call
 from tests.store.harness import DONE, HANDOFF, REFUSED, OpenRig, Rig, seeing
 from tests.store.test_board import about, ended
 from worker import logs
+from worker.log_fields import hidden_call_id, hidden_id, hidden_run_id
 from worker.metrics import Vitals
 from worker.model import CallState, ReplySource
 from worker.replies.findings import Code
@@ -137,7 +138,7 @@ async def test_a_filter_nobody_can_make_is_said_on_the_page(site: Site, path: st
 async def test_a_conversation_that_holds_a_phone_number_has_an_address_without_it(site: Site) -> None:
     await site.rig.conversation(PHONE)
     await site.rig.admit(await site.rig.run("run_9", PHONE), 1)
-    hidden = logs.hidden_id(site.rig.store.database.hasher, PHONE)
+    hidden = hidden_id(site.rig.store.database.hasher, PHONE)
     listed = (await site.get("/calls")).text
     assert PHONE not in listed
     assert f'href="conversations/{hidden}"' in listed
@@ -169,7 +170,7 @@ async def test_a_suspect_reply_is_listed_in_words_beside_its_code(site: Site, co
 
 async def test_the_way_into_the_bots_chat_is_put_on_record(site: Site) -> None:
     await site.rig.conversation(PHONE)
-    hidden = logs.hidden_id(site.rig.store.database.hasher, PHONE)
+    hidden = hidden_id(site.rig.store.database.hasher, PHONE)
     assert f"{hidden}/chat" in (await site.get(f"/conversations/{hidden}")).text
     led = await site.get(f"/conversations/{hidden}/chat")
     assert (led.status_code, led.headers["location"]) == (303, f"https://chat.example/c/{PHONE}?x=1")
@@ -193,7 +194,7 @@ async def test_a_search_finds_a_run_by_what_the_log_writes_for_it_and_does_not_w
 ) -> None:
     telephone = "run_5524998765432"
     done = await ended(site.rig, await site.rig.run(telephone), 1, DONE)
-    hidden = logs.hidden_run_id(site.rig.store.database.hasher, telephone)
+    hidden = hidden_run_id(site.rig.store.database.hasher, telephone)
     found = await site.get(f"/search?q={hidden}")
     assert (found.status_code, found.headers["location"]) == (303, f"calls?run_id={hidden}")
     listed = (await site.get(f"/calls?run_id={hidden}")).text
@@ -206,7 +207,7 @@ async def test_a_search_finds_a_call_by_the_platforms_id_and_by_what_the_log_wri
     run = await site.rig.run()
     odd = replace(model_call(1), platform_call_id="call_52998224725")
     call = await site.rig.decided(run, odd, seeing([]))
-    hidden = logs.hidden_call_id(site.rig.store.database.hasher, "call_52998224725")
+    hidden = hidden_call_id(site.rig.store.database.hasher, "call_52998224725")
     for written in ("call_52998224725", hidden):
         assert (await site.get(f"/search?q={written}")).headers["location"] == f"calls/{call.call_id}"
     again = await site.rig.decided(await site.rig.run("run_2"), odd, seeing([]))

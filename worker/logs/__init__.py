@@ -13,32 +13,17 @@ from datetime import tzinfo
 from pathlib import Path
 from typing import Any, LiteralString
 
+from worker.log_fields import FIELDS, Hasher, LogValue, as_text, context, reduced
 from worker.logs import foreign, sinks
-from worker.logs.allowed import (
-    FIELDS,
-    HASHED_ID,
-    Hasher,
-    LogValue,
-    as_text,
-    context,
-    hidden_call_id,
-    hidden_id,
-    hidden_run_id,
-    reduced,
-)
 from worker.logs.sinks import Format, Level, places
 
 __all__ = [
     "FIELDS",
-    "HASHED_ID",
     "as_text",
     "calling_crm",
     "conversation_found",
     "event",
     "failure",
-    "hidden_call_id",
-    "hidden_id",
-    "hidden_run_id",
     "loop_exception_handler",
     "setup",
     "shutdown",

@@ -9,7 +9,7 @@ import warnings
 from types import TracebackType
 from typing import Any
 
-from worker.logs.allowed import LogValue, logger_name, place, reduced
+from worker.log_fields import LogValue, logger_name, place, reduced
 from worker.logs.sinks import Level, emit_throttled
 
 _LEVELS: dict[int, Level] = {

@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 from loguru import logger as _logger
 
 from worker.errors import ConfigError
-from worker.logs.allowed import LogValue, as_text, context, reduced
+from worker.log_fields import LogValue, as_text, context, reduced
 from worker.logs.lastresort import redacted
 from worker.logs.throttle import Throttle
 

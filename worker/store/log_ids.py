@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 from sqlalchemy import Column, Select, bindparam, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.logs import HASHED_ID, hidden_call_id, hidden_id, hidden_run_id
+from worker.log_fields import HASHED_ID, hidden_call_id, hidden_id, hidden_run_id
 from worker.privacy import Hasher
 from worker.store.sql.database import Database
 from worker.store.sql.statements import prepared

@@ -5,7 +5,7 @@ import io
 from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime, tzinfo
 
-from worker import logs
+from worker.log_fields import FIELDS
 from worker.views import CallView
 
 COLUMNS = (
@@ -41,7 +41,7 @@ async def calls_csv(portions: AsyncIterator[Sequence[CallView]], zone: tzinfo) -
 def _row(call: CallView, zone: tzinfo) -> list[str]:
     values = {name: getattr(call, name) for name in COLUMNS if name not in {"attempts", "dismissed"}}
     values |= {
-        "tool": logs.FIELDS["tool"](call.tool),  # a name that the model made up may hold anything
+        "tool": FIELDS["tool"](call.tool),  # a name that the model made up may hold anything
         "attempts": len(call.attempts),
         "dismissed": call.dismissal.reason if call.dismissal else None,
     }

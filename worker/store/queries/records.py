@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.errors import RequestRefused
 from worker.kpis import Kpis
-from worker.logs import hidden_id
+from worker.log_fields import hidden_id
 from worker.model import CallState, RunState
 from worker.personal import Personal
 from worker.privacy import readable

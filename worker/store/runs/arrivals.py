@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from worker.errors import RequestRefused
-from worker.logs import hidden_run_id
+from worker.log_fields import hidden_run_id
 from worker.model import RunRef, RunState, ThreadRule
 from worker.store.sql import leases
 from worker.store.sql.database import Database

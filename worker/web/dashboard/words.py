@@ -4,7 +4,7 @@ from datetime import datetime, tzinfo
 from enum import StrEnum
 from typing import NamedTuple
 
-from worker import logs
+from worker.log_fields import FIELDS, as_text
 from worker.model import CallState, EventState, RunState
 from worker.views import DismissReason, HandoffState, OpenHandoff
 
@@ -125,7 +125,7 @@ def state_word(state: StrEnum) -> str | None:
 
 def safe(field: str, value: str | None) -> str:
     """A value as the log shows it (contract §9), so that both can be compared and neither tells too much."""
-    return logs.as_text(logs.FIELDS[field](value))
+    return as_text(FIELDS[field](value))
 
 
 def lasting(seconds: float) -> str:

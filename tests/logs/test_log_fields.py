@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
 from worker import logs
-from worker.logs.allowed import FIELDS, HASHED_ID, hidden_call_id, hidden_id, hidden_run_id, reduced
+from worker.log_fields import FIELDS, HASHED_ID, hidden_call_id, hidden_id, hidden_run_id, reduced
 from worker.privacy import Hasher, new_index_key
 
 
@@ -108,7 +108,7 @@ def test_of_a_traceback_the_twelve_innermost_frames_are_written() -> None:
 
     with pytest.raises(ZeroDivisionError) as caught:
         deeper(30)
-    assert reduced(caught.value).count("test_allowed.py") == 12
+    assert reduced(caught.value).count("test_log_fields.py") == 12
 
 
 @pytest.mark.parametrize(
