@@ -66,6 +66,7 @@ ticket_seconds = Histogram(
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120),
 )
 platform_up.set(math.nan)
+database_up.set(1)
 for _kpi in KPIS:
     if _kpi.target is not None:
         kpi_target.labels(_kpi.name).set(_kpi.target.bound)

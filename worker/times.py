@@ -51,6 +51,11 @@ def _with_plus(text: str) -> str:
     return re.sub(r"(T[^ ]*) (\d\d:\d\d)$", r"\1+\2", text)
 
 
+def rfc3339(at: float, zone: tzinfo) -> str:
+    """An instant to the second, with the zone's offset."""
+    return datetime.fromtimestamp(at, zone).isoformat(timespec="seconds")
+
+
 @lru_cache(maxsize=4)  # a `Date` changes once a second, and comes with every response
 def http_date(text: str | None) -> float | None:
     """Seconds since the epoch of an HTTP date (`Date`, `Retry-After`); None for anything else."""

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.catalog.opening_hours import DAYS, HOLIDAY, OpeningHours, Shift, in_words, parse, rfc3339
+from worker.catalog.opening_hours import DAYS, HOLIDAY, OpeningHours, Shift, in_words, parse
+from worker.times import rfc3339
 
 SAO_PAULO = ZoneInfo("America/Sao_Paulo")
 MINUTE = 60.0

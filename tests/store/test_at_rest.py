@@ -52,7 +52,7 @@ RECORD = {
 def test_every_column_is_encrypted_or_has_been_judged_to_be_record() -> None:
     clear = {
         table.name: {column.name for column in table.c if not isinstance(column.type, Sealed)}
-        for table in Tables(Vault([KEY])).metadata.tables.values()
+        for table in Tables(Vault([KEY]), "sqlite").metadata.tables.values()
     }
     assert clear == {table: set(columns.split()) for table, columns in RECORD.items()}
 

@@ -11,9 +11,10 @@ from tests.fakes import call
 from tests.store.harness import OpenRig
 from worker.catalog import Catalog
 from worker.catalog.holiday_calendar import HolidayCalendar
-from worker.catalog.opening_hours import parse, rfc3339
+from worker.catalog.opening_hours import parse
 from worker.model import Conversation, Intent, Rejection
 from worker.personal import Personal
+from worker.times import rfc3339
 from worker.tools.transferir_para_humano import TransferirParaHumano
 from worker.web.dashboard.words import handoff_look
 

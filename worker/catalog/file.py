@@ -8,8 +8,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from worker.catalog import holiday_calendar, opening_hours
 from worker.catalog.opening_hours import HOLIDAY, Shift
 from worker.errors import ConfigError
@@ -42,7 +40,7 @@ def read(path: Path) -> CatalogFile:
         raise ConfigError(
             f"{path} não pôde ser lido; confira o caminho, a permissão e a codificação (UTF-8)"
         ) from None
-    except (ValueError, RecursionError, yaml.YAMLError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} não é {_format(path)} válido{_place(error)}") from None
     return reader.read(tree)
 
@@ -55,12 +53,9 @@ def _parse(path: Path, problems: list[str]) -> object:
     text = path.read_text(encoding="utf-8-sig")
     if _format(path) == "JSON":
         return json.loads(text, object_pairs_hook=lambda pairs: _once(pairs, problems))
-    loader = _YamlLoader(text)
-    loader.problems = problems
-    try:
-        return loader.get_single_data()
-    finally:
-        loader.dispose()
+    from worker.catalog.yaml_file import parse  # noqa: PLC0415  # most installations have no YAML file
+
+    return parse(text, lambda pairs: _once(pairs, problems))
 
 
 def _once(pairs: Sequence[tuple[Any, Any]], problems: list[str]) -> dict[Any, Any]:
@@ -74,24 +69,12 @@ def _once(pairs: Sequence[tuple[Any, Any]], problems: list[str]) -> dict[Any, An
     return dict(pairs)
 
 
-class _YamlLoader(yaml.BaseLoader):
-    """Every value is a text: `não`, `08:00` and `2026-12-24` stand for themselves."""
-
-    problems: list[str]
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        names = [(self.construct_object(key, deep=True), None) for key, _ in node.value]
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
-        _once(names, self.problems)
-        return mapping
-
-
 def _place(error: Exception) -> str:
     """Where the file breaks off being what it should be, without its text."""
     if isinstance(error, json.JSONDecodeError):
         return f": linha {error.lineno}, coluna {error.colno}"
-    mark = getattr(error, "problem_mark", None)
-    return f": linha {mark.line + 1}, coluna {mark.column + 1}" if mark else ""
+    line, column = getattr(error, "line", None), getattr(error, "column", None)
+    return f": linha {line}, coluna {column}" if line else ""
 
 
 class _Reader:

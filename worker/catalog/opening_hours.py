@@ -153,11 +153,6 @@ def _days_from(first: date) -> Iterator[date]:
     return (first + timedelta(days=n) for n in itertools.count())
 
 
-def rfc3339(at: float, zone: tzinfo) -> str:
-    """An instant to the second, with the zone's offset."""
-    return datetime.fromtimestamp(at, zone).isoformat(timespec="seconds")
-
-
 def in_words(at: float, zone: tzinfo) -> str:
     """An instant as the customer reads it: `segunda-feira, 30/11, às 08:00`."""
     then = datetime.fromtimestamp(at, zone)

@@ -4,17 +4,23 @@ The only module that turns errors into exit codes: 0 done, 1 refused, not found 
 configuration, 3 `--check` found drift, 4 accepted but no daemon runs, 5 a rehearsed scenario did not pass.
 """
 
-import asyncio
+import gc
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
-from rich.console import Console
 
-from worker import logs, settings
 from worker.errors import ConfigError, PlatformGone, RequestRefused, StoreError, StoreUnavailable
+
+if TYPE_CHECKING:  # `--help`, `--version` and `keygen` end without these: each function imports what it uses
+    from rich.console import Console
+
+    from worker.settings import Settings
+
+
+_Result = TypeVar("_Result")
 
 
 class Exit(IntEnum):
@@ -32,7 +38,6 @@ class Exit(IntEnum):
     NOT_PASSED = 5
 
 
-_stderr = Console(stderr=True, highlight=False)
 _PIPED_WIDTH = 240
 """Columns of a table for a file or another program: wide enough that no cell is folded."""
 
@@ -47,11 +52,15 @@ REFUSALS = {
 }
 
 
-def stdout() -> Console:
+def stdout() -> "Console":
+    from rich.console import Console  # noqa: PLC0415
+
     return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
 
 
-def configured(*, for_run: bool = False) -> tuple[settings.Settings, list[str]]:
+def configured(*, for_run: bool = False) -> "tuple[Settings, list[str]]":
+    from worker import settings  # noqa: PLC0415
+
     try:
         return settings.load(for_run=for_run)
     except ConfigError as error:
@@ -60,8 +69,17 @@ def configured(*, for_run: bool = False) -> tuple[settings.Settings, list[str]]:
 
 def misconfigured(error: ConfigError) -> typer.Exit:
     for problem in error.problems:
-        _stderr.print("✗", problem, soft_wrap=True, markup=False)
+        _complain(problem)
     return typer.Exit(Exit.MISCONFIGURED)
+
+
+def run_async(work: Coroutine[Any, Any, _Result]) -> _Result:
+    """Run a command's work, whose modules are imported by now."""
+    import asyncio  # noqa: PLC0415
+
+    gc.freeze()  # what the imports made stays: see `worker.cli.main.main`
+    gc.enable()
+    return asyncio.run(work)
 
 
 def run_command(work: Coroutine[Any, Any, int | None], **refusals: str) -> None:
@@ -70,30 +88,40 @@ def run_command(work: Coroutine[Any, Any, int | None], **refusals: str) -> None:
     `refusals`: sentences for codes of `RequestRefused`, where those for calls do not fit.
     """
     try:
-        code = asyncio.run(work)
+        code = run_async(work)
     except Exception as error:  # noqa: BLE001  # the last stop: reduced to what may be shown
-        cause = _first(error)
-        if isinstance(cause, ConfigError):
-            raise misconfigured(cause) from None
-        if isinstance(cause, PlatformGone):
-            raise misconfigured(ConfigError(PlatformGone.sentence)) from None
-        if isinstance(cause, RequestRefused):
-            sentence = (REFUSALS | refusals)[cause.code]
-            other = f": {cause.call_id}" if cause.call_id else ""
-            _stderr.print(f"✗ {sentence}{other} ({cause.code})", markup=False, soft_wrap=True)
-        elif isinstance(cause, StoreUnavailable):
-            _stderr.print(f"✗ {cause}", markup=False, soft_wrap=True)
-        elif isinstance(cause, StoreError):
-            _stderr.print(
-                f"✗ O banco deixou de gravar ({cause}); nada mais será feito sem registro",
-                markup=False,
-                soft_wrap=True,
-            )
-        else:
-            logs.failure("erro inesperado", error)
-        raise typer.Exit(Exit.REFUSED) from None
+        raise _end_of(error, refusals) from None
     if code:
         raise typer.Exit(code)
+
+
+def _end_of(error: Exception, refusals: Mapping[str, str]) -> typer.Exit:
+    """Print an error; returns the exit of the command."""
+    cause = _first(error)
+    if isinstance(cause, ConfigError):
+        return misconfigured(cause)
+    if isinstance(cause, PlatformGone):
+        return misconfigured(ConfigError(PlatformGone.sentence))
+    if isinstance(cause, RequestRefused):
+        sentence = (REFUSALS | dict(refusals))[cause.code]
+        other = f": {cause.call_id}" if cause.call_id else ""
+        _complain(f"{sentence}{other} ({cause.code})")
+    elif isinstance(cause, StoreUnavailable):
+        _complain(str(cause))
+    elif isinstance(cause, StoreError):
+        _complain(f"O banco deixou de gravar ({cause}); nada mais será feito sem registro")
+    else:
+        from worker import logs  # noqa: PLC0415
+
+        logs.failure("erro inesperado", error)
+    return typer.Exit(Exit.REFUSED)
+
+
+def _complain(sentence: str) -> None:
+    from rich.console import Console  # noqa: PLC0415
+
+    console = Console(stderr=True, highlight=False)
+    console.print(f"✗ {sentence}", soft_wrap=True, markup=False)
 
 
 def _first(error: BaseException) -> BaseException:

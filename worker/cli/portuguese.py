@@ -1,12 +1,15 @@
-"""Typer in Portuguese: its own headings and sentences are English and cannot be translated."""
+"""Typer in Portuguese: its own headings and sentences are English and cannot be translated.
 
+Typer imports its `rich_utils` (Markdown, Pygments, tracebacks) only to print a help or an error; so does this
+module.
+"""
+
+import contextlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import typer
-from rich.console import Console
-from typer import rich_utils
 from typer.core import TyperCommand, TyperGroup
 
 _Verb = TypeVar("_Verb", bound=Callable[..., Any])
@@ -27,15 +30,43 @@ class Command(TyperCommand):
     def get_params(self, ctx: Any) -> list[Any]:
         return _params(super().get_params(ctx))
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        _translate_rich_utils()
+        super().format_help(ctx, formatter)
+
 
 class Group(TyperGroup):
-    """A group of commands whose help is Portuguese."""
+    """A group of commands whose help and usage errors are Portuguese."""
 
     def get_usage(self, ctx: Any) -> str:
         return _usage(super().get_usage(ctx))
 
     def get_params(self, ctx: Any) -> list[Any]:
         return _params(super().get_params(ctx))
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        _translate_rich_utils()
+        super().format_help(ctx, formatter)
+
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        with _portuguese_errors():
+            return super().make_context(*args, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _portuguese_errors():
+            return super().invoke(ctx)
+
+
+@contextlib.contextmanager
+def _portuguese_errors() -> Iterator[None]:
+    """Translate what Typer prints of an error before Typer receives it."""
+    try:
+        yield
+    except typer.Exit:  # prints nothing
+        raise
+    except Exception:
+        _translate_rich_utils()
+        raise
 
 
 def _usage(english: str) -> str:
@@ -74,6 +105,8 @@ def _complain(self: Any) -> None:
     error, kind = self, type(self).__name__
     if kind == "NoArgsIsHelpError":  # the help was printed already
         return
+    from rich.console import Console  # noqa: PLC0415  # as below
+
     console = Console(stderr=True, highlight=False)
     console.print(f"✗ {_sentence(kind, error)}", markup=False, soft_wrap=True)
     if error.ctx is not None:
@@ -99,10 +132,13 @@ def _sentence(kind: str, error: Any) -> str:
     return "Este comando não existe, ou tem palavras demais."
 
 
-rich_utils.ARGUMENTS_PANEL_TITLE = "Argumentos"
-rich_utils.OPTIONS_PANEL_TITLE = "Opções"
-rich_utils.COMMANDS_PANEL_TITLE = "Comandos"
-rich_utils.DEFAULT_STRING = "[padrão: {}]"
-rich_utils.REQUIRED_LONG_STRING = "[obrigatório]"
-rich_utils.ABORTED_TEXT = "Interrompido."
-rich_utils.rich_format_error = _complain
+def _translate_rich_utils() -> None:
+    from typer import rich_utils  # noqa: PLC0415  # most commands print neither help nor error
+
+    rich_utils.ARGUMENTS_PANEL_TITLE = "Argumentos"
+    rich_utils.OPTIONS_PANEL_TITLE = "Opções"
+    rich_utils.COMMANDS_PANEL_TITLE = "Comandos"
+    rich_utils.DEFAULT_STRING = "[padrão: {}]"
+    rich_utils.REQUIRED_LONG_STRING = "[obrigatório]"
+    rich_utils.ABORTED_TEXT = "Interrompido."
+    rich_utils.rich_format_error = _complain

@@ -3,7 +3,7 @@
 from typing import Self
 
 from worker.catalog import Catalog
-from worker.catalog.opening_hours import in_words, rfc3339
+from worker.catalog.opening_hours import in_words
 from worker.errors import InvalidDepartamento, ToolError, UnknownConversation
 from worker.model import (
     Attendance,
@@ -18,6 +18,7 @@ from worker.model import (
 from worker.personal import Personal
 from worker.ports import Attempts
 from worker.privacy import echo, readable
+from worker.times import rfc3339
 from worker.tools.arguments import read, require
 from worker.tools.parts import ToolParts
 

@@ -49,7 +49,8 @@ NextCursor = Annotated[
 class _Representation(BaseModel):
     """The JSON form of a view: a field has the name it has there, or names it as `validation_alias`."""
 
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True, from_attributes=True)
+    # A command builds only the models that it prints.
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True, from_attributes=True, defer_build=True)
 
 
 class _InZone(_Representation):

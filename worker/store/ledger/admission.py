@@ -8,7 +8,6 @@ from typing import Any
 from sqlalchemy import Float, Insert, Select, Update, and_, bindparam, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.catalog.opening_hours import rfc3339
 from worker.errors import Isolated, Withdrawn
 from worker.model import (
     Attendance,
@@ -28,6 +27,7 @@ from worker.store.ledger.outbox import Outbox
 from worker.store.sql.database import Database
 from worker.store.sql.statements import prepared
 from worker.store.sql.tables import Tables, now
+from worker.times import rfc3339
 from worker.views import HandoffState
 
 _Columns = dict[str, Any]

@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from worker.errors import CrmUnavailable, Erased, Withdrawn
-from worker.logs import hidden_call_id
+from worker.log_fields import hidden_call_id
 from worker.model import CallRecord, CallState, Outcome, Run, RunState, Sent, ToolCall, ToolKind
 from worker.personal import Personal
 from worker.ports import Decide

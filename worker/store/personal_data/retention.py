@@ -21,7 +21,6 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningUpdate
 
@@ -61,8 +60,7 @@ class Retention:
     async def plan(self, wait_s: float, *, first: bool = False) -> None:
         """Schedule the task in `wait_s` seconds. `first`: only if it is not scheduled yet."""
         u = self._t.upkeep
-        insert = sqlite.insert if self._db.sqlite else postgresql.insert
-        planning = insert(u).values(task=_TASK, due=now() + wait_s)
+        planning = self._db.insert(u).values(task=_TASK, due=now() + wait_s)
         if first:
             planning = planning.on_conflict_do_nothing()
         else:

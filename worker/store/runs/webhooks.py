@@ -1,6 +1,5 @@
 """The platform's webhooks about runs. Each webhook counts once, across restarts and processes."""
 
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.store.runs.arrivals import Arrivals
@@ -36,9 +35,8 @@ class Webhooks:
     async def _first(self, connection: AsyncConnection, webhook_id: str) -> bool:
         """True if this webhook is new. Retention deletes those that the platform can no longer send."""
         t = self._t
-        insert = sqlite.insert if self._db.sqlite else postgresql.insert
         inserted = await connection.execute(
-            insert(t)
+            self._db.insert(t)
             .values(webhook_id=webhook_id, received_at=now())
             .on_conflict_do_nothing()
             .returning(t.c.webhook_id)

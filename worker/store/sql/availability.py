@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-from worker import logs, metrics
 from worker.errors import StoreError, StoreUnavailable
 from worker.store.sql.refusals import Refusal
 
@@ -26,8 +25,6 @@ class Availability:
         #: Start of the current outage: monotonic seconds, and seconds since the epoch.
         self._began = 0.0
         self.since: float | None = None
-        metrics.database_up.set(1)
-        metrics.database_outage.clear()
 
     @property
     def refusal(self) -> Refusal | None:
@@ -36,34 +33,15 @@ class Availability:
 
     def failed(self, refusal: Refusal) -> None:
         """Record a failure of the server. The first one begins an outage."""
-        metrics.database_errors.labels(refusal.code).inc()
         previous, self._refusal = self._refusal, refusal
         if previous is None:
             self._began, self.since = time.monotonic(), time.time()
             self._answers.clear()
             self._failing.set()
-            metrics.database_up.set(0)
-            self._export_outage()
-        if not self.probed:  # a command reports the failure itself
-            return
-        if previous is None:
-            logs.event(
-                "! o banco de dados não atende; nada é enviado até ele voltar | code={code}",
-                level="ERROR",
-                code=refusal.code,
-            )
-        elif previous.code != refusal.code:
-            self._export_outage()
-            logs.event(
-                "! o banco de dados continua sem atender, agora por outra causa | code={code}",
-                level="ERROR",
-                code=refusal.code,
-            )
+        if self.probed:  # a command reports the failure itself
+            from worker.store.sql import outage_report  # noqa: PLC0415  # commands do without log and metrics
 
-    def _export_outage(self) -> None:
-        metrics.database_outage.clear()
-        if self._refusal is not None and self.since is not None:
-            metrics.database_outage.labels(self._refusal.code).set(self.since)
+            outage_report.failed(refusal, previous, self.since)
 
     def recovered(self) -> None:
         """Record that a probe succeeded, which ends an outage."""
@@ -72,10 +50,10 @@ class Availability:
         self._refusal = self.since = None
         self._failing.clear()
         self._answers.set()
-        metrics.database_up.set(1)
-        self._export_outage()
         if self.probed:
-            logs.event("✅ o banco de dados voltou a atender | seconds={seconds}", seconds=self.lasted_s)
+            from worker.store.sql import outage_report  # noqa: PLC0415  # as in `failed`
+
+            outage_report.recovered(self.lasted_s)
 
     @property
     def lasted_s(self) -> float:
@@ -101,7 +79,10 @@ class Availability:
 
     async def keep_probing(self, probe: Callable[[], Awaitable[None]], grace_s: float) -> None:
         """Probe the database during outages, for ever. Raises `StoreError` when one exceeds `grace_s`."""
+        from worker.store.sql import outage_report  # noqa: PLC0415  # as in `failed`
+
         self.probed = True
+        outage_report.started(self._refusal, self.since)
         while True:
             await self._failing.wait()
             try:

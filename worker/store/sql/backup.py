@@ -4,7 +4,6 @@ import contextlib
 import sqlite3
 from pathlib import Path
 
-from worker import logs
 from worker.errors import ConfigError
 
 SUFFIX = ".before-upgrade"
@@ -29,6 +28,8 @@ def keep_copy(path: Path) -> None:
     By SQLite's own backup: what a crash left in the WAL is in it, and the caller may be in a transaction.
     Raises `ConfigError` when it cannot be made; an earlier copy is still there then.
     """
+    from worker import logs  # noqa: PLC0415  # only the daemon gets here; commands do without the log
+
     try:
         copy_database(path, path.with_name(path.name + SUFFIX))
     except (sqlite3.Error, OSError) as error:

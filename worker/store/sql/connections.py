@@ -13,7 +13,6 @@ from typing import Any
 
 import aiosqlite
 from sqlalchemy import URL, Dialect, event, make_url
-from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -21,7 +20,6 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from worker.errors import ConfigError, StoreError
 from worker.ports import LEASE_S
 
-_PSYCOPG: Any = PGDialect_psycopg()  # type: ignore[no-untyped-call]  # SQLAlchemy's
 _CONNECTION_LIMITS = {
     "connect_timeout": 5,
     "keepalives_idle": 5,
@@ -81,7 +79,7 @@ def _with_host_list(text: str) -> str:
 
 def connect_arguments(url: URL) -> dict[str, Any]:
     """psycopg's connection arguments: those of the URL, with default limits where it has none."""
-    arguments: dict[str, Any] = _PSYCOPG.create_connect_args(url)[1]
+    arguments: dict[str, Any] = {**url.get_dialect()().create_connect_args(url)[1]}
     if not str(arguments.get("port", "0")).strip(","):  # SQLAlchemy makes `,` of hosts without ports
         del arguments["port"]
     return {**_CONNECTION_LIMITS, **arguments}

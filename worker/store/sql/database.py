@@ -10,9 +10,9 @@ import socket
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from sqlalchemy import URL, select, text
+from sqlalchemy import URL, Table, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -55,7 +55,7 @@ class Database:
 
     def __init__(self, url: str, vault: Vault) -> None:
         self.url = parse(url)
-        self.tables = Tables(vault)
+        self.tables = Tables(vault, self.url.get_backend_name())
         self.sqlite = self.url.get_backend_name() == "sqlite"
         self._vault = vault
         self._hasher: Hasher | None = None
@@ -249,6 +249,17 @@ class Database:
             async with driver.pipeline():  # together with the BEGIN
                 for number in numbers:
                     await driver.execute("select pg_advisory_xact_lock(%s::bigint)", (number,))
+
+    def insert(self, table: Table) -> Any:
+        """An INSERT that can have ON CONFLICT, which SQLAlchemy has for each kind of database apart."""
+        # Only the dialect in use is imported.
+        if self.sqlite:
+            from sqlalchemy.dialects import sqlite  # noqa: PLC0415
+
+            return sqlite.insert(table)
+        from sqlalchemy.dialects import postgresql  # noqa: PLC0415
+
+        return postgresql.insert(table)
 
     async def checkpoint(self) -> bool:
         """SQLite: remove deleted data from the write-ahead log as well. True if it is removed.

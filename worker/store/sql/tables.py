@@ -98,8 +98,12 @@ def payload_columns(table: Table) -> list[Column[Any]]:
 
 
 def _partial(name: str, where: str, *columns: Column[Any]) -> None:
-    """An index of the rows for which `where` holds, on both databases."""
-    Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
+    """An index of the rows for which `where` holds. Its option has another name on each kind of database.
+
+    Only the name of the one in use is passed: for the other's, SQLAlchemy would import that dialect.
+    """
+    option: dict[str, Any] = {f"{columns[0].table.metadata.info['backend']}_where": text(where)}
+    Index(name, *columns, **option)
 
 
 def _dismissal() -> tuple[Column[Any], ...]:
@@ -110,8 +114,9 @@ def _dismissal() -> tuple[Column[Any], ...]:
 class Tables:
     """The schema of this version, its payload columns bound to the keys of one database."""
 
-    def __init__(self, vault: Vault) -> None:
-        self.metadata = MetaData(naming_convention=_NAMES)
+    def __init__(self, vault: Vault, backend: str) -> None:
+        """`backend`: `sqlite` or `postgresql`."""
+        self.metadata = MetaData(naming_convention=_NAMES, info={"backend": backend})
         self.prepared: dict[Hashable, Any] = {}  # compiled by worker/store/sql/statements.py
         sealed = Sealed(vault)
         self.index_key = Table(
@@ -307,13 +312,7 @@ class Tables:
             Column("codes", String, nullable=False),
             Column("checked_at", Float, nullable=False, index=True),
         )
-        suspect = text("codes <> ''")
-        Index(
-            "ix_reply_checks_suspect",
-            self.reply_checks.c.checked_at,
-            sqlite_where=suspect,
-            postgresql_where=suspect,
-        )
+        _partial("ix_reply_checks_suspect", "codes <> ''", self.reply_checks.c.checked_at)
         self.webhook_ids = Table(
             "webhook_ids",
             self.metadata,
