@@ -123,15 +123,19 @@ def build_worker(
         ),
         reads=reads,
         replies=EndedReplies(platform, store.replies, reads, clock, enabled=settings.REPLY_CHECK == "on"),
-        limits=LoopLimits(
-            max_runs=settings.MAX_RUNS,
-            max_rounds=settings.MAX_ROUNDS,
-            call_deadline_s=settings.CALL_DEADLINE_S,
-            discover_interval_s=settings.DISCOVER_INTERVAL_S,
-            discover_window_s=settings.DISCOVER_WINDOW_S,
-            shutdown_grace_s=settings.SHUTDOWN_GRACE_S,
-        ),
+        limits=_loop_limits(settings),
         clock=clock,
+    )
+
+
+def _loop_limits(settings: Settings) -> LoopLimits:
+    return LoopLimits(
+        max_runs=settings.MAX_RUNS,
+        max_rounds=settings.MAX_ROUNDS,
+        call_deadline_s=settings.CALL_DEADLINE_S,
+        discover_interval_s=settings.DISCOVER_INTERVAL_S,
+        discover_window_s=settings.DISCOVER_WINDOW_S,
+        shutdown_grace_s=settings.SHUTDOWN_GRACE_S,
     )
 
 

@@ -147,11 +147,9 @@ class AgentsPlatform:
         )
 
     def converse(self, assistant: str | Mapping[str, object]) -> Dialogue:
-        """See `worker.ports.Platform.converse`."""
         return AgentsDialogue(self._connection, str(assistant), self._sleep)
 
     async def aclose(self) -> None:
-        """Close the connections."""
         await self._connection.aclose()
 
     def _serves(self, session: dict[str, Any]) -> bool:

@@ -134,15 +134,12 @@ class AssistantsPlatform:
         return None
 
     async def reply(self, ref: RunRef) -> Spoken:
-        """See `worker.ports.Platform.reply`."""
         return await _reply(self._connection, ref)
 
     def converse(self, assistant: str | Mapping[str, object]) -> Dialogue:
-        """See `worker.ports.Platform.converse`."""
         return AssistantsDialogue(self._connection, str(assistant))
 
     async def aclose(self) -> None:
-        """Close the connections."""
         await self._connection.aclose()
 
 
@@ -157,7 +154,6 @@ class AssistantsDialogue:
         self._latest_run: RunRef | None = None
 
     async def say(self, utterance: Utterance) -> RunRef:
-        """See `worker.ports.Dialogue.say`."""
         thread = self._thread = self._thread or await self._begin()
         message = {"role": "user", "content": await self._content(utterance)}
         await dialogue.post(self._connection, f"{thread}/messages", message)
@@ -166,11 +162,9 @@ class AssistantsDialogue:
         return self._latest_run
 
     async def reply(self, ref: RunRef) -> Spoken:
-        """See `worker.ports.Dialogue.reply`."""
         return await _reply(self._connection, ref)
 
     async def delete(self, run_ids: Iterable[str] = ()) -> Sequence[str]:
-        """See `worker.ports.Dialogue.delete`."""
         if self._latest_run is not None:
             with contextlib.suppress(PlatformError):  # most often: it has ended
                 await dialogue.post(self._connection, f"{_path(self._latest_run)}/cancel")

@@ -160,7 +160,6 @@ class ResponsesPlatform:
         return ResponsesDialogue(self._connection, assistant if isinstance(assistant, Mapping) else {})
 
     async def aclose(self) -> None:
-        """Close the connections."""
         await self._connection.aclose()
 
     async def _retrieve(self, ref: RunRef) -> Reply:
@@ -223,7 +222,6 @@ class ResponsesDialogue:
         self._latest_run_id: str | None = None
 
     async def say(self, utterance: Utterance) -> RunRef:
-        """See `worker.ports.Dialogue.say`."""
         self._conversation_id = self._conversation_id or await self._begin()
         body = {
             **self._request,
@@ -237,7 +235,6 @@ class ResponsesDialogue:
         return RunRef(self._track(dialogue.id_of(created)), self._conversation_id)
 
     async def reply(self, ref: RunRef) -> Spoken:
-        """See `worker.ports.Dialogue.reply`."""
         response = await self._connection.get(f"/responses/{quote(ref.run_id, safe='')}")
         return Spoken(dialogue.assistant_text(_dicts(response.body.get("output"))))
 

@@ -142,27 +142,12 @@ class Runs:
         status: str | None,
         continues_as: str | None = None,
     ) -> bool:
-        ending = {
-            "state": state,
-            "reason": reason,
-            "platform_status": status,
-            "continues_as": continues_as,
-        }
-        ended = await how(connection, self._tables, **_lease_of(run), **ending)
+        ending = {"reason": reason, "platform_status": status, "continues_as": continues_as}
+        ended = await how(connection, self._tables, **_lease_of(run), state=state, **ending)
         if ended.rowcount == 1:
             await wipe_run(connection, self._tables, run_id=run.ref.run_id)
-            await self._outbox.put(
-                connection,
-                run.conversation_id,
-                f"run.{state}",
-                {
-                    "run_id": run.ref.run_id,
-                    "conversation_id": run.conversation_id,
-                    "reason": reason,
-                    "platform_status": status,
-                    "continues_as": continues_as,
-                },
-            )
+            event = {"run_id": run.ref.run_id, "conversation_id": run.conversation_id, **ending}
+            await self._outbox.put(connection, run.conversation_id, f"run.{state}", event)
         return ended.rowcount == 1
 
     async def _hold_successor(
