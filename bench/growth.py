@@ -15,7 +15,6 @@ from sqlalchemy import event, text
 from sqlalchemy.engine import Engine
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.ports import LEASE_S
 from worker.settings import Settings
 from worker.store.store import Store
 
@@ -77,8 +76,8 @@ async def measure(url: str, rows: int) -> Old:
         return Old(
             database="sqlite" if store.database.sqlite else "postgresql",
             rows=rows,
-            claim_runs_ms=await _quickest(lambda: store.runs.claim("bench", 100, LEASE_S)),
-            claim_calls_ms=await _quickest(lambda: store.calls.claim("bench", 100, LEASE_S)),
+            claim_runs_ms=await _quickest(lambda: store.runs.claim("bench", 100)),
+            claim_calls_ms=await _quickest(lambda: store.calls.claim("bench", 100)),
             kpis_24h_ms=await _quickest(lambda: store.records.kpis(since, None)),
             plans=plans,
         )
@@ -113,8 +112,8 @@ async def _plans(store: Store) -> list[str]:
         for statement in _DUE:
             await connection.execute(text(statement))
     with _overheard(aiosqlite if store.database.sqlite else psycopg) as heard:
-        await store.runs.claim("bench", 100, LEASE_S)
-        await store.calls.claim("bench", 100, LEASE_S)
+        await store.runs.claim("bench", 100)
+        await store.calls.claim("bench", 100)
         await store.records.kpis(time.time() - 86400, None)
     async with store.database.read() as connection:
         return [await _plan(connection, *each, sqlite=store.database.sqlite) for each in heard]

@@ -184,9 +184,9 @@ Decide = Callable[[Conversation | None], Intent | Rejection]
 class RunStore(Protocol):
     """Runs with leases. All times are the database's."""
 
-    async def claim(self, owner: str, limit: int, lease_s: float) -> Sequence[Run]: ...
+    async def claim(self, owner: str, limit: int) -> Sequence[Run]: ...
 
-    async def renew(self, owner: str, run_ids: Iterable[str], lease_s: float) -> Mapping[str, int]:
+    async def renew(self, owner: str, run_ids: Iterable[str]) -> Mapping[str, int]:
         """Renew the leases of watched runs. Returns the wake-ups of each run that this owner still holds."""
 
     async def record_statuses(self, owner: str, statuses: Mapping[str, str]) -> None:
@@ -203,7 +203,7 @@ class RunStore(Protocol):
         """Commit that a submit begins. True if an earlier one was begun and its outcome is unknown."""
 
     async def continued(
-        self, run: Run, call_ids: Sequence[str], status: str, ref: RunRef, *, owner: str, lease_s: float
+        self, run: Run, call_ids: Sequence[str], status: str, ref: RunRef, *, owner: str
     ) -> Run | None:
         """Record the accepted answers, end the old run and watch the new one: one transaction.
 
@@ -240,7 +240,7 @@ class Ledger(Protocol):
     """
 
     async def admit(
-        self, run: Run, call: ToolCall, decide: Decide, *, kind: ToolKind, owner: str, lease_s: float
+        self, run: Run, call: ToolCall, decide: Decide, *, kind: ToolKind, owner: str
     ) -> CallRecord:
         """Record a call, or find it recorded. One transaction, committed before anything is sent.
 
@@ -286,10 +286,10 @@ class Ledger(Protocol):
     async def answer_at_deadline(self, call_id: str, sent: Personal, unsent: Personal) -> CallRecord:
         """Answer a call at its deadline: with `sent` if a request may be out, else close it with `unsent`."""
 
-    async def claim(self, owner: str, limit: int, lease_s: float) -> Sequence[CallRecord]:
+    async def claim(self, owner: str, limit: int) -> Sequence[CallRecord]:
         """Claim calls that are due and that no process works on, even if their run has ended."""
 
-    async def renew(self, owner: str, call_ids: Iterable[str], lease_s: float) -> None: ...
+    async def renew(self, owner: str, call_ids: Iterable[str]) -> None: ...
 
     async def release(self, owner: str) -> None: ...
 

@@ -24,9 +24,9 @@ class CarelessCalls(Calls):
         self._unwritten: dict[str, dict[str, Any]] = {}
 
     async def admit(
-        self, run: Run, call: ToolCall, decide: Decide, *, kind: ToolKind, owner: str, lease_s: float
+        self, run: Run, call: ToolCall, decide: Decide, *, kind: ToolKind, owner: str
     ) -> CallRecord:
-        record = await super().admit(run, call, decide, kind=kind, owner=owner, lease_s=lease_s)
+        record = await super().admit(run, call, decide, kind=kind, owner=owner)
         if record.state is CallState.RECEIVED:
             forget = delete(self._t).where(self._t.c.call_id == record.call_id).returning(self._t)
             async with self._db.write() as connection:

@@ -198,7 +198,7 @@ def test_a_retry_that_no_daemon_takes_is_accepted_and_waits_for_one(
     assert "nenhum daemon" in accepted.stdout
 
     async def claimed(rig: Rig) -> list[str]:
-        return [each.call_id for each in await rig.store.calls.claim("next", 10, 10.0)]
+        return [each.call_id for each in await rig.store.calls.claim("next", 10)]
 
     assert cli_rig.daemon(claimed) == [failed.call_id]
 
@@ -389,7 +389,7 @@ async def test_a_retry_that_a_daemon_has_taken_and_not_ended_is_done(
     await daemon_lives(rig)
 
     async def claim() -> None:
-        await rig.store.calls.claim("daemon", 1, 10.0)
+        await rig.store.calls.claim("daemon", 1)
 
     code, told = await _retry(rig, database_url, make_settings, claim)
     assert code is Exit.DONE
@@ -403,7 +403,7 @@ async def test_a_retry_tells_what_became_of_it(
     await daemon_lives(rig)
 
     async def run_command() -> None:
-        for record in await rig.store.calls.claim(rig.name, 1, 10.0):
+        for record in await rig.store.calls.claim(rig.name, 1):
             await rig.settled(await rig.attempted(record), outcome)
 
     found, told = await _retry(rig, database_url, make_settings, run_command)

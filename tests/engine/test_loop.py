@@ -447,7 +447,7 @@ async def test_leases_are_given_back_at_the_end(harness: Harness) -> None:
     await until(lambda: len(harness.platform.looks) > 2)
     worker.stop()
     await serving
-    assert len(await harness.store.runs.claim("next", 10, 10.0)) == 1
+    assert len(await harness.store.runs.claim("next", 10)) == 1
 
 
 async def test_a_side_task_that_dies_ends_the_worker(
@@ -528,9 +528,9 @@ async def test_a_look_that_ends_nothing_asks_the_database_for_nothing(
     claims: list[int] = []
     claim = harness.store.runs.claim
 
-    async def count(owner: str, limit: int, lease_s: float) -> Sequence[Run]:
+    async def count(owner: str, limit: int) -> Sequence[Run]:
         claims.append(len(harness.platform.looks))
-        return await claim(owner, limit, lease_s)
+        return await claim(owner, limit)
 
     monkeypatch.setattr(harness.store.runs, "claim", count)
     serving = asyncio.create_task(worker.run())

@@ -188,7 +188,7 @@ async def test_a_heartbeat_that_asked_about_an_earlier_claim_lets_go_of_no_later
     harness: Harness,
 ) -> None:
     await harness.announce()
-    (run,) = await harness.store.runs.claim("me", 10, 10.0)
+    (run,) = await harness.store.runs.claim("me", 10)
     watched = WatchedRuns(SystemClock(), Pace(0.25, 5.0))
     watched.begin(run)
     (asked_about,) = watched.all

@@ -114,7 +114,7 @@ async def test_a_wake_up_is_heard_once_directly_or_by_the_heartbeat(store: Store
     harness = Harness(store)
     await harness.conversation()
     await harness.announce("run_1")
-    (run,) = await store.runs.claim("me", 10, 10.0)
+    (run,) = await store.runs.claim("me", 10)
     watched = WatchedRuns(SystemClock(), Pace(0.25, 5.0, webhooks=True))
     watched.begin(run)
     (watched_run,) = watched.all

@@ -84,7 +84,7 @@ class Rig:
         return new
 
     async def claimed(self, run_id: str = "run_1") -> Run:
-        runs = {run.ref.run_id: run for run in await self.store.runs.claim(self.name, 100, LEASE_S)}
+        runs = {run.ref.run_id: run for run in await self.store.runs.claim(self.name, 100)}
         return runs[run_id]
 
     async def admit(self, run: Run, number: int = 1, decision: Decision = TICKET) -> CallRecord:
@@ -94,9 +94,7 @@ class Rig:
     async def decided(
         self, run: Run, tool_call: ToolCall, decide: Decide, kind: ToolKind = ToolKind.TICKET
     ) -> CallRecord:
-        return await self.store.calls.admit(
-            run, tool_call, decide, kind=kind, owner=self.name, lease_s=LEASE_S
-        )
+        return await self.store.calls.admit(run, tool_call, decide, kind=kind, owner=self.name)
 
     async def attempted(self, record: CallRecord, *, certain: bool | None = None) -> CallRecord:
         """One more attempt: left open, or ended surely or not."""
@@ -121,7 +119,7 @@ class Rig:
 
     async def claims(self, limit: int = 100) -> list[str]:
         """The calls this rig takes up, in order."""
-        return [record.call_id for record in await self.store.calls.claim(self.name, limit, LEASE_S)]
+        return [record.call_id for record in await self.store.calls.claim(self.name, limit)]
 
     async def events(self) -> list[tuple[str, dict[str, Any]]]:
         """What the bot is told, in order: the type and the data of each event."""

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.store.harness import LEASE_S, OpenRig, Rig
+from tests.store.harness import OpenRig, Rig
 from worker.errors import RequestRefused
 from worker.model import Run, RunRef, RunState, ThreadRule
 
@@ -103,9 +103,7 @@ async def test_a_run_of_no_thread_is_refused_once_its_conversation_has_one(chain
 
 async def _continued(rig: Rig, old: str, new: str) -> Run:
     run = await rig.claimed(old) if old == "resp_1" else Run(RunRef(old, None), "bare", 1, 0, 0.0)
-    went_on = await rig.store.runs.continued(
-        run, [], "completed", RunRef(new, None), owner=rig.name, lease_s=LEASE_S
-    )
+    went_on = await rig.store.runs.continued(run, [], "completed", RunRef(new, None), owner=rig.name)
     assert went_on is not None
     return went_on
 
@@ -124,7 +122,7 @@ async def test_a_run_that_goes_on_under_another_id_is_not_watched_again_but_the_
         "resp_2": ("ended", "resp_3"),
         "resp_3": ("watching", None),
     }
-    assert await runs.renew("me", ["resp_3"], LEASE_S) == {"resp_3": newest.wake_count + 1}
+    assert await runs.renew("me", ["resp_3"]) == {"resp_3": newest.wake_count + 1}
     await runs.close(
         replace(newest, wake_count=newest.wake_count + 1), RunState.LOST, "plataforma_recusou", None
     )
@@ -233,7 +231,7 @@ async def test_a_session_found_at_work_again_is_watched_again(in_sessions: Rig, 
 async def test_a_session_found_while_it_is_watched_is_only_woken(in_sessions: Rig) -> None:
     run = await in_sessions.run("sess_1")
     assert await in_sessions.store.arrivals.watch_discovered("c1", run.ref) is False
-    assert await in_sessions.store.runs.renew("me", ["sess_1"], 10.0) == {"sess_1": run.wake_count + 1}
+    assert await in_sessions.store.runs.renew("me", ["sess_1"]) == {"sess_1": run.wake_count + 1}
 
 
 async def test_a_session_of_another_conversation_is_not_found_for_this_one(in_sessions: Rig) -> None:

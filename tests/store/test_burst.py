@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 
 from sqlalchemy import text
 
-from tests.store.harness import LEASE_S, Rig
+from tests.store.harness import Rig
 from worker.store.sql.connections import CONNECTIONS
 
 
@@ -21,7 +21,7 @@ async def test_the_heartbeat_gets_through_while_every_other_connection_is_taken(
             connection = await busy.enter_async_context(rig.store.database.read())
             await connection.execute(text("select 1"))
         async with asyncio.timeout(20):
-            assert set(await rig.store.runs.renew("me", ["run_1"], LEASE_S)) == {"run_1"}
+            assert set(await rig.store.runs.renew("me", ["run_1"])) == {"run_1"}
 
 
 async def test_a_process_that_freezes_in_a_transaction_lets_go_of_its_rows(rig: Rig) -> None:

@@ -148,7 +148,7 @@ async def test_several_daemons_share_a_postgresql_database(
     await Rig(first).conversation()
     run = await Rig(first).run()
     second = await _open(settings)
-    assert await second.runs.claim("second", 10, 10.0) == []
+    assert await second.runs.claim("second", 10) == []
     assert (await Rig(second).row("runs")).lease_epoch == run.epoch
     await second.close()
     await first.close()
@@ -162,10 +162,10 @@ async def test_a_restart_on_sqlite_takes_back_at_once_what_a_crash_left_claimed(
     await Rig(crashed).run()
     await crashed.close()
     beside = await _open(make_settings(), owner=False)
-    assert await beside.runs.claim("beside", 10, 10.0) == []
+    assert await beside.runs.claim("beside", 10) == []
     await beside.close()
     restarted = await _open(make_settings())
-    (run,) = await restarted.runs.claim("next", 10, 10.0)
+    (run,) = await restarted.runs.claim("next", 10)
     assert run.epoch == 2
     await restarted.close()
 

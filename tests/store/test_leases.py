@@ -84,7 +84,7 @@ async def test_an_answered_call_is_taken_over_by_nobody(rig: Rig, neighbour: Rig
 async def test_a_call_taken_over_is_sent_by_its_new_owner_alone(rig: Rig, neighbour: Rig) -> None:
     record = await rig.attempted(await rig.admit(await rig.run()), certain=True)
     await rig.died(record)
-    (taken,) = await neighbour.store.calls.claim("other", 10, LEASE_S)
+    (taken,) = await neighbour.store.calls.claim("other", 10)
     assert not await rig.begins(record, 2)
     assert await neighbour.begins(taken, 2)
     assert (await rig.store.calls.get(record.call_id)).attempts == 2
@@ -122,7 +122,7 @@ async def test_a_call_that_was_sent_is_claimed_whatever_became_of_its_run(
     await rig.change("runs", {"state": state})
     assert await neighbour.claims() == []
     await rig.died(record)
-    (claimed,) = await neighbour.store.calls.claim("other", 10, LEASE_S)
+    (claimed,) = await neighbour.store.calls.claim("other", 10)
     assert claimed == replace(record, owner="other", run_gone=state is not RunState.WATCHING)
     assert not claimed.orphaned
     assert await rig.claims() == []
@@ -145,7 +145,7 @@ async def test_a_call_that_was_not_sent_is_left_to_its_runs_owner_until_the_run_
     await rig.died(record)
     assert await neighbour.claims() == []
     await rig.lost(run)
-    (claimed,) = await neighbour.store.calls.claim("other", 10, LEASE_S)
+    (claimed,) = await neighbour.store.calls.claim("other", 10)
     assert (claimed.call_id, claimed.orphaned) == (record.call_id, True)
 
 
@@ -165,7 +165,7 @@ async def test_a_call_that_waits_for_its_equal_is_claimed_once_its_run_is_gone(
     await rig.died(waiting)
     assert await neighbour.claims() == []
     await rig.lost(run)
-    (claimed,) = await neighbour.store.calls.claim("other", 10, LEASE_S)
+    (claimed,) = await neighbour.store.calls.claim("other", 10)
     assert (claimed.call_id, claimed.waits) == (waiting.call_id, True)
 
 
@@ -173,7 +173,7 @@ async def test_a_call_that_a_person_wants_tried_again_is_claimed_at_once(rig: Ri
     record = await rig.settled(await rig.attempted(await rig.admit(await rig.run()), certain=True), REFUSED)
     assert await neighbour.claims() == []
     await rig.store.operators.retry(record.call_id)
-    (claimed,) = await neighbour.store.calls.claim("other", 10, LEASE_S)
+    (claimed,) = await neighbour.store.calls.claim("other", 10)
     assert (claimed.call_id, claimed.state, claimed.retrying) == (record.call_id, CallState.RECEIVED, True)
     assert not claimed.orphaned
 
@@ -213,7 +213,7 @@ async def test_processes_that_claim_side_by_side_never_share_a_call(rig: Rig, ne
 
     async def claim_all(worker: Rig, owner: str) -> list[str]:
         mine: list[str] = []
-        while some := await worker.store.calls.claim(owner, 3, LEASE_S):
+        while some := await worker.store.calls.claim(owner, 3):
             mine += [record.call_id for record in some]
         return mine
 
@@ -245,7 +245,8 @@ async def test_an_idle_process_reads_only_what_may_be_due(
         return execute(driver, statement, parameters)
 
     monkeypatch.setattr(aiosqlite.Connection, "execute", note)
-    await getattr(rig.store, table).claim("me", 10, LEASE_S)
+    lease = [LEASE_S] if table == "outbox" else []
+    await getattr(rig.store, table).claim("me", 10, *lease)
     monkeypatch.undo()
     statement, parameters = next(each for each in asked if f"FROM {table}" in each[0])
     async with rig.store.database.read() as connection:
@@ -268,7 +269,7 @@ async def test_only_calls_that_are_still_ours_are_renewed(
         await rig.died(record)
     taken = await neighbour.admit(run, 1)
     ids = [record.call_id for record in records]
-    await rig.store.calls.renew("me", [*ids, "tc_nobody"], LEASE_S)
+    await rig.store.calls.renew("me", [*ids, "tc_nobody"])
     assert (await neighbour.admit(run, 0)).owner == "me"
     assert (await neighbour.admit(run, 1)).owner == "other"
     assert (await neighbour.admit(run, 2)).owner == "me"
@@ -308,7 +309,7 @@ async def test_who_changes_several_calls_at_once_waits_crosswise_with_nobody(rig
     await rig.change("calls", {"call_id": "tc_b"}, call_id=later.call_id)
     await rig.change("calls", {"call_id": "tc_a"}, call_id=earlier.call_id)
     verbs = {
-        "renew": lambda: rig.store.calls.renew("me", ["tc_b", "tc_a"], LEASE_S),
+        "renew": lambda: rig.store.calls.renew("me", ["tc_b", "tc_a"]),
         "submitted": lambda: rig.store.runs.submitted(run, ["tc_b", "tc_a"], "queued"),
         "release": lambda: rig.store.calls.release("me"),
     }

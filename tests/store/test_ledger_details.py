@@ -107,7 +107,7 @@ async def test_who_waited_and_failed_is_mended_by_what_becomes_of_the_ticket_lat
     await rig.settled(await rig.attempted(first), AMBIGUOUS)
     await rig.settled(waiting, AMBIGUOUS)
     await rig.store.operators.retry(first.call_id)
-    (again,) = await rig.store.calls.claim("me", 10, 10.0)
+    (again,) = await rig.store.calls.claim("me", 10)
     await rig.settled(await rig.attempted(again), DONE)
     mended = await rig.store.calls.get(waiting.call_id)
     assert (mended.state, mended.protocolo) == (CallState.DONE, PROTOCOLO)
@@ -189,7 +189,7 @@ async def test_a_ticket_in_doubt_after_a_retry_is_looked_up_from_the_beginning(o
         await rig.store.calls.check_later(record)
     assert (await rig.row("calls")).checks == 4
     await rig.store.operators.retry(record.call_id)
-    (again,) = await rig.store.calls.claim("me", 10, 10.0)
+    (again,) = await rig.store.calls.claim("me", 10)
     await rig.settled(await rig.attempted(again), UNKNOWN)
     assert (await rig.row("calls")).checks == 0
 

@@ -55,7 +55,7 @@ async def test_an_open_question_is_asked_again_after_a_minute(asking: Rig, outco
     assert await _due_in(asking, record.call_id) == pytest.approx(60.0, abs=5.0)
     assert await asking.claims() == []
     await asking.ago(0.0, "calls", "due")
-    (claimed,) = await asking.store.calls.claim("me", 10, 10.0)
+    (claimed,) = await asking.store.calls.claim("me", 10)
     assert claimed == replace(record, owner="me")
 
 

@@ -56,7 +56,7 @@ async def test_another_try_sends_the_same_ticket_again(rig: Rig, outcome: Outcom
     record = await _with(rig, outcome)
     assert await rig.store.operators.retryable(record.call_id) == record
     await rig.store.operators.retry(record.call_id)
-    (again,) = await rig.store.calls.claim("me", 10, 10.0)
+    (again,) = await rig.store.calls.claim("me", 10)
     assert (again.state, again.error, again.retrying) == (CallState.RECEIVED, None, True)
     assert (again.idempotency_key, again.body) == (record.idempotency_key, TICKET.body)
     assert (again.answer, again.maybe_sent) == (UNSENT, record.maybe_sent)
@@ -67,7 +67,7 @@ async def test_another_try_has_attempts_of_its_own_and_goes_on_counting(rig: Rig
     record = await rig.attempted(await rig.admit(await rig.run()), certain=True)
     record = await rig.settled(await rig.attempted(record, certain=True), REFUSED, UNSENT)
     await rig.store.operators.retry(record.call_id)
-    (again,) = await rig.store.calls.claim("me", 10, 10.0)
+    (again,) = await rig.store.calls.claim("me", 10)
     assert (again.attempts, again.retry_from) == (2, 2)
     assert not await rig.begins(again, 2)
     done = await rig.settled(await rig.attempted(again), DONE)
@@ -80,7 +80,7 @@ async def test_what_another_try_brings_is_told_late(open_rig: OpenRig) -> None:
     await rig.conversation()
     record = await _with(rig, REFUSED)
     await rig.store.operators.retry(record.call_id)
-    (again,) = await rig.store.calls.claim("me", 10, 10.0)
+    (again,) = await rig.store.calls.claim("me", 10)
     await rig.settled(await rig.attempted(again), DONE)
     assert [(kind, told["late"]) for kind, told in await rig.events()] == [
         ("ticket.failed", False),

@@ -108,7 +108,7 @@ async def test_the_bot_is_told_once_how_a_run_ended(telling: Rig, state: RunStat
 
 async def test_the_bot_is_told_where_a_conversation_goes_on(telling: Rig) -> None:
     run, goes_on = await telling.run(), RunRef("resp_2", None)
-    await telling.store.runs.continued(run, [], "completed", goes_on, owner="me", lease_s=LEASE_S)
+    await telling.store.runs.continued(run, [], "completed", goes_on, owner="me")
     ((kind, told),) = await telling.events()
     assert (kind, told["run_id"], told["reason"]) == ("run.ended", "run_1", "continua")
     assert told["continues_as"] == "resp_2"

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import update
 
-from tests.store.harness import LEASE_S, REJECTION, OpenRig, Rig, until_one_waits
+from tests.store.harness import REJECTION, OpenRig, Rig, until_one_waits
 from worker.errors import RequestRefused, Withdrawn
 from worker.model import Run, RunRef, RunState
 from worker.store.sql import leases
@@ -20,32 +20,32 @@ postgresql = pytest.mark.parametrize("shared_database", ["postgresql"], indirect
 
 async def test_an_announced_run_is_claimed_once_with_a_new_epoch(rig: Rig) -> None:
     assert await rig.announce("c1", "run_1", None) is True
-    (run,) = await rig.store.runs.claim("me", 10, LEASE_S)
+    (run,) = await rig.store.runs.claim("me", 10)
     assert (run.ref, run.conversation_id) == (RunRef("run_1", "thread_c1"), "c1")
     assert (run.epoch, run.rounds) == (1, 0)
     assert 0 <= run.known_s < 60
-    assert await rig.store.runs.claim("other", 10, LEASE_S) == []
+    assert await rig.store.runs.claim("other", 10) == []
 
 
 async def test_runs_are_claimed_earliest_due_first_and_never_more_than_asked_for(rig: Rig) -> None:
     for run_id, seconds in {"run_b": 20.0, "run_a": 10.0, "run_c": 30.0, "run_d": 5.0}.items():
         await rig.announce("c1", run_id, None)
         await rig.ago(seconds, "runs", "due", run_id=run_id)
-    first = await rig.store.runs.claim("me", 3, LEASE_S)
+    first = await rig.store.runs.claim("me", 3)
     assert [run.ref.run_id for run in first] == ["run_c", "run_b", "run_a"]
-    assert [run.ref.run_id for run in await rig.store.runs.claim("me", 3, LEASE_S)] == ["run_d"]
+    assert [run.ref.run_id for run in await rig.store.runs.claim("me", 3)] == ["run_d"]
 
 
 async def test_a_run_is_not_claimed_before_it_is_due(rig: Rig) -> None:
     await rig.announce("c1", "run_1", None)
     await rig.ago(-60.0, "runs", "due")
-    assert await rig.store.runs.claim("me", 10, LEASE_S) == []
+    assert await rig.store.runs.claim("me", 10) == []
 
 
 async def test_an_expired_lease_is_taken_over_with_the_next_epoch(rig: Rig) -> None:
     await rig.run()
     await rig.ago(1.0, "runs", "lease_until")
-    (taken,) = await rig.store.runs.claim("other", 10, LEASE_S)
+    (taken,) = await rig.store.runs.claim("other", 10)
     assert taken.epoch == 2
     assert (await rig.row("runs")).owner == "other"
 
@@ -53,7 +53,7 @@ async def test_an_expired_lease_is_taken_over_with_the_next_epoch(rig: Rig) -> N
 async def test_the_runs_of_another_platform_are_left_alone(rig: Rig, open_rig: OpenRig) -> None:
     await rig.announce("c1", "run_1", None)
     elsewhere = await open_rig(platform="agents")
-    assert await elsewhere.store.runs.claim("me", 10, LEASE_S) == []
+    assert await elsewhere.store.runs.claim("me", 10) == []
 
 
 async def test_workers_that_claim_side_by_side_never_share_a_run(rig: Rig, neighbour: Rig) -> None:
@@ -62,7 +62,7 @@ async def test_workers_that_claim_side_by_side_never_share_a_run(rig: Rig, neigh
 
     async def claim_all(worker: Rig, owner: str) -> list[str]:
         mine: list[str] = []
-        while some := await worker.store.runs.claim(owner, 5, LEASE_S):
+        while some := await worker.store.runs.claim(owner, 5):
             mine += [run.ref.run_id for run in some]
         return mine
 
@@ -82,7 +82,7 @@ async def test_a_claim_does_not_wait_for_a_row_that_another_worker_is_taking(rig
     async with rig.store.database.write() as taking:
         await taking.execute(update(runs).where(runs.c.run_id == "run_1").values(owner="other"))
         async with asyncio.timeout(20):  # what would wait here would wait for this very block
-            (run,) = await rig.store.runs.claim("me", 10, LEASE_S)
+            (run,) = await rig.store.runs.claim("me", 10)
     assert run.ref.run_id == "run_2"
 
 
@@ -96,10 +96,10 @@ async def test_only_what_is_still_ours_is_renewed(rig: Rig, monkeypatch: pytest.
     await rig.change("runs", {"owner": "other"}, run_id="run_1")
     await rig.store.runs.close(mine[2], RunState.ENDED, "concluida", "completed")
     await rig.announce("c1", "run_3", None)
-    kept = await rig.store.runs.renew("me", [*(run.ref.run_id for run in mine), "run_unknown"], LEASE_S)
+    kept = await rig.store.runs.renew("me", [*(run.ref.run_id for run in mine), "run_unknown"])
     assert kept == {"run_0": 0, "run_3": 1, "run_4": 0}
-    assert await rig.store.runs.renew("me", [], LEASE_S) == {}
-    (taken,) = await rig.store.runs.claim("third", 10, LEASE_S)
+    assert await rig.store.runs.renew("me", []) == {}
+    (taken,) = await rig.store.runs.claim("third", 10)
     assert taken.ref.run_id == "run_1"
 
 
@@ -109,7 +109,7 @@ async def test_released_runs_are_due_at_once_and_those_of_others_stay_theirs(rig
     await rig.ago(-60.0, "runs", "due", run_id="run_1")
     await rig.change("runs", {"owner": "other"}, run_id="run_2")
     await rig.store.runs.release("me")
-    (run,) = await rig.store.runs.claim("next", 10, LEASE_S)
+    (run,) = await rig.store.runs.claim("next", 10)
     assert run.ref.run_id == "run_1"
     assert (await rig.row("runs", run_id="run_2")).owner == "other"
 
@@ -124,7 +124,7 @@ async def test_a_closed_run_keeps_why_and_is_claimed_no_more(rig: Rig) -> None:
     assert (row.state, row.reason, row.platform_status) == ("lost", "expirada", "expired")
     assert (row.owner, row.lease_until) == (None, 0)
     assert row.closed_at >= row.registered_at
-    assert await rig.store.runs.claim("next", 10, LEASE_S) == []
+    assert await rig.store.runs.claim("next", 10) == []
     assert not await rig.store.runs.close(run, RunState.ENDED, "concluida", "completed")
 
 
@@ -420,9 +420,7 @@ GOES_ON = RunRef("resp_2", "thread_c1")
 
 
 async def _continued(rig: Rig, run: Run, *call_ids: str) -> Run | None:
-    return await rig.store.runs.continued(
-        run, call_ids, "completed", GOES_ON, owner=rig.name, lease_s=LEASE_S
-    )
+    return await rig.store.runs.continued(run, call_ids, "completed", GOES_ON, owner=rig.name)
 
 
 async def test_a_conversation_that_goes_on_is_watched_under_its_new_id_by_the_same_process(
@@ -439,8 +437,8 @@ async def test_a_conversation_that_goes_on_is_watched_under_its_new_id_by_the_sa
     assert (old.continues_as, old.owner) == ("resp_2", None)
     assert (await rig.row("calls", call_id=told.call_id)).submitted_at is not None
     assert (await rig.row("calls", call_id=untold.call_id)).submitted_at is None
-    assert await neighbour.store.runs.claim("other", 10, LEASE_S) == []
-    assert await rig.store.runs.renew("me", ["resp_2"], LEASE_S) == {"resp_2": new.wake_count}
+    assert await neighbour.store.runs.claim("other", 10) == []
+    assert await rig.store.runs.renew("me", ["resp_2"]) == {"resp_2": new.wake_count}
     assert (await rig.admit(new, 1, REJECTION)).run_id == "resp_2"
     await rig.ago(1.0, "runs", "lease_until")
     taken = await neighbour.claimed("resp_2")
@@ -495,7 +493,7 @@ async def test_an_id_told_of_and_gone_on_with_side_by_side_is_one_run(rig: Rig, 
     for number in range(8):
         run, ref = await rig.run(f"run_{number}"), RunRef(f"resp_{number}", "thread_c1")
         new, _ = await asyncio.gather(
-            rig.store.runs.continued(run, [], "completed", ref, owner="me", lease_s=LEASE_S),
+            rig.store.runs.continued(run, [], "completed", ref, owner="me"),
             neighbour.announce("c1", ref.run_id, None),
         )
         assert new is not None

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.store.harness import LEASE_S, REFUSED, Rig
+from tests.store.harness import REFUSED, Rig
 from worker.model import RunRef
 from worker.store.sql import database as database_module
 
@@ -18,7 +18,7 @@ async def test_the_heartbeat_hears_how_often_a_run_was_woken(rig: Rig, neighbour
     assert run.wake_count == 0
     for _ in range(2):
         await neighbour.announce("c1", "run_1", None)
-    assert await rig.store.runs.renew("me", ["run_1"], LEASE_S) == {"run_1": 2}
+    assert await rig.store.runs.renew("me", ["run_1"]) == {"run_1": 2}
     await rig.ago(1.0, "runs", "lease_until")
     assert (await neighbour.claimed()).wake_count == 2
 

@@ -24,7 +24,7 @@ from worker.errors import (
 )
 from worker.model import Answer, CallRecord, Run, RunSnapshot, RunState, RunStatus, ToolCall
 from worker.personal import Personal
-from worker.ports import LEASE_S, Clock, Platform, RunStore
+from worker.ports import Clock, Platform, RunStore
 
 GONE_S = 30.0
 """A run is lost after 404 for this long: the bot can be quicker than the platform, and a proxy may err."""
@@ -282,7 +282,7 @@ class RunDriver:
             watched.recorded_status = snapshot.platform_status
             return
         new = await self._runs.continued(
-            run, call_ids, snapshot.platform_status, ref, owner=self._lease.owner, lease_s=LEASE_S
+            run, call_ids, snapshot.platform_status, ref, owner=self._lease.owner
         )
         self._watched.end(watched.run_id)
         if new is not None:

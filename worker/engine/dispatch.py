@@ -41,7 +41,7 @@ from worker.model import (
     ToolKind,
 )
 from worker.personal import Personal
-from worker.ports import LEASE_S, Clock, Ledger, Tool
+from worker.ports import Clock, Ledger, Tool
 from worker.privacy import readable
 
 _FOLLOW_S = 0.25
@@ -146,13 +146,13 @@ class Dispatcher:
         self._reconciled &= self._work.keys()
         free = MAX_RECONCILED - len(self._reconciled)
         if free > 0 and not self._sending.stopping:
-            for record in await self._ledger.claim(self._lease.owner, free, LEASE_S):
+            for record in await self._ledger.claim(self._lease.owner, free):
                 self._reconciled.add(record.call_id)
                 self._begin(record)
 
     async def keep_leases(self) -> None:
         """Renew the leases of the calls that this process works on."""
-        await self._ledger.renew(self._lease.owner, list(self._work), LEASE_S)
+        await self._ledger.renew(self._lease.owner, list(self._work))
 
     async def release(self) -> None:
         """Release the leases of unfinished calls."""
@@ -172,7 +172,6 @@ class Dispatcher:
                 lambda conversation: self._decide(run, call, conversation),
                 kind=ToolKind.OTHER if tool is None else tool.kind,
                 owner=self._lease.owner,
-                lease_s=LEASE_S,
             )
             left_s = min(limits.deadline - self._clock.monotonic(), limits.longest_s - record.age_s)
             if record.answered or record.owner == self._lease.owner or left_s <= 0:

@@ -22,9 +22,8 @@ def boottime() -> float:
 class Lease:
     """This process's name in the database, and whether its claims still hold."""
 
-    def __init__(self, lease_s: float = LEASE_S) -> None:
+    def __init__(self) -> None:
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-        self._lease_s = lease_s
         self._taken = boottime()
 
     def renewed(self, taken: float) -> None:
@@ -33,4 +32,4 @@ class Lease:
 
     def holds(self) -> bool:
         """Whether no other process can have taken over yet."""
-        return boottime() < self._taken + self._lease_s - _MARGIN_S
+        return boottime() < self._taken + LEASE_S - _MARGIN_S

@@ -16,7 +16,7 @@ from worker.engine.pacing import LoopLimits, Pace, TokenBucket
 from worker.engine.reply_check import EndedReplies
 from worker.engine.watched_runs import WatchedRun, WatchedRuns
 from worker.errors import StoreError
-from worker.ports import LEASE_S, Arrivals, Clock, Platform, RunStore
+from worker.ports import Arrivals, Clock, Platform, RunStore
 
 CLAIM_S = 1.0
 """Longest time between two claims, in seconds; a wake-up shortens it."""
@@ -139,7 +139,7 @@ class Worker:
             self._woken.clear()
             metrics.runs_watched.set(len(self._watched))
             free = self._limits.max_runs - len(self._watched)
-            claimed = await self._runs.claim(self._lease.owner, free, LEASE_S) if free > 0 else ()
+            claimed = await self._runs.claim(self._lease.owner, free) if free > 0 else ()
             for run in claimed:
                 self._watched.begin(run)
             self._full = len(claimed) == max(free, 0)
@@ -158,7 +158,7 @@ class Worker:
             taken = boottime()
             watched = self._watched.all
             run_ids = [watched_run.run_id for watched_run in watched]
-            kept = await self._runs.renew(self._lease.owner, run_ids, LEASE_S)
+            kept = await self._runs.renew(self._lease.owner, run_ids)
             await self._dispatcher.keep_leases()
             self._lease.renewed(taken)
             for watched_run in watched:

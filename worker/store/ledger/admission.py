@@ -21,6 +21,7 @@ from worker.model import (
     ToolKind,
 )
 from worker.personal import Personal
+from worker.ports import LEASE_S
 from worker.privacy import Hasher, readable
 from worker.store.ledger.equal_calls import earlier_equal
 from worker.store.ledger.outbox import Outbox
@@ -261,7 +262,7 @@ def _insert_call(tables: Tables) -> Insert:
 
 
 def new_call_columns(
-    key: str, run: Run, call: ToolCall, log_id: str | None, *, kind: ToolKind, owner: str, lease_s: float
+    key: str, run: Run, call: ToolCall, log_id: str | None, *, kind: ToolKind, owner: str
 ) -> _Columns:
     """The columns of every new call before the decision: received, held by `owner` and due.
 
@@ -271,7 +272,7 @@ def new_call_columns(
         "due_s": 0.0,
         "answered_s": None,
         "owner": owner,
-        "lease_s": lease_s,
+        "lease_s": LEASE_S,
         "call_key": key,
         "call_id": f"tc_{secrets.token_hex(12)}",
         "platform_call_id": call.platform_call_id,

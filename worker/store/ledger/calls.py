@@ -27,7 +27,7 @@ from worker.errors import CrmUnavailable, Erased, Withdrawn
 from worker.log_fields import hidden_call_id
 from worker.model import CallRecord, CallState, Outcome, Run, RunState, Sent, ToolCall, ToolKind
 from worker.personal import Personal
-from worker.ports import Decide
+from worker.ports import LEASE_S, Decide
 from worker.privacy import readable
 from worker.store.ledger.admission import Admission, call_key, former_call_key, new_call_columns
 from worker.store.ledger.outcomes import Outcomes
@@ -55,22 +55,18 @@ class Calls:
         self._outcomes = outcomes
 
     async def admit(
-        self, run: Run, call: ToolCall, decide: Decide, *, kind: ToolKind, owner: str, lease_s: float
+        self, run: Run, call: ToolCall, decide: Decide, *, kind: ToolKind, owner: str
     ) -> CallRecord:
-        """Record a call, or return the recorded one; see `ports.Ledger.admit`.
-
-        Raises `Withdrawn` when the run of a new call has another owner.
-        """
         key = call_key(self._db.hasher, self._platform, run, call)
         former = former_call_key(self._platform, run, call)
         async with self._db.write() as connection:
             await self._db.serialise(connection, run.conversation_id)
             recorded = await find_by_key(connection, self._db.tables, key, former, call.tool)
             if recorded is not None:
-                return await self._take_over(connection, recorded, owner, lease_s)
+                return await self._take_over(connection, recorded, owner)
             conversation = await self._admission.conversation(connection, run)
             log_id = hidden_call_id(self._db.hasher, call.platform_call_id)
-            columns = new_call_columns(key, run, call, log_id, kind=kind, owner=owner, lease_s=lease_s)
+            columns = new_call_columns(key, run, call, log_id, kind=kind, owner=owner)
             await self._admission.record(connection, columns, decide(conversation), conversation)
             return await get(connection, self._db.tables, columns["call_id"])
 
@@ -82,10 +78,6 @@ class Calls:
     async def begin_attempt(
         self, call: CallRecord, attempt: int, *, owner: str, send_window_s: float
     ) -> bool:
-        """Commit that attempt number `attempt` begins. False when another process has changed the call.
-
-        Raises `Erased` when the request's body was erased before the first attempt.
-        """
         tables = self._db.tables
         async with self._db.write() as connection:
             this = {"call_id": call.call_id, "attempt": attempt}
@@ -118,7 +110,6 @@ class Calls:
         checked: bool = False,
         owner: str | None = None,
     ) -> CallRecord:
-        """Record the outcome of a call; see `ports.Ledger.settle`."""
         async with self._db.write() as connection:
             if outcome.from_lookup:
                 await self._check_found(connection, call_id, outcome.protocolo or "")
@@ -139,7 +130,6 @@ class Calls:
             return await get(connection, self._db.tables, call_id)
 
     async def inherit(self, call_id: str) -> CallRecord:
-        """Let a waiting call take over key and body of the call that ended unsent; see `ports.Ledger`."""
         tables = self._db.tables
         conversation = (await self.get(call_id)).conversation_id
         async with self._db.write() as connection:
@@ -163,7 +153,6 @@ class Calls:
             return await get(connection, tables, call_id)
 
     async def answer_at_deadline(self, call_id: str, sent: Personal, unsent: Personal) -> CallRecord:
-        """Answer a call whose run must not wait longer; see `ports.Ledger.answer_at_deadline`."""
         async with self._db.write() as connection:
             before = await get(connection, self._db.tables, call_id, lock=True)
             if not before.state.open:
@@ -178,12 +167,12 @@ class Calls:
                 await wipe(connection, self._db.tables, self._t.c.call_id == call_id)
             return await get(connection, self._db.tables, call_id)
 
-    async def claim(self, owner: str, limit: int, lease_s: float) -> Sequence[CallRecord]:
+    async def claim(self, owner: str, limit: int) -> Sequence[CallRecord]:
         """Claim due calls without an owner, also those whose run has ended.
 
         A call that was never sent belongs to its run's owner while the run is watched, and is not claimed.
         """
-        t, lease = self._t, {"owner": owner, "lease_s": lease_s}
+        t, lease = self._t, {"owner": owner, "lease_s": LEASE_S}
         rows = await leases.take(self._db, _any_due, _claim, room=limit, **lease)
         taken = [row.call_id for row in rows]
         if not taken:
@@ -192,11 +181,9 @@ class Calls:
             calls = select_calls(self._db.tables).where(t.c.call_id.in_(taken)).order_by(t.c.due)
             return [record(row) for row in await connection.execute(calls)]
 
-    async def renew(self, owner: str, call_ids: Iterable[str], lease_s: float) -> None:
+    async def renew(self, owner: str, call_ids: Iterable[str]) -> None:
         """Renew the leases of calls this process works on."""
-        await leases.renew(
-            self._db, self._t.c.call_id, call_ids, owner=owner, lease_s=lease_s, returning=[self._t.c.call_id]
-        )
+        await leases.renew(self._db, self._t.c.call_id, call_ids, owner=owner, returning=[self._t.c.call_id])
 
     async def release(self, owner: str) -> None:
         """Give the leases of all calls back."""
@@ -262,14 +249,12 @@ class Calls:
         if await held_by_another(connection, self._t, call, protocolo):
             raise Withdrawn("another ticket has this protocolo")
 
-    async def _take_over(
-        self, connection: AsyncConnection, recorded: CallRecord, owner: str, lease_s: float
-    ) -> CallRecord:
+    async def _take_over(self, connection: AsyncConnection, recorded: CallRecord, owner: str) -> CallRecord:
         """The recorded call. This process holds it if it is unanswered and no other lease is valid."""
         if recorded.answered:
             return recorded
         tables = self._db.tables
-        await _hold_call(connection, tables, call_id=recorded.call_id, owner=owner, lease_s=lease_s)
+        await _hold_call(connection, tables, call_id=recorded.call_id, owner=owner, lease_s=LEASE_S)
         return await get(connection, tables, recorded.call_id)
 
 

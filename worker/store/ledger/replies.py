@@ -55,14 +55,12 @@ class Replies:
             )
 
     async def checked_by_bot(self, run_id: str) -> bool:
-        """True if the bot has had a reply of this run checked since the run's latest announcement."""
         async with self._db.read(brief=True) as connection:
             return bool((await _check_by_bot(connection, self._t, run_id=run_id)).rows)
 
     async def record(
         self, conversation_id: str, run_id: str | None, source: ReplySource, codes: Sequence[Code]
     ) -> None:
-        """Store a check, and write an event for a suspect reply, in one transaction."""
         row = {"conversation_id": conversation_id, "run_id": run_id, "source": source}
         async with self._db.write() as connection:
             inserted = self._t.reply_checks.insert().values(**row, codes=",".join(codes), checked_at=now())

@@ -10,6 +10,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 
 from worker.errors import Withdrawn
 from worker.model import Run, RunRef, RunState
+from worker.ports import LEASE_S
 from worker.store.ledger.outbox import Outbox
 from worker.store.personal_data.erasure import wipe_run
 from worker.store.runs.arrivals import insert_watched_run
@@ -30,22 +31,20 @@ class Runs:
         self._t = database.tables.runs
         self._conversations = database.tables.conversations
 
-    async def claim(self, owner: str, limit: int, lease_s: float) -> Sequence[Run]:
+    async def claim(self, owner: str, limit: int) -> Sequence[Run]:
         """Claim due runs without an owner, earliest due first. Each claim raises the run's epoch."""
-        lease = {"room": limit, "owner": owner, "lease_s": lease_s}
+        lease = {"room": limit, "owner": owner, "lease_s": LEASE_S}
         rows = await leases.take(self._db, _any_due, _claim, self._platform, **lease)
         return [_run(row) for row in sorted(rows, key=lambda row: row.due)]
 
-    async def renew(self, owner: str, run_ids: Iterable[str], lease_s: float) -> Mapping[str, int]:
-        """Renew leases. Returns the runs that this owner still holds, each with its count of wake-ups."""
+    async def renew(self, owner: str, run_ids: Iterable[str]) -> Mapping[str, int]:
         t = self._t
         rows = await leases.renew(
-            self._db, t.c.run_id, run_ids, owner=owner, lease_s=lease_s, returning=[t.c.run_id, t.c.wake]
+            self._db, t.c.run_id, run_ids, owner=owner, returning=[t.c.run_id, t.c.wake]
         )
         return {row.run_id: row.wake for row in rows}
 
     async def record_statuses(self, owner: str, statuses: Mapping[str, str]) -> None:
-        """Store the platform's own status of each of these runs that this owner holds."""
         t = self._t
         runs_of: dict[str, list[str]] = {}
         for run_id, status in statuses.items():
@@ -103,7 +102,7 @@ class Runs:
             return begun.submit_begun_at is not None
 
     async def continued(
-        self, run: Run, call_ids: Sequence[str], status: str, ref: RunRef, *, owner: str, lease_s: float
+        self, run: Run, call_ids: Sequence[str], status: str, ref: RunRef, *, owner: str
     ) -> Run | None:
         """End a run that continues under a new id and hold the new run, in one transaction.
 
@@ -127,7 +126,7 @@ class Runs:
             known = await connection.execute(select(self._t.c.run_id).where(self._t.c.run_id == ref.run_id))
             if known.first() is None:
                 await insert_watched_run(connection, self._db, self._platform, run.conversation_id, ref)
-            return await self._hold_successor(connection, run, ref, {"owner": owner, "lease_s": lease_s})
+            return await self._hold_successor(connection, run, ref, owner)
 
     # --------------------------------------------------------------------------------------------- within
 
@@ -151,11 +150,11 @@ class Runs:
         return ended.rowcount == 1
 
     async def _hold_successor(
-        self, connection: AsyncConnection, run: Run, ref: RunRef, lease: dict[str, Any]
+        self, connection: AsyncConnection, run: Run, ref: RunRef, owner: str
     ) -> Run | None:
         """Hold the run that continues this one, unless it has an owner or has ended."""
         this = {"run_id": ref.run_id, "conversation_id": run.conversation_id, "rounds": run.rounds + 1}
-        row = (await _hold(connection, self._tables, **this, **lease)).first()
+        row = (await _hold(connection, self._tables, **this, owner=owner, lease_s=LEASE_S)).first()
         return None if row is None else _run(row)
 
     async def _mark_submitted(self, connection: AsyncConnection, call_ids: Sequence[str]) -> None:

@@ -19,6 +19,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from worker.ports import LEASE_S
 from worker.store.sql.database import Database
 from worker.store.sql.statements import Statement, prepared
 from worker.store.sql.tables import now
@@ -76,7 +77,6 @@ async def renew(
     keys: Iterable[str],
     *,
     owner: str,
-    lease_s: float,
     returning: Sequence[ColumnElement[Any]],
 ) -> list[Row[Any]]:
     """Renew and return those of these rows that `owner` still holds."""
@@ -84,7 +84,7 @@ async def renew(
     renewed: list[Row[Any]] = []
     for batch in _batches(sorted(keys)):
         owned = select(key).where(key.in_(batch), t.c.owner == owner)
-        renewing = update(t).where(locked(key, owned, wait=True)).values(lease_until=now() + lease_s)
+        renewing = update(t).where(locked(key, owned, wait=True)).values(lease_until=now() + LEASE_S)
         async with database.write(urgent=True) as connection:
             renewed += await connection.execute(renewing.returning(*returning))
     return renewed
