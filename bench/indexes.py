@@ -75,7 +75,7 @@ async def _whole_call(store: Store, number: int) -> None:
     conversation_id, run_id, call_id = f"bench_{number}", f"run_{number:024x}", f"call_{number:024x}"
     await store.records.put_conversation(conversation_id, {"thread_id": f"thread_{number}"})
     await store.records.register_run(conversation_id, run_id, None)
-    (run,) = await store.runs.claim(OWNER, 1, LEASE_S)
+    (run,) = await store.runs.claim(OWNER, 1)
     intent = Intent(
         equal_on=(str(number),),
         body=Personal('{"resumo": "' + "x" * 300 + '"}'),
