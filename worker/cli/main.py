@@ -305,42 +305,42 @@ def rekey() -> None:
     run_command(verbs.rekey(configured()[0], stdout()))
 
 
+_CallState = Annotated[CallState | None, typer.Option(metavar="ESTADO", help=f"Só {_STATES}.")]
+_Protocolo = Annotated[str | None, typer.Option(metavar="N", help="Só com este protocolo.")]
+_OfRun = Annotated[str | None, typer.Option(metavar="ID", help="Só desta execução.")]
+_PlatformCall = Annotated[
+    str | None, typer.Option(metavar="ID", help="Só com este id na plataforma, como está no log.")
+]
+_Tool = Annotated[str | None, typer.Option(metavar="NOME", help="Só desta função.")]
+_Motivo = Annotated[str | None, typer.Option(metavar="MOTIVO", help="Só deste motivo.")]
+_Form = Annotated[
+    Literal["table", "json", "csv"],
+    typer.Option("--format", metavar="FORMATO", help="table; json; ou csv, com todas, sem limite."),
+]
+
+
 @calls.command("list")
-def list_calls(  # one for each option
+def list_calls(
     *,
-    state: Annotated[CallState | None, typer.Option(metavar="ESTADO", help=f"Só {_STATES}.")] = None,
+    state: _CallState = None,
     since: _SinceOrNone = None,
     until: _UntilOrNone = None,
     conversation: _OfConversation = None,
-    protocolo: Annotated[str | None, typer.Option(metavar="N", help="Só com este protocolo.")] = None,
-    run: Annotated[str | None, typer.Option(metavar="ID", help="Só desta execução.")] = None,
-    platform_call: Annotated[
-        str | None, typer.Option(metavar="ID", help="Só com este id na plataforma, como está no log.")
-    ] = None,
-    tool: Annotated[str | None, typer.Option(metavar="NOME", help="Só desta função.")] = None,
+    protocolo: _Protocolo = None,
+    run: _OfRun = None,
+    platform_call: _PlatformCall = None,
+    tool: _Tool = None,
     setor: _Setor = None,
-    motivo: Annotated[str | None, typer.Option(metavar="MOTIVO", help="Só deste motivo.")] = None,
+    motivo: _Motivo = None,
     limit: _Limit = 50,
-    form: Annotated[
-        Literal["table", "json", "csv"],
-        typer.Option("--format", metavar="FORMATO", help="table; json; ou csv, com todas, sem limite."),
-    ] = "table",
+    form: _Form = "table",
     as_json: _AsJson = False,
 ) -> None:
     """Lista as chamadas, da mais nova à mais antiga."""
     from worker.cli import calls as verbs  # noqa: PLC0415  # as in `run`
 
     selection = verbs.Selection(
-        state=state,
-        since=since,
-        until=until,
-        conversation=conversation,
-        protocolo=protocolo,
-        run=run,
-        platform_call=platform_call,
-        tool=tool,
-        setor=setor,
-        motivo=motivo,
+        *(state, since, until, conversation, protocolo, run, platform_call, tool, setor, motivo)
     )
     if form == "csv":
         run_command(verbs.export_calls(configured()[0], stdout(), selection))
@@ -365,14 +365,17 @@ def show_call(
     run_command(show(configured()[0], stdout(), call_id, as_json=as_json), **_NO_CALL)
 
 
+_RetryState = Annotated[
+    Literal["failed", "unknown"] | None,
+    typer.Option(metavar="ESTADO", help="Todas as deste estado: failed ou unknown."),
+]
+
+
 @calls.command("retry")
-def retry_call(  # as above
+def retry_call(
     call_id: Annotated[str | None, typer.Argument(metavar="CALL", help="Uma chamada (tc_…).")] = None,
     *,
-    state: Annotated[
-        Literal["failed", "unknown"] | None,
-        typer.Option(metavar="ESTADO", help="Todas as deste estado: failed ou unknown."),
-    ] = None,
+    state: _RetryState = None,
     since: _SinceOrNone = None,
     until: _UntilOrNone = None,
     setor: _Setor = None,
@@ -382,21 +385,17 @@ def retry_call(  # as above
     from worker.cli import calls as verbs  # noqa: PLC0415  # as in `run`
     from worker.times import SystemClock  # noqa: PLC0415
 
-    if call_id is not None:
-        if state or since or until or setor:
-            raise typer.BadParameter("Informe ou uma chamada ou --state e --since.")
-        work = (
-            verbs.preview_retry(configured()[0], stdout(), call_id)
-            if dry_run
-            else verbs.retry_call(configured()[0], stdout(), call_id, SystemClock())
-        )
-        run_command(work, **_NO_CALL)
-        return
-    if state is None or since is None:
+    one, several = call_id is not None, state is not None and since is not None
+    if one is several or (one and (state or since or until or setor)):
         raise typer.BadParameter("Informe ou uma chamada ou --state e --since.")
-    selection = verbs.Selection(CallState(state), since, until, setor=setor)
-    retry = verbs.preview_retries if dry_run else verbs.retry_calls
-    run_command(retry(configured()[0], stdout(), selection))
+    settings, console = configured()[0], stdout()
+    if call_id is None:
+        selection = verbs.Selection(state and CallState(state), since, until, setor=setor)
+        run_command((verbs.preview_retries if dry_run else verbs.retry_calls)(settings, console, selection))
+    elif dry_run:
+        run_command(verbs.preview_retry(settings, console, call_id), **_NO_CALL)
+    else:
+        run_command(verbs.retry_call(settings, console, call_id, SystemClock()), **_NO_CALL)
 
 
 @calls.command("dismiss")
