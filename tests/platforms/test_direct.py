@@ -1,5 +1,6 @@
 """One way to the platform, whatever the environment: the same headers and limits for looks and the SDK."""
 
+import asyncio
 import gzip
 import tracemalloc
 import zlib
@@ -12,7 +13,7 @@ import httpx2
 import pytest
 
 from tests.certificates import server_context, write_certificate
-from tests.raw_server import Exchange, RawServer, reply, tunnelling
+from tests.raw_server import Exchange, RawServer, answer, reply, tunnelling
 from worker.errors import ConfigError, PlatformRefused, PlatformUnavailable
 from worker.platforms.connection import Connection
 from worker.platforms.direct import BODY_LIMIT
@@ -144,6 +145,28 @@ async def test_gets_submits_and_the_sdk_share_a_tunnel_and_trust_the_operators_a
     assert [head.split(" ", 2)[:2] for head in heads] == [["CONNECT", "crm.invalid:443"]]
     assert {request.headers["authorization"] for request in server.requests} == {"Bearer key"}
     assert len(server.requests) == 3
+
+
+async def test_a_response_that_came_unasked_is_not_the_next_runs() -> None:
+    go_on, written = asyncio.Event(), asyncio.Event()
+
+    async def twice(exchange: Exchange) -> bool:
+        await exchange.write(answer(200, b'{"id": "run_1"}'))
+        await go_on.wait()
+        await exchange.write(answer(200, b'{"id": "unasked"}'))
+        written.set()
+        return True
+
+    server = RawServer(twice, default=reply(200, b'{"id": "run_2"}')).running()
+    async with server as serving, connected(serving.url) as connection:
+        assert (await connection.get(PATH)).body == {"id": "run_1"}
+        go_on.set()
+        await written.wait()
+        for _ in range(100):  # so that what is on its way on this loop arrives
+            await asyncio.sleep(0)
+        for _ in range(2):
+            assert (await connection.get(PATH)).body == {"id": "run_2"}
+        assert [request.connection for request in serving.requests] == [1, 2, 2]
 
 
 async def test_a_redirect_is_not_followed() -> None:

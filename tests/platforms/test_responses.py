@@ -115,6 +115,14 @@ async def test_a_response_whose_message_has_an_odd_content_has_ended_all_the_sam
     assert (snapshot.reply and snapshot.reply.reveal()) == text
 
 
+@pytest.mark.parametrize("response_id", ["resp_2", None, 1])
+async def test_another_response_than_the_one_asked_for_is_no_answer(
+    platform: ResponsesPlatform, wire: Wire, response_id: object
+) -> None:
+    with pytest.raises(PlatformUnavailable):
+        await look_at(platform, wire, response("completed", id=response_id))
+
+
 async def test_the_loop_is_told_how_such_runs_are_driven(platform: ResponsesPlatform) -> None:
     traits = platform.traits
     assert (platform.name, traits.thread, traits.new_run_per_round, traits.one_by_one, traits.life_s) == (
@@ -428,7 +436,7 @@ async def test_settings_of_responses_that_are_never_answered_do_not_add_up(
 ) -> None:
     for number in range(300):
         wire.forget()
-        wire.says(response("completed", function()))
+        wire.says(response("completed", function(), id=f"resp_{number}"))
         await platform.inspect(RunRef(f"resp_{number}", None))
     assert len(platform._awaiting_answers) == 256
 

@@ -12,6 +12,8 @@ from urllib.parse import urlencode
 
 import aiohttp
 import httpx2
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
 from openai import AsyncOpenAI
 from yarl import URL
 
@@ -77,10 +79,30 @@ class Connections:
         """A session. It can be created only in a running loop."""
         trust = (self._authorities or httpx2.create_ssl_context(trust_env=False)) if self._secure else True
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=trust, keepalive_timeout=_IDLE_S),
+            connector=_Connector(ssl=trust, keepalive_timeout=_IDLE_S),
             cookie_jar=aiohttp.DummyCookieJar(),  # no cookie of one response goes with the next request
             timeout=aiohttp.ClientTimeout(total=None),
         )
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Does not use a connection again on which bytes came unasked.
+
+    aiohttp would read them as the next response, which belongs to another run, and each response after it one
+    request late.
+    """
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109
+    ) -> Connection:
+        connection = await super().connect(req, traces, timeout)
+        while connection.protocol is not None and connection.protocol.should_close:
+            connection.close()
+            connection = await super().connect(req, traces, timeout)
+        return connection
 
 
 class DirectClient:

@@ -165,7 +165,10 @@ class ResponsesPlatform:
     async def _retrieve(self, ref: RunRef) -> Reply:
         if not payloads.addressable(ref.run_id):
             raise RunGone
-        return await self._connection.get(f"/responses/{quote(ref.run_id, safe='')}")
+        reply = await self._connection.get(f"/responses/{quote(ref.run_id, safe='')}")
+        if reply.body.get("id") != ref.run_id:  # in a chain nothing else shows whose response it is
+            raise PlatformUnavailable(200)
+        return reply
 
     def _remember(self, run_id: str, response: Json) -> None:
         self._awaiting_answers[run_id] = response
