@@ -828,7 +828,7 @@ async def test_every_request_is_the_sdks_own(platform: ResponsesPlatform, wire: 
 
 @pytest.mark.parametrize("run_id", ["a/b", "a?b#c", "%2e%2e", "7f3e;x=1", '"<>\\^`{|}', "~a+b&c=d"])
 async def test_any_visible_id_arrives_as_it_is(platform: ResponsesPlatform, wire: Wire, run_id: str) -> None:
-    wire.says(response("queued"))
+    wire.says(response("queued", id=run_id))
     await platform.inspect(RunRef(run_id, None))
     (request,) = wire.asked
     assert unquote(request.target.removeprefix("/responses/")) == run_id
