@@ -23,7 +23,6 @@ from bench.machine import Gauge
 from bench.world import postgres
 from worker.model import CallState, Intent, Outcome, RunState, ToolCall, ToolKind
 from worker.personal import Personal
-from worker.ports import LEASE_S
 from worker.settings import Settings
 from worker.store.store import Store
 
@@ -83,9 +82,7 @@ async def _whole_call(store: Store, number: int) -> None:
         exact=True,
     )
     call = ToolCall(call_id, "abrir_ticket_crm", Personal("{}"))
-    record = await store.calls.admit(
-        run, call, lambda _: intent, kind=ToolKind.TICKET, owner=OWNER, lease_s=LEASE_S
-    )
+    record = await store.calls.admit(run, call, lambda _: intent, kind=ToolKind.TICKET, owner=OWNER)
     await store.calls.begin_attempt(record, 1, owner=OWNER, send_window_s=30.0)
     done = Outcome(CallState.DONE, protocolo=f"99{number:012}", certain=False)
     await store.calls.settle(record.call_id, done, ANSWER, success=True)
