@@ -5,12 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from tests.store.harness import HANDOFF, OpenRig, Rig
+from tests.store.harness import BOT, HANDOFF, OpenRig, Rig
 from worker import logs
 from worker.background import overdue_handoffs
 from worker.model import Attendance
-
-BOT = {"BOT_WEBHOOK_URL": "http://127.0.0.1:9/eventos"}
 
 
 async def _late(rig: Rig) -> None:

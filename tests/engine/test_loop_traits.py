@@ -333,6 +333,17 @@ async def test_one_ticket_found_for_two_accepted_calls_is_never_that_of_both(har
 # ------------------------------------------------------------------------------------------ reconciliation
 
 
+async def dies_and_loses_its_run(harness: Harness, performing: asyncio.Event) -> None:
+    """A worker ends abruptly while a tool performs; then its run is lost."""
+    dying = asyncio.create_task(harness.worker().run())
+    await performing.wait()
+    dying.cancel()
+    await asyncio.wait({dying})
+    runs = harness.store.database.tables.runs
+    async with harness.store.database.write() as connection:
+        await connection.execute(runs.update().values(state=RunState.LOST))
+
+
 async def test_a_call_whose_process_died_after_its_run_was_lost_is_brought_to_its_end(
     harness: Harness,
 ) -> None:
@@ -347,13 +358,7 @@ async def test_a_call_whose_process_died_after_its_run_was_lost_is_brought_to_it
         raise AssertionError
 
     harness.tool.performance = never_answers
-    dying = asyncio.create_task(harness.worker().run())
-    await sent.wait()
-    dying.cancel()
-    await asyncio.wait({dying})
-    runs = harness.store.database.tables.runs
-    async with harness.store.database.write() as connection:
-        await connection.execute(runs.update().values(state=RunState.LOST))
+    await dies_and_loses_its_run(harness, sent)
 
     async def opens(record: CallRecord, attempts: Attempts) -> Outcome:
         assert record.maybe_sent
@@ -377,13 +382,7 @@ async def test_a_call_never_sent_whose_run_is_gone_fails_and_is_not_sent(harness
         raise AssertionError
 
     harness.tool.performance = hesitates
-    dying = asyncio.create_task(harness.worker().run())
-    await arrived.wait()
-    dying.cancel()
-    await asyncio.wait({dying})
-    runs = harness.store.database.tables.runs
-    async with harness.store.database.write() as connection:
-        await connection.execute(runs.update().values(state=RunState.LOST))
+    await dies_and_loses_its_run(harness, arrived)
     harness.tool.performed.clear()
     await harness.worker().run_until_idle()
     (kept,) = (await harness.store.records.run("run_1")).calls

@@ -6,6 +6,7 @@ from typing import Generic, Protocol, TypeVar
 
 import httpx
 
+from worker.errors import PlatformError, PlatformRefused, PlatformUnavailable, RunGone
 from worker.model import RunRef, RunStatus
 from worker.platforms.agents import AgentsPlatform
 from worker.platforms.assistants import AssistantsPlatform
@@ -25,6 +26,13 @@ from worker.simulator.server import serve
 NOON = 1795348800
 SERVED = ASSISTANTS["FINANCEIRO"]
 """The assistant the adapter is configured with; there are others."""
+
+REFUSALS: Sequence[tuple[int, type[PlatformError]]] = [
+    *((status, PlatformRefused) for status in (301, 400, 401, 403, 405, 422)),
+    *((status, PlatformUnavailable) for status in (408, 409, 429, 500, 503)),
+    (404, RunGone),
+]
+"""HTTP statuses with a JSON body, and the error that each becomes on every platform."""
 
 
 class Harness(Protocol):

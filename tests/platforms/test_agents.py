@@ -11,9 +11,9 @@ from openai import AsyncOpenAI
 from openai.types.beta.agent_session_input_param import SessionInputParamAgentSessionInputToolResult
 from pydantic import TypeAdapter
 
-from tests.platforms.harness import agents
+from tests.platforms.harness import REFUSALS, agents
 from tests.raw_server import Exchange, Wire
-from worker.errors import PlatformError, PlatformRefused, PlatformUnavailable, RunGone
+from worker.errors import PlatformError, PlatformUnavailable, RunGone
 from worker.model import Answer, RunRef, RunSnapshot, RunStatus, ThreadRule, ToolCall
 from worker.personal import Personal
 from worker.platforms.agents import AgentsPlatform
@@ -359,20 +359,7 @@ async def test_only_202_says_that_an_answer_was_accepted(
     assert caught.value.status == status
 
 
-@pytest.mark.parametrize(
-    ("status", "error"),
-    [
-        (301, PlatformRefused),
-        (400, PlatformRefused),
-        (401, PlatformRefused),
-        (403, PlatformRefused),
-        (404, RunGone),
-        (409, PlatformUnavailable),
-        (422, PlatformRefused),
-        (429, PlatformUnavailable),
-        (500, PlatformUnavailable),
-    ],
-)
+@pytest.mark.parametrize(("status", "error"), REFUSALS)
 @pytest.mark.parametrize("asked", ["inspect", "submit"])
 async def test_each_refusal_says_who_can_fix_it_and_is_not_repeated(
     platform: AgentsPlatform, wire: Wire, status: int, error: type[PlatformError], asked: str

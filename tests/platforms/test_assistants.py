@@ -12,10 +12,11 @@ import pytest
 import pytest_asyncio
 from openai import AsyncOpenAI
 
+from tests.platforms.harness import REFUSALS
 from tests.platforms.openai_spec import request_problems
 from tests.raw_server import Wire, listening
 from worker import platforms
-from worker.errors import PlatformError, PlatformGone, PlatformRefused, PlatformUnavailable, RunGone
+from worker.errors import PlatformError, PlatformGone, PlatformUnavailable, RunGone
 from worker.model import Answer, RunRef, RunSnapshot, RunStatus, ToolCall
 from worker.personal import Personal
 from worker.platforms.assistants import AssistantsPlatform
@@ -278,23 +279,7 @@ async def test_the_platforms_poll_hint_is_in_seconds(
 # --------------------------------------------------------------------------------------------- what failed
 
 
-@pytest.mark.parametrize(
-    ("status", "error"),
-    [
-        (301, PlatformRefused),
-        (400, PlatformRefused),
-        (401, PlatformRefused),
-        (403, PlatformRefused),
-        (404, RunGone),
-        (405, PlatformRefused),
-        (408, PlatformUnavailable),
-        (409, PlatformUnavailable),
-        (422, PlatformRefused),
-        (429, PlatformUnavailable),
-        (500, PlatformUnavailable),
-        (503, PlatformUnavailable),
-    ],
-)
+@pytest.mark.parametrize(("status", "error"), REFUSALS)
 @pytest.mark.parametrize("asked", ["inspect", "submit"])
 async def test_each_refusal_says_who_can_fix_it_and_is_not_repeated(
     platform: AssistantsPlatform, wire: Wire, status: int, error: type[PlatformError], asked: str

@@ -13,6 +13,7 @@ from openai import AsyncOpenAI
 from openai.types.responses.response_create_params import ResponseCreateParamsNonStreaming
 from pydantic import TypeAdapter, ValidationError
 
+from tests.platforms.harness import REFUSALS
 from tests.raw_server import Exchange, Wire
 from worker.errors import PlatformError, PlatformRefused, PlatformUnavailable, RunGone
 from worker.model import Answer, RunRef, RunSnapshot, RunStatus, ThreadRule, ToolCall
@@ -709,18 +710,7 @@ async def test_on_a_chain_they_are_sent_again_and_the_log_tells_of_the_orphan(
 # --------------------------------------------------------------------------------------------- what failed
 
 
-@pytest.mark.parametrize(
-    ("status", "error"),
-    [
-        (301, PlatformRefused),
-        (400, PlatformRefused),
-        (401, PlatformRefused),
-        (404, RunGone),
-        (409, PlatformUnavailable),
-        (429, PlatformUnavailable),
-        (500, PlatformUnavailable),
-    ],
-)
+@pytest.mark.parametrize(("status", "error"), REFUSALS)
 @pytest.mark.parametrize("asked", ["inspect", "submit", "create"])
 async def test_each_refusal_says_who_can_fix_it_and_is_not_repeated(
     platform: ResponsesPlatform, wire: Wire, status: int, error: type[PlatformError], asked: str

@@ -6,9 +6,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pytest
 from sqlalchemy import Row, Table, select, text, update
 
 from tests.fakes import call
+from worker.errors import RequestRefused
 from worker.model import (
     CallRecord,
     CallState,
@@ -59,6 +61,19 @@ HANDOFF = Intent(
 REJECTION = Rejection("motivo_incompativel", Personal('{"success": false}'), setor="FINANCEIRO", exact=False)
 
 Decision = Intent | Rejection
+
+BOT = {"BOT_WEBHOOK_URL": "http://127.0.0.1:9/eventos"}
+"""Settings of a bot that wants events, for a store that writes them."""
+
+postgresql = pytest.mark.parametrize("shared_database", ["postgresql"], indirect=True)
+"""For what only row locks can get wrong."""
+
+
+async def refusal_code(refused: Awaitable[object]) -> str:
+    """The code of the refusal that this operation ends with."""
+    with pytest.raises(RequestRefused) as caught:
+        await refused
+    return caught.value.code
 
 
 @dataclass

@@ -8,6 +8,7 @@ from sqlalchemy import event, text
 
 from tests.fakes import call
 from tests.store.harness import (
+    BOT,
     DONE,
     HANDOFF,
     NO_PROTOCOL,
@@ -26,7 +27,6 @@ from worker.views import Backlog, DeadLetter, Hour, OpenHandoff, Preview
 
 TOOL = AbrirTicketCrm.name
 
-BOT = {"BOT_WEBHOOK_URL": "http://127.0.0.1:9/eventos"}
 HOUR_S = 3600.0
 
 

@@ -26,6 +26,7 @@ from tests.store.harness import (
     UNSENT,
     OpenRig,
     Rig,
+    postgresql,
     seeing,
     until_one_waits,
 )
@@ -36,9 +37,6 @@ from worker.store.sql.tables import now
 
 RECEIPT = Personal("https://arquivos.example/comprovante.jpg")
 WITH_RECEIPT = replace(TICKET, body=Personal('{"resumo": "Maria pagou 📎"}'), uses_receipt=True)
-
-postgresql = pytest.mark.parametrize("shared_database", ["postgresql"], indirect=True)
-"""For what only row locks can get wrong."""
 
 
 # ---------------------------------------------------------------------------------------------- admission

@@ -17,7 +17,7 @@ from cryptography.fernet import Fernet
 from sqlalchemy import Connection, inspect, make_url, text
 
 from tests.databases import KEY
-from tests.store.harness import DONE, HANDOFF, TICKET, Rig
+from tests.store.harness import DONE, HANDOFF, TICKET, Rig, postgresql
 from worker.errors import ConfigError, StoreError, StoreUnavailable
 from worker.personal import Personal
 from worker.privacy import Vault
@@ -32,7 +32,6 @@ from worker.store.store import Store
 MakeSettings = Callable[..., Settings]
 
 sqlite = pytest.mark.parametrize("shared_database", ["sqlite"], indirect=True)
-postgresql = pytest.mark.parametrize("shared_database", ["postgresql"], indirect=True)
 
 
 async def _open(settings: Settings, *, owner: bool = True) -> Store:

@@ -21,9 +21,10 @@ from tests.store.harness import (
     UNSENT,
     OpenRig,
     Rig,
+    refusal_code,
     seeing,
 )
-from worker.errors import Erased, RequestRefused
+from worker.errors import Erased
 from worker.model import CallRecord, CallState, Conversation, Outcome, RunState
 from worker.personal import Personal
 from worker.ports import Attempts
@@ -35,12 +36,6 @@ OTHER_DOCUMENT = Personal("11144477735")
 
 async def _erased(rig: Rig, conversation: str = "c1") -> Erasure:
     return await rig.store.erasures.erase_conversation(conversation, by="test")
-
-
-async def _code(asked: object) -> str:
-    with pytest.raises(RequestRefused) as refused:
-        await asked  # type: ignore[misc]
-    return refused.value.code
 
 
 # ------------------------------------------------------------------------------------------------- at once
@@ -68,10 +63,10 @@ async def test_what_is_over_loses_its_payload_and_keeps_its_record(rig: Rig) -> 
 async def test_an_erased_conversation_is_unknown_to_everyone(rig: Rig) -> None:
     await _erased(rig)
     records = rig.store.records
-    assert await _code(records.conversation("c1", reader="test")) == "conversa_desconhecida"
-    assert await _code(records.register_run("c1", "run_2", "thread_c1")) == "conversa_desconhecida"
-    assert await _code(_erased(rig)) == "conversa_desconhecida"
-    assert await _code(_erased(rig, "never heard of")) == "conversa_desconhecida"
+    assert await refusal_code(records.conversation("c1", reader="test")) == "conversa_desconhecida"
+    assert await refusal_code(records.register_run("c1", "run_2", "thread_c1")) == "conversa_desconhecida"
+    assert await refusal_code(_erased(rig)) == "conversa_desconhecida"
+    assert await refusal_code(_erased(rig, "never heard of")) == "conversa_desconhecida"
     assert await rig.store.arrivals.claim_conversations(10, 1.0, 900.0) == []
     assert await rig.store.webhooks.watch("run_3", "thread_c1") is False
 
@@ -221,7 +216,7 @@ async def test_what_failed_or_is_in_doubt_can_be_resolved_but_not_tried_again(
     assert row.body is None
     for kept in ("idempotency_key", "document_hash", "state"):
         assert getattr(row, kept) == getattr(before, kept) is not None
-    assert await _code(rig.store.operators.retry(record.call_id)) == "payload_expirado"
+    assert await refusal_code(rig.store.operators.retry(record.call_id)) == "payload_expirado"
     await rig.store.operators.resolve(record.call_id, PROTOCOLO)
     assert (await rig.row("calls")).protocolo == PROTOCOLO
 
@@ -298,8 +293,8 @@ async def test_two_daemons_at_once_carry_a_request_out_once(rig: Rig, neighbour:
 
 async def test_only_what_is_held_can_be_asked_to_be_erased(rig: Rig) -> None:
     erasures = rig.store.erasures
-    assert await _code(erasures.request_conversation("c2", by="test")) == "conversa_desconhecida"
-    assert await _code(erasures.request_document(OTHER_DOCUMENT, by="test")) == "nao_encontrado"
+    assert await refusal_code(erasures.request_conversation("c2", by="test")) == "conversa_desconhecida"
+    assert await refusal_code(erasures.request_document(OTHER_DOCUMENT, by="test")) == "nao_encontrado"
     assert await rig.rows("erasures") == []
 
 

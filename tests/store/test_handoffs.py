@@ -1,17 +1,13 @@
 """The life of a hand-off, on both databases: overdue, accepted, closed or returned, and the bot's events."""
 
 import asyncio
-from collections.abc import Awaitable
 from dataclasses import replace
 
 import pytest
 
-from tests.store.harness import HANDOFF, OpenRig, Rig
-from worker.errors import RequestRefused
+from tests.store.harness import BOT, HANDOFF, OpenRig, Rig, refusal_code
 from worker.model import Attendance, CallState
 from worker.views import HandoffState
-
-BOT = {"BOT_WEBHOOK_URL": "http://127.0.0.1:9/eventos"}
 
 
 async def _requested(rig: Rig) -> str:
@@ -20,12 +16,6 @@ async def _requested(rig: Rig) -> str:
     await rig.ago(100.0, "handoffs", "requested_at")
     handoff_id: str = (await rig.row("handoffs")).handoff_id
     return handoff_id
-
-
-async def _code(asked: Awaitable[object]) -> str:
-    with pytest.raises(RequestRefused) as refused:
-        await asked
-    return refused.value.code
 
 
 async def test_accepting_ends_the_wait_at_the_databases_time(rig: Rig) -> None:
@@ -42,7 +32,7 @@ async def test_accepting_ends_the_wait_at_the_databases_time(rig: Rig) -> None:
 async def test_a_request_is_taken_by_the_first_only(rig: Rig) -> None:
     handoff_id = await _requested(rig)
     first = await rig.store.handoffs.accept(handoff_id)
-    assert await _code(rig.store.handoffs.accept(handoff_id)) == "estado_incompativel"
+    assert await refusal_code(rig.store.handoffs.accept(handoff_id)) == "estado_incompativel"
     assert [first] == (await rig.store.records.handoffs())[0]
 
 
@@ -78,12 +68,12 @@ async def test_closing_again_changes_nothing_and_what_is_closed_is_not_accepted(
     again = await rig.store.handoffs.close(handoff_id)
     assert closed.closed_at is not None
     assert again.closed_at == pytest.approx(closed.closed_at - 50, abs=20)
-    assert await _code(rig.store.handoffs.accept(handoff_id)) == "estado_incompativel"
+    assert await refusal_code(rig.store.handoffs.accept(handoff_id)) == "estado_incompativel"
 
 
 async def test_what_is_not_there_is_neither_accepted_nor_closed(rig: Rig) -> None:
-    assert await _code(rig.store.handoffs.accept("ho_none")) == "nao_encontrado"
-    assert await _code(rig.store.handoffs.close("ho_none")) == "nao_encontrado"
+    assert await refusal_code(rig.store.handoffs.accept("ho_none")) == "nao_encontrado"
+    assert await refusal_code(rig.store.handoffs.close("ho_none")) == "nao_encontrado"
 
 
 async def test_the_bot_is_told_of_each_change_once_and_of_nothing_personal(open_rig: OpenRig) -> None:
@@ -91,7 +81,7 @@ async def test_the_bot_is_told_of_each_change_once_and_of_nothing_personal(open_
     await rig.conversation()
     handoff_id = await _requested(rig)
     await rig.store.handoffs.accept(handoff_id)
-    await _code(rig.store.handoffs.accept(handoff_id))
+    await refusal_code(rig.store.handoffs.accept(handoff_id))
     await rig.store.handoffs.close(handoff_id)
     await rig.store.handoffs.close(handoff_id)
     events = await rig.events()
@@ -218,12 +208,12 @@ async def test_an_accepted_handoff_is_returned_to_the_bot(open_rig: OpenRig) -> 
 
 async def test_only_what_a_person_attends_to_is_returned(rig: Rig) -> None:
     handoff_id = await _requested(rig)
-    assert await _code(rig.store.handoffs.give_back(handoff_id)) == "estado_incompativel"
+    assert await refusal_code(rig.store.handoffs.give_back(handoff_id)) == "estado_incompativel"
     await rig.store.handoffs.accept(handoff_id)
     await rig.store.handoffs.give_back(handoff_id)
     changes = rig.store.handoffs.accept, rig.store.handoffs.give_back, rig.store.handoffs.close
-    assert [await _code(change(handoff_id)) for change in changes] == ["estado_incompativel"] * 3
-    assert await _code(rig.store.handoffs.give_back("ho_none")) == "nao_encontrado"
+    assert [await refusal_code(change(handoff_id)) for change in changes] == ["estado_incompativel"] * 3
+    assert await refusal_code(rig.store.handoffs.give_back("ho_none")) == "nao_encontrado"
 
 
 @pytest.mark.parametrize("ending", ["close", "give_back"])

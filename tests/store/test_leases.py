@@ -21,14 +21,12 @@ from tests.store.harness import (
     UNSENT,
     OpenRig,
     Rig,
+    postgresql,
     until_one_waits,
 )
 from worker.errors import Withdrawn
 from worker.model import CallRecord, CallState, Outcome, RunState
 from worker.store.sql import leases
-
-postgresql = pytest.mark.parametrize("shared_database", ["postgresql"], indirect=True)
-"""For what only row locks can get wrong."""
 
 
 async def _owner(rig: Rig, record: CallRecord) -> str | None:

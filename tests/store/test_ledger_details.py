@@ -21,6 +21,7 @@ from tests.store.harness import (
     UNKNOWN,
     OpenRig,
     Rig,
+    postgresql,
     until_one_waits,
 )
 from worker.errors import RequestRefused
@@ -29,9 +30,6 @@ from worker.personal import Personal
 
 RECEIPT = Personal("https://arquivos.example/comprovante.jpg")
 WITH_RECEIPT = replace(TICKET, uses_receipt=True)
-
-postgresql = pytest.mark.parametrize("shared_database", ["postgresql"], indirect=True)
-"""For what only row locks can get wrong."""
 
 
 # ------------------------------------------------------------------------------------------------ admission

@@ -10,6 +10,7 @@ from sqlalchemy import event
 from tests.fakes import call
 from tests.store.harness import (
     AMBIGUOUS,
+    BOT,
     DONE,
     HANDOFF,
     REFUSED,
@@ -25,8 +26,6 @@ from worker.log_fields import hidden_call_id, hidden_id, hidden_run_id
 from worker.model import CallState, EventState, ReplySource, RunState
 from worker.personal import Personal
 from worker.views import CallFilter, DismissReason, RunFilter
-
-BOT = {"BOT_WEBHOOK_URL": "http://127.0.0.1:9/eventos"}
 
 
 async def calls(rig: Rig, **which: Any) -> set[str]:

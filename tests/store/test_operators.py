@@ -8,6 +8,7 @@ import pytest
 
 from tests.store.harness import (
     AMBIGUOUS,
+    BOT,
     DOCUMENT,
     DONE,
     HANDOFF,
@@ -22,30 +23,22 @@ from tests.store.harness import (
     UNSENT,
     OpenRig,
     Rig,
+    postgresql,
+    refusal_code,
     until_one_waits,
 )
 from worker.errors import RequestRefused
 from worker.model import CallRecord, CallState, Outcome
 from worker.personal import Personal
 
-BOT = {"BOT_WEBHOOK_URL": "http://127.0.0.1:9/eventos"}
 NEVER_AGAIN = {"CRM_IDEMPOTENT": False}
 """A CRM to which nothing ambiguous may be sent twice, and that cannot be asked."""
 
 Made = Callable[[Rig], Awaitable[CallRecord]]
 
-postgresql = pytest.mark.parametrize("shared_database", ["postgresql"], indirect=True)
-"""For what only row locks can get wrong."""
-
 
 async def _with(rig: Rig, outcome: Outcome, run_id: str = "run_1") -> CallRecord:
     return await rig.settled(await rig.attempted(await rig.admit(await rig.run(run_id))), outcome, UNSENT)
-
-
-async def _code(asked: Awaitable[object]) -> str:
-    with pytest.raises(RequestRefused) as refused:
-        await asked
-    return refused.value.code
 
 
 # ---------------------------------------------------------------------------------------------- another try
@@ -94,7 +87,7 @@ async def test_what_may_have_been_opened_is_tried_again_only_where_that_cannot_o
     rig = await open_rig(owner=True, **NEVER_AGAIN)
     await rig.conversation()
     unknown = await _with(rig, UNKNOWN)
-    assert await _code(rig.store.operators.retry(unknown.call_id)) == "estado_incompativel"
+    assert await refusal_code(rig.store.operators.retry(unknown.call_id)) == "estado_incompativel"
     assert await rig.store.calls.get(unknown.call_id) == unknown
     with_lookup = await open_rig(CRM_LOOKUP_URL="http://127.0.0.1:9/lookup", **NEVER_AGAIN)
     assert await with_lookup.store.operators.retryable(unknown.call_id) == unknown
@@ -160,8 +153,8 @@ async def _waited(rig: Rig) -> CallRecord:
 async def test_nothing_else_is_tried_again(rig: Rig, made: Made) -> None:
     record = await made(rig)
     before = await rig.rows("calls")
-    assert await _code(rig.store.operators.retryable(record.call_id)) == "estado_incompativel"
-    assert await _code(rig.store.operators.retry(record.call_id)) == "estado_incompativel"
+    assert await refusal_code(rig.store.operators.retryable(record.call_id)) == "estado_incompativel"
+    assert await refusal_code(rig.store.operators.retry(record.call_id)) == "estado_incompativel"
     assert await rig.rows("calls") == before
 
 
@@ -173,7 +166,7 @@ async def test_a_ticket_that_another_call_carries_on_is_not_tried_again(
     again = await rig.admit(await rig.run("run_2"))
     if outcome:
         await rig.settled(await rig.attempted(again), outcome)
-    assert await _code(rig.store.operators.retry(first.call_id)) == "estado_incompativel"
+    assert await refusal_code(rig.store.operators.retry(first.call_id)) == "estado_incompativel"
 
 
 async def test_a_ticket_all_of_whose_calls_failed_is_tried_again(rig: Rig) -> None:
@@ -181,20 +174,20 @@ async def test_a_ticket_all_of_whose_calls_failed_is_tried_again(rig: Rig) -> No
     again = await _with(rig, REFUSED, "run_2")
     assert again.idempotency_key == first.idempotency_key
     await rig.store.operators.retry(first.call_id)
-    assert await _code(rig.store.operators.retry(again.call_id)) == "estado_incompativel"
+    assert await refusal_code(rig.store.operators.retry(again.call_id)) == "estado_incompativel"
 
 
 async def test_a_ticket_whose_payload_is_no_longer_kept_is_not_tried_again(rig: Rig) -> None:
     record = await _with(rig, REFUSED)
     await rig.change("calls", {"body": None})
-    assert await _code(rig.store.operators.retryable(record.call_id)) == "payload_expirado"
-    assert await _code(rig.store.operators.retry(record.call_id)) == "payload_expirado"
+    assert await refusal_code(rig.store.operators.retryable(record.call_id)) == "payload_expirado"
+    assert await refusal_code(rig.store.operators.retry(record.call_id)) == "payload_expirado"
     assert await rig.claims() == []
 
 
 @pytest.mark.parametrize("verb", ["retryable", "retry"])
 async def test_a_call_that_is_not_there_is_not_tried_again(rig: Rig, verb: str) -> None:
-    assert await _code(getattr(rig.store.operators, verb)("tc_nobody")) == "nao_encontrado"
+    assert await refusal_code(getattr(rig.store.operators, verb)("tc_nobody")) == "nao_encontrado"
 
 
 async def test_of_two_people_who_want_one_ticket_tried_again_one_is_refused(rig: Rig, neighbour: Rig) -> None:
@@ -260,25 +253,27 @@ async def test_a_protocolo_found_by_a_person_completes_a_ticket_and_the_bot_hear
 async def test_nothing_else_is_completed_by_a_person(rig: Rig, made: Made) -> None:
     record = await made(rig)
     before = await rig.rows("calls")
-    assert await _code(rig.store.operators.resolve(record.call_id, "90000001")) == "estado_incompativel"
+    assert (
+        await refusal_code(rig.store.operators.resolve(record.call_id, "90000001")) == "estado_incompativel"
+    )
     assert await rig.rows("calls") == before
 
 
 async def test_a_call_of_another_tool_has_no_protocolo_to_find(rig: Rig) -> None:
     forwarded = replace(TICKET, setor=None, motivo=None)
     record = await rig.settled(await rig.admit(await rig.run(), decision=forwarded), REFUSED)
-    assert await _code(rig.store.operators.resolve(record.call_id, PROTOCOLO)) == "estado_incompativel"
+    assert await refusal_code(rig.store.operators.resolve(record.call_id, PROTOCOLO)) == "estado_incompativel"
 
 
 async def test_a_call_that_is_not_there_is_not_completed(rig: Rig) -> None:
-    assert await _code(rig.store.operators.resolve("tc_nobody", PROTOCOLO)) == "nao_encontrado"
+    assert await refusal_code(rig.store.operators.resolve("tc_nobody", PROTOCOLO)) == "nao_encontrado"
 
 
 async def test_a_protocolo_of_another_ticket_is_refused(rig: Rig) -> None:
     run = await rig.run()
     await rig.settled(await rig.attempted(await rig.admit(run, 1)), DONE)
     record = await rig.settled(await rig.attempted(await rig.admit(run, 2, OTHER_RESUMO)), UNKNOWN, LATE)
-    assert await _code(rig.store.operators.resolve(record.call_id, PROTOCOLO)) == "dados_invalidos"
+    assert await refusal_code(rig.store.operators.resolve(record.call_id, PROTOCOLO)) == "dados_invalidos"
     assert await rig.store.calls.get(record.call_id) == record
     await rig.store.operators.resolve(record.call_id, "90000001")
     assert (await rig.store.calls.get(record.call_id)).state is CallState.DONE
@@ -356,7 +351,7 @@ async def test_a_try_that_begins_while_a_person_decides_waits_and_is_not_made(
 async def test_the_customers_document_or_contact_is_no_protocolo(rig: Rig, number: str) -> None:
     await rig.conversation(contact=Personal("+55 24 99999-8888"))
     record = await _with(rig, UNKNOWN)
-    assert await _code(rig.store.operators.resolve(record.call_id, number)) == "dados_invalidos"
+    assert await refusal_code(rig.store.operators.resolve(record.call_id, number)) == "dados_invalidos"
     assert await rig.store.calls.get(record.call_id) == record
 
 
@@ -365,7 +360,7 @@ async def test_the_document_a_call_came_with_is_no_protocolo_when_the_conversati
 ) -> None:
     record = await _with(rig, UNKNOWN)
     await rig.conversation(client_document=Personal("11144477735"))
-    assert await _code(rig.store.operators.resolve(record.call_id, DOCUMENT)) == "dados_invalidos"
+    assert await refusal_code(rig.store.operators.resolve(record.call_id, DOCUMENT)) == "dados_invalidos"
 
 
 async def test_what_a_person_found_is_shared_by_the_calls_that_waited(rig: Rig) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from tests.store.harness import (
     AMBIGUOUS,
     ANSWER,
+    BOT,
     DOCUMENT,
     DONE,
     HANDOFF,
@@ -26,16 +27,13 @@ from tests.store.harness import (
     UNSENT,
     OpenRig,
     Rig,
+    postgresql,
 )
 from worker.errors import StoreError
 from worker.model import CallRecord, Event, Outcome, RunRef, RunState
 from worker.personal import Personal
 
 LEASE_S = 30.0
-BOT = {"BOT_WEBHOOK_URL": "http://127.0.0.1:9/eventos"}
-
-postgresql = pytest.mark.parametrize("shared_database", ["postgresql"], indirect=True)
-"""For what only row locks can get wrong."""
 
 
 @pytest.fixture

@@ -6,14 +6,10 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import update
 
-from tests.store.harness import REJECTION, OpenRig, Rig, until_one_waits
+from tests.store.harness import REJECTION, OpenRig, Rig, postgresql, until_one_waits
 from worker.errors import RequestRefused, Withdrawn
 from worker.model import Run, RunRef, RunState
 from worker.store.sql import leases
-
-postgresql = pytest.mark.parametrize("shared_database", ["postgresql"], indirect=True)
-"""For what only row locks can get wrong."""
-
 
 # ---------------------------------------------------------------------------------------------- claiming
 

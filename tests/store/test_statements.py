@@ -5,14 +5,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Insert, Select, Update, bindparam, select, update
 
-from tests.store.harness import DOCUMENT, Rig
+from tests.store.harness import DOCUMENT, Rig, postgresql
 from worker.model import CallState
 from worker.personal import Personal
 from worker.store.sql import connections
 from worker.store.sql.statements import prepared
 from worker.store.sql.tables import Tables, now
-
-postgresql = pytest.mark.parametrize("shared_database", ["postgresql"], indirect=True)
 
 
 @prepared

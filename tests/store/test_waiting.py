@@ -5,10 +5,8 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
-from tests.store.harness import DONE, HANDOFF, TICKET, OpenRig, Rig
+from tests.store.harness import BOT, DONE, HANDOFF, TICKET, OpenRig, Rig
 from worker.views import Waiting
-
-BOT = {"BOT_WEBHOOK_URL": "http://127.0.0.1:9/eventos"}
 
 
 async def test_where_nothing_waits_every_figure_is_zero(rig: Rig) -> None:

@@ -5,12 +5,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.store.harness import REFUSED, Rig
+from tests.store.harness import REFUSED, Rig, postgresql
 from worker.model import RunRef
 from worker.store.sql import database as database_module
-
-postgresql = pytest.mark.parametrize("shared_database", ["postgresql"], indirect=True)
-"""Where processes tell each other."""
 
 
 async def test_the_heartbeat_hears_how_often_a_run_was_woken(rig: Rig, neighbour: Rig) -> None:

@@ -11,14 +11,12 @@ import pytest
 
 from tests.asgi import api_over
 from tests.fakes import call as model_call
-from tests.store.harness import DONE, REFUSED, OpenRig, Rig, seeing
+from tests.store.harness import BOT, DONE, REFUSED, OpenRig, Rig, seeing
 from tests.store.test_board import about, ended
 from tests.store.test_lists import stuck_event
 from tests.system.personal_values import leaks
 from worker.log_fields import hidden_call_id, hidden_run_id
 from worker.personal import Personal
-
-BOT = {"BOT_WEBHOOK_URL": "http://127.0.0.1:9/eventos"}
 
 
 @dataclass
