@@ -100,6 +100,17 @@ def test_a_changed_cause_is_logged(log: Log) -> None:
     assert outage[0] == "401"
 
 
+def test_an_outage_goes_on_while_its_cause_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    health = PlatformHealth(JumpingClock())
+    for now, status in ((1000.0, 503), (1060.0, 500), (1120.0, 503)):
+        monkeypatch.setattr("time.time", lambda now=now: now)
+        health.failed(POLL, PlatformUnavailable(status))
+    assert metrics.vitals().platform_outage == ("503", 1000.0)
+    health.answered(POLL)
+    health.failed(POLL, PlatformUnavailable(500))
+    assert metrics.vitals().platform_outage == ("500", 1120.0)
+
+
 def test_answers_nobody_can_read_are_an_outage_only_when_none_is_readable(log: Log) -> None:
     clock = JumpingClock()
     health = PlatformHealth(clock)

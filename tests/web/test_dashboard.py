@@ -639,6 +639,16 @@ async def test_the_page_is_only_read(sqlite_store: Store) -> None:
         ),
         ({"bot_outage": ("http_503", EPOCH - 60)}, "O bot não recebe avisos desde 15:33:00 (http_503)"),
         (
+            {"bot_outage": ("http_410", EPOCH - 60)},
+            "O bot não recebe avisos desde 15:33:00 (http_410): eles esperam por ele. "
+            "Ele respondeu que não quer mais avisos: conserte-o e reinicie o worker.",
+        ),
+        (
+            {"bot_outage": ("http_401", EPOCH - 60)},
+            "O bot não recebe avisos desde 15:33:00 (http_401): eles esperam por ele. "
+            "Ele recusa a assinatura: confira BOT_WEBHOOK_SECRET",
+        ),
+        (
             {"database_outage": ("recusada", EPOCH - 60)},
             "O banco de dados não atende desde 15:33:00 (recusada)",
         ),

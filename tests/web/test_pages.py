@@ -256,7 +256,7 @@ def test_what_was_looked_at_is_said_in_plain_words() -> None:
     ill = Vitals(breaker_open=True, platform_failing=True, tick_age_s=95.0, drifted=("SUPORTE",))
     said = words(vitals=ill, alive=False, waiting=Waiting(oldest_event_s=720.0))
     assert said["Worker"] == ("parado há 1 min", "bad")
-    assert said["CRM"] == ("envios pausados", "bad")
+    assert said["CRM"] == ("envios pausados até que o próximo dê certo", "bad")
     paused = Vitals(breaker_open=True, breaker_paused_s=30.0)
     assert words(vitals=paused)["CRM"] == ("envios pausados até 00:17:10", "bad")
     assert said["Plataforma"] == ("não atende", "bad")
@@ -264,4 +264,6 @@ def test_what_was_looked_at_is_said_in_plain_words() -> None:
     assert said["Funções dos assistentes"] == ("diferentes em SUPORTE", "warn")
     unanswered = words(crm=CrmOutcome(940.0, "timeout"))["CRM"]
     assert unanswered == ("último envio sem resposta útil, há 1 min", "warn")
+    refused = Vitals(platform_failing=True, platform_outage=("401", 900.0))
+    assert words(vitals=refused)["Plataforma"] == ("recusa a chave", "bad")
     assert words(waiting=Waiting(stuck_events=2))["Robô de atendimento"] == ("2 avisos não entregues", "warn")

@@ -41,6 +41,8 @@ class PlatformHealth:
     _answered_at: float = field(init=False)
     #: Cause of the outage, `""` without one: an HTTP status, or `none` where there was no answer.
     _cause: str = ""
+    #: When the outage began, seconds since the epoch; it goes on while its cause changes.
+    _since: float = 0.0
     #: Cause and time of the last line that an outage began with.
     _logged: tuple[str, float] = ("", float("-inf"))
     #: The outage that goes on was logged, so its end is as well.
@@ -76,10 +78,12 @@ class PlatformHealth:
             self._ended()
 
     def _began(self, error: PlatformError, now: float) -> None:
+        if not self._cause:
+            self._since = time.time()
         self._cause = _status(error)
         metrics.platform_up.set(0)
         metrics.platform_outage.clear()
-        metrics.platform_outage.labels(self._cause).set(time.time())
+        metrics.platform_outage.labels(self._cause).set(self._since)
         cause, logged_at = self._logged
         if cause != self._cause or now - logged_at > _REPEATED_S:
             self._logged, self._end_is_news = (self._cause, now), True

@@ -9,6 +9,9 @@ from worker.views import CrmOutcome, Waiting
 from worker.web.dashboard.words import Look, clock, lasting, plural
 from worker.web.dependencies import Setup
 
+KEY_REFUSED = frozenset({"401", "403"})
+"""Causes of an outage of the platform that a person ends, with another key or permission."""
+
 _LATE_S = 60.0
 """An event that the bot has not taken for this long is late."""
 
@@ -62,8 +65,8 @@ def health(setup: Setup, seen: Observed, now: float, zone: tzinfo) -> Iterator[H
 def _crm(seen: Observed, now: float, zone: tzinfo) -> Health:
     if seen.vitals.breaker_open:
         paused_s = seen.vitals.breaker_paused_s
-        until = f" até {clock(now + paused_s, zone, now)}" if paused_s else ""
-        return Health("CRM", _bad(f"envios pausados{until}"), "crm-fora-do-ar")
+        until = f"até {clock(now + paused_s, zone, now)}" if paused_s else "até que o próximo dê certo"
+        return Health("CRM", _bad(f"envios pausados {until}"), "crm-fora-do-ar")
     if seen.crm is None:
         return Health("CRM", _UNSEEN)
     ago = f"há {lasting(now - seen.crm.at)}"
@@ -75,6 +78,8 @@ def _crm(seen: Observed, now: float, zone: tzinfo) -> Health:
 def _platform(vitals: Vitals) -> Health:
     if vitals.platform_failing is None:
         return Health("Plataforma", _UNSEEN)
+    if vitals.platform_failing and vitals.platform_outage and vitals.platform_outage[0] in KEY_REFUSED:
+        return Health("Plataforma", _bad("recusa a chave"), "chave-recusada")
     if vitals.platform_failing:
         return Health("Plataforma", _bad("não atende"), "plataforma-fora-do-ar")
     return Health("Plataforma", _good("atendendo"))

@@ -15,7 +15,7 @@ from worker.kpis import KPIS, Kpis
 from worker.metrics import Vitals
 from worker.views import Backlog
 from worker.web.dashboard import chart, words
-from worker.web.dashboard.health import Observed, health
+from worker.web.dashboard.health import KEY_REFUSED, Observed, health
 from worker.web.dashboard.kpi_cache import Figures, ThrottledKpiCache
 from worker.web.dashboard.rendering import LISTED, html, some
 from worker.web.dependencies import Services, Setup
@@ -149,21 +149,28 @@ def outage_notices(vitals: Vitals, zone: tzinfo, now: float) -> Iterator[Notice]
         cause, since = vitals.bot_outage[0], words.clock(vitals.bot_outage[1], zone, now)
         yield Notice(
             _WARN,
-            f"O bot não recebe avisos desde {since} ({cause}): eles esperam por ele. "
-            "Confira o serviço em BOT_WEBHOOK_URL.",
+            f"O bot não recebe avisos desde {since} ({cause}): eles esperam por ele. {_bot_cure(cause)}",
         )
 
 
 def _platform_trouble(status: str) -> str:
-    if status in {"401", "403"}:
+    if status in KEY_REFUSED:
         return f"recusa a chave (HTTP {status})"
     return "não responde" if status == "none" else f"responde com erro (HTTP {status})"
 
 
 def _platform_cure(status: str) -> str:
-    if status in {"401", "403"}:
+    if status in KEY_REFUSED:
         return "Troque OPENAI_API_KEY, ou a permissão dela, e reinicie; as execuções esperam."
     return "Nada a fazer além de esperar, se ela estiver fora; confira a rede e OPENAI_BASE_URL."
+
+
+def _bot_cure(cause: str) -> str:
+    if cause == "http_410":
+        return "Ele respondeu que não quer mais avisos: conserte-o e reinicie o worker."
+    if cause in {"http_401", "http_403"}:
+        return "Ele recusa a assinatura: confira BOT_WEBHOOK_SECRET dos dois lados."
+    return "Confira o serviço em BOT_WEBHOOK_URL."
 
 
 def notices(
