@@ -135,6 +135,8 @@ class CallFilter:
     tool: str | None = None
     setor: str | None = None
     motivo: str | None = None
+    #: False: without dismissed ones.
+    dismissed: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,7 @@ async def test_what_differs_or_cannot_be_read_is_compared_again_after_five_minut
     make_settings: Callable[..., Settings],
 ) -> None:
     simulator = AssistantsSimulator()
-    (first, second, *_) = simulator.registry.assistants
+    (first, *_) = simulator.registry.assistants
     async with serve(simulator.app) as url:
         settings = make_settings(
             OPENAI_BASE_URL=f"{url}/v1", FINANCEIRO_ASSISTANT_ID=first, SUPORTE_ASSISTANT_ID="asst_gone"

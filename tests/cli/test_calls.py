@@ -29,6 +29,7 @@ from tests.store.harness import (
     UNKNOWN,
     Rig,
 )
+from tests.store.test_board import ended
 from worker.cli import calls as verbs
 from worker.cli import database
 from worker.cli.exit_codes import Exit
@@ -409,6 +410,36 @@ async def test_a_retry_tells_what_became_of_it(
     found, told = await _retry(rig, database_url, make_settings, run_command)
     assert found is code
     assert (outcome.protocolo or outcome.error or "?") in told
+
+
+async def test_a_retry_of_many_prints_how_many_came_to_what(
+    rig: Rig, database_url: str, make_settings: MakeSettings
+) -> None:
+    await daemon_lives(rig)
+    run = await rig.run()
+    for number in (1, 2, 3):
+        await ended(rig, run, number, REFUSED)
+    outcomes = iter([DONE, REFUSED, REFUSED])
+
+    async def send_one() -> None:
+        for record in await rig.store.calls.claim(rig.name, 1, 10.0):
+            await rig.settled(await rig.attempted(record), next(outcomes))
+
+    screen = StringIO()
+    code = await verbs.retry_calls(
+        make_settings(DATABASE_URL=database_url),
+        Console(file=screen, width=200),
+        verbs.Selection(CallState.FAILED, "2h"),
+        Patience(send_one),
+    )
+    assert (code, screen.getvalue().splitlines()) == (
+        Exit.REFUSED,
+        [
+            "✓ 3 novas tentativas pedidas",
+            "✓ 1 chamada concluída",
+            "✗ 2 não deram certo: crm_recusou",
+        ],
+    )
 
 
 async def _python(*words: str, env: dict[str, str]) -> tuple[int | None, str, str]:

@@ -13,6 +13,7 @@ from tests.store.harness import REFUSED, Rig, seeing
 from tests.store.test_board import ended
 from tests.store.test_lists import stuck_event
 from tests.system.personal_values import leaks
+from worker.cli import database
 from worker.log_fields import hidden_call_id, hidden_run_id
 from worker.model import CallState, EventState, RunState
 from worker.views import HandoffState
@@ -76,7 +77,10 @@ def test_what_the_log_writes_instead_of_an_id_finds_the_call_and_dismisses_the_r
     assert cli_rig.run("runs", "dismiss", run_hash, "--undo").exit_code == 0
 
 
-def test_many_calls_are_retried_by_what_they_have_in_common(cli_rig: CliRig) -> None:
+def test_many_calls_are_retried_by_what_they_have_in_common(
+    cli_rig: CliRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_WITHIN_S", 0.0)
     day = a_day(cli_rig)
     words = ("calls", "retry", "--state", "failed", "--since", "2h", "--setor", "SUPORTE")
     preview = cli_rig.run(*words, "--dry-run")
@@ -91,7 +95,22 @@ def test_many_calls_are_retried_by_what_they_have_in_common(cli_rig: CliRig) -> 
     assert again["call_id"] == day["other"]
     cli_rig.daemon(daemon_lives)
     taken = cli_rig.run("calls", "retry", "--state", "failed", "--since", "2h")
-    assert (taken.exit_code, "✓ 1 nova tentativa pedida" in taken.stdout) == (0, True)
+    assert (taken.exit_code, taken.stdout.splitlines()) == (
+        0,
+        ["✓ 1 nova tentativa pedida", "… 1 ainda não tem resultado; acompanhe: ticket-worker calls list"],
+    )
+
+
+def test_a_retry_of_many_leaves_out_what_a_person_has_dismissed(cli_rig: CliRig) -> None:
+    day = a_day(cli_rig)
+    assert cli_rig.run("calls", "dismiss", day["failed"], "--reason", "duplicado").exit_code == 0
+    words = ("calls", "retry", "--state", "failed", "--since", "2h")
+    preview = cli_rig.run(*words, "--dry-run")
+    assert (day["failed"] in preview.stdout, day["other"] in preview.stdout) == (False, True)
+    assert "✓ 1 nova tentativa pedida" in cli_rig.run(*words).stdout
+    assert [call["call_id"] for call in listed(cli_rig, "calls", "list", "--state", "failed")] == [
+        day["failed"]
+    ]
 
 
 @pytest.mark.parametrize(

@@ -324,13 +324,16 @@ async def test_many_are_retried_at_once_and_each_refusal_is_named(rig: Rig) -> N
     run = await rig.run()
     first, second = await ended(rig, run, 1, REFUSED), await ended(rig, run, 2, AMBIGUOUS)
     old, gone = await ended(rig, run, 3, REFUSED), await ended(rig, run, 4, REFUSED)
+    dismissed = await ended(rig, run, 5, REFUSED)
+    await rig.store.operators.dismiss(dismissed.call_id, DismissReason.DUPLICADO, by="ana@cli")
     await rig.change("calls", {"received_at": 1000.0}, call_id=old.call_id)
     await rig.change("calls", {"body": None}, call_id=gone.call_id)
     which = CallFilter(state=CallState.FAILED, since=2000.0)
     woken, refused = await rig.store.operators.retry_many(which)
-    assert (list(woken), list(refused)) == (["run_1", "run_1"], [(gone.call_id, "payload_expirado")])
+    assert woken == dict.fromkeys((first.call_id, second.call_id), "run_1")
+    assert list(refused) == [(gone.call_id, "payload_expirado")]
     assert await calls(rig, state=CallState.RECEIVED) == {first.call_id, second.call_id}
-    assert await calls(rig, state=CallState.FAILED) == {old.call_id, gone.call_id}
+    assert await calls(rig, state=CallState.FAILED) == {old.call_id, gone.call_id, dismissed.call_id}
 
 
 # -------------------------------------------------------------------------------------------------- events

@@ -5,8 +5,9 @@ Every verb returns its exit code and raises `ConfigError`, `RequestRefused` and 
 
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -42,6 +43,7 @@ from worker.personal import Personal
 from worker.ports import Clock
 from worker.privacy import mask_document
 from worker.settings import Settings
+from worker.store.store import Store
 from worker.views import CallFilter, DismissReason
 from worker.web.calls_csv import calls_csv
 from worker.web.pagination import cursor_text
@@ -169,8 +171,8 @@ async def retry_call(settings: Settings, console: Console, call_id: str, clock: 
 
 async def preview_retries(settings: Settings, console: Console, selection: Selection) -> Exit:
     """Which calls `retry` would send again."""
-    zone = ZoneInfo(settings.TIMEZONE)
-    which, count = selection.filter(zone), 0
+    which = replace(selection.filter(ZoneInfo(settings.TIMEZONE)), dismissed=False)
+    count = 0
     async with beside(settings) as store:
         async for calls in store.records.every_call(which):
             count += len(calls)
@@ -182,22 +184,55 @@ async def preview_retries(settings: Settings, console: Console, selection: Selec
     return Exit.DONE
 
 
-async def retry_calls(settings: Settings, console: Console, selection: Selection) -> Exit:
-    """Ask the daemon for another try of all calls of a selection."""
+async def retry_calls(settings: Settings, console: Console, selection: Selection, clock: Clock) -> Exit:
+    """Ask the daemon for another try of all calls of a selection; wait at most 30 s for their outcomes."""
     which = selection.filter(ZoneInfo(settings.TIMEZONE))
     async with beside(settings) as store:
-        runs, refused = await store.operators.retry_many(which)
-        attended = await daemon_lives(store)
-    for call_id, code in refused:
-        console.print(f"! {call_id}: {REFUSALS[code]} ({code})", markup=False, soft_wrap=True)
-    if not runs and not refused:
-        console.print("Nenhuma chamada tem este estado neste período: nada a tentar de novo.")
-        return Exit.DONE
-    print_done(console, plural(len(runs), "nova tentativa pedida", "novas tentativas pedidas"))
-    if runs and not attended:
-        console.print(NO_DAEMON, soft_wrap=True)
-        return Exit.ACCEPTED
-    return Exit.DONE
+        requested, refused = await store.operators.retry_many(which)
+        for call_id, code in refused:
+            console.print(f"! {call_id}: {REFUSALS[code]} ({code})", markup=False, soft_wrap=True)
+        if not requested and not refused:
+            console.print("Nenhuma chamada tem este estado neste período: nada a tentar de novo.")
+            return Exit.DONE
+        print_done(console, plural(len(requested), "nova tentativa pedida", "novas tentativas pedidas"))
+        if requested and not await daemon_lives(store):
+            console.print(NO_DAEMON, soft_wrap=True)
+            return Exit.ACCEPTED
+        with console.status("Aguardando o daemon…"):
+            calls = await _latest(store, list(requested), clock)
+    return _print_outcomes(console, calls)
+
+
+async def _latest(store: Store, call_ids: Sequence[str], clock: Clock) -> Sequence[CallRecord]:
+    """The calls once all have an outcome, or as they are after 30 s."""
+    latest: dict[str, CallRecord] = {}
+
+    async def still_open() -> list[str]:
+        for call_id in call_ids:
+            if call_id not in latest or latest[call_id].state.open:
+                latest[call_id] = await store.calls.get(call_id)
+        return [call_id for call_id, call in latest.items() if call.state.open]
+
+    await wait_for_daemon(still_open, lambda waiting: not waiting, clock)
+    return list(latest.values())
+
+
+def _print_outcomes(console: Console, calls: Sequence[CallRecord]) -> Exit:
+    """How many came to what, the good ones first."""
+    done = sum(call.state is CallState.DONE for call in calls)
+    waiting = sum(call.state.open for call in calls)
+    if done:
+        print_done(console, plural(done, "chamada concluída", "chamadas concluídas"))
+    codes = Counter(
+        call.error or "-" for call in calls if not call.state.open and call.state is not CallState.DONE
+    )
+    for code, count in codes.most_common():
+        many = plural(count, "não deu certo", "não deram certo")
+        console.print(f"✗ {many}: {code}", markup=False, soft_wrap=True)
+    if waiting:
+        many = plural(waiting, "ainda não tem resultado", "ainda não têm resultado")
+        console.print(f"… {many}; acompanhe: ticket-worker calls list", markup=False, soft_wrap=True)
+    return Exit.REFUSED if codes else Exit.DONE
 
 
 async def dismiss_call(

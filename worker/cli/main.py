@@ -389,13 +389,14 @@ def retry_call(
     if one is several or (one and (state or since or until or setor)):
         raise typer.BadParameter("Informe ou uma chamada ou --state e --since.")
     settings, console = configured()[0], stdout()
-    if call_id is None:
-        selection = verbs.Selection(state and CallState(state), since, until, setor=setor)
-        run_command((verbs.preview_retries if dry_run else verbs.retry_calls)(settings, console, selection))
-    elif dry_run:
+    if call_id is not None and dry_run:
         run_command(verbs.preview_retry(settings, console, call_id), **_NO_CALL)
-    else:
+    elif call_id is not None:
         run_command(verbs.retry_call(settings, console, call_id, SystemClock()), **_NO_CALL)
+    else:
+        which = verbs.Selection(state and CallState(state), since, until, setor=setor)
+        preview = verbs.preview_retries(settings, console, which) if dry_run else None
+        run_command(preview or verbs.retry_calls(settings, console, which, SystemClock()))
 
 
 @calls.command("dismiss")

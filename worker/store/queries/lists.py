@@ -35,6 +35,8 @@ def calls_where(calls: Table, which: CallFilter) -> list[ColumnElement[bool]]:
     ]
     if which.state is not None:
         found += _call_state(calls, which.state)
+    if not which.dismissed:
+        found.append(c.dismissed_at.is_(None))
     if which.protocolo is not None:
         # Not `or`: with it SQLite would rather walk all calls in the order of the list.
         held = select(c.call_id).where(c.protocolo == which.protocolo)

@@ -1,6 +1,7 @@
 """What a person may change of a call or a lost run (contract §3, §14): retry, resolve, dismiss."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from sqlalchemy import ColumnElement, Table, and_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -63,21 +64,21 @@ class Operators:
             )
             await self._db.notify(connection, call.run_id)
 
-    async def retry_many(self, which: CallFilter) -> tuple[Sequence[str], Sequence[tuple[str, str]]]:
-        """Retry all calls of a filter, the oldest first.
+    async def retry_many(self, which: CallFilter) -> tuple[Mapping[str, str], Sequence[tuple[str, str]]]:
+        """Retry all calls of a filter, the oldest first, but none that a person has dismissed.
 
-        Returns the ids of the runs that wait for one, and the refused calls with the code of each refusal.
+        Returns the run of each requested call, and the refused calls with the code of each refusal.
         """
         c = self._t.c
-        query = select(c.call_id, c.run_id).where(*calls_where(self._t, which))
+        query = select(c.call_id, c.run_id).where(*calls_where(self._t, replace(which, dismissed=False)))
         async with self._db.read() as connection:
             found = (await connection.execute(query.order_by(c.received_at, c.call_id))).all()
-        runs: list[str] = []
+        runs: dict[str, str] = {}
         refused: list[tuple[str, str]] = []
         for call_id, run_id in found:
             try:
                 await self.retry(call_id)
-                runs.append(run_id)
+                runs[call_id] = run_id
             except RequestRefused as refusal:
                 refused.append((call_id, refusal.code))
         return runs, refused

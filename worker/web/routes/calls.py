@@ -80,7 +80,7 @@ async def retry_calls(selection: RetrySelection, services: ServicesDep) -> Retri
         setor=selection.setor,
     )
     runs, refused = await services.store.operators.retry_many(which)
-    for run_id in dict.fromkeys(runs):
+    for run_id in set(runs.values()):
         services.wake(run_id)
     return Retries(
         requested=len(runs), refused=[RefusedRetry(call_id=call_id, code=code) for call_id, code in refused]
