@@ -50,6 +50,8 @@ async def test_the_daemon_stays_while_postgresql_restarts_and_resumes_within_fiv
         page = await api.get("/")
         assert page.status_code == 503
         assert "O banco de dados não atende desde " in page.text
+        assert 'href="help#banco-fora-do-ar"' in page.text
+        assert (await api.get("/help")).status_code == 200
         await asyncio.to_thread(server.start)
         async with asyncio.timeout(5):
             await daemon.ready()

@@ -14,7 +14,8 @@ from tests.store.test_board import ended
 from tests.store.test_lists import stuck_event
 from tests.system.personal_values import leaks
 from worker.cli.main import cli
-from worker.web.dashboard.runbooks import RUNBOOKS, as_markdown
+from worker.model import CallState
+from worker.web.dashboard.runbooks import RUNBOOKS, as_markdown, runbook_of
 
 MANUAL = Path(__file__).parents[2] / "docs" / "operating.pt-BR.md"
 _COMMAND = re.compile(r"`ticket-worker ([^`]+)`")
@@ -37,7 +38,7 @@ def test_the_manual_has_the_runbooks_of_the_dashboard() -> None:
 
 
 def test_every_runbook_says_what_is_seen_what_it_means_what_to_do_and_when_it_is_over() -> None:
-    assert len({book.anchor for book in RUNBOOKS}) == len(RUNBOOKS) == 15
+    assert len({book.anchor for book in RUNBOOKS}) == len(RUNBOOKS) == 16
     for book in RUNBOOKS:
         assert all((book.sign, book.meaning, book.over)), book.anchor
         assert len(book.steps) >= 3, book.anchor
@@ -47,6 +48,23 @@ def test_an_anchor_of_a_runbook_is_a_place_in_the_manual() -> None:
     text = MANUAL.read_text(encoding="utf-8")
     for book in RUNBOOKS:
         assert f'<a id="{book.anchor}"></a>' in text
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "anchor"),
+    [
+        (CallState.FAILED, "crm_indisponivel", "crm-fora-do-ar"),
+        (CallState.FAILED, "crm_recusou", "chamada-que-falhou"),
+        (CallState.FAILED, "execucao_encerrada", "chamada-que-falhou"),
+        (CallState.NO_PROTOCOL, "sem_protocolo", "sem-protocolo"),
+        (CallState.UNKNOWN, "em_confirmacao", "sem-confirmacao"),
+        (CallState.DONE, None, ""),
+    ],
+)
+def test_a_call_that_needs_a_person_has_the_runbook_of_its_cause(
+    state: CallState, error: str | None, anchor: str
+) -> None:
+    assert runbook_of(state, error) == anchor
 
 
 @pytest.mark.parametrize(("anchor", "words"), list(commands()), ids=lambda each: each)
@@ -60,7 +78,7 @@ def test_each_command_of_a_runbook_does_what_its_step_says(
         return
     names = cli_rig.daemon(_bad_day) | {"FILE": str(tmp_path / "copia.db"), "N": "2510271534789012"}
     typed = [names.get(word, word) for word in shlex.split(words)]
-    if verb == "handoffs" and "close" in typed:
+    if verb == "handoffs" and {"close", "return"} & set(typed):
         assert cli_rig.run("handoffs", "accept", names["HANDOFF"]).exit_code == 0
     done = CliRunner().invoke(cli, typed, input="529.982.247-25\n", env=cli_rig.env, catch_exceptions=False)
     assert done.exit_code in {0, 4}, done.output  # 4: on record, and no daemon runs

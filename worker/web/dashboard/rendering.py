@@ -90,7 +90,7 @@ def environment() -> Environment:
         "DISMISSALS": words.DISMISSALS,
         "EVENT_KINDS": words.EVENT_KINDS,
         "VERDICTS": words.VERDICTS,
-        "RUNBOOK_OF": runbooks.OF_STATE,
+        "runbook_of": runbooks.runbook_of,
         "RUNBOOKS": runbooks.RUNBOOKS,
         "KPIS": KPIS,
         "LISTED": LISTED,
