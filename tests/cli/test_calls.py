@@ -422,7 +422,7 @@ async def test_a_retry_of_many_prints_how_many_came_to_what(
     outcomes = iter([DONE, REFUSED, REFUSED])
 
     async def send_one() -> None:
-        for record in await rig.store.calls.claim(rig.name, 1, 10.0):
+        for record in await rig.store.calls.claim(rig.name, 1):
             await rig.settled(await rig.attempted(record), next(outcomes))
 
     screen = StringIO()

@@ -46,7 +46,8 @@ RUNBOOKS: Sequence[Runbook] = (
         "Uma chamada falhou, e o CRM atende",
         "Em “Precisa de uma pessoa”, uma chamada *Falhou* com outro código: `crm_recusou`, "
         "`execucao_encerrada`, `ferramenta_falhou` ou `erro_interno`.",
-        "O ticket não foi aberto. O assistente disse ao cliente que não deu certo, ou não chegou a responder.",
+        "O ticket não foi aberto. O assistente disse ao cliente que não deu certo, ou não chegou a "
+        "responder.",
         (
             "`crm_recusou`: o CRM respondeu que não. Confira `CRM_WEBHOOK_URL`, `CRM_AUTH_HEADER` e se ele "
             "aceita esse setor e motivo; *Mostrar dados do cliente*, ou "
@@ -55,7 +56,8 @@ RUNBOOKS: Sequence[Runbook] = (
             "serviço em `TOOL_FORWARD_URL` não respondeu. `erro_interno`: envie a linha do log a quem mantém "
             "o worker.",
             "Corrigida a causa: *Tentar de novo*, onde o botão aparece, ou `ticket-worker calls retry CALL`.",
-            "Aberto à mão no CRM: *Informar o protocolo*, ou `ticket-worker calls resolve CALL --protocolo N`.",
+            "Aberto à mão no CRM: *Informar o protocolo*, ou `ticket-worker calls resolve CALL "
+            "--protocolo N`.",
             "Não é mais preciso: *Dispensar*, ou "
             "`ticket-worker calls dismiss CALL --reason cliente_desistiu`.",
         ),
@@ -110,7 +112,8 @@ RUNBOOKS: Sequence[Runbook] = (
         "sem-confirmacao",
         "Ticket sem confirmação",
         "Em “Precisa de uma pessoa”, uma chamada *Sem confirmação* (`em_confirmacao`).",
-        "O pedido foi enviado e ninguém sabe se o ticket foi aberto. O assistente disse ao cliente que está em "
+        "O pedido foi enviado e ninguém sabe se o ticket foi aberto. O assistente disse ao cliente "
+        "que está em "
         "confirmação.",
         (
             "Com `CRM_LOOKUP_URL`, espere: o worker pergunta ao CRM de novo por um dia.",
@@ -156,13 +159,15 @@ RUNBOOKS: Sequence[Runbook] = (
             "Os que não interessam mais: `ticket-worker events list --stuck` mostra os *Não entregues*; "
             "*Descartar*, ou `ticket-worker events discard EVENT`.",
         ),
-        "“Robô de atendimento: avisos em dia”, e no log “o bot voltou a receber eventos”, se o worker não foi "
+        "“Robô de atendimento: avisos em dia”, e no log “o bot voltou a receber eventos”, se o "
+        "worker não foi "
         "reiniciado.",
     ),
     Runbook(
         "disco-cheio",
         "O disco encheu",
-        "O painel não abre; o worker terminou com a saída 1 e “O banco deixou de gravar … o disco está cheio”; "
+        "O painel não abre; o worker terminou com a saída 1 e “O banco deixou de gravar … o disco "
+        "está cheio”; "
         "`ticket-worker check` mostra o espaço livre.",
         "Nada é feito sem registro: os clientes esperam até o prazo da execução.",
         (
@@ -194,7 +199,8 @@ RUNBOOKS: Sequence[Runbook] = (
         "O assistente disse ao cliente algo que o registro não confirma, como um protocolo que não existe.",
         (
             "Abra a conversa e veja as chamadas dela: houve ticket? houve transferência? Por comando: "
-            "`ticket-worker replies list --since 24h` e `ticket-worker calls list --conversation CONVERSATION`.",
+            "`ticket-worker replies list --since 24h` e `ticket-worker calls list --conversation "
+            "CONVERSATION`.",
             "Corrija com o cliente no chat do bot: dê o protocolo certo, abra o ticket ou transfira-o. "
             "O item sai da lista depois de 24 horas.",
             "Se acontece muito, compare as funções e as regras dos assistentes: "
@@ -211,7 +217,8 @@ RUNBOOKS: Sequence[Runbook] = (
             "Aperte *Assumir* no pedido de prazo vencido há mais tempo, ou "
             "`ticket-worker handoffs accept HANDOFF`; `ticket-worker handoffs list --state requested` "
             "os mostra.",
-            "*Mostrar o motivo*, ou `ticket-worker handoffs show HANDOFF`, diz o que o cliente quer; a leitura "
+            "*Mostrar o motivo*, ou `ticket-worker handoffs show HANDOFF`, diz o que o cliente "
+            "quer; a leitura "
             "fica registrada. Atenda no chat do bot.",
             "Terminou: *Encerrar*, ou `ticket-worker handoffs close HANDOFF`. Se o bot deve seguir com a "
             "conversa: *Devolver ao bot*, ou `ticket-worker handoffs return HANDOFF`.",
@@ -248,7 +255,8 @@ RUNBOOKS: Sequence[Runbook] = (
             "Ponha a cópia no lugar do banco, com o mesmo dono e permissões, e apague `worker.db-wal` e "
             "`worker.db-shm` (SQLite); ou `pg_restore` num banco vazio (PostgreSQL).",
             "Confira: `ticket-worker check`. Inicie.",
-            "Os tickets abertos depois da cópia estão no CRM, e não mais no worker: confira lá antes de abrir "
+            "Os tickets abertos depois da cópia estão no CRM, e não mais no worker: confira lá "
+            "antes de abrir "
             "um à mão.",
         ),
         "O painel mostra as chamadas até a hora da cópia, e as novas.",
@@ -261,7 +269,8 @@ RUNBOOKS: Sequence[Runbook] = (
         (
             "Copie o banco: `ticket-worker backup FILE` (SQLite) ou `pg_dump` (PostgreSQL).",
             "Pare, troque a versão, `make setup`.",
-            "Confira: `ticket-worker check`. Ele avisa que o banco ainda não foi atualizado: é o início que o "
+            "Confira: `ticket-worker check`. Ele avisa que o banco ainda não foi atualizado: é o "
+            "início que o "
             "atualiza.",
             "Inicie. Compare as funções dos assistentes: `ticket-worker sync-schema --check`.",
             "Quando a versão nova estiver bem, apague `worker.db.before-upgrade`, a cópia que o início fez. "
