@@ -3,6 +3,8 @@
 import contextlib
 import functools
 import gc
+import importlib
+import pkgutil
 import shutil
 import sys
 import tempfile
@@ -13,8 +15,10 @@ from typing import Any
 
 import psycopg
 import pytest
+from hypothesis import is_hypothesis_test
 from sqlalchemy import create_engine, make_url
 
+import worker
 from tests.cli.rig import CliRig
 from tests.databases import KEY, SharedDatabase, index_key, migrate
 from tests.store.harness import OpenRig, Rig
@@ -32,34 +36,77 @@ def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
     return 3 * (yield) // 2
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """The worker is imported under coverage's tracer; the tests and their libraries need none.
+
+    Migrations run where a database is made, and `__main__` in processes of its own.
+    """
+    for module in pkgutil.walk_packages(worker.__path__, "worker."):
+        if "migrations" not in module.name and not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    with _untraced():
+        return (yield)
+
+
 def pytest_collection_finish() -> None:
     """Modules and tests stay to the end: to look through them for garbage again and again costs a tenth."""
     gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Without coverage's tracer, which makes three seconds of one, where the test is marked `untraced`.
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
+) -> Generator[None, object, object]:
+    """Lines of the worker that a fixture runs are proved by its first test in a process."""
+    first = (fixturedef, request.param_index) not in _set_up
+    _set_up.add((fixturedef, request.param_index))
+    with contextlib.nullcontext() if first else _untraced(threads=False):
+        return (yield)
 
-    `no_cover` of pytest-cov, in a process of xdist, stops one tracer and lets another go on. A thread that
-    begins here stays without: no such test may leave one in a pool that others use.
+
+_set_up: set[tuple[pytest.FixtureDef[object], int]] = set()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Without coverage's tracer where other tests prove the lines.
+
+    These tests are marked `untraced`, are the PostgreSQL half of a test of both databases, or try a property
+    on a hundred examples.
     """
-    if item.get_closest_marker("untraced") is None and not _on_postgresql(item):
+    proved = item.get_closest_marker("untraced") or _on_postgresql(item) or _is_property(item)
+    with _untraced() if proved else contextlib.nullcontext():
         return (yield)
-    own, threads = sys.gettrace(), threading.gettrace()
+
+
+@contextlib.contextmanager
+def _untraced(*, threads: bool = True) -> Iterator[None]:
+    """Stop coverage's tracer, which makes three seconds of one.
+
+    `no_cover` of pytest-cov, in a process of xdist, stops one tracer and lets another go on. With `threads`,
+    a thread that begins here stays without: it must not be left in a pool that other tests use.
+    """
+    own, of_threads = sys.gettrace(), threading.gettrace()
     sys.settrace(None)
-    threading.settrace(None)  # type: ignore[arg-type]  # the stubs forget it
+    if threads:
+        threading.settrace(None)  # type: ignore[arg-type]  # the stubs forget it
     try:
-        return (yield)
+        yield
     finally:
         sys.settrace(own)
-        threading.settrace(threads)  # type: ignore[arg-type]  # as above
+        threading.settrace(of_threads)  # type: ignore[arg-type]  # as above
 
 
 def _on_postgresql(item: pytest.Item) -> bool:
     """Whether this is the PostgreSQL half of a test of both databases: SQLite's half proves the lines."""
     callspec = getattr(item, "callspec", None)
     return callspec is not None and "postgresql" in callspec.params.values()
+
+
+def _is_property(item: pytest.Item) -> bool:
+    """Whether hypothesis chooses the test's values."""
+    return isinstance(item, pytest.Function) and is_hypothesis_test(item.obj)
 
 
 @pytest.fixture(scope="session", autouse=True)
