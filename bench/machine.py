@@ -27,14 +27,14 @@ def pin(pid: int, *, contender: bool) -> None:
 
 
 class Gauge:
-    """CPU and memory of some processes, children included, from outside."""
+    """CPU and memory of some processes, measured from outside, with their children."""
 
     def __init__(self, pids: Iterable[int]) -> None:
         self._processes = [psutil.Process(pid) for pid in pids]
 
     def cpu_s(self) -> float:
-        """Seconds of CPU so far, user and system."""
-        return sum(sum(process.cpu_times()[:2]) for process in self._all())
+        """Seconds of CPU so far, user and system, with what children used that have ended."""
+        return sum(sum(process.cpu_times()[:4]) for process in self._all())
 
     def rss_mb(self) -> float:
         """Memory held now."""

@@ -1,5 +1,6 @@
 """Opening hours agree with a clock on the wall that is looked at every minute."""
 
+import functools
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -147,14 +148,18 @@ shifts = st.builds(
 )
 
 
-def watched(zone: ZoneInfo, first: date, week: list[Shift], holidays: frozenset[date]) -> list[bool]:
-    """Whether it is open, minute by minute: shifts begin and end as a clock on the wall passes them."""
+@functools.cache
+def wall_clock(zone: ZoneInfo, first: date) -> tuple[int, list[datetime]]:
+    """What the clock shows in each minute from two days before `first`, and how many those two days have."""
     start = datetime.combine(first - timedelta(days=2), time(), zone).astimezone(UTC)
     lead = int((datetime.combine(first, time(), zone).astimezone(UTC) - start) / timedelta(minutes=1))
-    walls = [
-        (start + timedelta(minutes=n)).astimezone(zone).replace(tzinfo=None)
-        for n in range(lead + SPAN + 3 * 1440)
-    ]
+    minutes = (start + timedelta(minutes=n) for n in range(lead + SPAN + 3 * 1440))
+    return lead, [minute.astimezone(zone).replace(tzinfo=None) for minute in minutes]
+
+
+def watched(zone: ZoneInfo, first: date, week: list[Shift], holidays: frozenset[date]) -> list[bool]:
+    """Whether it is open, minute by minute: shifts begin and end as a clock on the wall passes them."""
+    lead, walls = wall_clock(zone, first)
     is_open = [False] * len(walls)
     for day in (first + timedelta(days=n) for n in range(-2, SPAN // 1440 + 2)):
         for shift in week:

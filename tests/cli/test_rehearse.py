@@ -103,6 +103,7 @@ async def rig(make_settings: MakeSettings, tmp_path: Path) -> AsyncIterator[Rig]
 # ------------------------------------------------------------------------------------ what passes and fails
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("platform", list(LINEUP))
 async def test_the_simulated_assistants_pass_all_shipped_scenarios(
     platform: str, make_settings: MakeSettings, tmp_path: Path
@@ -120,6 +121,7 @@ async def test_the_simulated_assistants_pass_all_shipped_scenarios(
 LIARS = {"assistants": "asst_mentiroso", "agents": "agent_mentiroso"}
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("platform", list(LINEUP))
 async def test_the_simulated_liar_fails_the_shipped_scenarios_as_it_should(
     platform: str, make_settings: MakeSettings, tmp_path: Path
