@@ -46,6 +46,8 @@ from worker.simulator.server import serve
 from worker.tools.abrir_ticket_crm import AbrirTicketCrm
 from worker.web import problems
 
+pytestmark = pytest.mark.untraced
+
 OPENED = b'[{"data": [{"resposta": [{"protocolo": "2510271534789012"}]}]}]'
 LOUD = ("httpx", "httpcore", "openai", "aiohttp", "sqlalchemy", "asyncio", "uvicorn", "backoff", "aiosqlite")
 
@@ -483,7 +485,6 @@ def walking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walking]:
             logs.shutdown()
 
 
-@pytest.mark.untraced
 @settings(
     max_examples=EXAMPLES,
     deadline=None,
@@ -565,7 +566,6 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize(("mistake", "sink"), MISTAKES, ids=[each.__name__ for each, _ in MISTAKES])
 def test_a_mistake_is_seen(
     walking: Walking, monkeypatch: pytest.MonkeyPatch, mistake: Any, sink: str

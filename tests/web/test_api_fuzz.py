@@ -43,7 +43,7 @@ CONFIG = {
     "headers": {"Authorization": f"Bearer {TOKEN}"},
     "workers": 1,
     "continue-on-failure": True,
-    "generation": {"max-examples": 20, "deterministic": True, "database": "none"},
+    "generation": {"max-examples": 10, "deterministic": True, "database": "none"},
     # No schema can say what a check digit, a cursor or another call's protocolo is: those are 422.
     "checks": {"positive_data_acceptance": {"expected-statuses": ["2xx", 401, 404, 409, 410, 422]}},
     "operations": [{"include-name": SIGNED, "checks": {"positive_data_acceptance": {"enabled": False}}}],
