@@ -123,12 +123,8 @@ class Wire(RawServer):
         super().__init__()
         self.got_one = asyncio.Event()
 
-    @property
-    def asked(self) -> list[Exchange]:
-        return self.requests
-
     def forget(self) -> None:
-        """Neither asked nor told anything yet."""
+        """Forget all requests and replies."""
         self.requests.clear()
         self.got_one.clear()
         self.acts.clear()

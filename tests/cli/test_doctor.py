@@ -428,7 +428,7 @@ async def test_whether_the_bot_can_be_reached_is_told_without_an_event(make_sett
             OPENAI_BASE_URL=NOBODY, BOT_WEBHOOK_URL=bot.url, BOT_WEBHOOK_SECRET="whsec_c2VncmVkbw=="
         )
         assert await only(settings, "bot") == (Level.OK, "bot: 127.0.0.1 aceita conexões (nada foi enviado)")
-        assert not bot.asked
+        assert not bot.requests
     settings = make_settings(
         OPENAI_BASE_URL=NOBODY, BOT_WEBHOOK_URL=NOBODY, BOT_WEBHOOK_SECRET="whsec_c2VncmVkbw=="
     )
@@ -490,7 +490,7 @@ async def test_behind_a_proxy_only_the_tunnel_is_asked_for(
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         settings = make_settings(OPENAI_BASE_URL=NOBODY, CRM_WEBHOOK_URL="https://crm.example/abrir")
         level, message = await only(settings, "crm")
-    assert [(each.method, each.target) for each in proxy.asked] == [("CONNECT", "crm.example:443")]
+    assert [(each.method, each.target) for each in proxy.requests] == [("CONNECT", "crm.example:443")]
     assert level is Level.ERROR
     assert "o proxy recusou" in message
 

@@ -18,7 +18,7 @@ from worker.ports import Attempts
 from worker.privacy import Vault
 from worker.store.store import Store
 
-TOLD = {"success": True, "protocolo": PROTOCOLO}
+SUCCESS = {"success": True, "protocolo": PROTOCOLO}
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ async def _beside(harness: Harness) -> None:
 
 async def _until_answered(harness: Harness, run_id: str = "run_2") -> None:
     await until(lambda: bool(harness.platform.outputs(run_id)))
-    assert harness.platform.outputs(run_id) == [TOLD]
+    assert harness.platform.outputs(run_id) == [SUCCESS]
 
 
 async def test_a_run_that_meets_a_defect_is_put_aside_ever_longer_and_the_others_go_on(
@@ -174,9 +174,9 @@ async def test_a_document_that_no_key_opens_is_an_error_to_its_own_customer_only
     await harness.announce()
     await _beside(harness)
     await harness.worker().run_until_idle()
-    (told,) = harness.platform.outputs("run_1")
-    assert told["error"] == "erro_interno"
-    assert harness.platform.outputs("run_2") == [TOLD]
+    (answer,) = harness.platform.outputs("run_1")
+    assert answer["error"] == "erro_interno"
+    assert harness.platform.outputs("run_2") == [SUCCESS]
     assert (await harness.store.records.conversation("c1", reader="test")).document is None
 
 
@@ -188,7 +188,7 @@ async def test_an_answer_that_no_key_opens_is_written_again_from_the_record(harn
         await harness.worker().run()
     await _spoil(Rig(harness.store), "calls", "answer", run_id="run_1")
     await harness.worker().run_until_idle()
-    assert harness.platform.outputs("run_1") == [TOLD]
+    assert harness.platform.outputs("run_1") == [SUCCESS]
     assert (await harness.store.records.run("run_1")).state is RunState.ENDED
 
 

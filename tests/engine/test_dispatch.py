@@ -180,7 +180,7 @@ async def test_a_stopping_dispatcher_takes_nothing_up(bench: Bench) -> None:
     assert (await bench.rig.row("calls")).owner == "me"
 
 
-class Asked(FakeTool):
+class InquiredTool(FakeTool):
     """A tool whose tickets can be looked up."""
 
     def __init__(self, found: Outcome | Exception | None) -> None:
@@ -197,7 +197,7 @@ class Asked(FakeTool):
 
 
 @contextlib.asynccontextmanager
-async def _in_doubt(open_rig: OpenRig, tool: Asked) -> AsyncIterator[Bench]:
+async def _in_doubt(open_rig: OpenRig, tool: InquiredTool) -> AsyncIterator[Bench]:
     """A call whose outcome is unknown, due to be looked up."""
     rig = await open_rig(owner=True, CRM_LOOKUP_URL="http://127.0.0.1:9/lookup")
     await rig.conversation()
@@ -210,7 +210,7 @@ async def _in_doubt(open_rig: OpenRig, tool: Asked) -> AsyncIterator[Bench]:
 
 
 async def test_a_ticket_in_doubt_is_looked_up_and_not_performed_again(open_rig: OpenRig) -> None:
-    tool = Asked(Outcome(CallState.FAILED, "crm_indisponivel", certain=False))
+    tool = InquiredTool(Outcome(CallState.FAILED, "crm_indisponivel", certain=False))
     async with _in_doubt(open_rig, tool) as bench:
         await bench.dispatcher.reconcile()
         await until(lambda: not bench.dispatcher.working)
@@ -222,7 +222,7 @@ async def test_a_ticket_in_doubt_is_looked_up_and_not_performed_again(open_rig: 
 async def test_what_a_lookup_does_not_know_is_asked_again_later(
     open_rig: OpenRig, found: Exception | None
 ) -> None:
-    async with _in_doubt(open_rig, Asked(found)) as bench:
+    async with _in_doubt(open_rig, InquiredTool(found)) as bench:
         await bench.dispatcher.reconcile()
         await until(lambda: not bench.dispatcher.working)
         row = await bench.rig.row("calls")
@@ -232,7 +232,7 @@ async def test_what_a_lookup_does_not_know_is_asked_again_later(
 
 async def test_a_database_that_fails_during_a_lookup_is_no_defect_of_the_tool(open_rig: OpenRig) -> None:
     async def look_up() -> None:
-        async with _in_doubt(open_rig, Asked(StoreError("cannot record"))) as bench:
+        async with _in_doubt(open_rig, InquiredTool(StoreError("cannot record"))) as bench:
             await bench.dispatcher.reconcile()
             await asyncio.Event().wait()
 

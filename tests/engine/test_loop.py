@@ -62,8 +62,8 @@ async def test_an_unknown_tool_is_answered_and_its_name_is_not_kept(harness: Har
     harness.platform.script("run_1", asks(call(1, tool="consultar 52998224725")), COMPLETED)
     await harness.announce()
     await harness.worker().run_until_idle()
-    (told,) = harness.platform.outputs("run_1")
-    assert told["error"] == "ferramenta_desconhecida"
+    (answer,) = harness.platform.outputs("run_1")
+    assert answer["error"] == "ferramenta_desconhecida"
     (kept,) = (await harness.store.records.run("run_1")).calls
     assert (kept.tool, kept.state) == ("-", CallState.REJECTED)
 
@@ -123,9 +123,9 @@ async def test_a_name_that_only_resembles_a_function_is_none(harness: Harness, n
     harness.platform.script("run_1", asks(call(1, tool=name)), COMPLETED)
     await harness.announce()
     await harness.worker().run_until_idle()
-    (told,) = harness.platform.outputs("run_1")
-    assert told["error"] == "ferramenta_desconhecida"
-    assert "Não chame esta função de novo" in str(told["instrucao"])
+    (answer,) = harness.platform.outputs("run_1")
+    assert answer["error"] == "ferramenta_desconhecida"
+    assert "Não chame esta função de novo" in str(answer["instrucao"])
 
 
 async def test_a_call_wrapped_into_another_function_is_to_be_made_directly(harness: Harness) -> None:
@@ -134,9 +134,9 @@ async def test_a_call_wrapped_into_another_function_is_to_be_made_directly(harne
     harness.platform.script("run_1", asks(wrapped), COMPLETED)
     await harness.announce()
     await harness.worker().run_until_idle()
-    (told,) = harness.platform.outputs("run_1")
-    assert told["error"] == "ferramenta_desconhecida"
-    assert "Chame a função echo diretamente" in str(told["instrucao"])
+    (answer,) = harness.platform.outputs("run_1")
+    assert answer["error"] == "ferramenta_desconhecida"
+    assert "Chame a função echo diretamente" in str(answer["instrucao"])
 
 
 async def test_calls_that_cannot_be_answered_are_logged_once(
@@ -279,8 +279,8 @@ async def test_an_answer_said_anew_for_a_tool_that_is_no_more_ends_no_other_run(
     other = FakeTool()
     other.name = "other"
     await harness.worker(tools=[other]).run_until_idle()
-    (told,) = harness.platform.outputs("run_1")
-    assert told["error"] == "ferramenta_desconhecida"
+    (answer,) = harness.platform.outputs("run_1")
+    assert answer["error"] == "ferramenta_desconhecida"
     ((_, (answer,)),) = harness.platform.submitted
     assert answer.success is False
 
@@ -307,7 +307,7 @@ async def test_a_failed_call_tried_again_keeps_key_and_bytes(harness: Harness) -
     await harness.worker().run_until_idle()
     first, second = harness.tool.performed
     assert (first.idempotency_key, first.body) == (second.idempotency_key, second.body)
-    assert [told["error"] for told in harness.platform.outputs("run_1")] == 2 * ["crm_indisponivel"]
+    assert [answer["error"] for answer in harness.platform.outputs("run_1")] == 2 * ["crm_indisponivel"]
 
 
 async def test_a_defect_of_a_tool_is_answered_not_raised(harness: Harness) -> None:
@@ -318,8 +318,8 @@ async def test_a_defect_of_a_tool_is_answered_not_raised(harness: Harness) -> No
     harness.platform.script("run_1", asks(call(1)), COMPLETED)
     await harness.announce()
     await harness.worker().run_until_idle()
-    (told,) = harness.platform.outputs("run_1")
-    assert told["error"] == "erro_interno"
+    (answer,) = harness.platform.outputs("run_1")
+    assert answer["error"] == "erro_interno"
 
 
 async def test_a_defect_after_something_was_sent_is_never_called_a_failure(harness: Harness) -> None:
@@ -331,8 +331,8 @@ async def test_a_defect_after_something_was_sent_is_never_called_a_failure(harne
     harness.platform.script("run_1", asks(call(1)), COMPLETED)
     await harness.announce()
     await harness.worker().run_until_idle()
-    (told,) = harness.platform.outputs("run_1")
-    assert told["error"] == "em_confirmacao"
+    (answer,) = harness.platform.outputs("run_1")
+    assert answer["error"] == "em_confirmacao"
     (kept,) = (await harness.store.records.run("run_1")).calls
     assert kept.state is CallState.UNKNOWN
 
@@ -580,8 +580,8 @@ async def test_calls_beyond_the_most_of_a_round_are_answered_with_an_error_and_l
     harness.platform.script("run_1", asks(*map(call, range(5))), COMPLETED)
     await harness.announce()
     await harness.worker().run_until_idle()
-    told = harness.platform.outputs("run_1")
-    assert [answer.get("error") for answer in told] == [None, None, None, "erro_interno", "erro_interno"]
+    answers = harness.platform.outputs("run_1")
+    assert [answer.get("error") for answer in answers] == [None, None, None, "erro_interno", "erro_interno"]
     assert len((await harness.store.records.run("run_1")).calls) == 3
     assert "chamadas demais numa rodada" in capfd.readouterr().err
 
@@ -604,8 +604,8 @@ async def test_the_deadline_counts_from_when_the_call_was_received_whoever_owned
     limits = replace(LIMITS, call_deadline_s=61.0, shutdown_grace_s=0.0)
     serving = asyncio.create_task(harness.worker(limits=limits).run())
     await until(lambda: bool(harness.platform.submitted))
-    (told,) = harness.platform.outputs("run_1")
-    assert told["error"] == "em_confirmacao"
+    (answer,) = harness.platform.outputs("run_1")
+    assert answer["error"] == "em_confirmacao"
     serving.cancel()
     with pytest.raises(asyncio.CancelledError):
         await serving

@@ -23,7 +23,7 @@ from worker.store.store import Store
 from worker.times import SystemClock
 
 PROTOCOLO = "2510271534789012"
-TOLD = {"success": True, "protocolo": PROTOCOLO}
+SUCCESS = {"success": True, "protocolo": PROTOCOLO}
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ async def test_an_answer_is_submitted_as_soon_as_it_is_known(harness: Harness) -
     assert harness.platform.submitted[0][1][0].platform_call_id == "call_2"
     slow_may_end.set()
     await serving
-    assert harness.platform.outputs("run_1") == [TOLD, TOLD]
+    assert harness.platform.outputs("run_1") == [SUCCESS, SUCCESS]
 
 
 async def test_an_accepted_answer_not_yet_applied_is_not_sent_again_at_once(harness: Harness) -> None:
@@ -327,7 +327,7 @@ async def test_one_ticket_found_for_two_accepted_calls_is_never_that_of_both(har
     calls = (await harness.store.records.run("run_1")).calls
     assert [call.protocolo for call in calls].count(PROTOCOLO) <= 1
     assert CallState.NO_PROTOCOL in {call.state for call in calls}
-    assert [told["success"] for told in harness.platform.outputs("run_1")].count(True) <= 1
+    assert [answer["success"] for answer in harness.platform.outputs("run_1")].count(True) <= 1
 
 
 # ------------------------------------------------------------------------------------------ reconciliation

@@ -55,7 +55,7 @@ class Harness(Protocol):
     assistant: str | Mapping[str, object]
     """Who a conversation of our own is held with."""
 
-    def told(self, moves: Sequence[Move]) -> str:
+    def customer_text(self, moves: Sequence[Move]) -> str:
         """A message of a customer that makes the model make these moves."""
 
     def kept(self) -> int:
@@ -72,7 +72,7 @@ class Harness(Protocol):
     def pass_time(self, seconds: float = 5.0) -> None:
         """Moves the platform's clock; by default enough for the model to make its next move."""
 
-    def heard(self, ref: RunRef) -> Sequence[Sequence[AnsweredCall]]:
+    def answered_rounds(self, ref: RunRef) -> Sequence[Sequence[AnsweredCall]]:
         """What the model was given, by round."""
 
     def weather(self, fault: str) -> AbstractContextManager[None]:
@@ -94,20 +94,20 @@ class _Played(Generic[_Simulator]):
         self._simulator: _Simulator = simulator
         self._http = http
         self._scripts: dict[str, Sequence[Move]] = {}
-        self._said: list[CustomerMessage] = []
+        self._messages: list[CustomerMessage] = []
 
-    def told(self, moves: Sequence[Move]) -> str:
+    def customer_text(self, moves: Sequence[Move]) -> str:
         """A message of a customer that makes the model make these moves."""
         text = f"mensagem {len(self._scripts)}"
         self._scripts[text] = moves
         return text
 
     def listening(self) -> Sequence[CustomerMessage]:
-        return self._said
+        return self._messages
 
-    def play(self, told: Sequence[CustomerMessage], rounds: Rounds) -> Move:
-        self._said = list(told)
-        return self._scripts[told[-1].text][len(rounds)]
+    def play(self, messages: Sequence[CustomerMessage], rounds: Rounds) -> Move:
+        self._messages = list(messages)
+        return self._scripts[messages[-1].text][len(rounds)]
 
     def pass_time(self, seconds: float = 5.0) -> None:
         self._simulator.clock.skip(seconds)
@@ -143,7 +143,7 @@ class AssistantsHarness(_Played[AssistantsSimulator]):
         return len(self._simulator.conversations.threads) + len(self._simulator.files.files)
 
     async def start(self, *moves: Move, assistant_id: str = SERVED, names: str | None = None) -> RunRef:
-        text = self.told(moves)
+        text = self.customer_text(moves)
         thread = {"messages": [{"role": "user", "content": text}], "metadata": metadata(names)}
         run = await self._post("/threads/runs", {"assistant_id": assistant_id, "thread": thread})
         return RunRef(run["id"], run["thread_id"])
@@ -154,7 +154,7 @@ class AssistantsHarness(_Played[AssistantsSimulator]):
     def strangers(self, known: RunRef) -> Sequence[RunRef]:
         return RunRef("run_desconhecida", known.thread_id), RunRef(known.run_id, "thread_desconhecida")
 
-    def heard(self, ref: RunRef) -> Sequence[Sequence[AnsweredCall]]:
+    def answered_rounds(self, ref: RunRef) -> Sequence[Sequence[AnsweredCall]]:
         steps = self._simulator.conversations.run(ref.run_id).steps
         return [step.answered_calls() for step in steps if step.outputs]
 
@@ -197,7 +197,7 @@ class AgentsHarness(_Played[AgentsSimulator]):
         return len(self._simulator.sessions.sessions)
 
     async def start(self, *moves: Move, assistant_id: str = SERVED, names: str | None = None) -> RunRef:
-        text = self.told(moves)
+        text = self.customer_text(moves)
         name = next(name for name, known in ASSISTANTS.items() if known == assistant_id)
         body = {"agent_id": AGENTS[name], "environment": {"type": "none"}, "input": text}
         body |= {"metadata": metadata(names)}
@@ -211,9 +211,9 @@ class AgentsHarness(_Played[AgentsSimulator]):
     def strangers(self, known: RunRef) -> Sequence[RunRef]:
         return [RunRef("sess_desconhecida", "sess_desconhecida")]
 
-    def heard(self, ref: RunRef) -> Sequence[Sequence[AnsweredCall]]:
+    def answered_rounds(self, ref: RunRef) -> Sequence[Sequence[AnsweredCall]]:
         turns = self._simulator.sessions.session(ref.run_id).turns
-        return [heard for turn in turns for each in turn.rounds if (heard := each.answered_calls())]
+        return [answered for turn in turns for each in turn.rounds if (answered := each.answered_calls())]
 
 
 _AT_ONCE = SessionTimings(queued_s=1, thinking_s=1, registering_s=0, applying_s=0, cancelling_s=1)
@@ -252,7 +252,7 @@ class ResponsesHarness(_Played[ResponsesSimulator]):
         return len(self._simulator.responses.by_id) + len(self._simulator.conversations.by_id)
 
     async def start(self, *moves: Move, assistant_id: str = SERVED, names: str | None = None) -> RunRef:
-        text = self.told(moves)
+        text = self.customer_text(moves)
         conversation = await self._post("/conversations", {"metadata": metadata(names)})
         body = {"model": "gpt-4o", "input": text, "background": True, "conversation": conversation["id"]}
         return RunRef((await self._post("/responses", body))["id"], conversation["id"])
@@ -263,7 +263,7 @@ class ResponsesHarness(_Played[ResponsesSimulator]):
     def strangers(self, known: RunRef) -> Sequence[RunRef]:
         return [RunRef("resp_desconhecida", known.thread_id), RunRef("resp_desconhecida", None)]
 
-    def heard(self, ref: RunRef) -> Sequence[Sequence[AnsweredCall]]:
+    def answered_rounds(self, ref: RunRef) -> Sequence[Sequence[AnsweredCall]]:
         newest = self._simulator.conversations.get(ref.thread_id or "").latest_response
         return newest.rounds() if newest else []
 

@@ -256,7 +256,7 @@ async def test_an_id_no_server_can_have_is_gone_without_asking(platform: AgentsP
             with pytest.raises(RunGone):
                 await asked
         assert await platform.discover(session_id) is None
-    assert not wire.asked
+    assert not wire.requests
 
 
 # ------------------------------------------------------------------------------------------------ submitting
@@ -265,15 +265,15 @@ async def test_an_id_no_server_can_have_is_gone_without_asking(platform: AgentsP
 async def given(platform: AgentsPlatform, wire: Wire, *answers: Answer, ref: RunRef = REF) -> list[Exchange]:
     wire.says(b"", 202)
     await platform.submit(ref, answers)
-    return wire.asked
+    return wire.requests
 
 
 async def test_each_answer_is_one_event_of_one_request_in_the_sdks_shape(
     platform: AgentsPlatform, wire: Wire
 ) -> None:
-    asked = await given(platform, wire, DONE, FAILED)
-    assert [(request.method, request.path) for request in asked] == [("POST", EVENTS)] * 2
-    first, second = (request.json for request in asked)
+    requests = await given(platform, wire, DONE, FAILED)
+    assert [(request.method, request.path) for request in requests] == [("POST", EVENTS)] * 2
+    first, second = (request.json for request in requests)
     shared = {"type": "agent.session.input.tool_result", "turn_id": "turn_1"}
     done = {**shared, "call_id": "call_1", "success": True, "output": DONE.output.reveal()}
     failed = {**shared, "call_id": "call_2", "success": False, "error": FAILED.output.reveal()}
@@ -285,18 +285,18 @@ async def test_each_answer_is_one_event_of_one_request_in_the_sdks_shape(
 async def test_the_same_answer_is_the_same_bytes_under_the_same_key(
     platform: AgentsPlatform, wire: Wire
 ) -> None:
-    asked = await given(platform, wire, DONE, FAILED, DONE)
-    keys = [request.headers["idempotency-key"] for request in asked]
+    requests = await given(platform, wire, DONE, FAILED, DONE)
+    keys = [request.headers["idempotency-key"] for request in requests]
     assert keys == [f"tool-result:sess_1:turn_1:{call_id}:" for call_id in ("call_1", "call_2", "call_1")]
-    assert asked[0].body == asked[2].body
+    assert requests[0].body == requests[2].body
 
 
 async def test_answers_to_two_calls_of_one_id_in_one_turn_have_keys_of_their_own(
     platform: AgentsPlatform, wire: Wire
 ) -> None:
     both = [replace(DONE, content=content) for content in ("a" * 64, "b" * 64)]
-    asked = await given(platform, wire, *both)
-    assert len({request.headers["idempotency-key"] for request in asked}) == 2
+    requests = await given(platform, wire, *both)
+    assert len({request.headers["idempotency-key"] for request in requests}) == 2
 
 
 @pytest.mark.parametrize("call_id", ["a b", "a\r\nX-Forged: 1", "ção"])
@@ -312,8 +312,10 @@ async def test_a_key_longer_than_the_platform_takes_is_hashed_and_still_its_own(
     platform: AgentsPlatform, wire: Wire
 ) -> None:
     long = "c" * 240
-    asked = await given(platform, wire, *(Answer(long + each, DONE.output, True, "turn_1") for each in "aba"))
-    first, second, again = (request.headers["idempotency-key"] for request in asked)
+    requests = await given(
+        platform, wire, *(Answer(long + each, DONE.output, True, "turn_1") for each in "aba")
+    )
+    first, second, again = (request.headers["idempotency-key"] for request in requests)
     assert first == again != second
     assert len(first) == len("tool-result:") + 64
 
@@ -323,9 +325,9 @@ async def test_a_call_not_yet_registered_is_tried_again_with_the_same_key_and_by
 ) -> None:
     wire.says(unknown_call(), 400)
     wire.says(unknown_call(), 400)
-    asked = await given(platform, wire, DONE)
-    assert len({(request.body, request.headers["idempotency-key"]) for request in asked}) == 1
-    assert (len(asked), waits) == (3, [0.1, 0.3])
+    requests = await given(platform, wire, DONE)
+    assert len({(request.body, request.headers["idempotency-key"]) for request in requests}) == 1
+    assert (len(requests), waits) == (3, [0.1, 0.3])
 
 
 async def test_a_call_that_stays_unknown_has_moved_on_and_is_looked_at_again(
@@ -335,7 +337,7 @@ async def test_a_call_that_stays_unknown_has_moved_on_and_is_looked_at_again(
     with pytest.raises(PlatformUnavailable) as caught:
         await platform.submit(REF, [DONE])
     assert (caught.value.status, caught.value.code) == (400, "invalid_request_error")
-    assert (len(wire.asked), waits) == (4, [0.1, 0.3, 0.6])
+    assert (len(wire.requests), waits) == (4, [0.1, 0.3, 0.6])
 
 
 async def test_an_answer_that_is_refused_does_not_keep_the_next_one_back(
@@ -346,7 +348,7 @@ async def test_an_answer_that_is_refused_does_not_keep_the_next_one_back(
     with pytest.raises(PlatformUnavailable) as caught:
         await platform.submit(REF, [DONE, FAILED])
     assert caught.value.status == 409
-    assert len(wire.asked) == 2
+    assert len(wire.requests) == 2
 
 
 @pytest.mark.parametrize("status", [200, 204])
@@ -360,27 +362,27 @@ async def test_only_202_says_that_an_answer_was_accepted(
 
 
 @pytest.mark.parametrize(("status", "error"), REFUSALS)
-@pytest.mark.parametrize("asked", ["inspect", "submit"])
+@pytest.mark.parametrize("operation", ["inspect", "submit"])
 async def test_each_refusal_says_who_can_fix_it_and_is_not_repeated(
-    platform: AgentsPlatform, wire: Wire, status: int, error: type[PlatformError], asked: str
+    platform: AgentsPlatform, wire: Wire, status: int, error: type[PlatformError], operation: str
 ) -> None:
     wire.says({"error": {"message": SECRET, "code": "some_code"}}, status, retry_after="7")
     with pytest.raises(PlatformError) as caught:
-        await (platform.inspect(REF) if asked == "inspect" else platform.submit(REF, [DONE]))
+        await (platform.inspect(REF) if operation == "inspect" else platform.submit(REF, [DONE]))
     assert type(caught.value) is error
     assert (caught.value.status, caught.value.code) == (status, "some_code")
-    assert len(wire.asked) == 1
+    assert len(wire.requests) == 1
     assert caught.value.__cause__ is caught.value.__context__ is None
     assert "Maria" not in repr(vars(caught.value)) + str(caught.value)
 
 
-@pytest.mark.parametrize("asked", ["inspect", "submit"])
+@pytest.mark.parametrize("operation", ["inspect", "submit"])
 async def test_a_connection_that_breaks_off_is_no_answer(
-    platform: AgentsPlatform, wire: Wire, asked: str
+    platform: AgentsPlatform, wire: Wire, operation: str
 ) -> None:
     wire.says_bytes(b"")
     with pytest.raises(PlatformUnavailable) as caught:
-        await (platform.inspect(REF) if asked == "inspect" else platform.submit(REF, [DONE]))
+        await (platform.inspect(REF) if operation == "inspect" else platform.submit(REF, [DONE]))
     assert caught.value.status is None
 
 
@@ -432,7 +434,7 @@ async def test_the_newest_sessions_are_listed_as_the_sdk_would_and_only_our_agen
     await platform.aclose()
     async with AsyncOpenAI(api_key="key", base_url=wire.url) as sdk:
         await sdk.beta.agents.sessions.list(limit=100, order="desc")
-    ours, theirs = wire.asked
+    ours, theirs = wire.requests
     assert (ours.method, ours.target) == (theirs.method, theirs.target)
 
 
@@ -441,18 +443,18 @@ async def test_every_request_is_the_sdks_own(platform: AgentsPlatform, wire: Wir
     wire.says(b"", 202)
     await platform.inspect(REF)
     await platform.submit(REF, [DONE])
-    ours = [*wire.asked]
+    ours = [*wire.requests]
     async with AsyncOpenAI(api_key="key", base_url=wire.url) as sdk:
         sessions = sdk.beta.agents.sessions
         await sessions.with_raw_response.retrieve("sess_1")  # unread: the wire says no more than 202
         body: Any = ours[1].json
         key = ours[1].headers["idempotency-key"]
         await sessions.events.create("sess_1", events=body["events"], idempotency_key=key)
-    for mine, theirs in zip(ours, wire.asked[2:], strict=True):
+    for mine, theirs in zip(ours, wire.requests[2:], strict=True):
         names = ("authorization", "content-type", "openai-beta", "idempotency-key")
         assert (mine.method, mine.target) == (theirs.method, theirs.target)
         assert [mine.headers.get(name) for name in names] == [theirs.headers.get(name) for name in names]
-    assert ours[1].json == wire.asked[3].json
+    assert ours[1].json == wire.requests[3].json
 
 
 # ---------------------------------------------------------------------------------------------- the probe
@@ -469,12 +471,12 @@ async def probed(wire: Wire, *ids: str) -> list[str]:
 async def test_the_configured_agents_are_asked_for_as_the_sdk_would(wire: Wire) -> None:
     wire.says({"id": "agent"})
     assert await probed(wire, "agent_1", "agent/2", "agent_1") == []
-    ours = {(request.method, request.target) for request in wire.asked}
-    wire.asked.clear()
+    ours = {(request.method, request.target) for request in wire.requests}
+    wire.requests.clear()
     async with AsyncOpenAI(api_key="key", base_url=wire.url) as sdk:
         for agent_id in ("agent_1", "agent/2"):
             await sdk.beta.agents.retrieve(agent_id)
-    assert ours == {(request.method, request.target) for request in wire.asked}
+    assert ours == {(request.method, request.target) for request in wire.requests}
 
 
 async def test_without_configured_agents_the_list_is_asked_for_as_the_sdk_would(wire: Wire) -> None:
@@ -482,7 +484,7 @@ async def test_without_configured_agents_the_list_is_asked_for_as_the_sdk_would(
     assert await probed(wire) == []
     async with AsyncOpenAI(api_key="key", base_url=wire.url) as sdk:
         await sdk.beta.agents.sessions.list(limit=1)
-    ours, theirs = wire.asked
+    ours, theirs = wire.requests
     assert (ours.method, ours.target) == (theirs.method, theirs.target)
     assert ours.headers["openai-beta"] == theirs.headers["openai-beta"] == "agents=v1"
 
@@ -518,7 +520,7 @@ async def test_every_request_carries_the_key_and_the_beta_header(
     await platform.probe()
     with pytest.raises(PlatformUnavailable):
         await platform.submit(REF, [DONE])
-    seen = [(each.headers["authorization"], each.headers["openai-beta"]) for each in wire.asked]
+    seen = [(each.headers["authorization"], each.headers["openai-beta"]) for each in wire.requests]
     assert seen == [("Bearer key", "agents=v1")] * 4
 
 
@@ -543,7 +545,7 @@ async def test_half_the_answers_are_taken_and_the_other_half_is_still_wanted() -
         assert (await harness.platform.inspect(ref)).status is RunStatus.WORKING
 
 
-async def test_an_answer_accepted_but_not_applied_may_be_given_again_and_is_heard_once() -> None:
+async def test_an_answer_accepted_but_not_applied_may_be_submitted_again_and_takes_effect_once() -> None:
     async with agents(SessionTimings(registering_s=0, applying_s=3, thinking_s=1)) as harness:
         ref = await harness.start(FunctionCalls(CALLS[:1]), Reply("Pronto."))
         harness.pass_time()
@@ -556,7 +558,7 @@ async def test_an_answer_accepted_but_not_applied_may_be_given_again_and_is_hear
         await harness.platform.submit(ref, answers(look))
         harness.pass_time()
         assert (await harness.platform.inspect(ref)).status is RunStatus.ENDED
-        assert len(harness.heard(ref)) == 1
+        assert len(harness.answered_rounds(ref)) == 1
 
 
 async def test_a_call_seen_before_it_is_registered_is_answered_all_the_same() -> None:

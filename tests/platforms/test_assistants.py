@@ -280,16 +280,16 @@ async def test_the_platforms_poll_hint_is_in_seconds(
 
 
 @pytest.mark.parametrize(("status", "error"), REFUSALS)
-@pytest.mark.parametrize("asked", ["inspect", "submit"])
+@pytest.mark.parametrize("operation", ["inspect", "submit"])
 async def test_each_refusal_says_who_can_fix_it_and_is_not_repeated(
-    platform: AssistantsPlatform, wire: Wire, status: int, error: type[PlatformError], asked: str
+    platform: AssistantsPlatform, wire: Wire, status: int, error: type[PlatformError], operation: str
 ) -> None:
     wire.says({"error": {"message": SECRET, "code": "some_code"}}, status, location=f"{wire.url}/outro")
     with pytest.raises(PlatformError) as caught:
-        await (platform.inspect(REF) if asked == "inspect" else platform.submit(REF, ANSWERS))
+        await (platform.inspect(REF) if operation == "inspect" else platform.submit(REF, ANSWERS))
     assert type(caught.value) is error
     assert (caught.value.status, caught.value.code) == (status, "some_code")
-    assert len(wire.asked) == 1
+    assert len(wire.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -347,13 +347,13 @@ async def test_the_platform_may_ask_for_patience(
         b"HTTP/1.1 400 X\r\ncontent-type: text/plain; charset=hex\r\ncontent-length: 2\r\n\r\nzz",
     ],
 )
-@pytest.mark.parametrize("asked", ["inspect", "submit"])
+@pytest.mark.parametrize("operation", ["inspect", "submit"])
 async def test_a_connection_that_breaks_off_or_talks_nonsense_is_no_answer(
-    platform: AssistantsPlatform, wire: Wire, reply: bytes, asked: str
+    platform: AssistantsPlatform, wire: Wire, reply: bytes, operation: str
 ) -> None:
     wire.says_bytes(reply)
     with pytest.raises(PlatformUnavailable):
-        await (platform.inspect(REF) if asked == "inspect" else platform.submit(REF, ANSWERS))
+        await (platform.inspect(REF) if operation == "inspect" else platform.submit(REF, ANSWERS))
 
 
 @pytest.mark.parametrize(
@@ -408,7 +408,7 @@ async def test_an_id_no_server_can_have_is_gone_without_asking(
     for asked in (platform.inspect(ref), platform.submit(ref, ANSWERS)):
         with pytest.raises(RunGone):
             await asked
-    assert not wire.asked
+    assert not wire.requests
 
 
 # ------------------------------------------------------------------------------------------------ submitting
@@ -419,7 +419,7 @@ async def test_all_outputs_travel_in_one_request_as_they_are(
 ) -> None:
     wire.says(run("queued"))
     await platform.submit(REF, [*ANSWERS, Answer("call_2", Personal("{}"), success=False)])
-    (request,) = wire.asked
+    (request,) = wire.requests
     assert (request.method, request.path) == ("POST", "/threads/thread_1/runs/run_1/submit_tool_outputs")
     assert request.json == {
         "tool_outputs": [
@@ -465,7 +465,7 @@ def listed(*runs: object) -> dict[str, object]:
 async def test_discovery_asks_for_the_newest_run_only(platform: AssistantsPlatform, wire: Wire) -> None:
     wire.says(listed(run("requires_action"), run("completed", id="run_0")))
     assert await platform.discover("thread_1") == REF
-    assert (wire.asked[0].path, wire.asked[0].query) == (
+    assert (wire.requests[0].path, wire.requests[0].query) == (
         "/threads/thread_1/runs",
         {"limit": "1", "order": "desc"},
     )
@@ -554,7 +554,7 @@ async def test_foundry_lists_threads_and_those_that_name_a_conversation_count(
     ]
     wire.says(listed(*others, NAMING))
     assert await foundry.listed() == [("c1", "thread_1")]
-    (asked,) = wire.asked
+    (asked,) = wire.requests
     assert (asked.method, asked.path) == ("GET", "/threads")
     assert asked.query == {"limit": "100", "order": "desc", "api-version": "v1"}
 
@@ -563,7 +563,7 @@ async def test_where_there_is_no_foundry_nobody_is_asked_for_threads(
     platform: AssistantsPlatform, wire: Wire
 ) -> None:
     assert await platform.listed() == ()
-    assert not wire.asked
+    assert not wire.requests
 
 
 @pytest.mark.parametrize(("status", "asked"), [(404, 1), (405, 1), (403, 2), (500, 2)])
@@ -575,7 +575,7 @@ async def test_a_server_that_does_not_list_threads_is_asked_once(
         await foundry.listed()
     with suppress(PlatformError):
         await foundry.listed()
-    assert len(wire.asked) == asked
+    assert len(wire.requests) == asked
 
 
 @pytest.mark.parametrize("body", [{}, {"data": {}}, {"data": ["x"]}])
@@ -601,14 +601,14 @@ async def probed(wire: Wire, base_url: str | None = None, *ids: str) -> list[str
 async def test_a_platform_that_serves_the_configured_assistants_gives_no_warning(wire: Wire) -> None:
     wire.says({"id": "asst"})
     assert await probed(wire, None, "asst_1", "asst/2", "asst_1") == []
-    assert sorted(request.path for request in wire.asked) == ["/assistants/asst%2F2", "/assistants/asst_1"]
-    assert {request.headers["openai-beta"] for request in wire.asked} == {"assistants=v2"}
+    assert sorted(request.path for request in wire.requests) == ["/assistants/asst%2F2", "/assistants/asst_1"]
+    assert {request.headers["openai-beta"] for request in wire.requests} == {"assistants=v2"}
 
 
 async def test_without_configured_assistants_the_list_is_asked_for(wire: Wire) -> None:
     wire.says(listed())
     assert await probed(wire) == []
-    assert [(request.path, request.query) for request in wire.asked] == [("/assistants", {"limit": "1"})]
+    assert [(request.path, request.query) for request in wire.requests] == [("/assistants", {"limit": "1"})]
 
 
 @pytest.mark.parametrize(
@@ -676,7 +676,7 @@ async def test_without_a_base_url_openai_itself_is_meant(
     (warning,) = await platform.probe()
     await platform.aclose()
     assert "api.openai.com" in warning
-    assert wire.asked[0].target == "api.openai.com:443"
+    assert wire.requests[0].target == "api.openai.com:443"
 
 
 # ------------------------------------------------------------------------------------------ what is sent
@@ -689,7 +689,7 @@ async def every_request(platform: AssistantsPlatform, wire: Wire) -> None:
     await platform.discover("thread_1")
     await platform.probe()
     await platform.listed()  # Foundry's own request: others are not asked
-    assert len({(request.method, request.path) for request in wire.asked}) == len(wire.asked) >= 4
+    assert len({(request.method, request.path) for request in wire.requests}) == len(wire.requests) >= 4
 
 
 async def test_every_request_carries_the_key_the_beta_header_and_the_api_version(
@@ -699,7 +699,7 @@ async def test_every_request_carries_the_key_the_beta_header_and_the_api_version
     platform = AssistantsPlatform(api_key="key", base_url=f"{wire.url}/api/projects/p/", api_version="v1")
     await every_request(platform, wire)
     await platform.aclose()
-    for request in wire.asked:
+    for request in wire.requests:
         assert request.path.startswith("/api/projects/p/")
         assert request.query["api-version"] == "v1"
         assert request.headers["authorization"] == "Bearer key"
@@ -718,7 +718,7 @@ async def test_organisation_and_project_are_told_to_openai_only(
         await every_request(platform, wire)
         await platform.aclose()
         names = ("openai-organization", "openai-project")
-        seen[url] = {tuple(request.headers.get(name) for name in names) for request in wire.asked}
+        seen[url] = {tuple(request.headers.get(name) for name in names) for request in wire.requests}
     assert seen == {"http://foundry.example/api": {(None, None)}, at_openai: {("org_1", "proj_1")}}
 
 
@@ -726,14 +726,14 @@ async def test_organisation_and_project_are_told_to_openai_only(
 async def test_any_visible_id_arrives_as_it_is(platform: AssistantsPlatform, wire: Wire, run_id: str) -> None:
     wire.says(run("queued"))
     await platform.inspect(RunRef(run_id, "thread_1"))
-    (request,) = wire.asked
+    (request,) = wire.requests
     assert unquote(request.target.removeprefix("/threads/thread_1/runs/")) == run_id
     assert request.target.count("/") == 4
 
 
 async def test_every_request_is_the_sdks_own(platform: AssistantsPlatform, wire: Wire) -> None:
     await every_request(platform, wire)
-    ours = [*wire.asked]
+    ours = [*wire.requests]
     outputs: Any = ours[1].json
     async with AsyncOpenAI(api_key="key", base_url=wire.url) as sdk:
         runs = sdk.beta.threads.runs
@@ -743,7 +743,7 @@ async def test_every_request_is_the_sdks_own(platform: AssistantsPlatform, wire:
         with pytest.warns(DeprecationWarning, match="deprecated"):
             await sdk.beta.assistants.list(limit=1)
     names = ("authorization", "content-type", "openai-beta")
-    for mine, theirs in zip(ours, wire.asked[len(ours) :], strict=True):
+    for mine, theirs in zip(ours, wire.requests[len(ours) :], strict=True):
         assert (mine.method, mine.target) == (theirs.method, theirs.target)
         assert [mine.headers.get(name) for name in names] == [theirs.headers.get(name) for name in names]
 
@@ -753,7 +753,7 @@ async def test_openais_description_has_nothing_against_our_requests(
 ) -> None:
     await every_request(platform, wire)
     await probed(wire, None, "asst_1")
-    assert request_problems(wire.asked) == []
+    assert request_problems(wire.requests) == []
 
 
 async def test_a_run_known_by_its_id_only_has_no_thread_to_tell(platform: AssistantsPlatform) -> None:

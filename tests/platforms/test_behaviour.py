@@ -75,8 +75,8 @@ async def test_each_answer_reaches_its_own_call_byte_for_byte(harness: Harness) 
     ref, look = await waiting(harness, TICKET, HANDOFF)
     first, second = answers(look, '{"n": "Ç\\u00c3 \\" 📎\\n"}')[0], answers(look, '{"n": 2}')[1]
     await harness.platform.submit(ref, [second, first])
-    (heard,) = harness.heard(ref)
-    assert {item.call.name: item.output for item in heard} == {
+    (answered,) = harness.answered_rounds(ref)
+    assert {item.call.name: item.output for item in answered} == {
         TICKET.name: first.output.reveal(),
         HANDOFF.name: second.output.reveal(),
     }
@@ -148,7 +148,7 @@ async def test_a_second_submit_is_an_error_and_changes_nothing(harness: Harness)
     await harness.platform.submit(ref, answers(look, "primeira"))
     with pytest.raises(PlatformUnavailable):
         await harness.platform.submit(ref, answers(look, "segunda"))
-    assert [item.output for heard in harness.heard(ref) for item in heard] == ["primeira"]
+    assert [item.output for answered in harness.answered_rounds(ref) for item in answered] == ["primeira"]
 
 
 @does_not_apply(agents="each answer is given by itself there")
@@ -214,7 +214,7 @@ async def test_answers_accepted_without_a_response_are_recognised(harness: Harne
         await harness.platform.submit(ref, answers(look))
     harness.pass_time()
     assert (await harness.platform.inspect(ref)).status is RunStatus.ENDED
-    assert len(harness.heard(ref)) == 1
+    assert len(harness.answered_rounds(ref)) == 1
 
 
 async def test_calls_made_after_an_unconfirmed_submit_are_answered(harness: Harness) -> None:
@@ -227,7 +227,7 @@ async def test_calls_made_after_an_unconfirmed_submit_are_answered(harness: Harn
     second = await harness.platform.inspect(ref)
     assert [call.tool for call in second.calls] == [HANDOFF.name]
     await harness.platform.submit(ref, answers(second))
-    assert [[item.call.name for item in heard] for heard in harness.heard(ref)] == [
+    assert [[item.call.name for item in answered] for answered in harness.answered_rounds(ref)] == [
         [TICKET.name],
         [HANDOFF.name],
     ]
@@ -358,7 +358,7 @@ async def replied(harness: Harness, dialogue: Dialogue, text: str, image: Image 
 
 async def test_a_conversation_of_our_own_is_begun_read_and_deleted(harness: Harness) -> None:
     dialogue = harness.platform.converse(harness.assistant)
-    ref = await replied(harness, dialogue, harness.told([Reply("Olá!")]))
+    ref = await replied(harness, dialogue, harness.customer_text([Reply("Olá!")]))
     assert (await dialogue.reply(ref)) == Spoken("Olá!")
     assert harness.kept() > 0
     assert await dialogue.delete([ref.run_id]) == ()
@@ -367,17 +367,17 @@ async def test_a_conversation_of_our_own_is_begun_read_and_deleted(harness: Harn
 
 async def test_a_second_message_goes_on_where_the_first_ended(harness: Harness) -> None:
     dialogue = harness.platform.converse(harness.assistant)
-    first, second = harness.told([Reply("Um.")]), harness.told([Reply("Dois.")])
+    first, second = harness.customer_text([Reply("Um.")]), harness.customer_text([Reply("Dois.")])
     before = await replied(harness, dialogue, first)
     after = await replied(harness, dialogue, second)
-    assert [said.text for said in harness.listening()] == [first, second]
+    assert [spoken.text for spoken in harness.listening()] == [first, second]
     assert before.thread_id == after.thread_id
     assert (await dialogue.reply(after)) == Spoken("Dois.")
 
 
 async def test_an_image_reaches_the_model_beside_its_text(harness: Harness) -> None:
     dialogue = harness.platform.converse(harness.assistant)
-    text = harness.told([Reply("Vi.")])
+    text = harness.customer_text([Reply("Vi.")])
     ref = await replied(harness, dialogue, text, IMAGE)
     assert harness.listening() == [CustomerMessage(text, image=True)]
     assert await dialogue.delete([ref.run_id]) == ()
@@ -386,7 +386,7 @@ async def test_an_image_reaches_the_model_beside_its_text(harness: Harness) -> N
 
 async def test_what_is_said_after_a_call_was_answered_is_read(harness: Harness) -> None:
     dialogue = harness.platform.converse(harness.assistant)
-    ref = await dialogue.say(Utterance(harness.told([FunctionCalls((TICKET,)), DONE])))
+    ref = await dialogue.say(Utterance(harness.customer_text([FunctionCalls((TICKET,)), DONE])))
     harness.pass_time()
     look = await harness.platform.inspect(ref)
     last = await submit(harness, ref, answers(look))
@@ -399,7 +399,7 @@ async def test_what_is_said_after_a_call_was_answered_is_read(harness: Harness) 
 
 async def test_a_conversation_still_at_work_is_ended_and_deleted(harness: Harness) -> None:
     dialogue = harness.platform.converse(harness.assistant)
-    ref = await dialogue.say(Utterance(harness.told([FunctionCalls((TICKET,)), DONE])))
+    ref = await dialogue.say(Utterance(harness.customer_text([FunctionCalls((TICKET,)), DONE])))
     assert await dialogue.delete([ref.run_id]) == ()
     assert harness.kept() == 0
 
@@ -407,7 +407,7 @@ async def test_a_conversation_still_at_work_is_ended_and_deleted(harness: Harnes
 async def test_what_cannot_be_deleted_is_named(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worker.platforms.dialogue._RETRY_DELAYS_S", (0.0,))
     dialogue = harness.platform.converse(harness.assistant)
-    ref = await replied(harness, dialogue, harness.told([Reply("Olá!")]))
+    ref = await replied(harness, dialogue, harness.customer_text([Reply("Olá!")]))
     with harness.weather("error"):
         left = await dialogue.delete([ref.run_id])
     assert len(left) == harness.kept()
@@ -426,7 +426,7 @@ async def test_a_message_that_cannot_be_sent_is_an_error_and_leaves_nothing(harn
 
 async def test_the_tokens_of_an_ended_run_are_known(harness: Harness) -> None:
     dialogue = harness.platform.converse(harness.assistant)
-    ref = await replied(harness, dialogue, harness.told([Reply("Olá!")]))
+    ref = await replied(harness, dialogue, harness.customer_text([Reply("Olá!")]))
     assert (await harness.platform.inspect(ref)).tokens == 0
 
 
@@ -437,7 +437,7 @@ def test_the_documented_table_is_this_suite() -> None:
     """`UPDATE_DOCS=1` writes the table of docs/architecture.md, which ends the page."""
     page = Path(__file__).parents[2] / "docs" / "architecture.md"
     head, _, _ = page.read_text("utf-8").partition("\n| case |")
-    shown = f"{head}\n{table(globals(), [each.__name__ for each in PLATFORMS])}"
+    written = f"{head}\n{table(globals(), [each.__name__ for each in PLATFORMS])}"
     if os.environ.get("UPDATE_DOCS"):
-        page.write_text(shown, encoding="utf-8")
-    assert page.read_text("utf-8") == shown
+        page.write_text(written, encoding="utf-8")
+    assert page.read_text("utf-8") == written

@@ -105,16 +105,16 @@ async def test_the_requests_are_the_sdks_own_without_its_warnings(
     async with stored(make_settings(OPENAI_BASE_URL=wire.url)) as at:
         found = await schema_sync.compare(at, "asst_1", TARGET)
         await at.write("asst_1", found.changes)
-    read, written = wire.asked
+    read, written = wire.requests
     async with AsyncOpenAI(api_key="test", base_url=wire.url) as sdk:
         with pytest.warns(DeprecationWarning, match="deprecated"):
             await sdk.beta.assistants.retrieve("asst_1")
         with pytest.warns(DeprecationWarning, match="deprecated"):
             await sdk.beta.assistants.update("asst_1", **found.changes)
-    for ours, theirs in ((read, wire.asked[2]), (written, wire.asked[3])):
+    for ours, theirs in ((read, wire.requests[2]), (written, wire.requests[3])):
         assert (ours.method, ours.target) == (theirs.method, theirs.target)
         assert _told(ours) == _told(theirs)
-    assert written.json == wire.asked[3].json
+    assert written.json == wire.requests[3].json
 
 
 def _told(request: Exchange) -> Json:
@@ -131,7 +131,7 @@ async def test_tools_of_others_travel_as_the_same_json_values(wire: Wire, make_s
     async with stored(make_settings(OPENAI_BASE_URL=wire.url)) as at:
         found = await schema_sync.compare(at, "asst_1", TARGET)
         await at.write("asst_1", found.changes)
-    sent = json.loads(wire.asked[1].body)["tools"][0]
+    sent = json.loads(wire.requests[1].body)["tools"][0]
     assert json.dumps(sent) == json.dumps(json.loads(foreign))
 
 
@@ -153,7 +153,7 @@ async def test_a_definition_that_cannot_be_read_is_never_written(
     async with stored(make_settings(OPENAI_BASE_URL=wire.url)) as at:
         with pytest.raises(PlatformUnavailable):
             await synced(at, "asst_1", tmp_path)
-    assert [each.method for each in wire.asked] == ["GET"]
+    assert [each.method for each in wire.requests] == ["GET"]
 
 
 async def test_no_tools_may_be_said_as_null(wire: Wire, make_settings: Make) -> None:
@@ -173,7 +173,7 @@ async def test_an_id_stays_one_step_of_the_path(wire: Wire, make_settings: Make)
     wire.says({"tools": []})
     async with stored(make_settings(OPENAI_BASE_URL=wire.url)) as at:
         await at.read("a/../b?c")
-    assert wire.asked[0].target == "/assistants/a%2F..%2Fb%3Fc"
+    assert wire.requests[0].target == "/assistants/a%2F..%2Fb%3Fc"
 
 
 @pytest.mark.parametrize(("status", "served"), [(200, True), (404, False), (405, False)])
@@ -183,7 +183,7 @@ async def test_an_address_without_even_the_list_does_not_serve_the_protocol(
     wire.says({"data": []}, status=status)
     async with stored(make_settings(OPENAI_BASE_URL=wire.url)) as at:
         assert await at.served() is served
-    assert wire.asked[0].target == "/assistants?limit=1"
+    assert wire.requests[0].target == "/assistants?limit=1"
 
 
 async def test_a_refused_key_does_not_mean_that_the_protocol_is_not_served(
@@ -280,16 +280,16 @@ async def test_the_requests_are_the_sdks_own(wire: Wire, make_settings: Make, li
         found = await schema_sync.compare(chosen, "id/1", TARGET)
         await chosen.write("id/1", found.changes)
         await chosen.served()
-    ours = [*wire.asked]
+    ours = [*wire.requests]
     async with AsyncOpenAI(api_key="test", base_url=wire.url) as sdk:
         calls: Any = sdk.beta.agents.sessions if live else sdk.beta.agents
         await calls.retrieve("id/1")
         await calls.update("id/1", **({"agent": found.changes} if live else found.changes))
         await calls.list(limit=1)
-    for mine, theirs in zip(ours, wire.asked[3:], strict=True):
+    for mine, theirs in zip(ours, wire.requests[3:], strict=True):
         assert (mine.method, mine.target) == (theirs.method, theirs.target)
         assert _told(mine) == _told(theirs)
-    assert ours[1].json == wire.asked[4].json
+    assert ours[1].json == wire.requests[4].json
 
 
 async def _session(settings: Settings, agent_id: str) -> str:
@@ -309,7 +309,7 @@ async def test_a_session_with_an_mcp_server_would_lose_its_credentials(
         with pytest.raises(schema_sync.NotComplete):
             await synced(at.sessions, "sess_1", tmp_path)
         assert at.complete({"tools": [{"type": "mcp"}]})
-    assert [each.method for each in wire.asked] == ["GET"]
+    assert [each.method for each in wire.requests] == ["GET"]
 
 
 async def test_a_session_that_shows_no_agent_cannot_be_read(wire: Wire, make_settings: Make) -> None:

@@ -53,8 +53,8 @@ async def test_every_request_carries_a_token_of_the_foundry_scope(
         for _ in range(2):
             await platform.inspect(RunRef("run_1", "thread_1"))
         await platform.aclose()
-    assert [asked.headers["authorization"] for asked in wire.asked] == ["Bearer token-1", "Bearer token-2"]
-    assert [asked.query["api-version"] for asked in wire.asked] == ["v1", "v1"]
+    assert [asked.headers["authorization"] for asked in wire.requests] == ["Bearer token-1", "Bearer token-2"]
+    assert [asked.query["api-version"] for asked in wire.requests] == ["v1", "v1"]
     assert set(Credential.made.scopes) == {"https://ai.azure.com/.default"}
     assert Credential.made.closed
 

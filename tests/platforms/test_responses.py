@@ -254,7 +254,7 @@ async def test_what_cannot_be_continued_is_lost_before_any_call_is_shown(
     assert look == RunSnapshot(RunStatus.LOST, "completed", reason=reason)
     with pytest.raises(PlatformUnavailable):
         await platform.submit(REF, ANSWERS)
-    assert [request.method for request in wire.asked] == ["GET", "GET"]
+    assert [request.method for request in wire.requests] == ["GET", "GET"]
 
 
 @pytest.mark.parametrize("fields", [{"store": False}, {"tools": [MCP]}])
@@ -378,7 +378,7 @@ async def submitted(
     wire.says(response("completed", function(), **fields))
     wire.says({"id": "resp_2", "status": "queued"})
     went_on = await platform.submit(ref, ANSWERS)
-    looked, made = wire.asked
+    looked, made = wire.requests
     assert (looked.method, looked.path) == ("GET", "/responses/resp_1")
     assert (made.method, made.path) == ("POST", "/responses")
     assert problems(made) == []
@@ -427,8 +427,8 @@ async def test_a_response_is_read_once_for_its_calls_and_its_settings(
     await look_at(platform, wire, response("completed", function(), **SHOWN))
     wire.says({"id": "resp_2"})
     await platform.submit(REF, ANSWERS)
-    assert [request.method for request in wire.asked] == ["GET", "POST"]
-    assert sent(wire.asked[-1])["temperature"] == SHOWN["temperature"]
+    assert [request.method for request in wire.requests] == ["GET", "POST"]
+    assert sent(wire.requests[-1])["temperature"] == SHOWN["temperature"]
     assert not platform._awaiting_answers
 
 
@@ -457,7 +457,7 @@ async def test_all_outputs_travel_in_one_request_as_they_are(platform: Responses
     wire.says({"id": "resp_2"})
     await platform.submit(REF, [*ANSWERS, Answer("call_2", Personal("{}"), success=False)])
     second = {"type": "function_call_output", "call_id": "call_2", "output": "{}"}
-    assert sent(wire.asked[-1])["input"] == [*OUTPUTS, second]
+    assert sent(wire.requests[-1])["input"] == [*OUTPUTS, second]
 
 
 @pytest.mark.parametrize(
@@ -537,8 +537,8 @@ async def test_a_model_that_reasons_and_refuses_the_sampling_it_shows_is_asked_w
     wire.says(UNSUPPORTED, 400)
     wire.says({"id": "resp_2"})
     assert await platform.submit(REF, ANSWERS) == RunRef("resp_2", None)
-    assert [problems(each) for each in wire.asked[1:]] == [[], []]
-    first, second = map(sent, wire.asked[1:])
+    assert [problems(each) for each in wire.requests[1:]] == [[], []]
+    first, second = map(sent, wire.requests[1:])
     assert (first.pop("temperature"), first.pop("top_p")) == (0.4, 0.9)
     assert second == first
 
@@ -560,7 +560,7 @@ async def test_any_other_refusal_is_the_operators(
     wire.says(UNSUPPORTED, status)
     with pytest.raises(PlatformRefused):
         await platform.submit(REF, ANSWERS)
-    assert [request.method for request in wire.asked] == ["GET", "POST"]
+    assert [request.method for request in wire.requests] == ["GET", "POST"]
 
 
 @pytest.mark.parametrize(("headers", "seconds"), [({}, 2.0), ({"retry_after": "5"}, 5.0)])
@@ -572,7 +572,7 @@ async def test_a_locked_conversation_is_tried_again_in_a_few_seconds(
     with pytest.raises(PlatformUnavailable) as caught:
         await platform.submit(IN_CONVERSATION, ANSWERS)
     assert (caught.value.code, caught.value.retry_after_s) == ("conversation_locked", seconds)
-    assert len(wire.asked) == 2
+    assert len(wire.requests) == 2
 
 
 @pytest.mark.parametrize("body", [{}, {"id": None}, {"id": "a\x00b"}, b"<html>"])
@@ -592,7 +592,7 @@ async def test_a_response_that_wants_no_answers_is_given_none(
     wire.says(body)
     with pytest.raises(PlatformUnavailable):
         await platform.submit(REF, ANSWERS)
-    assert len(wire.asked) == 1
+    assert len(wire.requests) == 1
 
 
 # ------------------------------------------------------------------------ a submit whose outcome is not known
@@ -615,7 +615,7 @@ async def unsure(platform: ResponsesPlatform, wire: Wire) -> None:
     wire.says(response("completed", function(), **IN_CONV))
     with pytest.raises(PlatformUnavailable):
         await platform.submit(IN_CONVERSATION, ANSWERS, again=True)
-    assert [request.method for request in wire.asked] == ["GET"]
+    assert [request.method for request in wire.requests] == ["GET"]
     wire.forget()
     wire.says(response("completed", function(), **IN_CONV))
 
@@ -638,7 +638,7 @@ async def test_answers_that_the_conversation_has_are_not_sent_again(
     assert await platform.inspect(IN_CONVERSATION) == RunSnapshot(
         RunStatus.ENDED, "completed", reason="continuacao_desconhecida"
     )
-    _, asked = wire.asked
+    _, asked = wire.requests
     assert (asked.method, asked.path) == ("GET", "/conversations/conv_1/items")
     assert asked.query == {"limit": "100", "order": "desc"}
 
@@ -653,7 +653,7 @@ async def test_answers_that_the_conversation_lacks_are_sent_again(
     wire.forget()
     wire.says({"id": "resp_2"})
     assert await platform.submit(REF, ANSWERS, again=True) == RunRef("resp_2", None)
-    assert sent(wire.asked[-1])["input"] == OUTPUTS
+    assert sent(wire.requests[-1])["input"] == OUTPUTS
 
 
 async def test_what_the_conversation_shows_to_be_asked_since_is_asked_of_the_run_that_is_known(
@@ -711,20 +711,22 @@ async def test_on_a_chain_they_are_sent_again_and_the_log_tells_of_the_orphan(
 
 
 @pytest.mark.parametrize(("status", "error"), REFUSALS)
-@pytest.mark.parametrize("asked", ["inspect", "submit", "create"])
+@pytest.mark.parametrize("operation", ["inspect", "submit", "create"])
 async def test_each_refusal_says_who_can_fix_it_and_is_not_repeated(
-    platform: ResponsesPlatform, wire: Wire, status: int, error: type[PlatformError], asked: str
+    platform: ResponsesPlatform, wire: Wire, status: int, error: type[PlatformError], operation: str
 ) -> None:
-    if asked == "create":
+    if operation == "create":
         wire.says(response("completed", function()))
     wire.says({"error": {"message": SECRET, "code": "some_code"}}, status, location=f"{wire.url}/outro")
     with pytest.raises(PlatformError) as caught:
-        await (platform.inspect(REF) if asked == "inspect" else platform.submit(REF, ANSWERS))
-    missing = asked == "create" and status == 404  # the run is there, its conversation or its model is not
+        await (platform.inspect(REF) if operation == "inspect" else platform.submit(REF, ANSWERS))
+    missing = (
+        operation == "create" and status == 404
+    )  # the run is there, its conversation or its model is not
     assert type(caught.value) is (PlatformRefused if missing else error)
     assert (caught.value.status, caught.value.code) == (status, "some_code")
     assert "Maria" not in "".join(traceback.format_exception(caught.value)) + repr(vars(caught.value))
-    assert len(wire.asked) == 1 + (asked == "create")
+    assert len(wire.requests) == 1 + (operation == "create")
 
 
 async def test_a_cancelled_submit_stays_cancelled(platform: ResponsesPlatform, wire: Wire) -> None:
@@ -743,7 +745,7 @@ async def test_an_id_no_server_can_have_is_gone_without_asking(
     for asked in (platform.inspect(RunRef(run_id, None)), platform.submit(RunRef(run_id, None), ANSWERS)):
         with pytest.raises(RunGone):
             await asked
-    assert not wire.asked
+    assert not wire.requests
 
 
 # -------------------------------------------------------------------------------- discovery, probe, requests
@@ -752,7 +754,7 @@ async def test_an_id_no_server_can_have_is_gone_without_asking(
 async def test_nothing_is_discovered_and_nobody_asked(platform: ResponsesPlatform, wire: Wire) -> None:
     assert await platform.discover("conv_1") is None
     assert await platform.listed() == ()
-    assert not wire.asked
+    assert not wire.requests
 
 
 @pytest.mark.parametrize(
@@ -769,7 +771,7 @@ async def test_a_doubtful_platform_is_named_and_the_worker_starts(
 async def test_the_probe_reads_the_models_and_makes_nothing(platform: ResponsesPlatform, wire: Wire) -> None:
     wire.says({"data": []})
     assert list(await platform.probe()) == []
-    assert [(request.method, request.path) for request in wire.asked] == [("GET", "/models")]
+    assert [(request.method, request.path) for request in wire.requests] == [("GET", "/models")]
 
 
 async def test_every_request_carries_the_key_and_the_api_version(wire: Wire) -> None:
@@ -782,12 +784,12 @@ async def test_every_request_carries_the_key_and_the_api_version(wire: Wire) -> 
     await platform.inspect(REF)
     await platform.probe()
     await platform.aclose()
-    paths = {request.path for request in wire.asked}
+    paths = {request.path for request in wire.requests}
     assert paths == {
         f"/openai/v1{path}"
         for path in ("/responses/resp_1", "/conversations/conv_1/items", "/responses", "/models")
     }
-    for request in wire.asked:
+    for request in wire.requests:
         assert request.query["api-version"] == "preview"
         assert request.headers["authorization"] == "Bearer key"
 
@@ -800,7 +802,7 @@ async def test_every_request_is_the_sdks_own(platform: ResponsesPlatform, wire: 
         await platform.submit(IN_CONVERSATION, ANSWERS)
     await platform.inspect(IN_CONVERSATION)
     await platform.probe()
-    retrieved, created, again, items, models = wire.asked
+    retrieved, created, again, items, models = wire.requests
     wire.forget()
     wire.says({"data": []})
     async with AsyncOpenAI(api_key="key", base_url=wire.url) as sdk:
@@ -809,18 +811,18 @@ async def test_every_request_is_the_sdks_own(platform: ResponsesPlatform, wire: 
         await sdk.conversations.items.list("conv_1", limit=100, order="desc")
         await sdk.models.list()
     assert retrieved.target == again.target
-    for mine, theirs in zip((retrieved, created, items, models), wire.asked, strict=True):
+    for mine, theirs in zip((retrieved, created, items, models), wire.requests, strict=True):
         assert (mine.method, mine.target) == (theirs.method, theirs.target)
         names = ("authorization", "content-type", "accept", "openai-beta")
         assert [mine.headers.get(name) for name in names] == [theirs.headers.get(name) for name in names]
-    assert created.json == wire.asked[1].json
+    assert created.json == wire.requests[1].json
 
 
 @pytest.mark.parametrize("run_id", ["a/b", "a?b#c", "%2e%2e", "7f3e;x=1", '"<>\\^`{|}', "~a+b&c=d"])
 async def test_any_visible_id_arrives_as_it_is(platform: ResponsesPlatform, wire: Wire, run_id: str) -> None:
     wire.says(response("queued", id=run_id))
     await platform.inspect(RunRef(run_id, None))
-    (request,) = wire.asked
+    (request,) = wire.requests
     assert unquote(request.target.removeprefix("/responses/")) == run_id
     assert request.target.count("/") == 2
 

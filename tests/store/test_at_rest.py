@@ -20,7 +20,7 @@ from worker.store.store import Store
 
 sqlite = pytest.mark.parametrize("unmade_database_url", ["sqlite"], indirect=True)
 
-SAID = Personal(f'{{"resumo": "{PERSONAL}"}}')
+PERSONAL_JSON = Personal(f'{{"resumo": "{PERSONAL}"}}')
 NEW_KEY = Fernet.generate_key().decode()
 
 RECORD = {
@@ -87,20 +87,22 @@ async def fill(rig: Rig) -> Run:
     await rig.conversation("c1", attachment_url=Personal(URL), **known)
     await rig.conversation("c2", client_document=Personal(CNPJ))
     run = await rig.run()
-    for number, decision in enumerate((said(TICKET), said(HANDOFF), said(REJECTION))):
+    for number, decision in enumerate((personal(TICKET), personal(HANDOFF), personal(REJECTION))):
         record = await rig.admit(run, number, decision)
         if not record.answered:
-            await rig.settled(await rig.attempted(record), DONE, SAID)
+            await rig.settled(await rig.attempted(record), DONE, PERSONAL_JSON)
     await rig.store.runs.close(run, RunState.ENDED, "concluida", "completed")
     other = await rig.run("run_2", "c2")
-    await rig.settled(await rig.attempted(await rig.admit(other, 9, said(TICKET))), REFUSED, SAID)
+    await rig.settled(
+        await rig.attempted(await rig.admit(other, 9, personal(TICKET))), REFUSED, PERSONAL_JSON
+    )
     return other
 
 
-def said(decision: Intent | Rejection) -> Intent | Rejection:
+def personal(decision: Intent | Rejection) -> Intent | Rejection:
     if isinstance(decision, Rejection):
-        return replace(decision, answer=SAID)
-    return replace(decision, body=SAID, answer=decision.answer and SAID)
+        return replace(decision, answer=PERSONAL_JSON)
+    return replace(decision, body=PERSONAL_JSON, answer=decision.answer and PERSONAL_JSON)
 
 
 async def sealed(rig: Rig) -> dict[str, list[bytes]]:
@@ -180,7 +182,7 @@ async def test_after_a_rekey_the_first_key_alone_opens_everything(full: Rig, ope
     alone = await open_rig(DATA_KEYS=NEW_KEY)
     conversation = await alone.store.records.conversation("c1", reader="test")
     assert conversation.contact == Personal(PHONE)
-    assert {row.body for row in await alone.rows("calls")} == {SAID, None}
+    assert {row.body for row in await alone.rows("calls")} == {PERSONAL_JSON, None}
     assert alone.store.database.hasher.digest("x", "y") == full.store.database.hasher.digest("x", "y")
     with pytest.raises(ConfigError):
         await open_rig(DATA_KEYS=KEY)

@@ -276,19 +276,19 @@ async def test_a_ticket_that_failed_is_tried_with_what_the_new_call_says_under_i
 
 async def test_a_request_waits_for_a_daemon_which_carries_it_out_once(rig: Rig, neighbour: Rig) -> None:
     erasures = neighbour.store.erasures
-    asked = await erasures.request_conversation("c1", by="maria@cli")
-    assert await erasures.outcome(asked) is None
+    request_id = await erasures.request_conversation("c1", by="maria@cli")
+    assert await erasures.outcome(request_id) is None
     assert await rig.rows("conversations") != []
     assert await rig.store.erasures.process_next()
-    assert await erasures.outcome(asked) == Erasure(documents=1)
+    assert await erasures.outcome(request_id) == Erasure(documents=1)
     assert not await rig.store.erasures.process_next()
     assert (await rig.row("erasures")).requested_by == "maria@cli"
 
 
 async def test_two_daemons_at_once_carry_a_request_out_once(rig: Rig, neighbour: Rig) -> None:
-    asked = await rig.store.erasures.request_conversation("c1", by="test")
+    request_id = await rig.store.erasures.request_conversation("c1", by="test")
     await asyncio.gather(rig.store.erasures.process_next(), neighbour.store.erasures.process_next())
-    assert await rig.store.erasures.outcome(asked) == Erasure(documents=1)
+    assert await rig.store.erasures.outcome(request_id) == Erasure(documents=1)
 
 
 async def test_only_what_is_held_can_be_asked_to_be_erased(rig: Rig) -> None:
@@ -299,10 +299,10 @@ async def test_only_what_is_held_can_be_asked_to_be_erased(rig: Rig) -> None:
 
 
 async def test_a_conversation_erased_meanwhile_leaves_nothing_to_do(rig: Rig) -> None:
-    asked = await rig.store.erasures.request_conversation("c1", by="test")
+    request_id = await rig.store.erasures.request_conversation("c1", by="test")
     await _erased(rig)
     assert await rig.store.erasures.process_next()
-    assert await rig.store.erasures.outcome(asked) == Erasure()
+    assert await rig.store.erasures.outcome(request_id) == Erasure()
 
 
 async def test_of_a_document_everything_goes_and_nothing_of_others(rig: Rig) -> None:
@@ -317,9 +317,9 @@ async def test_of_a_document_everything_goes_and_nothing_of_others(rig: Rig) -> 
     await rig.conversation("c3", client_document=OTHER_DOCUMENT)
     run = await rig.run("run_5", "c3")
     await rig.admit(run, 5, HANDOFF)
-    asked = await rig.store.erasures.request_document(Personal("52998224725"), by="test")
+    request_id = await rig.store.erasures.request_document(Personal("52998224725"), by="test")
     assert await rig.store.erasures.process_next()
-    erasure = await rig.store.erasures.outcome(asked)
+    erasure = await rig.store.erasures.outcome(request_id)
     assert erasure is not None
     assert (erasure.documents, erasure.calls, erasure.requests) == (2, 3, 3)
     assert [row.conversation_id for row in await rig.rows("conversations")] == ["c3", "c4"]

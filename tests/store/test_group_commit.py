@@ -28,39 +28,39 @@ async def _names(rig: Rig) -> set[str]:
 
 def _commits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every COMMIT from now on."""
-    heard: list[str] = []
+    commits: list[str] = []
     execute = InPlace._execute
 
     async def hear(self: InPlace, fn: object, *args: object, **kwargs: object) -> object:
         if args and args[0] == "COMMIT":
-            heard.append("COMMIT")
+            commits.append("COMMIT")
         return await execute(self, fn, *args, **kwargs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(InPlace, "_execute", hear)
-    return heard
+    return commits
 
 
 async def test_transactions_that_wait_share_one_commit(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    heard = _commits(monkeypatch)
+    commits = _commits(monkeypatch)
     await asyncio.gather(*(_write(rig.store, f"w{n}") for n in range(20)))
     assert len(await _names(rig)) == 20
-    assert len(heard) <= 2
+    assert len(commits) <= 2
 
 
 async def test_one_that_fails_takes_none_of_its_group_with_it(rig: Rig) -> None:
     failing = {3, 7}
-    told = await asyncio.gather(
+    results = await asyncio.gather(
         *(_write(rig.store, f"w{n}", then=ZeroDivisionError() if n in failing else None) for n in range(10)),
         return_exceptions=True,
     )
-    assert [n for n, result in enumerate(told) if result is not None] == [3, 7]
+    assert [n for n, result in enumerate(results) if result is not None] == [3, 7]
     assert await _names(rig) == {f"w{n}" for n in range(10) if n not in failing}
 
 
 async def test_one_that_breaks_a_constraint_takes_none_of_its_group_with_it(rig: Rig) -> None:
     names = ["a", "b", "a", "c"]
-    told = await asyncio.gather(*(_write(rig.store, name) for name in names), return_exceptions=True)
-    assert [type(result) for result in told] == [type(None), type(None), StoreError, type(None)]
+    results = await asyncio.gather(*(_write(rig.store, name) for name in names), return_exceptions=True)
+    assert [type(result) for result in results] == [type(None), type(None), StoreError, type(None)]
     assert await _names(rig) == {"a", "b", "c"}
 
 
@@ -129,10 +129,10 @@ async def test_where_sqlite_undid_the_whole_group_nobody_of_it_is_told_that_it_w
             await connection.exec_driver_sql("ROLLBACK")  # as SQLite does by itself when the disk is full
             raise OSError
 
-    told = await asyncio.gather(
+    results = await asyncio.gather(
         _write(rig.store, "before"), undo_all(), _write(rig.store, "after"), return_exceptions=True
     )
-    assert [type(result) for result in told] == [StoreError] * 3
+    assert [type(result) for result in results] == [StoreError] * 3
     assert await _names(rig) == set()
     await _write(rig.store, "next")
     assert await _names(rig) == {"next"}

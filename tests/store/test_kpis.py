@@ -254,16 +254,16 @@ async def test_end_to_end_is_timed_over_valid_requests_that_were_answered(shift:
 async def test_a_period_is_read_by_its_index_whatever_is_counted(rig: Rig) -> None:
     if not rig.store.database.sqlite:
         await many_rows(rig)
-    asked: list[tuple[str, Any]] = []
+    statements: list[tuple[str, Any]] = []
 
     def note(_connection: object, _cursor: object, statement: str, parameters: object, *_: object) -> None:
-        asked.append((statement, parameters))
+        statements.append((statement, parameters))
 
     engine = rig.store.database._engine.sync_engine
     event.listen(engine, "before_cursor_execute", note)
     await rig.store.records.kpis(1_700_000_100.0, 1_700_000_150.0)
     event.remove(engine, "before_cursor_execute", note)
-    plans = [await _plan(rig, *each) for each in asked if each[0].startswith(("SELECT", "WITH"))]
+    plans = [await _plan(rig, *each) for each in statements if each[0].startswith(("SELECT", "WITH"))]
     assert len(plans) == 5
     assert ["ix_calls_received_at" in plan for plan in plans].count(True) == 3
     assert ["ix_handoffs_requested_at" in plan for plan in plans].count(True) == 1

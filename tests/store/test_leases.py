@@ -235,18 +235,18 @@ async def test_a_claim_does_not_wait_for_a_call_that_somebody_is_changing(rig: R
 async def test_an_idle_process_reads_only_what_may_be_due(
     rig: Rig, table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[tuple[str, Any]] = []
+    statements: list[tuple[str, Any]] = []
     execute = aiosqlite.Connection.execute
 
     def note(driver: aiosqlite.Connection, statement: str, parameters: Any = None) -> Any:
-        asked.append((statement, parameters))
+        statements.append((statement, parameters))
         return execute(driver, statement, parameters)
 
     monkeypatch.setattr(aiosqlite.Connection, "execute", note)
     lease = [LEASE_S] if table == "outbox" else []
     await getattr(rig.store, table).claim("me", 10, *lease)
     monkeypatch.undo()
-    statement, parameters = next(each for each in asked if f"FROM {table}" in each[0])
+    statement, parameters = next(each for each in statements if f"FROM {table}" in each[0])
     async with rig.store.database.read() as connection:
         plan = await connection.exec_driver_sql(f"explain query plan {statement}", tuple(parameters))
         steps = [row[3] for row in plan]

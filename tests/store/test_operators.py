@@ -75,7 +75,7 @@ async def test_what_another_try_brings_is_told_late(open_rig: OpenRig) -> None:
     await rig.store.operators.retry(record.call_id)
     (again,) = await rig.store.calls.claim("me", 10)
     await rig.settled(await rig.attempted(again), DONE)
-    assert [(kind, told["late"]) for kind, told in await rig.events()] == [
+    assert [(kind, data["late"]) for kind, data in await rig.events()] == [
         ("ticket.failed", False),
         ("ticket.opened", True),
     ]
@@ -232,9 +232,9 @@ async def test_a_protocolo_found_by_a_person_completes_a_ticket_and_the_bot_hear
     assert (after.state, after.error, after.protocolo) == (CallState.DONE, None, PROTOCOLO)
     assert (after.answer, after.answered_success) == (UNSENT, False)
     assert (await rig.row("calls")).due is None
-    kind, told = (await rig.events())[-1]
-    assert (kind, told["call_id"], told["protocolo"]) == ("ticket.opened", record.call_id, PROTOCOLO)
-    assert (told["error"], told["late"]) == (None, True)
+    kind, data = (await rig.events())[-1]
+    assert (kind, data["call_id"], data["protocolo"]) == ("ticket.opened", record.call_id, PROTOCOLO)
+    assert (data["error"], data["late"]) == (None, True)
 
 
 @pytest.mark.parametrize(
@@ -286,9 +286,9 @@ async def test_a_protocolo_of_an_equal_call_is_the_tickets_own(rig: Rig) -> None
     assert (await rig.store.calls.get(failed.call_id)).protocolo == PROTOCOLO
 
 
-async def _refusal(asked: Awaitable[object]) -> tuple[str, str | None]:
+async def _refusal(operation: Awaitable[object]) -> tuple[str, str | None]:
     with pytest.raises(RequestRefused) as refused:
-        await asked
+        await operation
     return refused.value.code, refused.value.call_id
 
 
@@ -304,8 +304,8 @@ async def test_a_protocolo_found_for_a_failed_call_ends_its_next_try_that_was_no
     assert not await rig.begins(unsent)
     left = await rig.store.calls.answer_at_deadline(unsent.call_id, LATE, UNSENT)
     assert (left.state, left.answered) == (CallState.DONE, False)
-    told = await rig.settled(unsent, DONE)
-    assert (told.answered, told.answered_success) == (True, True)
+    answered = await rig.settled(unsent, DONE)
+    assert (answered.answered, answered.answered_success) == (True, True)
 
 
 async def test_a_protocolo_found_for_one_try_completes_the_failed_ones_as_well(rig: Rig) -> None:

@@ -28,7 +28,7 @@ async def test_a_watched_run_announced_anew_is_new_to_whoever_takes_it_over(rig:
     assert (await rig.claimed()).known_s < 60
 
 
-class _Heard:
+class _Wakes:
     """What a process hears of runs."""
 
     def __init__(self) -> None:
@@ -51,43 +51,43 @@ async def _notify(rig: Rig, run_id: str) -> None:
         await rig.store.database.notify(connection, run_id)
 
 
-async def _notify_until_heard(rig: Rig, heard: _Heard, run_id: str) -> None:
+async def _notify_until_received(rig: Rig, wakes: _Wakes, run_id: str) -> None:
     """A listener that is not there yet hears nothing, and nobody tells when it is."""
     async with asyncio.timeout(20):
-        while run_id not in heard.ids:
+        while run_id not in wakes.ids:
             await _notify(rig, run_id)
             await asyncio.sleep(0.005)
 
 
 @pytest.fixture
-async def heard(rig: Rig, neighbour: Rig) -> AsyncIterator[_Heard]:
+async def wakes(rig: Rig, neighbour: Rig) -> AsyncIterator[_Wakes]:
     """What `neighbour` hears, from when it surely listens."""
-    hearing = _Heard()
-    listening = asyncio.create_task(neighbour.store.database.listen(hearing))
-    await _notify_until_heard(rig, hearing, "are you there?")
-    yield hearing
+    received = _Wakes()
+    listening = asyncio.create_task(neighbour.store.database.listen(received))
+    await _notify_until_received(rig, received, "are you there?")
+    yield received
     listening.cancel()
     with pytest.raises(asyncio.CancelledError):
         await listening
 
 
 @postgresql
-async def test_a_process_hears_at_once_what_another_was_told(rig: Rig, heard: _Heard) -> None:
+async def test_a_process_hears_at_once_what_another_was_told(rig: Rig, wakes: _Wakes) -> None:
     await rig.announce("c1", "run_1", None)
-    await heard.until("run_1")
-    heard.ids.clear()
+    await wakes.until("run_1")
+    wakes.ids.clear()
     await rig.store.webhooks.record("wh_1", "run_1")
-    await heard.until("run_1")
+    await wakes.until("run_1")
     await rig.store.arrivals.watch_discovered("c1", RunRef("run_2", "thread_c1"))
-    await heard.until("run_2")
+    await wakes.until("run_2")
     record = await rig.settled(await rig.admit(await rig.run("run_3")), REFUSED)
-    heard.ids.clear()
+    wakes.ids.clear()
     await rig.store.operators.retry(record.call_id)
-    await heard.until("run_3")
+    await wakes.until("run_3")
 
 
 @postgresql
-async def test_a_process_hears_nothing_of_what_was_undone(rig: Rig, heard: _Heard) -> None:
+async def test_a_process_hears_nothing_of_what_was_undone(rig: Rig, wakes: _Wakes) -> None:
     async def undone() -> None:
         async with rig.store.database.write() as connection:
             await rig.store.database.notify(connection, "undone")
@@ -96,13 +96,13 @@ async def test_a_process_hears_nothing_of_what_was_undone(rig: Rig, heard: _Hear
     with pytest.raises(ZeroDivisionError):
         await undone()
     await rig.announce("c1", "run_1", None)
-    await heard.until("run_1")
-    assert "undone" not in heard.ids
+    await wakes.until("run_1")
+    assert "undone" not in wakes.ids
 
 
 @postgresql
 async def test_a_process_whose_connection_broke_listens_again(
-    rig: Rig, heard: _Heard, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, wakes: _Wakes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database_module, "_LISTEN_AGAIN_S", 0.0)
     async with rig.store.database.write() as connection:
@@ -110,24 +110,24 @@ async def test_a_process_whose_connection_broke_listens_again(
             "select pg_terminate_backend(pid) from pg_stat_activity where query = 'listen ticket_worker'"
         )
         assert len((await connection.exec_driver_sql(listeners)).all()) == 1
-    await _notify_until_heard(rig, heard, "again")
+    await _notify_until_received(rig, wakes, "again")
 
 
 @postgresql
-async def test_a_process_does_not_hear_itself(rig: Rig, neighbour: Rig, heard: _Heard) -> None:
+async def test_a_process_does_not_hear_itself(rig: Rig, neighbour: Rig, wakes: _Wakes) -> None:
     await neighbour.announce("c1", "run_1", None)
     await rig.announce("c1", "run_2", None)
-    await heard.until("run_2")
-    assert "run_1" not in heard.ids
+    await wakes.until("run_2")
+    assert "run_1" not in wakes.ids
 
 
 @pytest.mark.parametrize("shared_database", ["sqlite"], indirect=True)
 async def test_on_sqlite_nobody_else_could_tell_anything(rig: Rig) -> None:
-    hearing = _Heard()
-    listening = asyncio.create_task(rig.store.database.listen(hearing))
+    received = _Wakes()
+    listening = asyncio.create_task(rig.store.database.listen(received))
     await rig.announce("c1", "run_1", None)
     assert not listening.done()
     listening.cancel()
     with pytest.raises(asyncio.CancelledError):
         await listening
-    assert hearing.ids == []
+    assert received.ids == []
