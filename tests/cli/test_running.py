@@ -81,6 +81,9 @@ async def test_the_last_outcome_at_the_crm_is_the_last_attempt_of_any_ticket(rig
     await rig.decided(await rig.run("run_3"), call(3, AbrirTicketCrm.name), lambda _: about("another"))
     (newest,) = await rig.store.daemons.crm_outcomes(1)
     assert newest.result == "http_503"
+    for record in (retried, other):
+        await rig.change("calls", {"body": None, "answer": None}, call_id=record.call_id)
+    assert len(await rig.store.daemons.crm_outcomes(5)) == 2
 
 
 async def test_what_was_never_asked_is_not_called_good(

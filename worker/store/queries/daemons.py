@@ -9,7 +9,7 @@ from sqlalchemy import Select, delete, or_, select, update
 
 from worker.model import ToolKind
 from worker.store.sql.database import Database
-from worker.store.sql.tables import OPEN, now
+from worker.store.sql.tables import now
 from worker.views import CrmOutcome, DaemonReport, LivingDaemon
 
 REPORT_S = 5.0
@@ -70,12 +70,11 @@ class Daemons:
             return [CrmOutcome(row.ended_at, row.result) for row in await connection.execute(query)]
 
     def _tried_tickets(self) -> Iterator[Select[Any]]:
-        """Tickets whose attempts may be the last ones: the newest under way, and those decided last."""
+        """Tickets whose attempts may be the last ones: the newest, and those decided last."""
         c = self._db.tables.calls
         tried = select(c.c.call_id).where(c.c.kind == ToolKind.TICKET, c.c.attempts > 0)
-        open_ones = tried.where(c.c.state.in_(OPEN))
-        yield open_ones.order_by(c.c.received_at.desc()).limit(_TICKETS_READ)
-        # The condition of `ix_calls_payload`, which holds every ticket of the last weeks.
+        yield tried.order_by(c.c.received_at.desc()).limit(_TICKETS_READ)
+        # The condition of `ix_calls_payload`, which holds the tickets of the last weeks.
         decided = tried.where(
             or_(c.c.body.is_not(None), c.c.answer.is_not(None)), c.c.finished_at.is_not(None)
         )
