@@ -129,6 +129,7 @@ def test_a_call_is_dismissed_and_taken_back(cli_rig: CliRig) -> None:
     shown = json.loads(cli_rig.run("calls", "show", failed, "--json").stdout)
     assert shown["dismissed"]["reason"] == "cliente_desistiu"
     assert shown["dismissed"]["by"].endswith("@cli")
+    assert "Falhou (failed), dispensada" in cli_rig.run("calls", "list", "--state", "failed").stdout
     again = cli_rig.run("calls", "dismiss", failed)
     assert (again.exit_code, "(estado_incompativel)" in again.stderr) == (1, True)
     assert cli_rig.run("calls", "dismiss", failed, "--undo").exit_code == 0
@@ -141,6 +142,7 @@ def test_a_payload_is_shown_only_when_asked_for_and_put_on_record(cli_rig: CliRi
     assert "52998224725" not in cli_rig.run("calls", "show", record.call_id).stdout
     shown = cli_rig.run("calls", "show", record.call_id, "--reveal")
     assert (shown.exit_code, "52998224725" in shown.stdout) == (0, True)
+    assert [line.split()[0] for line in shown.stdout.splitlines()[:3]] == ["setor", "motivo", "recebida"]
     as_json = json.loads(cli_rig.run("calls", "show", record.call_id, "--reveal", "--json").stdout)
     assert as_json["document"] == "52998224725"
 

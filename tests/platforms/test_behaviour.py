@@ -317,7 +317,12 @@ async def test_the_probe_of_a_healthy_platform_gives_no_warning(harness: Harness
 
 @pytest.mark.parametrize(
     ("fault", "word"),
-    [("gone", "OPENAI_BASE_URL"), ("unauthorized", "OPENAI_API_KEY"), ("dropped", "resposta")],
+    [
+        ("gone", "OPENAI_BASE_URL"),
+        ("unauthorized", "OPENAI_API_KEY"),
+        ("dropped", "resposta"),
+        ("error", "o erro é dela, não da configuração"),
+    ],
 )
 async def test_the_probe_of_a_failing_platform_gives_one_warning_and_no_error(
     harness: Harness, fault: str, word: str

@@ -28,6 +28,7 @@ from worker.cli.output import (
     cells,
     dismissal_words,
     facts,
+    listed_state,
     listing,
     plural,
     print_dismissed,
@@ -131,13 +132,18 @@ async def show_call(settings: Settings, console: Console, call_id: str, *, as_js
 
 
 async def reveal_call(settings: Settings, console: Console, call_id: str, *, as_json: bool) -> Exit:
-    """Print a call's personal values, and record it in the access log; as JSON, `GET …/payload`."""
+    """Print a call's personal values, and record it in the access log; as JSON, `GET …/payload`.
+
+    With what else is needed to find the ticket in the CRM: when it was asked for, its setor and motivo.
+    """
     async with beside(settings) as store:
         payload = Payload.model_validate(await store.records.payload(call_id, reader=reader()))
+        call = Call.of(await store.records.call(call_id), ZoneInfo(settings.TIMEZONE))
     if as_json:
         print_json(payload, console)
     else:
-        console.print(facts(payload.model_dump()))
+        found_by = call.model_dump(include={"received_at", "setor", "motivo"})
+        console.print(facts(found_by | payload.model_dump()))
     return Exit.DONE
 
 
@@ -298,7 +304,7 @@ def _rows(console: Console, calls: Sequence[Call]) -> Table:
     names = ("chamada", "conversa", "recebida", "estado", "pedido", "resultado")
     rows = (
         (
-            *(each.call_id, each.conversation_id, each.received_at, each.state),
+            *(each.call_id, each.conversation_id, each.received_at, listed_state(each.state, each.dismissed)),
             *(_request_words(each), each.protocolo or each.error),
         )
         for each in calls

@@ -163,6 +163,11 @@ def state_words(state: StrEnum) -> str:
     return coded(state_word(state), state)
 
 
+def listed_state(state: StrEnum, dismissed: Dismissed | None) -> StrEnum | str:
+    """A state in a row of a list, with a word more for what a person has dismissed."""
+    return state if dismissed is None else f"{state_words(state)}, dispensada"
+
+
 def reason_words(reason: str | None) -> str | None:
     """Why a run ended or was lost."""
     return None if reason is None else coded(LOST_REASONS.get(reason), reason)

@@ -15,6 +15,7 @@ from worker.cli.exit_codes import Exit
 from worker.cli.output import (
     dismissal_words,
     facts,
+    listed_state,
     listing,
     print_dismissed,
     print_json,
@@ -94,7 +95,8 @@ def _rows(console: Console, runs: Sequence[ListedRun]) -> Table:
     names = ("execução", "conversa", "anunciada", "estado", "por quê", "na plataforma")
     rows = (
         (
-            *(each.run_id, each.conversation_id, each.registered_at, each.state),
+            *(each.run_id, each.conversation_id, each.registered_at),
+            listed_state(each.state, each.dismissed),
             *(reason_words(each.reason), each.platform_status),
         )
         for each in runs

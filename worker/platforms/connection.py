@@ -132,9 +132,9 @@ class Connection:
     def _warning(self, path: str, failure: PlatformError) -> str:
         unreadable = failure.status is None or failure.status < 300
         problem = "não deu resposta legível" if unreadable else f"respondeu HTTP {failure.status}"
-        refused = failure.status in {401, 403}
-        hint = "OPENAI_API_KEY e as permissões dela" if refused else "OPENAI_BASE_URL e OPENAI_API_VERSION"
-        return f"A plataforma {problem} em {self.host}{path}: confira {hint}. O worker segue tentando."
+        return (
+            f"A plataforma {problem} em {self.host}{path}: {_cure(failure.status)}. O worker segue tentando."
+        )
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -160,6 +160,15 @@ def _json(content: bytes) -> object:
 
 
 # ------------------------------------------------------------------------------------------- errors
+
+
+def _cure(status: int | None) -> str:
+    """What an operator does about a path that cannot be read."""
+    if status in {401, 403}:
+        return "confira OPENAI_API_KEY e as permissões dela"
+    if status is not None and (status >= 500 or status == 429):
+        return "o erro é dela, não da configuração; veja a página de estado"
+    return "confira OPENAI_BASE_URL e OPENAI_API_VERSION"
 
 
 def _platform_error(error: Exception, transient: re.Pattern[str]) -> PlatformError:

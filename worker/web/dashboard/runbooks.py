@@ -98,8 +98,7 @@ RUNBOOKS: Sequence[Runbook] = (
         "O CRM aceitou o pedido e não devolveu o número: o cliente não o recebeu. O ticket pode existir.",
         (
             "Aperte *Mostrar dados do cliente*: o documento e o horário servem para procurar no CRM. "
-            "A leitura fica registrada. Por comando: `ticket-worker calls show CALL --reveal`, e "
-            "`ticket-worker calls show CALL` para o horário, o setor e o motivo.",
+            "A leitura fica registrada. Por comando: `ticket-worker calls show CALL --reveal`.",
             "Achou o ticket: *Informar o protocolo*, ou `ticket-worker calls resolve CALL --protocolo N`. "
             "O bot é avisado; dê o protocolo ao cliente se o bot não o faz.",
             "Não há ticket: abra-o no CRM e informe o protocolo dele.",
@@ -112,14 +111,12 @@ RUNBOOKS: Sequence[Runbook] = (
         "sem-confirmacao",
         "Ticket sem confirmação",
         "Em “Precisa de uma pessoa”, uma chamada *Sem confirmação* (`em_confirmacao`).",
-        "O pedido foi enviado e ninguém sabe se o ticket foi aberto. O assistente disse ao cliente "
-        "que está em "
-        "confirmação.",
+        "O pedido foi enviado e ninguém sabe se o ticket foi aberto. O assistente disse ao cliente que ele "
+        "está em confirmação.",
         (
             "Com `CRM_LOOKUP_URL`, espere: o worker pergunta ao CRM de novo por um dia.",
             "Sem ela, aperte *Mostrar dados do cliente* e procure no CRM pelo documento e pelo horário. "
-            "Por comando: `ticket-worker calls show CALL --reveal`, e `ticket-worker calls show CALL` para "
-            "o horário, o setor e o motivo.",
+            "Por comando: `ticket-worker calls show CALL --reveal`.",
             "Está lá: *Informar o protocolo*, ou `ticket-worker calls resolve CALL --protocolo N`.",
             "Não está: *Tentar de novo*, onde o botão aparece, ou `ticket-worker calls retry CALL`. Sem o "
             "botão, ou se o comando recusa com `estado_incompativel`, abra-o no CRM e informe o protocolo.",
