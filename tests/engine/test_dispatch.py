@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ from worker.engine import dispatch
 from worker.engine.dispatch import Dispatcher, Limits
 from worker.engine.lease import Lease
 from worker.errors import StoreError
-from worker.model import CallRecord, CallState, Outcome, Run
+from worker.model import CallRecord, CallState, Outcome, Run, ToolKind
 from worker.personal import Personal
 from worker.ports import Attempts
 from worker.times import SystemClock
@@ -112,6 +113,31 @@ async def test_work_that_lost_its_call_records_no_failure(bench: Bench) -> None:
     with contextlib.suppress(Exception):
         await bench.answer(limits=soon)
     assert (await bench.rig.row("calls")).state == CallState.RUNNING
+
+
+@pytest.mark.parametrize("sent", [True, False])
+@pytest.mark.parametrize("breaks", [True, False])
+async def test_the_model_reads_of_no_ticket_when_a_function_of_the_bot_is_late_or_breaks(
+    bench: Bench, sent: bool, breaks: bool
+) -> None:
+    may_end = asyncio.Event()
+
+    async def perform(record: CallRecord, attempts: Attempts) -> Outcome:
+        if sent:
+            await attempts.begin()
+        if breaks and sent:
+            raise TypeError
+        await may_end.wait()
+        return Outcome(CallState.DONE)
+
+    bench.tool.kind = ToolKind.OTHER
+    _performs(bench, perform)
+    soon = Limits(deadline=SystemClock().monotonic() + 0.3, longest_s=1000.0)
+    answered = await bench.answer(limits=FAR if breaks and sent else soon)
+    assert answered.answer is not None
+    assert json.loads(answered.answer.reveal())["error"] == "ferramenta_falhou"
+    assert answered.error == (None if sent and not breaks else "ferramenta_falhou")
+    may_end.set()
 
 
 async def test_the_leases_of_calls_under_way_are_renewed(bench: Bench) -> None:

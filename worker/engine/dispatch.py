@@ -24,6 +24,7 @@ from worker.errors import (
     RunEnded,
     StoreError,
     ToolError,
+    ToolFailed,
     UnknownConversation,
     UnknownTool,
     Withdrawn,
@@ -179,10 +180,11 @@ class Dispatcher:
             await self._sending.pause(_FOLLOW_S)
 
     async def _answer_at_deadline(self, record: CallRecord) -> CallRecord:
+        sent, unsent = _errors_at_deadline(record)
         record = await self._ledger.answer_at_deadline(
-            record.call_id, sent=_error_answer(BeingConfirmed()), unsent=_error_answer(CrmUnavailable())
+            record.call_id, sent=_error_answer(sent), unsent=_error_answer(unsent), error=unsent.code
         )
-        code = BeingConfirmed.code if record.state.open else record.error
+        code = sent.code if record.state.open else record.error
         self._instrumentation.refused(record, code)
         return await self._with_answer(record)
 
@@ -347,7 +349,7 @@ class Dispatcher:
                 "defeito ao executar uma chamada", error, run_id=record.run_id, call_id=record.call_id
             )
             if record.maybe_sent or attempts.begun:
-                return Outcome(CallState.UNKNOWN, BeingConfirmed.code, certain=False)
+                return _in_doubt(record)
             return Outcome(CallState.FAILED, InternalError.code)
 
     async def _recheck(self, record: CallRecord) -> Outcome | None:
@@ -405,8 +407,22 @@ def _error_answer(error: ToolError) -> Personal:
     return Personal.json(error.answer())
 
 
+def _errors_at_deadline(record: CallRecord) -> tuple[ToolError, ToolError]:
+    """The errors for a call that was sent, and for one that was not. Of the bot's functions no CRM knows."""
+    if record.kind is ToolKind.OTHER:
+        return ToolFailed(), ToolFailed()
+    return BeingConfirmed(), CrmUnavailable()
+
+
+def _in_doubt(record: CallRecord) -> Outcome:
+    """The outcome of a call that may have been sent, while nothing shows its result."""
+    if record.kind is ToolKind.OTHER:
+        return Outcome(CallState.FAILED, ToolFailed.code, certain=False)
+    return Outcome(CallState.UNKNOWN, BeingConfirmed.code, certain=False)
+
+
 def _erased_outcome(record: CallRecord) -> Outcome:
     """The outcome of a call whose body was erased. An earlier attempt may have opened the ticket."""
     if record.maybe_sent:
-        return Outcome(CallState.UNKNOWN, BeingConfirmed.code, certain=False)
+        return _in_doubt(record)
     return Outcome(CallState.FAILED, UnknownConversation.code)
