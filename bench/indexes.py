@@ -32,7 +32,6 @@ FOR_PEOPLE = (
     *("ix_calls_needs_person", "ix_calls_dead", "ix_calls_log_id", "ix_calls_platform_call_id"),
     *("ix_runs_registered_at", "ix_runs_reason", "ix_runs_lost", "ix_runs_watching", "ix_runs_log_id"),
     *("ix_outbox_waiting", "ix_outbox_discarded", "ix_outbox_stuck", "ix_outbox_conversation"),
-    "ix_outbox_created_at",
 )
 """Indexes that lists, filters, search and the overview read, and neither the loop nor the KPIs."""
 

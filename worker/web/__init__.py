@@ -1,1 +1,1 @@
-"""The HTTP API (contract §3): who may come in, what they may send, what they are shown."""
+"""The HTTP API (contract §3): authentication, limits, request and response bodies, and the dashboard."""

@@ -1,6 +1,6 @@
 """Bounds on the connections of the HTTP API: how many there are, and how long each may take for what.
 
-uvicorn bounds neither: whoever connects and sends nothing would hold a descriptor for ever, and without
+uvicorn bounds neither: a client that connects and sends nothing would hold a descriptor for ever, and without
 descriptors no ticket is opened.
 """
 
@@ -129,7 +129,7 @@ class BoundedConnection(H11Protocol):
             self.registry.wait(self)
 
     def _allow(self, seconds: float | None) -> None:
-        """Give the caller so long for what is next; None: the next thing is ours."""
+        """Limit how long the caller may take for its next step; None while the server itself is working."""
         if self._limit is not None:
             self._limit.cancel()
         gone = self.transport is None or self.transport.is_closing()

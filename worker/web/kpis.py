@@ -51,7 +51,7 @@ class Kpis(_Figures):
 
     @classmethod
     def of(cls, figures: kpis.Kpis, since: float, until: float, zone: tzinfo) -> Self:
-        """As shown; times in seconds since the epoch."""
-        shown = {name: getattr(figures, name) for name in cls.model_fields if name not in {"since", "until"}}
-        shown |= {"since": datetime.fromtimestamp(since, zone), "until": datetime.fromtimestamp(until, zone)}
-        return cls.model_validate(shown)
+        """The response for these figures. `since` and `until`: seconds since the epoch."""
+        values = {name: getattr(figures, name) for name in cls.model_fields if name not in {"since", "until"}}
+        values |= {"since": datetime.fromtimestamp(since, zone), "until": datetime.fromtimestamp(until, zone)}
+        return cls.model_validate(values)

@@ -62,7 +62,7 @@ class SafeResponses:
         seen = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
         try:
             await self._app(seen, receive, dressed)
-        except Exception as error:  # noqa: BLE001 - the last line: whatever it is, the caller gets a problem
+        except Exception as error:  # noqa: BLE001 - the last line: for any error the caller gets a problem
             logs.failure("❌ [HTTP] Erro interno ao atender um pedido", error)
             if not begun:
                 await problem("erro_interno")(seen, receive, dressed)

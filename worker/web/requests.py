@@ -25,7 +25,7 @@ from worker.web.invalid import InvalidField
 from worker.web.problems import wrong
 
 AHEAD_S = 60.0
-"""A caller's clock may be this far ahead of ours; up to here "in the future" means now."""
+"""Seconds that a caller's clock may be ahead of ours: a time so little in the future means now."""
 
 
 def _matching(pattern: str, rule: str) -> AfterValidator:

@@ -1,4 +1,4 @@
-"""What a caller is shown (contract §3): the JSON forms of the store's views, without payload."""
+"""Response bodies (contract §3): the JSON forms of the store's views, without payload."""
 
 from collections.abc import Sequence
 from datetime import datetime, tzinfo
@@ -219,8 +219,8 @@ class ReplyVerdict(_Representation):
 
     @classmethod
     def of(cls, findings: Sequence[Finding]) -> Self:
-        shown = [ReplyFinding.model_validate(each) for each in findings]
-        return cls(ok=not shown, findings=shown, instrucao=instruction_for(findings))
+        claims = [ReplyFinding.model_validate(each) for each in findings]
+        return cls(ok=not claims, findings=claims, instrucao=instruction_for(findings))
 
 
 class SuspectReply(_InZone):

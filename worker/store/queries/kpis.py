@@ -171,7 +171,7 @@ def percentiles(spans: Select[Any]) -> Select[Any]:
 
     A tenth is as fine as they are shown; counting equal ones first leaves thousands to rank, not a million.
     """
-    one = spans.cte("span").prefix_with("MATERIALIZED").c.seconds  # or each use of it would ask anew
+    one = spans.cte("span").prefix_with("MATERIALIZED").c.seconds  # computed once, not for each use
     tenth = cast(func.round(one * _TENTHS), BigInteger)
     times = select(tenth.label("tenth"), func.count().label("times"), func.sum(one).label("seconds"))
     counted = times.where(one.is_not(None)).group_by(tenth).subquery("counted").c

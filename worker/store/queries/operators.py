@@ -115,7 +115,7 @@ class Operators:
     async def resolve(self, call_id: str, protocolo: str) -> None:
         """Complete a ticket with the protocolo a person found; the bot is told (late).
 
-        The ticket is that of all calls with its key: those that were not sent are not sent any more, and
+        The ticket is that of all calls with its key: those that were not sent will not be, and
         those that waited share the outcome. Raises `nao_encontrado`; `estado_incompativel`, naming the call
         that sends this ticket or has another protocolo; `dados_invalidos` when another ticket has this
         protocolo, and when it is the customer's document or contact.
