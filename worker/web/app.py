@@ -1,4 +1,4 @@
-"""The HTTP API put together: calls, problems, layers of defence, and its own description (contract §3)."""
+"""Assembles the HTTP API: routes, error handlers, middleware and OpenAPI description (contract §3)."""
 
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Network, IPv6Network
@@ -148,7 +148,7 @@ async def _docs() -> FileResponse:
 
 
 async def _wrong_method(request: Request, error: HTTPException) -> Response:
-    """405 with every method of the path: FastAPI names those of the first call that matches only."""
+    """405 with every method of the path: FastAPI names only those of the first route that matches."""
     calls = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
     first = next((each for each in calls if each.matches(request.scope)[0] is Match.PARTIAL), None)
     if first is None:

@@ -1,4 +1,4 @@
-"""What every call of the API works with, and the refusals that calls have in common."""
+"""Dependencies of the API's operations, and the refusals that several operations share."""
 
 import re
 import time
@@ -34,7 +34,7 @@ class Setup:
 
 @dataclass(frozen=True)
 class Services:
-    """What the calls of the API work with."""
+    """The parts of the daemon that the API's operations use."""
 
     store: Store
     #: PLATFORM.
@@ -94,7 +94,7 @@ ACTING = (
     "tipo_nao_suportado",
     "identificador_invalido",
 )
-"""What an action without a body is refused for, whatever it acts on."""
+"""Refusals of every action without a body."""
 
 DISMISSING = refusals(*WRITING, "nao_encontrado", "estado_incompativel")
 RESTORING = refusals(

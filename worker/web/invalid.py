@@ -1,4 +1,4 @@
-"""A value that is refused by an endpoint itself, apart from FastAPI: commands judge the same values."""
+"""Invalid values that FastAPI does not check, because commands check the same values."""
 
 from pydantic import BaseModel, Field
 
@@ -13,7 +13,7 @@ class FieldProblem(BaseModel):
 
 
 class InvalidField(RequestRefused):
-    """A value that only an endpoint can judge (a moment, a cursor): `dados_invalidos`, naming the field."""
+    """An invalid time or cursor: answered with `dados_invalidos` and the field's name."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__("dados_invalidos")

@@ -20,10 +20,10 @@ from worker.web.problems import problem
 
 METRICS = "/metrics"
 PROBES = frozenset({"/livez", "/readyz", METRICS})
-"""Asked by machines that hold no token, and answered even when the service is busy."""
+"""Paths for monitoring: they need no token, and are served even when the service is busy."""
 
 WEBHOOKS = "/v1/webhooks/openai"
-"""Called by the platform from its own site and by our public name; its signature is what lets it in."""
+"""The platform's webhooks: cross-site, and to the public host name. Their signature authenticates them."""
 
 _CLOSED = "default-src 'none'; frame-ancestors 'none'"
 _HEADERS = {
@@ -36,7 +36,7 @@ _HEADERS = {
 
 
 class SafeResponses:
-    """The outermost layer: safe headers on every answer, and a crash that tells its caller nothing.
+    """The outermost layer: adds security headers to every response, and answers a crash without details.
 
     A HEAD is served as the GET it stands for; the server leaves the body out.
     """
@@ -69,7 +69,7 @@ class SafeResponses:
 
 
 class ForwardedClient:
-    """Behind a proxy, the caller's address instead of the proxy's: the last one that no trusted proxy has.
+    """Behind a proxy, sets the caller's address: the last in X-Forwarded-For that is no trusted proxy's.
 
     `X-Forwarded-For` is believed of `trusted` proxies only, and only where it holds an address: it counts
     towards limits and stands in the access log, and anybody can send it.
@@ -86,7 +86,7 @@ class ForwardedClient:
         await self._app(scope, receive, send)
 
     def _caller(self, host: str, headers: Headers) -> str:
-        """Each proxy appends who asked it: read from the end, as far as proxies are trusted."""
+        """Read from the end, where the nearest proxy wrote, to the first address that is not trusted."""
         hops = ",".join(headers.getlist("x-forwarded-for")).split(",")
         while hops and self._trusts(host) and (hop := _address(hops.pop())):
             host = hop
@@ -98,7 +98,7 @@ class ForwardedClient:
 
 
 def _address(text: str) -> str | None:
-    """An address as Python writes it, without brackets or a port; None for anything else."""
+    """An IP address in canonical form, without brackets and port; None for any other text."""
     text = text.strip()
     bracketed = re.fullmatch(r"\[([0-9A-Fa-f:.]{2,45})\](?::\d{1,5})?", text, re.ASCII)
     with_port = re.fullmatch(r"([0-9.]{7,15}):\d{1,5}", text, re.ASCII)
@@ -109,11 +109,11 @@ def _address(text: str) -> str | None:
 
 
 class LoginThrottle:
-    """Wrong tokens by address: ten in any minute, then the address has to wait before the next one."""
+    """Counts wrong tokens by address. After ten within a minute, further ones of that address must wait."""
 
     LIMIT = 10
     WINDOW_S = 60.0
-    ADDRESSES = 10_000  # remembered at once; the one that failed longest ago makes room
+    ADDRESSES = 10_000  # kept; a further one replaces the one that failed longest ago
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -135,7 +135,7 @@ class LoginThrottle:
 
 
 class Authentication:
-    """Host, origin and token, in this order. Who was let in is `request.state.reader`."""
+    """Checks host, origin and token, in this order. Sets `request.state.reader` to the authenticated name."""
 
     def __init__(self, app: ASGIApp, token: str | None, failures: LoginThrottle) -> None:
         self._app = app
@@ -159,7 +159,7 @@ class Authentication:
         return self._unauthorised(scope, headers.get("authorization", ""))
 
     def _unauthorised(self, scope: Scope, authorization: str) -> Response | None:
-        """A right token always passes. Only wrong ones count: a browser first asks without any."""
+        """Check the token. A right one always passes; only wrong ones count, since browsers first send none."""
         address = str((scope.get("client") or ("-",))[0])
         user, secret = _presented(authorization)
         if self._token is not None and not hmac.compare_digest(secret, self._token):
@@ -181,7 +181,7 @@ def _challenge() -> Response:
 
 
 def _presented(authorization: str) -> tuple[str, bytes]:
-    """The user's name and the secret in an Authorization header; an unreadable one holds neither."""
+    """User name and secret of an Authorization header; both empty if it cannot be read."""
     scheme, _, value = authorization.partition(" ")
     if scheme.lower() == "bearer":
         return "", value.strip().encode("latin-1")  # as Starlette decoded it: the bytes that came in
@@ -200,7 +200,7 @@ def _hostname(host: str) -> str:
 
 
 def _cross_site(headers: Headers) -> bool:
-    """Whether a browser sent this for a page that is not ours.
+    """Whether a browser sent this request for a page of another site.
 
     `Sec-Fetch-Site`, which no page can forge, decides; `Origin` where a browser is too old to send it.
     """
@@ -215,7 +215,7 @@ def _cross_site(headers: Headers) -> bool:
 
 
 class QueryLimit:
-    """Refuses a long query before anything looks at its values."""
+    """Refuses a query string over the limit before it is parsed."""
 
     LIMIT = 4096  # bytes, as sent
 
@@ -231,7 +231,7 @@ class QueryLimit:
 
 
 class BodyLimit:
-    """Reads a body to its end before anything works on it; refuses a large one, and what is not JSON.
+    """Reads the whole body before the request is handled; refuses one that is too large, or not JSON.
 
     A slow sender therefore holds no place among the requests at work.
     """
@@ -258,7 +258,7 @@ class BodyLimit:
             await self._app(scope, _replay(body, receive), send)
 
     async def _read(self, headers: Headers, receive: Receive) -> bytes | None:
-        """The whole body, or None when it is too large, by its own word or by its size."""
+        """The whole body; None if Content-Length or the bytes received exceed the limit."""
         declared = headers.get("content-length", "0")
         if declared.isdecimal() and int(declared) > self.LIMIT:
             return None
@@ -276,7 +276,7 @@ class BodyLimit:
 
 
 class _CallerLeft(Exception):
-    """The connection ended before the body did: nobody waits for an answer."""
+    """The connection ended before the body did, so no answer is needed."""
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
@@ -294,7 +294,7 @@ def _is_json(content_type: str) -> bool:
 
 
 class ConcurrencyLimit:
-    """Refuses what comes while 200 requests are at work: better a quick no than a slow queue."""
+    """Refuses a request with 503 while 200 are being handled: a quick refusal is better than a long queue."""
 
     LIMIT = 200
 

@@ -1,4 +1,4 @@
-"""What a list may be asked for (contract §3): since when, and where the next page begins."""
+"""Times and cursors in query parameters (contract §3)."""
 
 import base64
 import json
@@ -22,7 +22,7 @@ def parse_since(text: str, zone: tzinfo, now: float, field: str = "since") -> fl
 
 
 def cursor_text(cursor: Cursor | None) -> str | None:
-    """The cursor as callers hand it back: opaque."""
+    """The cursor as an opaque text for `next_cursor`; None on the last page."""
     if cursor is None:
         return None
     at, last_id = cursor
@@ -30,7 +30,7 @@ def cursor_text(cursor: Cursor | None) -> str | None:
 
 
 def parse_cursor(text: str) -> Cursor:
-    """The cursor `cursor_text` wrote. Raises `InvalidField` for anything else."""
+    """Parse a text of `cursor_text`. Raises `InvalidField` for any other text."""
     try:
         if len(text) <= _LONGEST_CURSOR:
             at, last_id = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))

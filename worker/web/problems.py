@@ -105,7 +105,7 @@ class Problem(BaseModel):
 
 
 def wrong(message: str, code: str = "dados_invalidos") -> PydanticCustomError:
-    """For validators: what the value must be, in our own words, and the problem's code."""
+    """An error for validators: a Portuguese sentence about the value, and the problem's code."""
     return PydanticCustomError(code, "{message}", {"message": message})
 
 
@@ -142,7 +142,7 @@ def _body(code: str) -> dict[str, Any]:
 
 
 def refusals(*codes: str) -> dict[int | str, dict[str, Any]]:
-    """The problems a call may answer with, as FastAPI's `responses` takes them: one entry a status."""
+    """The problems an operation may answer with, for FastAPI's `responses`: one entry per status."""
     found: dict[int | str, dict[str, Any]] = {}
     for code in codes:
         kind = PROBLEMS[code]
@@ -174,7 +174,7 @@ async def _http_error(_: Request, error: HTTPException) -> Response:
 
 
 async def _invalid(_: Request, error: RequestValidationError) -> Response:
-    """One specific code when all fields agree on it, else `dados_invalidos`; every field is listed."""
+    """Answer an invalid request with the code that all its fields share, else with `dados_invalidos`."""
     found = error.errors()
     if any(item["type"] == "json_invalid" for item in found):
         return problem("json_invalido")
@@ -183,7 +183,7 @@ async def _invalid(_: Request, error: RequestValidationError) -> Response:
 
 
 def _field(item: Mapping[str, Any]) -> FieldProblem:
-    """The field by its path without the part of the request it came in, and what it must be."""
+    """One invalid field: its path, without the part of the request, and what it must be."""
     where = ".".join(str(part) for part in item["loc"][1:]) or "body"
     return FieldProblem(field=where, message=message(item))
 
@@ -194,4 +194,4 @@ HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, An
     RequestValidationError: _invalid,
     HTTPException: _http_error,
 }
-"""For FastAPI's `exception_handlers`; what none of them takes is caught by `middleware.SafeResponses`."""
+"""FastAPI's `exception_handlers`. `middleware.SafeResponses` catches every other exception."""

@@ -1,4 +1,4 @@
-"""What lists may be asked for (contract §3, §14), and the refusal of query parameters that do not exist."""
+"""Query parameters of lists: filter and page (contract §3, §14). Unknown parameters are refused."""
 
 from typing import Annotated, NamedTuple
 

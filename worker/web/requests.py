@@ -1,4 +1,4 @@
-"""What a caller may send (contract §3): identifiers and bodies. Personal texts are wrapped on arrival."""
+"""Identifiers and request bodies of the API (contract §3). Personal texts become `Personal` when parsed."""
 
 import re
 import unicodedata
@@ -51,7 +51,7 @@ PlatformId = Annotated[
     _matching(PLATFORM_ID.pattern, "precisa ter de 1 a 256 caracteres ASCII visíveis, sem espaços"),
     WithJsonSchema({"type": "string", "pattern": f"^{PLATFORM_ID.pattern}$"}),
 ]
-"""An id of the platform (run, session, thread, conversation), whatever it looks like: no prefix assumed."""
+"""An id of the platform (run, session, thread, conversation). No prefix is assumed."""
 
 _OWN_ID = r"[A-Za-z0-9_-]{1,128}"
 OwnId = Annotated[
@@ -59,7 +59,7 @@ OwnId = Annotated[
     _matching(_OWN_ID, "precisa ser um identificador dado pelo worker"),
     WithJsonSchema({"type": "string", "pattern": f"^{_OWN_ID}$"}),
 ]
-"""An id the worker made (a call's, a hand-off's): opaque to everyone else."""
+"""An id that the worker made, of a call or hand-off; callers treat it as opaque."""
 
 
 # ------------------------------------------------------------------------------------------------- values
@@ -158,7 +158,7 @@ class _Body(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _known_fields(cls, data: object) -> object:
-        """Pydantic's own refusal would repeat the unknown name, which is text of the caller."""
+        """Refuse unknown fields without naming them, as Pydantic would: names are text of the caller."""
         if isinstance(data, dict) and not data.keys() <= cls.model_fields.keys():
             raise wrong(f"tem um campo desconhecido; os aceitos são: {', '.join(cls.model_fields)}")
         return data
@@ -199,7 +199,7 @@ class ConversationChange(_Body):
     )
 
     def changes(self, now: float) -> dict[str, object]:
-        """What was sent, as `Records.put_conversation` takes it. Raises `InvalidField`."""
+        """The fields that were sent, for `Records.put_conversation`. Raises `InvalidField`."""
         changes: dict[str, object] = {name: getattr(self, name) for name in self.model_fields_set}
         if self.attachment_at is not None:
             if self.attachment_at > now + AHEAD_S:

@@ -1,4 +1,4 @@
-"""uvicorn in the caller's task: no signals and no log of its own, and a clean end on cancel."""
+"""Runs uvicorn in the caller's task, without its signal handlers and logs; cancelling stops it cleanly."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ _GRACE_S = 5  # how long open requests may take once we stop
 
 
 class _Server(uvicorn.Server):
-    """The signals belong to the composition root."""
+    """Install no signal handlers: the daemon owns the signals."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""What the platform tells by webhook (contract §3): verified, taken once, answered at once.
+"""Receives the platform's webhooks (contract §3): verified, deduplicated, answered at once.
 
 A webhook is thin and proves nothing but that something happened: it makes the next look immediate. Which
 conversation a run belongs to that nobody announced is found out after answering.
@@ -25,14 +25,14 @@ from worker.store.runs.webhooks import Webhooks
 _AT_ONCE = 4
 _WAITING = 1000
 _LONGEST_WAIT_S = 60.0
-"""However long the platform wishes us to wait: while a few wait, no other webhook is looked into."""
+"""Longest wait that a platform's Retry-After can ask for: waiting webhooks keep others from being handled."""
 
 _WAITS_S = (1.0, 5.0, 25.0)
-"""Before each further try at a platform that does not answer: a webhook that was taken is not sent again."""
+"""Seconds before each retry of a platform that does not answer: it does not repeat an accepted webhook."""
 
 
 class WebhookReceiver:
-    """Takes webhooks signed with `secret`; `run()` looks into those about runs nobody announced.
+    """Receives webhooks signed with `secret`. `run()` handles those about runs that were not announced.
 
     `wake_event`: the type that names a run which may need an answer (see `PlatformSpec`). `thread_of` asks
     the platform (see `ports.Platform.thread_of`); `wake(run_id)`: poll this run now.
@@ -57,7 +57,7 @@ class WebhookReceiver:
         self._unknown: asyncio.Queue[str] = asyncio.Queue(_WAITING)
 
     async def receive(self, headers: Mapping[str, str], body: bytes) -> None:
-        """Take one delivery. Raises `RequestRefused`: `assinatura_invalida`, `json_invalido`."""
+        """Receive one delivery. Raises `RequestRefused`: `assinatura_invalida`, `json_invalido`."""
         run_id = self._run_named(self._verified(headers, body))
         if run_id is None:
             return
@@ -65,18 +65,21 @@ class WebhookReceiver:
         if known:
             self._wake(run_id)
         elif known is False:
-            self._look_into(run_id)
+            self._enqueue(run_id)
 
     async def run(self) -> None:
-        """Look into runs that nobody announced, until cancelled."""
+        """Handle webhooks about runs that were not announced, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             for _ in range(_AT_ONCE):
-                tasks.create_task(self._look())
+                tasks.create_task(self._handle_queued())
 
     def _verified(self, headers: Mapping[str, str], body: bytes) -> object:
         try:
             self._signature.verify(body, dict(headers), json_parse=False)
-        except (WebhookVerificationError, ValueError):  # the latter: what no signature looks like
+        except (
+            WebhookVerificationError,
+            ValueError,
+        ):  # ValueError: no signature's form
             raise RequestRefused("assinatura_invalida") from None
         try:
             return json.loads(body)
@@ -84,31 +87,31 @@ class WebhookReceiver:
             raise RequestRefused("json_invalido") from None
 
     def _run_named(self, event: object) -> str | None:
-        """The run an event is about; None for an event that is not for us."""
+        """The run of an event; None for an event of another type."""
         match event:
             case {"type": str(kind), "data": {"id": str(run_id)}}:
                 return run_id if kind == self._wake_event and PLATFORM_ID.fullmatch(run_id) else None
         return None
 
-    def _look_into(self, run_id: str) -> None:
-        """Later. A flood is others' business: they share the project, and its webhooks."""
+    def _enqueue(self, run_id: str) -> None:
+        """Queue a run that is not watched; drop it if the queue is full: a flood comes from other users."""
         if self._unknown.full():
             metrics.webhooks_dropped.inc()
         else:
             self._unknown.put_nowait(run_id)
 
-    async def _look(self) -> None:
+    async def _handle_queued(self) -> None:
         while True:
             run_id = await self._unknown.get()
             try:
-                await self._look_at(run_id)
+                await self._handle(run_id)
             except StoreError:
                 raise
-            except Exception as error:  # noqa: BLE001  # one webhook's defect keeps no other from being read
+            except Exception as error:  # noqa: BLE001  # a defect concerns this webhook alone
                 metrics.defects.labels("webhook").inc()
                 logs.failure("defeito ao tratar um webhook", error, run_id=run_id)
 
-    async def _look_at(self, run_id: str) -> None:
+    async def _handle(self, run_id: str) -> None:
         thread_id = await self._thread(run_id)
         if thread_id is not None and await self._watched(run_id, thread_id):
             self._wake(run_id)
@@ -116,7 +119,7 @@ class WebhookReceiver:
             metrics.webhooks_dropped.inc()
 
     async def _watched(self, run_id: str, thread_id: str) -> bool:
-        """Watch the run, once the database answers: a webhook that was taken is not sent again."""
+        """Watch the run as soon as the database answers: the platform does not repeat an accepted webhook."""
         while True:
             try:
                 return await self._store.watch(run_id, thread_id)
