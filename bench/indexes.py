@@ -26,7 +26,7 @@ from worker.personal import Personal
 from worker.settings import Settings
 from worker.store.store import Store
 
-OLD, ROUNDS, CALLS = 50_000, 15, 60
+OLD, ROUNDS, CALLS = 50_000, 25, 50
 FOR_PEOPLE = (
     *("ix_calls_setor", "ix_calls_motivo", "ix_calls_tool", "ix_calls_open", "ix_calls_rejected"),
     *("ix_calls_needs_person", "ix_calls_dead", "ix_calls_log_id", "ix_calls_platform_call_id"),

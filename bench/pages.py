@@ -1,6 +1,6 @@
 """What a page of the API and the dashboard costs among 100 calls and among 100,000: `python -m bench.pages`.
 
-Prints the least milliseconds of 20 readings of each page, by the store, for SQLite and PostgreSQL.
+Prints the least milliseconds of 100 readings of each page, by the store, for SQLite and PostgreSQL.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from worker.settings import Settings
 from worker.store.store import Store
 from worker.views import CallFilter, RunFilter
 
-FEW, MANY, READINGS = 100, 100_000, 20
+FEW, MANY, READINGS = 100, 100_000, 100
 
 Page = Callable[[Store], Awaitable[object]]
 

@@ -159,7 +159,7 @@ class Authentication:
         return self._unauthorised(scope, headers.get("authorization", ""))
 
     def _unauthorised(self, scope: Scope, authorization: str) -> Response | None:
-        """Check the token. A right one always passes; only wrong ones count, since browsers first send none."""
+        """Check the token. A right one always passes; wrong ones count; browsers first send none."""
         address = str((scope.get("client") or ("-",))[0])
         user, secret = _presented(authorization)
         if self._token is not None and not hmac.compare_digest(secret, self._token):
