@@ -20,7 +20,7 @@ def _gauge(name: str, what: str, *labels: str) -> Gauge:
     return Gauge(name, what, labels, namespace=_PREFIX, registry=registry)
 
 
-calls = _counter("calls", "Calls by what became of them.", "tool", "state")
+calls = _counter("calls", "Calls by outcome.", "tool", "state")
 attempts_failed = _counter("attempts_failed", "Attempts that brought no readable 2xx.", "tool", "certain")
 answers_reused = _counter("answers_reused", "Answers told again instead of done again.")
 duplicate_tickets = _counter("duplicate_tickets", "Second tickets of one call: both are kept, and shown.")

@@ -97,15 +97,13 @@ def event(
     write(level, message, _allowed_values(message, fields), places(message))
 
 
-def failure(
-    message: LiteralString, error: BaseException, *, level: Level = "ERROR", **fields: object
-) -> None:
+def failure(message: LiteralString, error: BaseException, **fields: object) -> None:
     """Write one line about an exception: class, codes, frames and causes, never its message or a value.
 
     The same line is written at most once a minute.
     """
     values = {**_allowed_values(message, fields), "error": reduced(error)}
-    sinks.emit_throttled(level, message, values, places(message))
+    sinks.emit_throttled("ERROR", message, values, places(message))
 
 
 def _allowed_values(message: str, fields: Mapping[str, object]) -> dict[str, LogValue]:

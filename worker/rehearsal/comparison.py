@@ -1,4 +1,4 @@
-"""Two result files side by side: what a change of the instructions made better or worse."""
+"""Compares two results: what a change of the instructions improved or worsened."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Change:
 
     @property
     def difference(self) -> float:
-        """Above 0: better. 0 where one of the two was not tried."""
+        """Above 0: better. 0 if one of the two was not played."""
         if self.before.share is None or self.after.share is None:
             return 0.0
         gained = self.after.share - self.before.share
@@ -36,7 +36,7 @@ class Change:
 
     @property
     def clear(self) -> bool:
-        """The two 95 % intervals do not overlap: more than chance."""
+        """The two 95 % intervals do not overlap: the difference is more than chance."""
         before, after = self.before.interval, self.after.interval
         return before is not None and after is not None and (before[1] < after[0] or after[1] < before[0])
 
@@ -97,7 +97,7 @@ def compare(before: Results, after: Results) -> Comparison:
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
-    """What got worse, what got better, and the rates."""
+    """Print the scenarios that changed, and the rates."""
     console.print("\nComparação com o resultado anterior:")
     console.print(_table(comparison))
     for line in _lines(comparison):

@@ -14,7 +14,7 @@ from worker.rehearsal.stage import Stage
 from worker.views import CallView, RunView
 
 _NORMAL_ENDS = {"concluida", "ociosa"}
-"""Why a run ended that did what it was to do."""
+"""Reasons of runs that ended as they should."""
 
 
 class Conversation:
@@ -41,7 +41,7 @@ class Conversation:
         self._end: str | None = None
 
     async def play(self) -> None:
-        """All turns; after a run that did not end as it should the customer says nothing more."""
+        """Play all turns, up to the first whose run does not end as it should."""
         document = self._scenario.document
         for turn in self._scenario.turns:
             document = turn.document or document
@@ -51,7 +51,7 @@ class Conversation:
                 return
 
     async def attempt(self, seconds: float, *, show: bool) -> Attempt:
-        """What came of it, judged."""
+        """The result, compared with the expectation."""
         calls = await self._stage.calls(self._id)
         last = self._replies[-1] if self._replies else None
         happened = Happened(
@@ -77,7 +77,7 @@ class Conversation:
         )
 
     async def delete(self) -> Sequence[str]:
-        """Everything that the platform keeps of it; what is left, by name."""
+        """Delete what the platform keeps of it. Returns the names of what is left."""
         chains = [await self._stage.chain(run_id) for run_id in self._announced]
         return await self._dialogue.delete(dict.fromkeys(run_id for chain in chains for run_id in chain))
 
@@ -92,7 +92,7 @@ class Conversation:
         await self._read(run)
 
     async def _read(self, run: RunView) -> None:
-        """What the assistant said, and whether it is true."""
+        """Read the assistant's reply and check it."""
         spoken = await self._dialogue.reply(_ref(run))
         self._end = self._end or spoken.failure
         self._replies.append(spoken.text)

@@ -9,7 +9,7 @@ from worker.model import Answer, RunRef, RunSnapshot, Spoken
 from worker.ports import Clock, Dialogue, Platform
 
 AWAY_S = 60.0
-"""A platform that answers no poll for this long has ended the rehearsal: the loop itself waits longer."""
+"""If no poll succeeds for so long, the rehearsal ends. The loop alone would wait longer."""
 
 
 class MeteredPlatform:
@@ -31,7 +31,7 @@ class MeteredPlatform:
         return self._reads[thread_id]
 
     def tokens(self, thread_id: str | None) -> int | None:
-        """Tokens that the runs of this thread have used; None where the platform does not tell."""
+        """Tokens that the runs of this thread have used; None if the platform reports none."""
         of_runs = self._tokens.get(thread_id)
         return sum(of_runs.values()) if of_runs else None
 
@@ -76,4 +76,4 @@ class MeteredPlatform:
         return self._platform.converse(assistant)
 
     async def aclose(self) -> None:
-        """Nothing: who opened the platform closes it."""
+        """Do nothing: the caller closes the platform that it opened."""

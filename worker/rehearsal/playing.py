@@ -21,18 +21,18 @@ from worker.settings import Settings
 from worker.times import SystemClock
 
 _TRIES = 4
-"""How often a conversation is begun while the platform is unavailable: only a whole one counts."""
+"""How often a conversation is begun again after `PlatformUnavailable`. Only a complete one counts."""
 
 _AGAIN_AFTER_S = 2.0
-"""Wait before the second try; it doubles. A `Retry-After` wins."""
+"""Delay before the second try, then doubled. A `Retry-After` replaces it."""
 
 Assistants = Mapping[str, str | Mapping[str, object]]
-"""Who plays: an id or a request, by the assistant's folded name."""
+"""Each assistant's id, or its request on `responses`, by its folded name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is to be played, and how."""
+    """The scenarios to play, and how."""
 
     scenarios: Sequence[Scenario]
     assistants: Assistants
@@ -44,13 +44,13 @@ class Order:
 
     @property
     def runs(self) -> int:
-        """Runs that are started at least: a message each."""
+        """Least number of runs: one for each message."""
         return self.repeat * sum(len(scenario.turns) for scenario in self.scenarios)
 
 
 @dataclass(slots=True)
 class Rehearsal:
-    """What has been played so far: readable at any time, after an interruption too."""
+    """The results so far, which can be read at any time, also after an interruption."""
 
     order: Order
     platform: str
@@ -93,9 +93,9 @@ async def rehearse(
     *,
     on_played: Callable[[], None] = lambda: None,
 ) -> None:
-    """Play everything; what came of it is in `rehearsal`. Whatever happens, everything made is deleted.
+    """Play all scenarios and record the results in `rehearsal`. Always deletes what was created.
 
-    Raises the `PlatformError` that ends it: the platform refuses, or stays away.
+    Raises the `PlatformError` that ends it: the platform refuses, or stays unavailable.
     """
     clock = SystemClock()
     metered = MeteredPlatform(platform, clock)
@@ -109,7 +109,7 @@ async def rehearse(
 async def _stages(
     settings: Settings, platform: Platform, catalog: Catalog, order: Order, folder: Path
 ) -> AsyncIterator[Mapping[CrmState, Stage]]:
-    """A stage for each state of the CRM that some scenario needs: each has a breaker of its own."""
+    """A stage for each state of the CRM that the scenarios need. Each has its own circuit breaker."""
     async with contextlib.AsyncExitStack() as stack:
         states = sorted({scenario.crm for scenario in order.scenarios})
         yield {
@@ -119,7 +119,7 @@ async def _stages(
 
 
 class _Players:
-    """Several conversations at once. When one cannot go on, none does: the loops stop, then all delete."""
+    """Plays several conversations at once. If one fails, the loops stop and all conversations are deleted."""
 
     def __init__(
         self,
@@ -161,7 +161,7 @@ class _Players:
         self._on_played()
 
     async def _persistently(self, scenario: Scenario) -> Attempt:
-        """Play from the beginning until it is whole. Raises the last `PlatformUnavailable`."""
+        """Play from the beginning until it is complete. Raises the last `PlatformUnavailable`."""
         for tried in range(_TRIES - 1):
             try:
                 return await self._once(scenario)
@@ -193,7 +193,7 @@ class _Players:
 
 
 async def _finish(task: asyncio.Task[None]) -> None:
-    """Wait for a task that goes on to its end, also when who waits is cancelled."""
+    """Wait for the end of a task, even if the caller is cancelled meanwhile."""
     try:
         await asyncio.shield(task)
     except asyncio.CancelledError:
@@ -202,7 +202,7 @@ async def _finish(task: asyncio.Task[None]) -> None:
 
 
 async def _until_done(playing: set[asyncio.Task[None]], loops: set[asyncio.Task[None]]) -> None:
-    """Until all have played. Raises what the first of them, or a loop, has died of."""
+    """Wait until all have played. Raises the first error of a conversation or a loop."""
     waiting = set(playing)
     while waiting:
         done, _ = await asyncio.wait({*waiting, *loops}, return_when=asyncio.FIRST_COMPLETED)

@@ -13,14 +13,14 @@ from worker.rehearsal.results import Rate, Results, ScenarioResult
 
 
 def print_report(results: Results, console: Console) -> None:
-    """Everything that people read of the results."""
+    """Print the results for people."""
     console.print(_table(results))
     for line in _lines(results):
         console.print(line, markup=False, soft_wrap=True)
 
 
 def _table(results: Results) -> Table:
-    """A row a scenario; where nothing differed, the last column is empty."""
+    """One row for each scenario. The last column has the differences from the expectation."""
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("", no_wrap=True)
     table.add_column("Cenário", overflow="fold")
@@ -37,7 +37,7 @@ def _table(results: Results) -> Table:
 
 
 def _replies(scenario: ScenarioResult) -> Iterator[str]:
-    """The model's own words, where they were kept (`--show`)."""
+    """The model's replies, if they were kept (`--show`)."""
     return (f"» {attempt.reply}" for attempt in scenario.attempts if attempt.reply is not None)
 
 
@@ -75,7 +75,7 @@ def _time(results: Results) -> str:
 
 
 def _bill(results: Results) -> Iterator[str]:
-    """What it cost, in all and a scenario."""
+    """Runs, reads and tokens: in all, and for each conversation."""
     attempts = results.attempts
     if not attempts:
         return
@@ -90,7 +90,7 @@ def _bill(results: Results) -> Iterator[str]:
 
 
 def rate(value: Rate) -> str:
-    """`3 de 4 (30 a 95 %)`: with an interval where it was tried more than once."""
+    """`3 de 4 (30 a 95 %)`; without the interval if there was one repetition."""
     if not value.of:
         return "-"
     text = f"{value.hits} de {value.of}"
@@ -106,5 +106,5 @@ def percent(share: float | None) -> str:
 
 
 def printable(text: str) -> str:
-    """Nothing that steers a terminal: replies and ids are not ours."""
+    """The text without characters that control a terminal: replies and ids come from outside."""
     return "".join(char if char.isprintable() or char == "\n" else "�" for char in text)

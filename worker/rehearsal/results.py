@@ -1,6 +1,6 @@
-"""What a rehearsal found, as it is stored, compared and shown: `--json` writes it, `--compare` reads it.
+"""The results of a rehearsal: `--json` writes them, `--compare` reads them.
 
-Nothing of the model's free text is in it, except with `--show`.
+They hold none of the model's free text, except with `--show`.
 """
 
 import json
@@ -16,23 +16,23 @@ from worker.errors import ConfigError
 from worker.model import CallState
 
 _Z = 1.959964
-"""Of the normal distribution: 95 % lie within."""
+"""Quantile of the normal distribution for an interval of 95 %."""
 
 
 class Rate(NamedTuple):
-    """So many of so many."""
+    """A count out of a total."""
 
     hits: int
     of: int
 
     @property
     def share(self) -> float | None:
-        """0 to 1; None of nothing."""
+        """0 to 1; None if the total is 0."""
         return self.hits / self.of if self.of else None
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The 95 % Wilson interval of the share: where the true one lies, if the repeats are alike."""
+        """The 95 % Wilson interval of the share."""
         if not self.of:
             return None
         share, square = self.hits / self.of, _Z * _Z
@@ -121,7 +121,7 @@ class Checks(_Stored):
 
 
 class Attempt(_Stored):
-    """One time that a scenario was played."""
+    """One repetition of a scenario."""
 
     mistakes: tuple[Mistake, ...]
     calls: tuple[MadeCall, ...]
@@ -146,7 +146,7 @@ class Attempt(_Stored):
 
 
 class ScenarioResult(_Stored):
-    """A scenario with every time it was played."""
+    """A scenario and its repetitions."""
 
     name: str
     assistant: str
@@ -171,7 +171,7 @@ class Results(_Stored):
     #: The share of its repeats that a scenario must pass.
     minimum: float
     scenarios: tuple[ScenarioResult, ...]
-    #: What was made on the platform and could not be deleted.
+    #: Objects on the platform that could not be deleted.
     not_deleted: tuple[str, ...] = ()
 
     @property
@@ -184,7 +184,7 @@ class Results(_Stored):
         return tuple(each for each in self.scenarios if (each.passed.share or 0.0) < self.minimum)
 
     def rates(self) -> dict[Measure, Rate]:
-        """What the report counts, over all conversations."""
+        """Each measure over all conversations."""
         attempts = self.attempts
 
         def total(read: Callable[[Checks], int]) -> int:
@@ -203,7 +203,7 @@ class Results(_Stored):
         }
 
     def stored(self) -> dict[str, Any]:
-        """The JSON object that `--json` prints: everything, and what the report derives from it."""
+        """The JSON object that `--json` prints: the results, and what the report derives from them."""
         document = self.model_dump(mode="json")
         for entry, scenario in zip(document["scenarios"], self.scenarios, strict=True):
             entry["passed"], entry["of"] = scenario.passed

@@ -1,7 +1,7 @@
 """The worker's own loop, tools and store over a temporary database, with a CRM inside the process.
 
-What is rehearsed is what runs; what is live is not touched: of the operator's settings everything that leads
-to the CRM, the bot or the database is replaced.
+A rehearsal runs the daemon's own code and touches nothing live: the settings that lead to the CRM, the bot
+and the database are replaced.
 """
 
 import asyncio
@@ -30,13 +30,13 @@ from worker.times import SystemClock
 from worker.views import CallFilter, CallView, RunView
 
 _LOOK_S = 0.1
-"""How often the own database is asked whether a run has ended."""
+"""Seconds between two reads of whether a run has ended."""
 
 TURN_LIMIT_S = 600.0
-"""No message is waited for longer: on `agents` nothing expires."""
+"""Longest wait for the end of a run: on `agents` nothing expires."""
 
 _CALLS = 200
-"""Calls of one conversation that are read; no run makes more."""
+"""Most calls of one conversation that are read; no run makes more."""
 
 
 class Stage:
@@ -50,15 +50,15 @@ class Stage:
         self.running = asyncio.create_task(worker.run())
 
     async def announce(self, conversation_id: str, ref: RunRef, about: Mapping[str, object]) -> None:
-        """Tell the worker of a conversation and its run, as a bot does."""
+        """Register a conversation and announce its run, as a bot does."""
         await self._store.records.put_conversation(conversation_id, {"thread_id": ref.thread_id, **about})
         await self._store.records.register_run(conversation_id, ref.run_id, ref.thread_id)
         self._worker.wake(ref.run_id)
 
     async def ended(self, run_id: str, check: Callable[[], None]) -> RunView:
-        """The last run that came of this one, which has ended; still watched when the time is up.
+        """Wait until this run and its continuations have ended, at most `TURN_LIMIT_S`. Returns the last one.
 
-        `check` raises what makes waiting useless.
+        `check` is called before each read and may raise, which ends the wait.
         """
         deadline = self._clock.monotonic() + TURN_LIMIT_S
         while True:
@@ -69,7 +69,7 @@ class Stage:
             await self._clock.sleep(_LOOK_S)
 
     async def chain(self, run_id: str) -> list[str]:
-        """The runs that came of this one, by the ids the platform gave them, itself first."""
+        """The ids of this run and of its continuations, in order."""
         ids, following = [run_id], await self._store.records.run(run_id)
         while following.continues_as is not None:
             ids.append(following.continues_as)
@@ -82,14 +82,14 @@ class Stage:
         return list(newest)[::-1]
 
     async def findings(self, conversation_id: str, run_id: str, reply: str) -> list[str]:
-        """What the reply claims and this ledger does not bear out (contract §10)."""
+        """Codes of the reply check: claims that the ledger does not support (contract §10)."""
         checked = await self._replies.check(
             conversation_id, Personal(reply), source=ReplySource.RUN, run_id=run_id
         )
         return [finding.code for finding in checked]
 
     async def stop(self) -> None:
-        """Begin nothing more, and wait for what is in flight."""
+        """Stop the worker and wait for what is in flight."""
         self._worker.stop()
         await asyncio.wait({self.running})
 
@@ -104,9 +104,9 @@ class Stage:
 async def open_stage(
     settings: Settings, platform: Platform, catalog: Catalog, crm: CrmState, folder: Path
 ) -> AsyncIterator[Stage]:
-    """A stage whose CRM is in this state; its database lies in `folder`.
+    """A stage whose CRM is in this state and whose database lies in `folder`.
 
-    The platform is not closed. Raises what the loop died of.
+    The platform is not closed. Raises the error that ended the loop.
     """
     async with contextlib.AsyncExitStack() as stack:
         crm_url = await stack.enter_async_context(_serve_crm(crm))
@@ -148,7 +148,7 @@ def rehearsal_settings(settings: Settings, *, database: Path, crm_url: str) -> S
 
 @contextlib.asynccontextmanager
 async def _serve_crm(state: CrmState) -> AsyncIterator[str]:
-    """The URL of a CRM on loopback. One that is down has its port, and nobody listens there."""
+    """The URL of a CRM on loopback. For one that is down, a reserved port that nothing listens on."""
     if state is CrmState.DOWN:
         with socket.socket() as reserved:
             reserved.bind(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""What people read of a rehearsal: mistakes in one sentence each, and what to change about them."""
+"""A rehearsal in words for people: each mistake in one sentence, and what to change."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ _SHORT = {
     Code.NO_REPLY: "não respondeu",
     Code.ENDED_OTHERWISE: "a execução terminou: {detail}",
 }
-"""A mistake in the report's table."""
+"""Texts of a mistake in the report's table."""
 
 _SENTENCES = {
     Code.NOT_CALLED: "o assistente não chamou {function} quando devia",
@@ -37,7 +37,7 @@ _SENTENCES = {
     Code.NO_REPLY: "o assistente não respondeu ao cliente",
     Code.ENDED_OTHERWISE: "a execução não chegou ao fim ({detail})",
 }
-"""A kind of mistake, for people who read nothing else."""
+"""Texts of a kind of mistake, for people who read nothing else."""
 
 _RULES = (
     "Instruções de {assistants}: diga quando chamar e quando não chamar cada função. As regras prontas "
@@ -80,7 +80,7 @@ FINDINGS = {
 """The codes of the reply check (contract §10) in plain words."""
 
 _NAMED = 3
-"""Scenarios, or details, that a sentence names."""
+"""Most scenarios or details that a sentence names."""
 
 MEASURES = {
     Measure.CALLED: "chamou quando devia",

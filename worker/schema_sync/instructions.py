@@ -4,7 +4,7 @@ from worker.errors import WorkerError
 
 BEGIN = "<!-- ticket-worker: regras de uso -->"
 END = "<!-- ticket-worker: fim das regras de uso -->"
-"""What stands between the two is ours; everything else in the instructions is somebody's own work."""
+"""`sync-schema` replaces the text between the two and keeps the rest of the instructions."""
 
 RULES = {
     "FINANCEIRO": """\
@@ -31,11 +31,11 @@ NUNCA use quando:
 
 
 class BrokenMarkers(WorkerError):
-    """The markers are not one pair in order: somebody edited them, and only a person knows what is whose."""
+    """The markers are not one pair in order: they were edited, and only a person can put them right."""
 
 
 def with_rules(instructions: str | None, rules: str) -> str:
-    """The instructions with this block: put where ours stands, else at the end. Raises `BrokenMarkers`."""
+    """The instructions with this block, in place of the earlier one or at the end. Raises `BrokenMarkers`."""
     text = instructions or ""
     block = f"{BEGIN}\n{rules}\n{END}"
     if BEGIN not in text and END not in text:

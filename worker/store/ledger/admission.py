@@ -162,7 +162,7 @@ class Admission:
     async def pass_receipt_on(
         self, connection: AsyncConnection, waiter: CallRecord, first: CallRecord
     ) -> None:
-        """The receipt in the bytes that `heir` takes over is taken by it, if nobody has it."""
+        """Mark the receipt as used by `waiter` if the body that it takes over holds it and no call has it."""
         c = self._db.tables.conversations
         this = c.c.conversation_id == waiter.conversation_id
         receipt_url = readable((await connection.execute(select(c.c.attachment_url).where(this))).scalar())

@@ -1,4 +1,4 @@
-"""What other commands ask of the database beside the daemon: nothing is created, migrated or left behind."""
+"""Checks of the database for commands: they create, migrate and leave nothing."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -21,7 +21,7 @@ class _Undo(Exception):
 
 
 class Inspection:
-    """Questions to an open database. Raises `StoreError` when it cannot do what is query."""
+    """Checks of an open database. Raises `StoreError`."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
@@ -51,7 +51,7 @@ class Inspection:
         return kept
 
     async def threads(self) -> list[str]:
-        """The threads (sessions) of the known conversations, the ones active last first."""
+        """The threads (sessions) of the registered conversations, the latest active first."""
         c = self._db.tables.conversations
         query = select(c.c.thread_id).where(c.c.thread_id.is_not(None)).order_by(c.c.active_at.desc())
         async with self._db.read() as connection:

@@ -81,7 +81,7 @@ def _valid(tables: Tables) -> ColumnElement[bool]:
 
 
 def _fate(tables: Tables) -> ColumnElement[str]:
-    """What became of a call's ticket: if the call failed, an equal one may have carried it on (same key)."""
+    """The outcome of a call's ticket: after a failed call, that of the equal call with the same key."""
     t, later = tables.calls, tables.calls.alias("later")
     carried_on = (
         select(later.c.state)
