@@ -839,6 +839,29 @@ async def test_the_receipt_goes_on_with_the_bytes_that_hold_it(rig: Rig) -> None
     assert (await rig.row("conversations")).attachment_taken_by == waiting.call_id
 
 
+async def test_a_receipt_that_another_ticket_has_stays_that_tickets(rig: Rig) -> None:
+    await rig.conversation(attachment_url=RECEIPT)
+    body = Personal(f'{{"resumo": "Maria pagou {RECEIPT.reveal()}"}}')
+    first = await rig.admit(await rig.run("run_1"), decision=replace(WITH_RECEIPT, body=body))
+    waiting = await rig.admit(await rig.run("run_2"), decision=WITH_RECEIPT)
+    await rig.settled(first, Outcome(CallState.FAILED, "execucao_encerrada"))
+    other = await rig.admit(await rig.run("run_3"), decision=replace(WITH_RECEIPT, equal_on=("outro",)))
+    await rig.store.calls.inherit(waiting.call_id)
+    assert (await rig.row("conversations")).attachment_taken_by == other.call_id
+
+
+async def test_who_takes_over_a_ticket_that_may_have_been_sent_knows_it(rig: Rig) -> None:
+    """Without a lookup or the CRM's word that it is idempotent, such a ticket is not sent again."""
+    first = await rig.admit(await rig.run("run_1"))
+    await rig.settled(await rig.attempted(first, certain=False), AMBIGUOUS)
+    again = await rig.admit(await rig.run("run_2"))
+    waiting = await rig.admit(await rig.run("run_3"))
+    assert (again.maybe_sent, again.attempts, waiting.waits) == (True, 0, True)
+    await rig.settled(again, Outcome(CallState.FAILED, "execucao_encerrada"))
+    heir = await rig.store.calls.inherit(waiting.call_id)
+    assert (heir.idempotency_key, heir.maybe_sent) == (first.idempotency_key, True)
+
+
 async def test_attempts_that_were_cut_off_are_counted_until_they_end(rig: Rig) -> None:
     record = await rig.attempted(await rig.attempted(await rig.admit(await rig.run()), certain=True))
     assert (record.attempts, record.cut_off) == (2, 1)
