@@ -151,9 +151,11 @@ def build_api(settings: Settings, store: Store, worker: Worker, webhooks: Webhoo
         replies=ReplyCheck(store.replies),
         webhooks=webhooks,
         setup=Setup(
+            platform_key=settings.OPENAI_API_KEY is not None or settings.OPENAI_AUTH == "entra",
             crm=settings.CRM_WEBHOOK_URL is not None,
             lookup=settings.CRM_LOOKUP_URL is not None,
             bot=settings.BOT_WEBHOOK_URL is not None,
+            stores_assistants=platforms.spec(settings).stored is not None,
             assistants=tuple(settings.assistant_ids),
             conversation_url=settings.CONVERSATION_URL,
         ),

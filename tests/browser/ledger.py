@@ -38,10 +38,18 @@ class Day:
     now: float = field(default_factory=time.time)
     dice: Random = field(default_factory=lambda: Random(7))
     rows: dict[str, list[dict[str, Any]]] = field(
-        default_factory=lambda: {"runs": [], "calls": [], "attempts": [], "handoffs": [], "outbox": []}
+        default_factory=lambda: {
+            "runs": [],
+            "calls": [],
+            "attempts": [],
+            "handoffs": [],
+            "outbox": [],
+            "reply_checks": [],
+        }
     )
 
-    async def written(self, store: Store) -> None:
+    async def write(self, store: Store) -> None:
+        """Add the rows to the database."""
         tables = store.database.tables
         async with store.database.write() as connection:
             for name, rows in self.rows.items():
@@ -112,8 +120,8 @@ class Day:
         self.sent(at, CallState.DONE, [*tries, ("ok", took)], protocolo=protocolo)
 
     def rejected(self, at: float) -> None:
-        asked = {"motivo": None, "idempotency_key": None, "finished_at": at, "submitted_at": at + 0.3}
-        self.call(at, CallState.REJECTED, error="documento_ausente", **asked)
+        columns = {"motivo": None, "idempotency_key": None, "finished_at": at, "submitted_at": at + 0.3}
+        self.call(at, CallState.REJECTED, error="documento_ausente", **columns)
 
     def failed(self, at: float, results: list[tuple[str, float]], error: str = "crm_indisponivel") -> None:
         self.sent(at, CallState.FAILED, results, error=error)
@@ -127,11 +135,11 @@ class Day:
         due_in_s: float | None = None,
         opens_in_s: float | None = None,
     ) -> None:
-        """A customer who asked for a person so long ago, and was attended to so long ago."""
+        """A customer who has waited `waits_s`, or was attended to from `accepted_s` ago. All in seconds."""
         at = self.now - waits_s
         none = dict.fromkeys(("setor", "motivo", "exact", "idempotency_key"))
-        given = {"departamento": departamento, "finished_at": at, "submitted_at": at + 0.2, **none}
-        row = self.call(at, CallState.DONE, **given | {"tool": HANDOFF, "kind": ToolKind.HANDOFF})
+        columns = {"departamento": departamento, "finished_at": at, "submitted_at": at + 0.2, **none}
+        row = self.call(at, CallState.DONE, **columns | {"tool": HANDOFF, "kind": ToolKind.HANDOFF})
         self.rows["handoffs"].append(
             {
                 "handoff_id": f"ho_{row['call_key']}",
@@ -161,6 +169,19 @@ class Day:
                 "registered_at": at,
                 "closed_at": at + 600,
                 "due": at,
+            }
+        )
+
+    def suspect(self, ago_s: float, *codes: str, source: str = "run") -> None:
+        """A reply that the ledger does not confirm."""
+        key = f"{self.dice.getrandbits(64):016x}"
+        self.rows["reply_checks"].append(
+            {
+                "conversation_id": f"whatsapp-{key[:6]}",
+                "run_id": f"run_{key}",
+                "source": source,
+                "codes": ",".join(codes),
+                "checked_at": self.now - ago_s,
             }
         )
 
@@ -224,6 +245,25 @@ def night() -> Day:
     day.handoff(52 * 60, "suporte", due_in_s=-37 * 60)
     day.handoff(4 * 60, "suporte", due_in_s=11 * 60)
     day.handoff(20 * 60, "suporte", accepted_s=12 * 60, due_in_s=-5 * 60)
+    return day
+
+
+def broken() -> Day:
+    """Everything is down, and every kind of thing needs a person."""
+    day = crm_down()
+    day.handoff(52 * 60, "suporte", due_in_s=-37 * 60)
+    day.handoff(20 * 60, "suporte", accepted_s=12 * 60, due_in_s=-5 * 60)
+    day.handoff(9 * 60, "cobrança", opens_in_s=9 * HOUR_S, due_in_s=9 * HOUR_S + 900)
+    day.suspect(300, "protocolo_desconhecido", "ticket_nao_aberto")
+    day.suspect(900, "transferencia_nao_pedida", source="api")
+    return day
+
+
+def large(calls: int) -> Day:
+    """So many calls that failed."""
+    day = Day()
+    for ago in range(calls):
+        day.failed(day.now - ago - 1, [])
     return day
 
 

@@ -357,13 +357,13 @@ def test_a_ticket_is_told_from_being_seen_to_being_submitted() -> None:
         AttemptView(2, EPOCH + 1, EPOCH + 1.25, "ok", None),
     )
     assert story(a_call(attempts=attempts)) == [
-        "Vista: abrir_ticket_crm",
+        "Recebida: abrir_ticket_crm",
         "Validada: FINANCEIRO · INFORMAR PAGAMENTO",
-        "Intenção gravada",
+        "Pedido gravado",
         "Tentativa 1: http_503 em 500 ms",
         "Tentativa 2: ok em 250 ms",
         "Concluída: protocolo 2510271534789012",
-        "Entregue à plataforma",
+        "Resposta entregue ao assistente",
     ]
 
 
@@ -371,16 +371,16 @@ def test_what_has_not_happened_yet_is_last_and_has_no_time() -> None:
     nothing = {"protocolo": None, "answered_at": None, "finished_at": None, "submitted_at": None}
     attempts = (AttemptView(1, EPOCH + 1, None, None, None),)
     call = a_call(state=CallState.RUNNING, attempts=attempts, **nothing)
-    assert story(call)[3:] == ["Tentativa 1: em andamento", "Resultado", "Entregue à plataforma"]
+    assert story(call)[3:] == ["Tentativa 1: em andamento", "Resultado", "Resposta entregue ao assistente"]
     assert [step.at for step in timeline.steps(call)][-2:] == [None, None]
 
 
 def test_a_rejected_call_got_no_further_than_the_checks() -> None:
     call = a_call(state=CallState.REJECTED, error="motivo_incompativel", attempts=(), protocolo=None)
     assert story(call) == [
-        "Vista: abrir_ticket_crm",
+        "Recebida: abrir_ticket_crm",
         "Recusada na validação: motivo_incompativel",
-        "Entregue à plataforma",
+        "Resposta entregue ao assistente",
     ]
 
 
@@ -442,11 +442,11 @@ async def test_what_is_wrong_is_said_first_and_the_worst_of_it_before_the_rest(p
     shown = await page(backlog=backlog, vitals=lambda: vitals, alive=lambda: False)
     assert shown.notices == [
         "✕ Problema O worker parou: nenhum cliente está sendo atendido por este processo.",
-        "✕ Problema O CRM não responde: os envios estão pausados, e os tickets não são abertos.",
-        "! Atenção As funções de FINANCEIRO diferem das desta versão. Use ticket-worker sync-schema.",
+        "✕ Problema O CRM não responde: os envios estão pausados, e nenhum ticket é aberto. O que fazer",
+        "! Atenção As funções de FINANCEIRO são diferentes das desta versão. Use ticket-worker sync-schema.",
         "! Atenção 1 chamada precisa de uma pessoa.",
-        "! Atenção 1 cliente espera por um atendente além do prazo, o mais atrasado há 1 min.",
-        "! Atenção 3 avisos não chegaram ao bot em 72 h.",
+        "! Atenção 1 cliente espera por um atendente além do prazo, o mais atrasado há 1 min. O que fazer",
+        "! Atenção 3 avisos não chegaram ao bot em 72 h. O que fazer",
         "○ Fila 2 clientes esperam por um atendente, o primeiro há 12 min.",
     ]
     assert "Worker ✕ parado há 1 min CRM ✕ envios pausados · o que fazer" in shown.text
@@ -632,7 +632,10 @@ async def test_the_page_is_only_read(sqlite_store: Store) -> None:
             {"platform_outage": ("401", EPOCH - 60)},
             "A plataforma recusa a chave (HTTP 401) desde 15:33:00. Troque",
         ),
-        ({"platform_outage": ("none", EPOCH - 60)}, "A plataforma não responde desde 15:33:00. Nada a fazer"),
+        (
+            {"platform_outage": ("none", EPOCH - 60)},
+            "A plataforma não responde desde 15:33:00. Se ela estiver fora do ar",
+        ),
         (
             {"platform_outage": ("503", EPOCH - 60)},
             "A plataforma responde com erro (HTTP 503) desde 15:33:00.",

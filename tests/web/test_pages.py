@@ -23,6 +23,7 @@ from worker.metrics import Vitals
 from worker.model import CallState, ReplySource
 from worker.replies.findings import Code
 from worker.views import CrmOutcome, Waiting
+from worker.web.dashboard.first_minute import next_step, setup_lines
 from worker.web.dashboard.health import Observed, health
 from worker.web.dashboard.rendering import LISTED
 from worker.web.dashboard.words import REPLY_CODES
@@ -76,7 +77,7 @@ async def write_failed_calls(site: Site, count: int, seed: int) -> list[tuple[fl
     day = ledger.Day(dice=ledger.Random(seed))
     for number in range(count):
         day.call(day.now - number, CallState.FAILED)
-    await day.written(site.rig.store)
+    await day.write(site.rig.store)
     return [(row["received_at"], row["call_id"]) for row in day.rows["calls"]]
 
 
@@ -157,7 +158,7 @@ async def test_a_conversations_page_has_everything_of_it_and_leads_to_each_call(
     for kind in ("Chamada", "Execução", "Atendimento", "Resposta"):
         assert f'<span class="kind">{kind}</span>' in shown
     assert f'href="../calls/{done.call_id}"' in shown
-    assert "diz que abriu um ticket, sem abrir <code>ticket_nao_aberto</code>" in shown
+    assert "diz que abriu um ticket que não foi aberto <code>ticket_nao_aberto</code>" in shown
 
 
 @pytest.mark.parametrize("code", list(Code))
@@ -267,3 +268,45 @@ def test_what_was_looked_at_is_said_in_plain_words() -> None:
     refused = Vitals(platform_failing=True, platform_outage=("401", 900.0))
     assert words(vitals=refused)["Plataforma"] == ("recusa a chave", "bad")
     assert words(waiting=Waiting(stuck_events=2))["Robô de atendimento"] == ("2 avisos não entregues", "warn")
+
+
+# -------------------------------------------------------------------------------------------- first minute
+
+KEY, CRM = {"platform_key": True}, {"platform_key": True, "crm": True}
+
+
+@pytest.mark.parametrize(
+    ("setup", "vitals", "step"),
+    [
+        (Setup(), Vitals(), "defina `OPENAI_API_KEY`"),
+        (Setup(**KEY, assistants=("SUPORTE",)), Vitals(), "defina `CRM_WEBHOOK_URL`"),
+        (Setup(**CRM), Vitals(), "informe os assistentes"),
+        (Setup(**CRM, assistants=("SUPORTE",)), Vitals(), "cadastre as funções nos assistentes"),
+        (
+            Setup(**CRM, assistants=("SUPORTE",)),
+            Vitals(compared=1, drifted=("SUPORTE",)),
+            "cadastre as funções",
+        ),
+        (Setup(**CRM, assistants=("SUPORTE",)), Vitals(compared=1), "anuncie a primeira execução"),
+        (Setup(**CRM, stores_assistants=False), Vitals(), "anuncie a primeira execução"),
+    ],
+)
+def test_the_next_step_is_the_first_thing_that_is_missing(setup: Setup, vitals: Vitals, step: str) -> None:
+    assert next_step(setup, vitals).startswith(step)
+
+
+def test_the_setup_lists_what_is_configured_and_only_what_the_platform_has() -> None:
+    lines = {line.text.partition(")")[0]: line.look.word for line in setup_lines(Setup(**CRM))}
+    assert lines["Chave da plataforma (`OPENAI_API_KEY`"] == "configurado"
+    assert lines["Opcional: avisos ao bot (`BOT_WEBHOOK_URL`"] == "não configurado"
+    assert any("Assistentes" in text for text in lines)
+    without = setup_lines(Setup(**CRM, stores_assistants=False))
+    assert not any("Assistentes" in line.text for line in without)
+
+
+def test_a_refused_key_leads_to_its_own_runbook() -> None:
+    outage = Vitals(platform_failing=True, platform_outage=("401", 900.0))
+    observed = Observed(alive=True, vitals=outage, waiting=Waiting(), crm=None)
+    parts = {each.what: each.runbook for each in health(Setup(), observed, 1000.0, UTC)}
+    assert parts["Plataforma"] == "chave-recusada"
+    assert words(Setup(stores_assistants=False))["Funções dos assistentes"][1] == "quiet"

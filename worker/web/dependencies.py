@@ -21,11 +21,15 @@ from worker.web.webhooks import WebhookReceiver
 
 @dataclass(frozen=True)
 class Setup:
-    """Which optional parts are configured, for the dashboard."""
+    """Which parts are configured, for the dashboard."""
 
+    #: OPENAI_API_KEY, or Entra ID in its place.
+    platform_key: bool = False
     crm: bool = False
     lookup: bool = False
     bot: bool = False
+    #: The platform stores assistants with their functions.
+    stores_assistants: bool = True
     #: Names of the configured assistants.
     assistants: tuple[str, ...] = ()
     #: CONVERSATION_URL, with `{conversation_id}` in it.

@@ -141,30 +141,30 @@ class _Axes:
         return _tenth(self.floor - count * (self.floor - self.top) / self.highest)
 
 
-def draw(shown: Sequence[Slot], name: str, width: float) -> Chart:
+def draw(slots: Sequence[Slot], name: str, width: float) -> Chart:
     """Tickets above, errors below on a scale of their own: few errors beside many tickets stay visible."""
-    step = (width - _LEFT - _RIGHT) / len(shown)
+    step = (width - _LEFT - _RIGHT) / len(slots)
     panels, top = [], 0.0
     for title, kinds, height in _PANELS:
         top += _TITLE
-        highest = ceiling(max(sum(slot.counts(kinds)) for slot in shown))
-        panels.append(_panel(shown, title, kinds, _Axes(step, top, top + height, highest)))
+        highest = ceiling(max(sum(slot.counts(kinds)) for slot in slots))
+        panels.append(_panel(slots, title, kinds, _Axes(step, top, top + height, highest)))
         top += height
     every = next(n for n in (1, 2, 3, 6, 12) if n * step >= _LABEL or n == 12)
-    marked = [nth for nth in range(len(shown)) if (len(shown) - 1 - nth) % every == 0]  # the newest always is
+    marked = [nth for nth in range(len(slots)) if (len(slots) - 1 - nth) % every == 0]  # the newest always is
     return Chart(
         name=name,
         width=width,
         height=top + _AXIS,
         left=_LEFT,
         panels=panels,
-        labels=[(_tenth(_LEFT + (nth + 0.5) * step), shown[nth].short) for nth in marked],
-        columns=[(_tenth(_LEFT + nth * step), _tenth(step), slot) for nth, slot in enumerate(shown)],
+        labels=[(_tenth(_LEFT + (nth + 0.5) * step), slots[nth].short) for nth in marked],
+        columns=[(_tenth(_LEFT + nth * step), _tenth(step), slot) for nth, slot in enumerate(slots)],
     )
 
 
-def _panel(shown: Sequence[Slot], title: str, kinds: Sequence[str], axes: _Axes) -> Panel:
-    bars = [bar for nth, slot in enumerate(shown) for bar in _stack(slot, kinds, nth, axes)]
+def _panel(slots: Sequence[Slot], title: str, kinds: Sequence[str], axes: _Axes) -> Panel:
+    bars = [bar for nth, slot in enumerate(slots) for bar in _stack(slot, kinds, nth, axes)]
     ticks = [(axes.y(value), value) for value in (0, axes.highest // 2, axes.highest)]
     return Panel(title, axes.top, ticks, bars)
 

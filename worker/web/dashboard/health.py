@@ -1,4 +1,4 @@
-"""How each part the worker stands on is, in an operator's words. Nothing is green that was not looked at."""
+"""The state of each part that the worker depends on, in an operator's words; green only what was checked."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,11 +27,12 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What was looked at. `crm`: how the newest attempt to open a ticket ended, None without any."""
+    """What the worker knows of its parts."""
 
     alive: bool
     vitals: Vitals
     waiting: Waiting
+    #: How the newest attempt to open a ticket ended; None without any.
     crm: CrmOutcome | None
 
 
@@ -85,6 +86,11 @@ def _platform(vitals: Vitals) -> Health:
     return Health("Plataforma", _good("atendendo"))
 
 
+def platform_runbook(status: str) -> str:
+    """The anchor of what to do about an outage of the platform with this HTTP status."""
+    return "chave-recusada" if status in KEY_REFUSED else "plataforma-fora-do-ar"
+
+
 def _bot(setup: Setup, waiting: Waiting) -> Health:
     if not setup.bot:
         return Health("Robô de atendimento", _quiet("avisos não configurados"))
@@ -98,6 +104,8 @@ def _bot(setup: Setup, waiting: Waiting) -> Health:
 
 
 def _functions(setup: Setup, vitals: Vitals) -> Health:
+    if not setup.stores_assistants:
+        return Health("Funções dos assistentes", _quiet("o bot as manda em cada pedido"))
     if vitals.drifted:
         return Health(
             "Funções dos assistentes", Look(f"diferentes em {', '.join(vitals.drifted)}", "!", "warn")

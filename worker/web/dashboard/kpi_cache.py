@@ -25,8 +25,8 @@ Count = Callable[[], Awaitable[Figures]]
 class ThrottledKpiCache:
     """Counts one period at a time, and for at most a twentieth of the time.
 
-    Who asks waits `patience_s` for new figures, then is given those before, or none: what waits for a person
-    is shown whatever the counting of a million calls takes.
+    A caller waits `patience_s` for new figures and then gets the previous ones, or none: the rest of the page
+    does not wait until a million calls are counted.
     """
 
     SHORTEST_S = 2.0

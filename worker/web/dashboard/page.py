@@ -1,6 +1,6 @@
-"""`GET /`: what happens, and what a person must do, for operators (contract §3). Nothing personal is shown.
+"""`GET /`: what happens, and what a person must do, for operators (contract §3), without personal data.
 
-One page, written by the server; its script asks for the same page again and puts what differs in place.
+The server writes the page; its script fetches the same page again and changes what differs.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,10 +15,11 @@ from worker.kpis import KPIS, Kpis
 from worker.metrics import Vitals
 from worker.views import Backlog
 from worker.web.dashboard import chart, words
-from worker.web.dashboard.health import KEY_REFUSED, Observed, health
+from worker.web.dashboard.first_minute import next_step, setup_lines
+from worker.web.dashboard.health import KEY_REFUSED, Observed, health, platform_runbook
 from worker.web.dashboard.kpi_cache import Figures, ThrottledKpiCache
-from worker.web.dashboard.rendering import LISTED, html, some
-from worker.web.dependencies import Services, Setup
+from worker.web.dashboard.rendering import LISTED, html, limited_count
+from worker.web.dependencies import Services
 
 Since = Literal["24h", "7d", "30d"]
 
@@ -31,12 +32,17 @@ class Notice:
 
     look: words.Look
     text: str
+    #: Anchor of what to do about it on the help page; empty where the sentence says it.
+    runbook: str = ""
 
 
 _BAD = words.Look("Problema", "✕", "bad")
 _WARN = words.Look("Atenção", "!", "warn")
 _GOOD = words.Look("Em ordem", "✓", "good")
-_NO_DATABASE = Notice(_BAD, "O banco de dados não atende: confira o servidor e veja o log.")
+_NO_DATABASE = Notice(
+    _BAD, "O banco de dados não atende: confira o servidor e veja o log.", "banco-fora-do-ar"
+)
+_WORST_FIRST = ("bad", "warn", "good", "quiet")
 _QUEUE = words.Look("Fila", "○", "quiet")
 
 
@@ -56,10 +62,9 @@ class Dashboard:
         except StoreError:
             now = self._services.now()
             outages = [*outage_notices(self._services.vitals(), self._zone, now)] or [_NO_DATABASE]
-            told = words.clock(now, self._zone, now)
-            answer = html("outage.html", self._zone, now, status=503, notices=outages, clock=told)
-            answer.headers["Retry-After"] = "5"
-            return answer
+            response = html("outage.html", self._zone, now, status=503, notices=outages)
+            response.headers["Retry-After"] = "5"
+            return response
 
     async def _whole(self, request: Request, since: Since) -> Response:
         period = chart.PERIODS[since]
@@ -73,13 +78,28 @@ class Dashboard:
             now,
             **await self._of_now(now, backlog, figures),
             **({} if figures is None else self._counted(figures, period)),
-            **(_first_minute(self._services.setup, str(request.base_url)) if not calls else {}),
+            **({} if calls else self._first_minute(str(request.base_url))),
             first_minute=not calls,
             calls=calls,
             figures=figures,
             period=period,
             periods=chart.PERIODS.values(),
         )
+
+    def _notices(
+        self, alive: bool, vitals: Vitals, backlog: Backlog, figures: Figures | None, now: float
+    ) -> list[Notice]:
+        outages = list(outage_notices(vitals, self._zone, now))
+        others = notices(alive, vitals, backlog, None if figures is None else figures.kpis, outages)
+        return sorted([*others, *outages], key=lambda notice: _WORST_FIRST.index(notice.look.tone))
+
+    def _first_minute(self, base_url: str) -> dict[str, Any]:
+        setup = self._services.setup
+        return {
+            "setup_lines": setup_lines(setup),
+            "next_step": next_step(setup, self._services.vitals()),
+            "base_url": base_url,
+        }
 
     def _counted(self, figures: Figures, period: chart.Period) -> dict[str, Any]:
         slots = chart.slots(figures.hours, figures.starts, period, self._zone)
@@ -100,35 +120,8 @@ class Dashboard:
         return {
             "backlog": backlog,
             "health": list(health(self._services.setup, seen, now, self._zone)),
-            "notices": [
-                *(outages := list(outage_notices(vitals, self._zone, now))),
-                *notices(alive, vitals, backlog, None if figures is None else figures.kpis, outages),
-            ],
+            "notices": self._notices(alive, vitals, backlog, figures, now),
         }
-
-
-_SET = words.Look("configurado", "✓", "good")
-_UNSET = words.Look("não configurado", "–", "quiet")
-
-
-def _first_minute(setup: Setup, base_url: str) -> dict[str, Any]:
-    """What a new worker has, what it lacks, and what comes next."""
-    lines = [
-        (setup.crm, "CRM (CRM_WEBHOOK_URL)."),
-        (setup.lookup, "Consulta ao CRM (CRM_LOOKUP_URL): tira a dúvida quando o CRM não responde."),
-        (bool(setup.assistants), "Assistentes (FINANCEIRO_ASSISTANT_ID, …): para ticket-worker sync-schema."),
-        (setup.bot, "Avisos ao bot (BOT_WEBHOOK_URL): sem eles, o bot consulta a API."),
-        (setup.conversation_url is not None, "Link para o chat do bot (CONVERSATION_URL)."),
-    ]
-    return {
-        "setup_lines": [{"look": _SET if ready else _UNSET, "text": text} for ready, text in lines],
-        "next_step": (
-            "o bot registra a conversa e anuncia a execução; as chamadas de função aparecem aqui."
-            if setup.assistants
-            else "cadastre as funções nos assistentes (ticket-worker sync-schema) e anuncie uma execução."
-        ),
-        "base_url": base_url,
-    }
 
 
 def outage_notices(vitals: Vitals, zone: tzinfo, now: float) -> Iterator[Notice]:
@@ -139,17 +132,21 @@ def outage_notices(vitals: Vitals, zone: tzinfo, now: float) -> Iterator[Notice]
             _BAD,
             f"O banco de dados não atende desde {since} ({cause}): nada é enviado até "
             "ele voltar, e nada se perde. Confira o servidor do PostgreSQL e a rede até ele.",
+            "banco-fora-do-ar",
         )
     if vitals.platform_outage:
         status, since = vitals.platform_outage[0], words.clock(vitals.platform_outage[1], zone, now)
         yield Notice(
-            _BAD, f"A plataforma {_platform_trouble(status)} desde {since}. {_platform_cure(status)}"
+            _BAD,
+            f"A plataforma {_platform_trouble(status)} desde {since}. {_platform_cure(status)}",
+            platform_runbook(status),
         )
     if vitals.bot_outage:
         cause, since = vitals.bot_outage[0], words.clock(vitals.bot_outage[1], zone, now)
         yield Notice(
             _WARN,
             f"O bot não recebe avisos desde {since} ({cause}): eles esperam por ele. {_bot_cure(cause)}",
+            "avisos-parados",
         )
 
 
@@ -162,7 +159,7 @@ def _platform_trouble(status: str) -> str:
 def _platform_cure(status: str) -> str:
     if status in KEY_REFUSED:
         return "Troque OPENAI_API_KEY, ou a permissão dela, e reinicie; as execuções esperam."
-    return "Nada a fazer além de esperar, se ela estiver fora; confira a rede e OPENAI_BASE_URL."
+    return "Se ela estiver fora do ar, é só esperar; se não, confira a rede e OPENAI_BASE_URL."
 
 
 def _bot_cure(cause: str) -> str:
@@ -176,14 +173,14 @@ def _bot_cure(cause: str) -> str:
 def notices(
     alive: bool, vitals: Vitals, backlog: Backlog, kpis: Kpis | None, outages: Sequence[Notice] = ()
 ) -> Iterator[Notice]:
-    """What whoever looks at night must know first, the worst first; the queue is work, not a problem."""
+    """What an operator must know first, the worst first; the queue is work, not a problem."""
     problems = [*_broken(alive, vitals), *_left(backlog), *_missed(kpis)]
     yield from problems
     if not problems and not outages:
         yield Notice(_GOOD, "Nenhum problema conhecido, e nada precisa de uma pessoa.")
     if backlog.requested.items:
         longest = words.lasting(backlog.longest_wait_s)
-        many = some(backlog.requested.count, "cliente espera", "clientes esperam")
+        many = limited_count(backlog.requested.count, "cliente espera", "clientes esperam")
         yield Notice(_QUEUE, f"{many} por um atendente, o primeiro há {longest}.")
 
 
@@ -191,26 +188,34 @@ def _broken(alive: bool, vitals: Vitals) -> Iterator[Notice]:
     if not alive:
         yield Notice(_BAD, "O worker parou: nenhum cliente está sendo atendido por este processo.")
     if vitals.breaker_open:
-        yield Notice(_BAD, "O CRM não responde: os envios estão pausados, e os tickets não são abertos.")
+        yield Notice(
+            _BAD, "O CRM não responde: os envios estão pausados, e nenhum ticket é aberto.", "crm-fora-do-ar"
+        )
     if vitals.drifted:
         named = ", ".join(vitals.drifted)
-        yield Notice(_WARN, f"As funções de {named} diferem das desta versão. Use ticket-worker sync-schema.")
+        yield Notice(
+            _WARN, f"As funções de {named} são diferentes das desta versão. Use ticket-worker sync-schema."
+        )
 
 
 def _left(backlog: Backlog) -> Iterator[Notice]:
     if backlog.dead.count:
-        many = some(backlog.dead.count, "chamada precisa", "chamadas precisam")
+        many = limited_count(backlog.dead.count, "chamada precisa", "chamadas precisam")
         yield Notice(_WARN, f"{many} de uma pessoa.")
     if backlog.lost.count:
-        many = some(backlog.lost.count, "cliente ficou", "clientes ficaram")
-        yield Notice(_WARN, f"{many} sem resposta: a execução se perdeu.")
+        many = limited_count(backlog.lost.count, "cliente ficou", "clientes ficaram")
+        yield Notice(_WARN, f"{many} sem resposta: a execução se perdeu.", "execucoes-perdidas")
     if backlog.overdue:
-        many = some(backlog.overdue, "cliente espera", "clientes esperam")
+        many = limited_count(backlog.overdue, "cliente espera", "clientes esperam")
         latest = words.lasting(backlog.requested.items[0].late_s)
-        yield Notice(_WARN, f"{many} por um atendente além do prazo, o mais atrasado há {latest}.")
+        yield Notice(
+            _WARN,
+            f"{many} por um atendente além do prazo, o mais atrasado há {latest}.",
+            "atendimento-atrasado",
+        )
     if backlog.stuck.count:
-        many = some(backlog.stuck.count, "aviso não chegou", "avisos não chegaram")
-        yield Notice(_WARN, f"{many} ao bot em 72\u00a0h.")
+        many = limited_count(backlog.stuck.count, "aviso não chegou", "avisos não chegaram")
+        yield Notice(_WARN, f"{many} ao bot em 72\u00a0h.", "avisos-parados")
 
 
 def _missed(kpis: Kpis | None) -> Iterator[Notice]:

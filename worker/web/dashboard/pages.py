@@ -34,35 +34,35 @@ _KINDS: Mapping[type, str] = {CallView: "call", RunSummary: "run", HandoffView: 
 
 @dataclass(frozen=True, slots=True)
 class _Query:
-    """What the address asks for: the fields of the filter as typed, and where the page begins."""
+    """The query of the address: the fields of the filter as typed, and where the page begins."""
 
-    shown: Mapping[str, str]
+    texts: Mapping[str, str]
     cursor: Cursor | None
 
     @classmethod
     def of(cls, request: Request, names: tuple[str, ...]) -> "_Query":
-        """Raises `InvalidField`: a parameter that does not exist, or a cursor that nobody gave."""
-        asked = {name: value[:_LONGEST] for name, value in request.query_params.items() if value}
-        if not asked.keys() <= {*names, "cursor"}:
+        """Raises `InvalidField`: a parameter that does not exist, or an unreadable cursor."""
+        parameters = {name: value[:_LONGEST] for name, value in request.query_params.items() if value}
+        if not parameters.keys() <= {*names, "cursor"}:
             raise InvalidField("endereço", "tem um filtro que não existe")
-        cursor = parse_cursor(asked["cursor"]) if "cursor" in asked else None
-        return cls({name: asked.get(name, "") for name in names}, cursor)
+        cursor = parse_cursor(parameters["cursor"]) if "cursor" in parameters else None
+        return cls({name: parameters.get(name, "") for name in names}, cursor)
 
     def value(self, name: str) -> str | None:
-        return self.shown[name] or None
+        return self.texts[name] or None
 
     def address(self, path: str, cursor: Cursor | None) -> str | None:
         """The next page's."""
         if cursor is None:
             return None
-        return f"{path}?{urlencode(self._given() | {'cursor': cursor_text(cursor) or ''})}"
+        return f"{path}?{urlencode(self._filters() | {'cursor': cursor_text(cursor) or ''})}"
 
     def text(self) -> str:
-        given = self._given()
-        return f"?{urlencode(given)}" if given else ""
+        filters = self._filters()
+        return f"?{urlencode(filters)}" if filters else ""
 
-    def _given(self) -> dict[str, str]:
-        return {name: value for name, value in self.shown.items() if value}
+    def _filters(self) -> dict[str, str]:
+        return {name: value for name, value in self.texts.items() if value}
 
 
 class Pages:
@@ -87,7 +87,7 @@ class Pages:
             "calls_list.html",
             problem,
             calls=found,
-            shown=query.shown,
+            values=query.texts,
             query=query.text(),
             following=query.address("calls", following),
         )
@@ -100,7 +100,7 @@ class Pages:
             ((), None) if problem else await self._store.records.runs(which, limit=_PAGE, cursor=query.cursor)
         )
         address = query.address("runs", following)
-        return self._html("runs_list.html", problem, runs=found, shown=query.shown, following=address)
+        return self._html("runs_list.html", problem, runs=found, values=query.texts, following=address)
 
     async def events(self, request: Request) -> Response:
         """Events for the bot by filter, page by page."""
@@ -117,7 +117,7 @@ class Pages:
             "events_list.html",
             problem,
             events=found,
-            shown=query.shown,
+            values=query.texts,
             bot=self._services.setup.bot,
             following=query.address("events", following),
         )
@@ -186,7 +186,7 @@ class Pages:
         happenings, following = await self._store.histories.of(
             conversation_id, limit=_PAGE, cursor=query.cursor
         )
-        shown = [
+        entries = [
             {"at": each.at, "key": each.key, "what": each.what, "kind": _KINDS.get(type(each.what), "event")}
             for each in happenings
         ]
@@ -195,7 +195,7 @@ class Pages:
             "",
             root="../",
             conversation_id=conversation_id,
-            happenings=shown,
+            happenings=entries,
             linked=self._services.setup.conversation_url is not None,
             following=query.address(quote(written, safe=""), following),
         )

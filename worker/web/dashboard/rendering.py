@@ -1,4 +1,4 @@
-"""Writes the dashboard's pages from their templates, each with headers that let in nothing foreign."""
+"""Writes the dashboard's pages from their templates, with headers that allow only our own files."""
 
 import functools
 import re
@@ -19,10 +19,10 @@ from worker.views import COUNTED_UP_TO, DismissReason
 from worker.web.dashboard import runbooks, timeline, words
 
 LISTED = 20
-"""Rows of a list on the first page; the others are behind it, page by page."""
+"""Rows of a list on the first page; the list's own pages have all of them."""
 
 GLANCE = 5
-"""Rows of what waits for a person that are shown before somebody asks for more."""
+"""Rows of what waits for a person that are visible before “Mostrar mais” is opened."""
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -38,6 +38,7 @@ def html(template: str, zone: tzinfo, now: float, *, status: int = 200, **values
     context: dict[str, Any] = {"root": "", "now": now, "version": __version__}
     context |= {
         "clock": lambda at: words.clock(at, zone, now),
+        "day": lambda at: words.day(at, zone),
         "in_words": lambda at: in_words(at, zone),
     }
     text = environment().get_template(template).render(**context | values)
@@ -51,15 +52,15 @@ def marked(text: str) -> Markup:
     return Markup(re.sub(r"\*([^*]+)\*", r"<em>\1</em>", safe))  # noqa: S704  # escaped above
 
 
-def some(count: int, one: str, many: str) -> str:
-    """How many, as far as anybody counted."""
+def limited_count(count: int, one: str, many: str) -> str:
+    """`1 chamada`, `2 chamadas`; above the number up to which the store counts, `1000 ou mais chamadas`."""
     return f"{COUNTED_UP_TO} ou mais {many}" if count >= COUNTED_UP_TO else words.plural(count, one, many)
 
 
 @functools.cache
 def environment() -> Environment:
     """The templates, with the words they use."""
-    found = Environment(
+    templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -72,14 +73,14 @@ def environment() -> Environment:
         "path": lambda text: quote(str(text), safe=""),
         "marked": marked,
     }
-    found.filters |= filters
-    found.globals |= {
+    templates.filters |= filters
+    templates.globals |= {
         "safe_id": lambda value: words.safe("conversation_id", value),
         "safe_run": lambda value: words.safe("run_id", value),
         "safe_tool": lambda value: words.safe("tool", value),
         "steps": timeline.steps,
-        "what": timeline.what,
-        "some": some,
+        "subject": timeline.subject,
+        "limited_count": limited_count,
         "handoff_look": words.handoff_look,
         "STATES": words.STATES,
         "RUN_STATES": words.RUN_STATES,
@@ -91,6 +92,7 @@ def environment() -> Environment:
         "EVENT_KINDS": words.EVENT_KINDS,
         "VERDICTS": words.VERDICTS,
         "runbook_of": runbooks.runbook_of,
+        "NEEDS_PERSON": runbooks.NEEDS_PERSON,
         "RUNBOOKS": runbooks.RUNBOOKS,
         "KPIS": KPIS,
         "LISTED": LISTED,
@@ -98,4 +100,4 @@ def environment() -> Environment:
         "TICKET": ToolKind.TICKET,
         "DismissReason": DismissReason,
     }
-    return found
+    return templates

@@ -301,6 +301,10 @@ _OF_STATE: Mapping[str, str] = {
 }
 
 
+NEEDS_PERSON = frozenset(_OF_STATE)
+"""The states in which a call needs a person."""
+
+
 def runbook_of(state: str, error: str | None) -> str:
     """The anchor of the runbook for a call that needs a person; empty for one that does not."""
     if state == CallState.FAILED and error == "crm_indisponivel":

@@ -1,4 +1,4 @@
-"""A call's life as people read it: seen → validated → intent → attempts → outcome → submitted."""
+"""A call's life as people read it: received → validated → intent → attempts → outcome → submitted."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,15 +21,15 @@ class Step:
 
 def steps(call: CallView) -> list[Step]:
     """In the order in which they happened, what is still to come last."""
-    found = [Step("Vista", call.received_at, safe("tool", call.tool)), *_decided(call)]
-    found += [_attempt(view) for view in call.attempts]
-    found += _outcome(call)
-    found.sort(key=lambda step: (step.at is None, step.at or 0.0))
-    return found
+    life = [Step("Recebida", call.received_at, safe("tool", call.tool)), *_decided(call)]
+    life += [_attempt(view) for view in call.attempts]
+    life += _outcome(call)
+    life.sort(key=lambda step: (step.at is None, step.at or 0.0))
+    return life
 
 
 def _decided(call: CallView) -> Iterator[Step]:
-    """Validated and recorded in one transaction, when the call was seen."""
+    """Validated and recorded in one transaction, when the call was received."""
     if call.state is CallState.REJECTED:
         yield Step("Recusada na validação", call.received_at, call.error or "", "quiet")
         return
@@ -37,11 +37,18 @@ def _decided(call: CallView) -> Iterator[Step]:
     if call.equal_to:
         yield Step("Igual a outra chamada", call.received_at, call.equal_to)
     else:
-        yield Step("Intenção gravada", call.received_at)
+        yield Step("Pedido gravado", call.received_at)
+
+
+def subject(call: CallView) -> str:
+    """What a call is about, as lists and headings name it."""
+    if call.departamento:
+        return f"Transferência · {call.departamento}"
+    return what(call) or safe("tool", call.tool)
 
 
 def what(call: CallView) -> str:
-    """What was asked for, in the catalogue's spelling."""
+    """The request, in the catalogue's spelling."""
     return " · ".join(word for word in (call.setor, call.motivo, call.departamento) if word)
 
 
@@ -61,4 +68,4 @@ def _outcome(call: CallView) -> Iterator[Step]:
         look = STATES[call.state]
         result = f"protocolo {call.protocolo}" if call.protocolo else (call.error or "")
         yield Step("Resultado" if call.state.open else look.word, call.finished_at, result, look.tone)
-    yield Step("Entregue à plataforma", call.submitted_at)
+    yield Step("Resposta entregue ao assistente", call.submitted_at)

@@ -64,11 +64,11 @@ LOST_REASONS = {
 """Why a run was lost, for people; the code stands beside it."""
 
 REPLY_CODES = {
-    "protocolo_desconhecido": "dá um protocolo que não é de ticket desta conversa",
-    "protocolo_de_outra_conversa": "dá o protocolo de outra conversa",
-    "ticket_nao_aberto": "diz que abriu um ticket, sem abrir",
-    "transferencia_nao_pedida": "diz que transferiu, sem pedir",
-    "funcao_em_texto": "mostra a chamada de uma função",
+    "protocolo_desconhecido": "informa um protocolo que não é de um ticket desta conversa",
+    "protocolo_de_outra_conversa": "informa o protocolo de outra conversa",
+    "ticket_nao_aberto": "diz que abriu um ticket que não foi aberto",
+    "transferencia_nao_pedida": "diz que transferiu o cliente, sem que houvesse transferência",
+    "funcao_em_texto": "mostra ao cliente a chamada de uma função",
 }
 """What is wrong with a reply, for people; the code stands beside it."""
 
@@ -145,6 +145,11 @@ def clock(at: float, zone: tzinfo, now: float) -> str:
     then = datetime.fromtimestamp(at, zone)
     same_day = then.date() == datetime.fromtimestamp(now, zone).date()
     return f"{then:%H:%M:%S}" if same_day else f"{then:%d/%m %H:%M}"
+
+
+def day(at: float, zone: tzinfo) -> str:
+    """The date, with its year. Seconds since the epoch."""
+    return f"{datetime.fromtimestamp(at, zone):%d/%m/%Y}"
 
 
 def plural(count: int, one: str, many: str) -> str:

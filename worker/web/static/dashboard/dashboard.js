@@ -1,4 +1,4 @@
-// Asks for the same page every few seconds and changes only what differs; sends what buttons ask for.
+// Fetches the same page every few seconds and changes only what differs; sends the requests of buttons.
 "use strict";
 
 const EVERY_MS = 5000;
@@ -8,10 +8,15 @@ const FOLLOW_MS = 1000;
 const FOLLOW_TIMES = 90;
 const KEPT_MS = 60000;
 const REVEALED_MS = 120000;
+const REASONS = {
+  401: "A sessão expirou: recarregue a página e entre de novo",
+  503: "O worker está sem o banco de dados",
+};
 const regions = [...document.querySelectorAll("[data-live]")];
 const status = document.getElementById("dito");
 const contact = document.getElementById("contato");
 const news = document.getElementById("novidade");
+const withoutDatabase = "withoutDatabase" in document.documentElement.dataset;
 let timer = 0;
 let latest = 0;
 let tasks = taskCount(document);
@@ -25,7 +30,8 @@ async function refresh() {
   const mine = ++latest;
   try {
     const answer = await fetch(location.href, { signal: AbortSignal.timeout(TIMEOUT_MS) });
-    if (!answer.ok) throw answer;
+    if (answer.ok && withoutDatabase) return location.reload();
+    if (!answer.ok && !(withoutDatabase && answer.status === 503)) throw answer;
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     if (mine === latest) show(page);
   } catch (failure) {
@@ -55,7 +61,7 @@ function show(page) {
 function lost(failure) {
   document.documentElement.classList.add("lost");
   const since = document.querySelector("#relogio time").textContent;
-  const why = failure.status === 401 ? "A sessão expirou: recarregue a página e entre de novo" : "Sem contato com o worker";
+  const why = REASONS[failure.status] ?? "Sem contato com o worker";
   setText(contact, `${why}; o que se vê é das ${since}.`);
 }
 
@@ -141,9 +147,16 @@ document.addEventListener("submit", async (event) => {
   delete form.dataset.busy;
   if (outcome.ok) say(form.dataset.done, "good");
   else if (!complain(form, outcome.text)) say(outcome.text, "bad");
-  if (form.dataset.follow) showOutcome(form, outcome);
+  if (form.dataset.follow) retried(rowOf(form), outcome, form.dataset);
   await refresh();
 });
+
+function retried(row, outcome, { done, follow: address }) {
+  if (!outcome.ok) return writeFinalOutcome(row, outcome.text, "bad");
+  writeOutcome(row, done, "good");
+  keepRow(row);
+  follow([{ row, address }]);
+}
 
 async function send(address, method, fields) {
   const json = { headers: { "Content-Type": "application/json" }, body: JSON.stringify(fields) };
@@ -184,49 +197,84 @@ function complain(form, text) {
   return true;
 }
 
-// The outcome of a new try stands in the row whose button asked for it. The row stays, without its buttons,
-// after the list has lost it. Screen readers read the same words in the status line.
-async function showOutcome(form, outcome) {
-  const row = form.closest("li[id], section");
-  const text = document.createElement("p");
-  text.id = `resultado-${row.id}`;
+// ------------------------------------------------------------------------------------------------- outcomes
+
+// The outcome of an action stands in the row that it is about until a minute after it is final. The row stays,
+// without its buttons, after the list has lost it. Screen readers read the summary in the status line.
+const rowOf = (element) => element.closest("li[id], section");
+const outcomeTimers = new WeakMap();
+
+function writeOutcome(row, words, tone) {
+  const id = `resultado-${row.id}`;
+  const text = document.getElementById(id) ?? row.appendChild(Object.assign(document.createElement("p"), { id }));
+  text.className = `outcome ${tone}`;
+  text.textContent = words;
   text.dataset.kept = "";
   text.setAttribute("aria-hidden", "true");
-  document.getElementById(text.id)?.remove();
-  const write = (words, tone) => Object.assign(text, { className: `outcome ${tone}`, textContent: words });
-  write(outcome.ok ? form.dataset.done : outcome.text, outcome.ok ? "good" : "bad");
-  row.append(text);
-  if (outcome.ok) {
-    if (row.localName === "li") keepRow(row, form);
-    await follow(form.dataset.follow, write);
-  }
-  setTimeout(() => {
+  clearTimeout(outcomeTimers.get(text));
+  return text;
+}
+
+function writeFinalOutcome(row, words, tone) {
+  const text = writeOutcome(row, words, tone);
+  const remove = () => {
     text.remove();
     delete row.dataset.kept;
-  }, KEPT_MS);
-}
-
-function keepRow(row, form) {
-  row.dataset.kept = "";
-  const actions = form.closest(".actions");
-  if (actions.contains(document.activeElement)) row.closest("section").querySelector("h2").focus({ preventScroll: true });
-  actions.remove();
-  row.querySelector(".box")?.remove();
-}
-
-async function follow(address, write) {
-  const finish = (words, tone) => {
-    write(words, tone);
-    say(words, tone);
   };
-  for (let times = 0; times < FOLLOW_TIMES; times++) {
+  outcomeTimers.set(text, setTimeout(remove, KEPT_MS));
+}
+
+function keepRow(row) {
+  if (row.localName !== "li") return;
+  row.dataset.kept = "";
+  const controls = [row.querySelector(".actions"), row.querySelector(".box")].filter(Boolean);
+  const focused = controls.some((each) => each.contains(document.activeElement));
+  if (focused) row.closest("section").querySelector("h2").focus({ preventScroll: true });
+  for (const each of controls) each.remove();
+}
+
+// Reads each call until its new try is over, one after the other, and writes its outcome into its row.
+async function follow(tries) {
+  let open = tries;
+  for (let times = 0; open.length && times < FOLLOW_TIMES; times++) {
     await new Promise((resume) => setTimeout(resume, FOLLOW_MS));
-    const answer = await fetch(address).catch(() => null);
-    if (!answer?.ok) return;
-    const call = await answer.json();
-    if (call.state === "done") return finish(`Concluída: protocolo ${call.protocolo ?? "-"}.`, "good");
-    if (!["received", "running"].includes(call.state)) return finish(`A nova tentativa não deu certo (${call.error ?? call.state}).`, "bad");
+    for (const each of open) {
+      each.outcome = await outcomeAt(each.address);
+      if (each.outcome) writeFinalOutcome(each.row, each.outcome.words, each.outcome.tone);
+    }
+    open = open.filter((each) => !each.outcome);
   }
+  for (const each of open) writeFinalOutcome(each.row, "A nova tentativa ainda não terminou.", "quiet");
+  summarize(tries);
+}
+
+// Null while the call is at work, and while the worker does not answer.
+async function outcomeAt(address) {
+  const answer = await fetch(address, { signal: AbortSignal.timeout(TIMEOUT_MS) }).catch(() => null);
+  if (!answer) return null;
+  if (!answer.ok) return { words: "Não foi possível acompanhar a nova tentativa.", tone: "bad" };
+  const call = await answer.json();
+  if (["received", "running"].includes(call.state)) return null;
+  if (call.state === "done") return { words: `Concluída: protocolo ${call.protocolo ?? "-"}.`, tone: "good" };
+  return { words: `A nova tentativa não deu certo (${call.error ?? call.state}).`, tone: "bad" };
+}
+
+function summarize(tries) {
+  const [first] = tries;
+  if (tries.length === 1 && first.outcome) return say(first.outcome.words, first.outcome.tone);
+  const done = tries.filter((each) => each.outcome?.tone === "good").length;
+  const open = tries.filter((each) => !each.outcome).length;
+  const failed = tries.length - done - open;
+  const parts = [
+    done && count(done, "chamada concluída", "chamadas concluídas"),
+    failed && count(failed, "tentativa não deu certo", "tentativas não deram certo"),
+    open && count(open, "tentativa ainda não terminou", "tentativas ainda não terminaram"),
+  ];
+  say(`${parts.filter(Boolean).join("; ")}.`, failed || open ? "bad" : "good");
+}
+
+function count(number, one, many) {
+  return `${number} ${number === 1 ? one : many}`;
 }
 
 function say(text, tone) {
@@ -239,14 +287,14 @@ function say(text, tone) {
 const marked = () => [...document.querySelectorAll("[data-item]:checked")];
 
 function countMarked() {
-  const count = marked().length;
+  const number = marked().length;
   for (const bar of document.querySelectorAll("[data-many]")) {
-    bar.hidden = !count;
-    setText(bar.querySelector("[data-count]"), count === 1 ? "1 marcada" : `${count} marcadas`);
+    bar.hidden = !number;
+    setText(bar.querySelector("[data-count]"), count(number, "marcada", "marcadas"));
   }
 }
 
-// All that are in sight; a second time, none.
+// Marks all that are visible; a second time, none.
 async function markAll() {
   const boxes = [...document.querySelectorAll("[data-item]")].filter((each) => each.checkVisibility());
   const all = boxes.every((each) => each.checked);
@@ -258,19 +306,46 @@ document.addEventListener("change", (event) => {
   if (event.target.matches("[data-item]")) countMarked();
 });
 
-async function forMarked(kinds, verb, fields, done) {
+// Acts on the marked items one after the other. A refusal is written into its row.
+async function forMarked(kinds, verb, fields) {
   const items = marked().filter((each) => kinds.includes(each.dataset.kind));
   const root = document.querySelector(".search").getAttribute("action").replace(/search$/, "");
-  const refused = [];
-  let count = 0;
-  for (const each of items) {
-    say(`${++count} de ${items.length}…`, "quiet");
-    const outcome = await send(`${root}v1/${each.dataset.kind}/${each.dataset.item}/${verb}`, "POST", fields);
-    if (outcome.ok) each.checked = false;
-    else refused.push(`${each.dataset.item}: ${outcome.text}`);
+  const accepted = [];
+  for (const [index, box] of items.entries()) {
+    say(`${index + 1} de ${items.length}…`, "quiet");
+    const row = rowOf(box);
+    const address = `${root}v1/${box.dataset.kind}/${box.dataset.item}`;
+    const outcome = await send(`${address}/${verb}`, "POST", fields);
+    if (!outcome.ok) {
+      writeFinalOutcome(row, outcome.text, "bad");
+      continue;
+    }
+    box.checked = false;
+    accepted.push({ row, address });
   }
-  const text = `${items.length - refused.length} ${done}.`;
-  say([text, ...refused].join(" "), refused.length ? "bad" : "good");
+  return { accepted, refused: items.length - accepted.length };
+}
+
+function sayMany({ accepted, refused }, one, many) {
+  const parts = [count(accepted.length, one, many)];
+  if (refused) parts.push(`${count(refused, "recusada", "recusadas")}: o porquê está na linha de cada uma`);
+  say(`${parts.join("; ")}.`, refused ? "bad" : "good");
+}
+
+async function retryMarked() {
+  if (!marked().some((each) => each.dataset.kind === "calls")) return say("Só chamadas podem ser tentadas de novo.", "bad");
+  const result = await forMarked(["calls"], "retry", {});
+  for (const { row } of result.accepted) {
+    writeOutcome(row, "Nova tentativa pedida.", "good");
+    keepRow(row);
+  }
+  sayMany(result, "nova tentativa pedida", "novas tentativas pedidas");
+  if (result.accepted.length) follow(result.accepted);
+  await refresh();
+}
+
+async function dismissMarked(reason) {
+  sayMany(await forMarked(["calls", "runs"], "dismiss", { reason }), "dispensada", "dispensadas");
   await refresh();
 }
 
@@ -285,11 +360,8 @@ document.addEventListener("click", async (event) => {
 });
 
 function actionOf(button) {
-  if ("manyRetry" in button.dataset) return () => forMarked(["calls"], "retry", {}, "pedidas de novo");
-  if ("manyDismiss" in button.dataset) {
-    const reason = button.closest("[data-many]").querySelector("select").value;
-    return () => forMarked(["calls", "runs"], "dismiss", { reason }, "dispensadas");
-  }
+  if ("manyRetry" in button.dataset) return retryMarked;
+  if ("manyDismiss" in button.dataset) return () => dismissMarked(button.closest("[data-many]").querySelector("select").value);
   if ("markAll" in button.dataset) return markAll;
   if (button.dataset.reveal) return () => reveal(button);
   if (button.dataset.copy) return () => copy(button);
@@ -330,7 +402,7 @@ async function copy(button) {
   say(copied ? "Copiado." : "O navegador não deixou copiar: selecione o texto.", copied ? "good" : "bad");
 }
 
-// ------------------------------------------------------------------------------------------ told when it matters
+// ------------------------------------------------------------------------------------------ notifications
 
 const toggle = document.getElementById("avisar");
 const ALERTS = "ticket-worker.avisar";
@@ -341,12 +413,12 @@ function taskCount(page) {
   return counted ? Number(counted.dataset.tasks) : null;
 }
 
-function announce(count) {
-  if (count === null || count === tasks) return;
-  const words = count === 1 ? "1 item precisa de uma pessoa" : `${count} itens precisam de uma pessoa`;
+function announce(number) {
+  if (number === null || number === tasks) return;
+  const words = count(number, "item precisa de uma pessoa", "itens precisam de uma pessoa");
   setText(news, `${words}; antes ${tasks === 1 ? "era 1" : `eram ${tasks}`}.`);
-  if (count > tasks && alerting()) alertPerson(words);
-  tasks = count;
+  if (number > tasks && alerting()) alertPerson(words);
+  tasks = number;
 }
 
 function alerting() {
