@@ -38,6 +38,7 @@ async def test_a_lie_is_found_by_the_workers_own_check(tmp_path: Path, platform:
                 "BOT_WEBHOOK_URL": f"{bot_url}/events",
                 "BOT_WEBHOOK_SECRET": SECRET,
             },
+            "tests.system.soon_settled",
         ) as daemon,
     ):
         await daemon.ready()
@@ -46,7 +47,6 @@ async def test_a_lie_is_found_by_the_workers_own_check(tmp_path: Path, platform:
         thread = {"thread_id": started.thread_id} if started.thread_id else {}
         await worker.request("PUT", "/conversations/conv-1", thread)
         await worker.request("POST", "/runs", {"conversation_id": "conv-1", "run_id": started.run_id})
-        await until(lambda: bot.events)  # 15 s where an idle session may still go on
         await until(lambda: len(bot.events) == 2)
         kpis = await worker.request("GET", "/kpis?since=24h")
     ended, suspect = bot.events
