@@ -60,7 +60,7 @@ def test_without_a_value_or_a_target_there_is_no_verdict() -> None:
     }
 
 
-def test_prometheus_is_told_the_targets() -> None:
+def test_the_targets_are_exported_to_prometheus() -> None:
     told = metrics.exposition().decode()
     assert 'ticket_worker_kpi_target{kpi="success_rate"} 0.95' in told
     assert 'ticket_worker_kpi_target{kpi="crm_ms.mean"} 500.0' in told

@@ -187,7 +187,7 @@ async def test_events_share_a_connection(rig: Rig) -> None:
         assert (numbers(bot), bot.connections) == ([1, 2, 3], 1)
 
 
-async def test_a_bot_on_this_machine_is_told_without_the_proxy(
+async def test_events_to_a_bot_on_this_machine_bypass_the_proxy(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await put(rig, 1)
@@ -330,7 +330,7 @@ async def test_a_database_that_cannot_record_ends_the_delivery() -> None:
         await on_paper(Paper(fails=True), reply())
 
 
-async def test_an_event_that_is_given_up_is_kept_and_told_to_the_operator_and_the_next_one_goes(
+async def test_an_event_that_is_given_up_is_kept_and_reported_to_the_operator_and_the_next_one_goes(
     rig: Rig, tmp_path: Path
 ) -> None:
     await put(rig, 1, 2)
@@ -437,7 +437,7 @@ async def test_what_fails_for_one_conversation_does_not_hold_up_another(rig: Rig
     assert await states(rig) == [PENDING, PENDING, DELIVERED, DELIVERED]
 
 
-async def test_a_bot_that_is_slow_about_one_event_is_told_the_others_meanwhile(rig: Rig) -> None:
+async def test_a_bot_that_is_slow_about_one_event_gets_the_others_meanwhile(rig: Rig) -> None:
     await put(rig, 1, conversation="c1")
     await put(rig, 11, conversation="c2")
     slow = Gate(reply())

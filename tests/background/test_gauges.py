@@ -32,7 +32,7 @@ def shown(name: str, **labels: str) -> float | None:
     return metrics.registry.get_sample_value(f"ticket_worker_{name}", labels)
 
 
-async def test_every_kpi_is_told_beside_its_target(
+async def test_every_kpi_is_exported_beside_its_target(
     sqlite_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def kpis(since: float, until: float | None) -> Kpis:
@@ -53,7 +53,7 @@ async def test_a_rate_of_nothing_is_no_number_so_that_no_alert_fires(sqlite_stor
     assert math.isnan(value)
 
 
-async def test_what_waits_is_told(sqlite_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_gauges_count_what_waits(sqlite_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     async def waiting() -> Waiting:
         return Waiting(12.0, 2, 3, 45.0, 1)
 

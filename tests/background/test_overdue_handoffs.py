@@ -19,7 +19,7 @@ async def _late(rig: Rig) -> None:
     await rig.admit(await rig.run(), 1, intent)
 
 
-async def test_a_deadline_is_told_once_over_restarts_and_one_that_no_daemon_saw_pass_too(
+async def test_a_deadline_is_announced_once_over_restarts_also_when_no_daemon_saw_it_pass(
     open_rig: OpenRig,
 ) -> None:
     rig = await open_rig(owner=True, **BOT)

@@ -87,7 +87,7 @@ async def test_the_first_nights_work_is_planned_for_three_in_the_morning_here(at
     assert papers.planned == [(hours * 3600, True)]
 
 
-async def test_what_is_due_is_done_told_in_one_line_and_planned_anew(
+async def test_what_is_due_is_done_logged_in_one_line_and_planned_again(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     papers = Papers(due=True)

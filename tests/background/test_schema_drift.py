@@ -27,7 +27,7 @@ async def compare(settings: Settings) -> None:
     await asyncio.wait({task})
 
 
-async def test_drifted_schemas_are_told_in_the_metric(make_settings: Callable[..., Settings]) -> None:
+async def test_the_metric_counts_drifted_schemas(make_settings: Callable[..., Settings]) -> None:
     simulator = AssistantsSimulator()
     assistant = next(iter(simulator.registry.assistants))
     async with serve(simulator.app) as url:

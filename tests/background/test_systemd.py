@@ -48,7 +48,7 @@ def said(manager: socket.socket) -> list[bytes]:
         return heard
 
 
-def test_ready_and_stopping_are_told(manager: socket.socket) -> None:
+def test_systemd_is_notified_of_ready_and_stopping(manager: socket.socket) -> None:
     systemd.notify(systemd.READY)
     systemd.notify(systemd.STOPPING)
     assert said(manager) == [b"READY=1", b"STOPPING=1"]

@@ -85,7 +85,7 @@ def test_the_configured_catalogue_has_its_hours_in_timezone(tmp_path: Path) -> N
     assert Catalog.configured(Settings()).setores.names == Catalog.load().setores.names
 
 
-def test_every_problem_of_a_file_is_told_at_once_in_its_words(tmp_path: Path) -> None:
+def test_all_problems_of_a_file_are_reported_together_in_its_own_words(tmp_path: Path) -> None:
     bad = {
         "setores": {"SUPORTE": ["LENTIDÃO", "lentidao"], "OBRAS": [], "CPF 52998224725": ["X", 7]},
         "departamentos": ["suporte", "obras", "suporte"],

@@ -308,7 +308,7 @@ async def test_a_command_leaves_an_empty_or_older_database_as_it_is(
     await store.close()
 
 
-def test_a_database_that_cannot_be_read_is_told_in_one_sentence(cli_rig: CliRig) -> None:
+def test_a_database_that_cannot_be_read_is_reported_in_one_sentence(cli_rig: CliRig) -> None:
     async def broken(rig: Rig) -> None:
         async with rig.store.database.write() as connection:
             await connection.exec_driver_sql("drop table calls")
@@ -353,7 +353,7 @@ async def _retry(
     return code, told.getvalue()
 
 
-async def test_a_retry_waits_for_nobody_where_nodaemon_lives(
+async def test_a_retry_does_not_wait_where_no_daemon_lives(
     rig: Rig, database_url: str, make_settings: MakeSettings
 ) -> None:
     waits = 0
@@ -398,7 +398,7 @@ async def test_a_retry_that_a_daemon_has_taken_and_not_ended_is_done(
 
 
 @pytest.mark.parametrize(("outcome", "code"), [(DONE, Exit.DONE), (REFUSED, Exit.REFUSED)])
-async def test_a_retry_tells_what_became_of_it(
+async def test_a_retry_reports_its_outcome(
     rig: Rig, database_url: str, make_settings: MakeSettings, outcome: Outcome, code: Exit
 ) -> None:
     await daemon_lives(rig)
@@ -454,7 +454,7 @@ async def _python(*words: str, env: dict[str, str]) -> tuple[int | None, str, st
     return process.returncode, out.decode(), err.decode()
 
 
-async def test_a_retry_from_another_process_is_carried_out_by_the_daemon_and_told_late(
+async def test_the_daemon_carries_out_a_retry_of_another_process_and_reports_it_late(
     make_settings: MakeSettings, database_url: str
 ) -> None:
     async def fails(record: CallRecord, attempts: Attempts) -> Outcome:

@@ -186,7 +186,7 @@ async def test_one_thing_that_is_wrong_exits_1(shell: Shell) -> None:
     assert json.loads((await shell.run("check", "--json", CRM_WEBHOOK_URL=NOBODY)).stdout)["ok"] is False
 
 
-async def test_settings_that_cannot_be_used_are_all_told_and_exit_2(shell: Shell) -> None:
+async def test_settings_that_cannot_be_used_are_all_reported_and_exit_2(shell: Shell) -> None:
     broken = {"DATA_KEYS": "", "POLL_RATE": "-1", "MAX_RUMS": "1"}
     checked = await shell.run("check", **broken)
     assert checked.exit_code == 2
@@ -205,7 +205,7 @@ async def test_warnings_of_the_settings_are_passed_on(make_settings: Make) -> No
     assert str(findings[1]) == "! API_X não é conhecida"
 
 
-async def test_what_a_part_of_the_worker_would_refuse_to_start_with_is_told_in_its_words(
+async def test_a_refusal_to_start_is_predicted_in_the_words_of_the_refusing_part(
     make_settings: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "azure.identity.aio", None)
@@ -264,7 +264,7 @@ async def test_texts_keep_their_accents_in_both_databases(make_settings: Make, d
         ("before insert on conversations begin select raise(abort, 'x'); end", 0, "não grava"),
     ],
 )
-async def test_a_database_that_loses_accents_or_cannot_write_is_told_on(
+async def test_a_database_that_loses_accents_or_cannot_write_is_reported(
     make_settings: Make, tmp_path: Path, trigger: str, code: int, says: str
 ) -> None:
     settings = await created(make_settings(OPENAI_BASE_URL=NOBODY))
@@ -311,7 +311,7 @@ async def test_a_refused_key_is_an_error(
     assert "OPENAI_API_KEY" in message
 
 
-async def test_an_address_that_does_not_serve_the_protocol_is_told_from_a_wrong_id(
+async def test_an_address_that_does_not_serve_the_protocol_is_distinguished_from_a_wrong_id(
     make_settings: Make, platform: AssistantsSimulator, url: str
 ) -> None:
     settings = make_settings(OPENAI_BASE_URL=url, SUPORTE_ASSISTANT_ID="asst_errado")
@@ -352,7 +352,7 @@ async def test_a_platform_that_is_not_there_is_an_error_and_has_no_clock(make_se
         (-3600, Level.ERROR, "adiantado"),
     ],
 )
-async def test_a_clock_that_is_off_is_told_on(
+async def test_a_wrong_clock_is_reported(
     make_settings: Make, platform_ahead_s: float, level: Level, says: str
 ) -> None:
     clock = Clock()
@@ -399,7 +399,7 @@ async def test_each_assistants_functions_are_compared(
 @pytest.mark.parametrize(
     ("free", "level"), [(5_000_000_000, Level.OK), (900_000_000, Level.WARNING), (0, Level.ERROR)]
 )
-async def test_the_free_space_is_told_where_the_worker_writes(
+async def test_the_free_space_is_reported_where_the_worker_writes(
     make_settings: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, free: int, level: Level
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=free))
@@ -409,7 +409,7 @@ async def test_the_free_space_is_told_where_the_worker_writes(
     assert len(await found(make_settings(DATABASE_URL="postgresql://a/b"), "disk")) == 0
 
 
-async def test_a_platform_that_cannot_be_connected_to_is_told_like_the_crm(make_settings: Make) -> None:
+async def test_a_platform_without_connection_is_reported_as_the_crm_is(make_settings: Make) -> None:
     settings = make_settings(OPENAI_BASE_URL=NOBODY)
     assert await only(settings, "platform") == (
         Level.ERROR,
@@ -422,7 +422,7 @@ async def test_a_platform_that_cannot_be_connected_to_is_told_like_the_crm(make_
     assert "a plataforma não respondeu: confira OPENAI_BASE_URL" in message
 
 
-async def test_whether_the_bot_can_be_reached_is_told_without_an_event(make_settings: Make) -> None:
+async def test_the_bot_is_reached_without_sending_it_an_event(make_settings: Make) -> None:
     async with listening() as bot:
         settings = make_settings(
             OPENAI_BASE_URL=NOBODY, BOT_WEBHOOK_URL=bot.url, BOT_WEBHOOK_SECRET="whsec_c2VncmVkbw=="
@@ -446,7 +446,7 @@ async def test_the_lookup_is_reached_like_the_crm(make_settings: Make) -> None:
     assert not crm.requests
 
 
-async def test_a_crm_is_told_nothing_at_all(make_settings: Make) -> None:
+async def test_a_crm_is_sent_nothing_at_all(make_settings: Make) -> None:
     told = bytearray()
     ended = asyncio.Event()
 
@@ -502,7 +502,7 @@ async def test_behind_a_proxy_only_the_tunnel_is_asked_for(
     ("encoding", "level"),
     [("utf-8", Level.OK), ("latin-1", Level.WARNING), ("ascii", Level.WARNING), (None, Level.WARNING)],
 )
-async def test_the_terminals_encoding_is_told(
+async def test_the_encoding_of_the_terminal_is_reported(
     make_settings: Make, monkeypatch: pytest.MonkeyPatch, encoding: str | None, level: Level
 ) -> None:
     stream: Any = io.TextIOWrapper(io.BytesIO(), encoding) if encoding else SimpleNamespace(encoding=None)
@@ -544,7 +544,7 @@ async def test_a_log_that_loses_accents_is_an_error(
     assert (await only(settings, "utf8_log"))[0] is Level.ERROR
 
 
-async def test_the_next_opening_of_each_departamento_is_told_those_together_that_open_together(
+async def test_the_next_opening_is_listed_once_for_departamentos_that_open_together(
     make_settings: Make, tmp_path: Path
 ) -> None:
     path = tmp_path / "nosso.yaml"
@@ -562,7 +562,7 @@ async def test_the_next_opening_of_each_departamento_is_told_those_together_that
     assert always.message == "atendimento: aberto agora: plantão"
 
 
-async def test_a_catalogue_that_cannot_be_used_is_told_with_every_problem(
+async def test_a_catalogue_that_cannot_be_used_is_reported_with_every_problem(
     make_settings: Make, tmp_path: Path
 ) -> None:
     path = tmp_path / "nosso.json"

@@ -56,7 +56,7 @@ def test_on_a_narrow_terminal_nothing_of_a_handoff_is_lost(
 
 
 @pytest.mark.parametrize(("seconds", "shown"), [(0.4, "0 s"), (59, "59 s"), (125, "2 min 05 s")])
-def test_a_wait_is_told_in_its_two_largest_units(cli_rig: CliRig, seconds: float, shown: str) -> None:
+def test_a_wait_is_shown_in_its_two_largest_units(cli_rig: CliRig, seconds: float, shown: str) -> None:
     async def asked(rig: Rig) -> None:
         await rig.admit(await rig.run(), 1, HANDOFF)
         await rig.change("handoffs", {"state": "accepted", "requested_at": 1e9, "accepted_at": 1e9 + seconds})
@@ -84,7 +84,7 @@ def test_showing_a_handoff_gives_its_motivo_and_puts_the_reader_on_record(
     assert cli_rig.daemon(readers) == [("ana@cli", handoff_id)] * 2
 
 
-def test_a_handoff_is_accepted_once_then_closed_and_the_bot_is_told(cli_rig: CliRig) -> None:
+def test_a_handoff_is_accepted_once_then_closed_and_the_bot_is_notified(cli_rig: CliRig) -> None:
     handoff_id = _requested(cli_rig)
     accepted = cli_rig.run("handoffs", "accept", handoff_id)
     assert (accepted.exit_code, accepted.stdout) == (

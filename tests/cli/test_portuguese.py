@@ -60,7 +60,7 @@ def test_every_help_is_portuguese_and_fits_a_terminal(words: tuple[str, ...]) ->
     ],
     ids=lambda each: " ".join(each) if isinstance(each, list) else "",
 )
-def test_a_wrong_use_is_told_in_portuguese_and_exits_2(words: list[str], told: str) -> None:
+def test_a_wrong_use_is_explained_in_portuguese_and_exits_2(words: list[str], told: str) -> None:
     wrong = _run(*words)
     assert (wrong.exit_code, wrong.stdout) == (2, "")
     assert wrong.stderr.startswith(f"✗ {told}")

@@ -46,7 +46,7 @@ async def test_without_a_daemon_that_is_what_is_said(
     assert "nenhum em execução" in said["daemon"][1]
 
 
-async def test_a_living_daemon_is_told_with_what_crm_and_platform_answered(
+async def test_a_living_daemon_is_listed_with_the_answers_of_crm_and_platform(
     rig: Rig, make_settings: Make, database_url: str
 ) -> None:
     run = await rig.run()
@@ -95,7 +95,7 @@ async def test_what_was_never_asked_is_not_called_good(
     assert "nenhum ticket foi enviado ainda" in said["crm_outcomes"][1]
 
 
-async def test_a_daemon_without_the_first_key_is_told_and_keeps_rekey_from_beginning(
+async def test_a_daemon_without_the_first_key_is_reported_and_keeps_rekey_from_beginning(
     rig: Rig, make_settings: Make, database_url: str
 ) -> None:
     await reports(rig, keys=rig.store.daemons.key_hashes([Fernet.generate_key().decode()]))

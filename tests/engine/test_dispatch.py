@@ -389,7 +389,7 @@ async def test_an_outcome_is_recorded_though_its_work_is_cancelled_and_flush_wai
         await asking
 
 
-async def test_flush_does_not_raise_what_became_of_a_withdrawn_write(
+async def test_flush_does_not_raise_the_error_of_a_withdrawn_write(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writing, may_write = asyncio.Event(), asyncio.Event()

@@ -269,7 +269,9 @@ async def test_a_call_seen_again_after_a_restart_is_replayed_not_repeated(harnes
     assert harness.platform.outputs("run_1") == [{"success": True, "protocolo": PROTOCOLO}]
 
 
-async def test_an_answer_said_anew_for_a_tool_that_is_no_more_ends_no_other_run(harness: Harness) -> None:
+async def test_an_answer_repeated_for_a_tool_that_no_longer_exists_ends_no_other_run(
+    harness: Harness,
+) -> None:
     harness.platform.script("run_1", asks(call(1)), COMPLETED)
     harness.platform.submit_faults.append((StoreError("the process dies"), False))
     await harness.announce()

@@ -163,7 +163,7 @@ async def test_the_end_of_the_work_before_counts_as_working_after_a_round_as_wel
     await serving
 
 
-async def test_a_run_announced_anew_while_its_end_is_seen_is_looked_at_again(harness: Harness) -> None:
+async def test_a_run_announced_again_while_its_end_is_read_is_polled_again(harness: Harness) -> None:
     class Racing(FakePlatform):
         """The customer's next message comes just after the first look was answered."""
 
@@ -263,7 +263,7 @@ async def test_what_a_continuation_that_nobody_can_name_asks_for_is_answered_in_
     assert [len(answers) for _, answers in chain.submitted] == [1, 1]
 
 
-async def test_customers_without_a_thread_are_told_apart(
+async def test_customers_without_a_thread_are_kept_apart(
     harness: Harness, make_settings, database_url
 ) -> None:  # type: ignore[no-untyped-def]  # fixtures
     await harness.store.close()

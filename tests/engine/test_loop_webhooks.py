@@ -110,7 +110,7 @@ async def test_a_run_nobody_announced_is_answered_after_its_webhook(store: Store
         await it.ended("resp_new")
 
 
-async def test_a_wake_up_is_heard_once_directly_or_by_the_heartbeat(store: Store) -> None:
+async def test_a_wake_up_counts_once_directly_or_by_the_heartbeat(store: Store) -> None:
     harness = Harness(store)
     await harness.conversation()
     await harness.announce("run_1")

@@ -164,7 +164,7 @@ def test_an_exception_is_its_class_status_and_code(fails: Callable[[], object], 
     assert not leaks(text)
 
 
-def test_the_cause_is_told_as_briefly() -> None:
+def test_the_cause_is_logged_as_briefly() -> None:
     with pytest.raises(sqlalchemy.exc.IntegrityError) as caught:
         of_psycopg_in_sqlalchemy()
     assert "<- UniqueViolation sqlstate=23505 [" in reduced(caught.value)

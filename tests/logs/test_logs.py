@@ -360,7 +360,7 @@ def test_an_exception_is_reduced_to_class_codes_frames_and_causes() -> None:
     )
 
 
-def test_the_members_of_a_group_are_told_by_class() -> None:
+def test_the_members_of_a_group_are_logged_by_class() -> None:
     text = reduced(ExceptionGroup(PERSONAL, [ValueError(PERSONAL), InvalidSetor(_texto=PERSONAL)]))
     assert text == "ExceptionGroup (ValueError; InvalidSetor code=setor_invalido)"
 
@@ -514,7 +514,7 @@ def test_a_warning_gives_its_class_and_place(folder: Path) -> None:
     )
 
 
-def test_a_thread_that_dies_is_told_and_one_that_exits_is_not(written) -> None:
+def test_a_thread_that_dies_is_logged_and_one_that_exits_is_not(written) -> None:
     for error in (RuntimeError(PERSONAL), SystemExit(PERSONAL)):
         thread = threading.Thread(target=raised_in_thread, args=(error,))
         thread.start()
@@ -528,7 +528,7 @@ def raised_in_thread(error: BaseException) -> None:
     raise error
 
 
-def test_an_error_in_a_finalizer_is_told(written) -> None:
+def test_an_error_in_a_finalizer_is_logged(written) -> None:
     class Fragile:
         def __del__(self) -> None:
             raise RuntimeError(PERSONAL)
@@ -540,7 +540,7 @@ def test_an_error_in_a_finalizer_is_told(written) -> None:
     assert_nothing_personal(line)
 
 
-async def test_a_forgotten_task_is_told_by_the_loop_handler(written) -> None:
+async def test_the_loop_handler_logs_a_forgotten_task(written) -> None:
     async def fail() -> None:
         raise RuntimeError(PERSONAL)
 
@@ -649,7 +649,7 @@ def test_a_new_day_begins_a_new_file(folder: Path) -> None:
     assert len(list(folder.glob("*.log"))) == 2
 
 
-def test_a_file_that_was_moved_away_is_made_anew(folder: Path) -> None:
+def test_a_file_that_was_moved_away_is_created_again(folder: Path) -> None:
     path = logs.setup(directory=folder)
     path.rename(folder / "levado.txt")
     logs.event("x")
@@ -666,7 +666,7 @@ def test_a_folder_that_cannot_be_written_is_a_configuration_error(tmp_path: Path
 @pytest.mark.filterwarnings(
     "ignore::pytest.PytestUnraisableExceptionWarning"
 )  # the full file cannot be closed
-def test_a_sink_that_fails_stops_nothing_and_is_told_once_without_values(folder: Path, capsys) -> None:
+def test_a_sink_that_fails_stops_nothing_and_is_reported_once_without_values(folder: Path, capsys) -> None:
     folder.mkdir()
     (folder / "worker.log").symlink_to("/dev/full")
     logs.setup(directory=folder)

@@ -100,7 +100,7 @@ def test_authorities_that_cannot_be_read_are_a_configuration_error_that_names_th
     assert "segredo" not in problem
 
 
-def test_every_problem_of_the_environment_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_problems_of_the_environment_are_reported_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy:porta")
     monkeypatch.setenv("HTTP_PROXY", "socks4://proxy")
     monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent")

@@ -75,7 +75,7 @@ def test_the_keys_and_the_assistants_come_apart() -> None:
 # ----------------------------------------------------------------------------------------------- problems
 
 
-def test_every_problem_is_told_at_once() -> None:
+def test_all_problems_are_reported_together() -> None:
     found = problems(
         for_run=True,
         PLATFORM="azure",
@@ -300,7 +300,7 @@ def test_a_value_of_the_env_file_is_taken_as_it_stands(env_file: Path) -> None:
     assert load({}, env_file)[0].CRM_PROTOCOL_PATTERN == "^${HOME}\\d+$"
 
 
-def test_a_line_of_the_env_file_that_says_nothing_is_told_by_its_number(env_file: Path) -> None:
+def test_a_line_of_the_env_file_that_says_nothing_is_reported_by_its_number(env_file: Path) -> None:
     env_file.write_text(
         f"# c\n\n\nOPENAI_API_KEY: {SECRET}\nOPENAI_API_KEY:{SECRET}\nCRM {SECRET}\n\n"
         f"API-TOKEN={SECRET}\nMAX_RUNS=5"
@@ -398,7 +398,7 @@ def test_a_file_without_secrets_may_be_read_by_anyone(env_file: Path) -> None:
     assert load({}, env_file)[1] == []
 
 
-def test_names_of_the_sdk_are_nobodys_misspelling() -> None:
+def test_names_of_the_sdk_are_no_misspellings() -> None:
     load({"OPENAI_ORG_ID": "x", "OPENAI_LOG": "debug", "PATH": "/bin", "LOGNAME": "x"}, NOWHERE)
 
 

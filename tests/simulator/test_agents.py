@@ -546,7 +546,7 @@ async def test_the_state_can_be_looked_into(bot: Bot, platform: AgentsSimulator)
 SECRET = f"whsec_{base64.b64encode(b'segredo').decode()}"
 
 
-async def test_what_a_session_waits_for_is_told_to_the_webhook_signed() -> None:
+async def test_a_signed_webhook_names_what_a_session_waits_for() -> None:
     """Nobody looks at the session meanwhile."""
     told: asyncio.Queue[Any] = asyncio.Queue()
 

@@ -215,7 +215,7 @@ async def test_a_chain_of_responses_is_announced_without_a_thread(tmp_path: Path
     assert "thread_id" not in house.worker.announced[0]
 
 
-async def test_a_run_that_never_ends_is_told_as_it_is(
+async def test_a_run_that_never_ends_is_reported_as_unfinished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stage_module, "_ENDS_WITHIN_S", 0.1)
@@ -282,11 +282,11 @@ TICKETS = [
         ("", "nada"),
     ],
 )
-def test_what_the_customer_read_is_told_apart(said: str, told: str) -> None:
+def test_replies_to_the_customer_are_classified(said: str, told: str) -> None:
     assert stage_module.reply_summary(said, TICKETS) == told
 
 
-def test_a_ticket_the_worker_does_not_know_is_told() -> None:
+def test_a_ticket_that_the_worker_does_not_know_is_reported() -> None:
     shown = run(call("abrir_ticket_crm", "done", TICKETS[0].protocolo))
     seen = stage_module.result_of([shown], TICKETS, [], [""])
     assert seen.tickets == ("FINANCEIRO / PAGAMENTO", "SUPORTE / SEM INTERNET SEM REGISTRO NO WORKER")
@@ -374,7 +374,7 @@ async def test_simulate_serves_the_platform_it_is_asked_for(
 
 
 @pytest.mark.parametrize(("option", "other"), [("--port", "--crm-port"), ("--crm-port", "--port")])
-def test_a_port_in_use_is_told_in_one_sentence(option: str, other: str) -> None:
+def test_a_port_in_use_is_reported_in_one_sentence(option: str, other: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         result = CliRunner().invoke(cli, ["simulate", option, str(port), other, "0"])

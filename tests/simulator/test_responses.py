@@ -215,7 +215,7 @@ async def test_two_creates_on_a_chain_are_two_siblings(bot: Bot, simulator: Resp
     assert len(siblings) == 2
 
 
-async def test_a_new_message_begins_the_rounds_anew(
+async def test_a_new_message_starts_the_rounds_again(
     bot: Bot, simulator: ResponsesSimulator, model: Model
 ) -> None:
     first = await waiting(bot, simulator)
@@ -423,7 +423,7 @@ async def at_once(_seconds: float) -> None:
     """Nobody waits between two deliveries."""
 
 
-async def test_the_end_of_a_background_response_is_told_though_nobody_looks(model: Model) -> None:
+async def test_a_background_response_announces_its_end_without_being_read(model: Model) -> None:
     receiver = Receiver(fails=2)
     clock = Clock(lambda: float(NOW))
     async with serve(receiver.app) as url:

@@ -83,27 +83,27 @@ def test_only_the_wrong_pair_is_wrong() -> None:
     assert len({motivo for _, motivo in PAIRS}) == 56
 
 
-def test_the_protocolo_of_a_payment_is_told_in_the_missions_words() -> None:
+def test_the_protocolo_of_a_payment_is_given_in_the_missions_words() -> None:
     move = after([success(script.RECEIPT, protocolo=PROTOCOLO)])
     assert isinstance(move, Reply)
     assert move.text.startswith("Recebi seu comprovante de pagamento! ✅ Ticket registrado com sucesso.")
     assert f"**Protocolo: {PROTOCOLO}**" in move.text
 
 
-def test_the_protocolo_of_a_solved_problem_is_told_in_the_missions_words() -> None:
+def test_the_protocolo_of_a_solved_problem_is_given_in_the_missions_words() -> None:
     assert after([success(script.SOLVED, protocolo=PROTOCOLO)]) == Reply(
         f"Que bom que resolveu! Protocolo: {PROTOCOLO}"
     )
 
 
-def test_both_tickets_of_two_parallel_calls_are_told() -> None:
+def test_the_reply_names_both_tickets_of_two_parallel_calls() -> None:
     move = after([success(script.RECEIPT, protocolo="1" * 16), success(script.SOLVED, protocolo="2" * 16)])
     assert isinstance(move, Reply)
     assert "1" * 16 in move.text
     assert "2" * 16 in move.text
 
 
-def test_a_handoff_is_told() -> None:
+def test_the_reply_names_the_departamento_of_a_hand_off() -> None:
     assert after([success(script.HANDOFF)]) == Reply(
         "Vou transferir você para o atendimento humano: financeiro."
     )
@@ -187,7 +187,7 @@ def test_a_crm_that_fails_leads_to_a_person_once(code: str) -> None:
         ("erro_interno", "não consegui concluir"),
     ],
 )
-def test_a_failure_is_told_without_a_protocolo(code: str, words: str) -> None:
+def test_the_reply_to_a_failure_names_no_protocolo(code: str, words: str) -> None:
     move = after([failure(script.RECEIPT, code, protocolo=PROTOCOLO)])
     assert isinstance(move, Reply)
     assert words in move.text

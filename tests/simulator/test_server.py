@@ -52,7 +52,7 @@ async def test_the_end_breaks_off_what_is_being_answered_and_calls_it_no_crash(
     assert caplog.records == []
 
 
-async def test_a_crash_of_the_app_is_told(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_crash_of_the_app_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     async def crash(_request: Request) -> Response:
         raise ValueError("quebrou")
 

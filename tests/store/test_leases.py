@@ -275,7 +275,7 @@ async def test_only_calls_that_are_still_ours_are_renewed(
     assert (await rig.admit(run, 1)).owner == "me"
 
 
-async def test_released_calls_are_nobodys_and_those_of_others_stay_theirs(rig: Rig, neighbour: Rig) -> None:
+async def test_released_calls_have_no_owner_and_those_of_others_keep_theirs(rig: Rig, neighbour: Rig) -> None:
     run = await rig.run()
     mine = await rig.attempted(await rig.admit(run, 1))
     theirs = await neighbour.attempted(await neighbour.admit(run, 2, OTHER_RESUMO))
@@ -301,7 +301,7 @@ async def test_a_restart_on_sqlite_takes_calls_and_events_back_at_once(open_rig:
 
 @postgresql
 @pytest.mark.parametrize("verb", ["renew", "submitted", "release"])
-async def test_who_changes_several_calls_at_once_waits_crosswise_with_nobody(rig: Rig, verb: str) -> None:
+async def test_changes_of_several_calls_at_once_do_not_deadlock(rig: Rig, verb: str) -> None:
     run = await rig.run()
     later, earlier = [await rig.admit(run, n, replace(TICKET, equal_on=(f"{n}",))) for n in (1, 2)]
     await rig.change("calls", {"call_id": "tc_b"}, call_id=later.call_id)

@@ -67,7 +67,7 @@ def _ticket(record: CallRecord, **values: object) -> dict[str, object]:
         (NO_PROTOCOL, "ticket.no_protocol", None),
     ],
 )
-async def test_the_bot_is_told_what_became_of_a_ticket(
+async def test_the_bot_is_notified_of_the_outcome_of_a_ticket(
     bot_rig: Rig, outcome: Outcome, kind: str, protocolo: str | None
 ) -> None:
     record = await bot_rig.settled(await bot_rig.attempted(await bot_rig.admit(await bot_rig.run())), outcome)
@@ -75,7 +75,7 @@ async def test_the_bot_is_told_what_became_of_a_ticket(
     assert await bot_rig.events() == [(kind, data)]
 
 
-async def test_the_bot_is_told_of_a_hand_off_once_it_is_queued(bot_rig: Rig) -> None:
+async def test_the_bot_is_notified_of_a_hand_off_once_it_is_queued(bot_rig: Rig) -> None:
     record = await bot_rig.admit(await bot_rig.run(), decision=HANDOFF)
     handoff = await bot_rig.row("handoffs")
     data = {
@@ -90,7 +90,7 @@ async def test_the_bot_is_told_of_a_hand_off_once_it_is_queued(bot_rig: Rig) -> 
 
 
 @pytest.mark.parametrize("state", [RunState.ENDED, RunState.LOST])
-async def test_the_bot_is_told_once_how_a_run_ended(bot_rig: Rig, state: RunState) -> None:
+async def test_the_bot_is_notified_once_how_a_run_ended(bot_rig: Rig, state: RunState) -> None:
     run = await bot_rig.run()
     for _ in range(2):
         await bot_rig.store.runs.close(run, state, "motivo_qualquer", "completed")
@@ -104,7 +104,7 @@ async def test_the_bot_is_told_once_how_a_run_ended(bot_rig: Rig, state: RunStat
     assert await bot_rig.events() == [(f"run.{state.value}", data)]
 
 
-async def test_the_bot_is_told_where_a_conversation_goes_on(bot_rig: Rig) -> None:
+async def test_the_bot_is_notified_where_a_conversation_continues(bot_rig: Rig) -> None:
     run, goes_on = await bot_rig.run(), RunRef("resp_2", None)
     await bot_rig.store.runs.continued(run, [], "completed", goes_on, owner="me")
     ((kind, data),) = await bot_rig.events()
@@ -123,7 +123,7 @@ async def test_an_event_says_when_with_an_offset_and_has_an_id_of_its_own(bot_ri
         assert datetime.fromisoformat(content["timestamp"]).utcoffset() == timedelta(0)
 
 
-async def test_nothing_personal_is_told(bot_rig: Rig) -> None:
+async def test_events_carry_nothing_personal(bot_rig: Rig) -> None:
     await bot_rig.conversation(contact=Personal("5524911112222"))
     run = await bot_rig.run()
     await bot_rig.admit(run, 1, replace(HANDOFF, body=Personal("Marcada quer falar")))
@@ -147,7 +147,7 @@ async def test_an_outcome_after_the_model_was_answered_otherwise_is_late(bot_rig
     assert late == [("ticket.unknown", None, True), ("ticket.opened", PROTOCOLO, True)]
 
 
-async def test_a_failure_that_the_model_is_told_of_at_its_deadline_is_not_late(bot_rig: Rig) -> None:
+async def test_a_failure_that_the_model_learns_of_at_its_deadline_is_not_late(bot_rig: Rig) -> None:
     record = await bot_rig.admit(await bot_rig.run())
     await bot_rig.store.calls.answer_at_deadline(record.call_id, LATE, UNSENT)
     data = _ticket(record, protocolo=None, error="crm_indisponivel", late=False)
@@ -186,7 +186,7 @@ async def test_an_equal_call_that_waited_tells_nothing(bot_rig: Rig, outcome: Ou
     assert told == [handed_off[0].call_id, first.call_id]
 
 
-async def test_the_next_try_of_a_failed_ticket_tells_what_became_of_it(bot_rig: Rig) -> None:
+async def test_the_next_try_of_a_failed_ticket_reports_its_outcome(bot_rig: Rig) -> None:
     await bot_rig.settled(await bot_rig.attempted(await bot_rig.admit(await bot_rig.run())), REFUSED)
     await bot_rig.settled(await bot_rig.attempted(await bot_rig.admit(await bot_rig.run("run_2"))), DONE)
     assert [kind for kind, _ in await bot_rig.events()] == ["ticket.failed", "ticket.opened"]

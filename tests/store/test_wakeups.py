@@ -20,7 +20,7 @@ async def test_the_heartbeat_hears_how_often_a_run_was_woken(rig: Rig, neighbour
     assert (await neighbour.claimed()).wake_count == 2
 
 
-async def test_a_watched_run_announced_anew_is_new_to_whoever_takes_it_over(rig: Rig) -> None:
+async def test_a_watched_run_announced_again_is_new_to_the_process_that_takes_it_over(rig: Rig) -> None:
     await rig.run()
     await rig.ago(1000.0, "runs", "registered_at")
     await rig.announce("c1", "run_1", None)
@@ -72,7 +72,7 @@ async def wakes(rig: Rig, neighbour: Rig) -> AsyncIterator[_Wakes]:
 
 
 @postgresql
-async def test_a_process_hears_at_once_what_another_was_told(rig: Rig, wakes: _Wakes) -> None:
+async def test_a_process_learns_at_once_of_a_wake_up_that_another_received(rig: Rig, wakes: _Wakes) -> None:
     await rig.announce("c1", "run_1", None)
     await wakes.until("run_1")
     wakes.ids.clear()

@@ -91,7 +91,7 @@ async def test_an_unannounced_session_of_a_conversation_is_watched_at_once(sessi
     assert (await sessions.claimed("sess_1")).conversation_id == "c1"
 
 
-async def test_a_session_nobody_has_or_another_has_by_now_is_left_alone(sessions: Rig) -> None:
+async def test_a_session_without_owner_or_with_another_owner_is_left_alone(sessions: Rig) -> None:
     assert await sessions.store.webhooks.record("wh_1", "sess_9") is False
     assert await sessions.store.webhooks.watch("sess_9", "sess_9") is False
     run = await sessions.run("sess_1")

@@ -1,4 +1,4 @@
-"""`python -m tests.system.soon_settled run`: the worker, on agents, believes an idle session after half a second."""
+"""`python -m tests.system.soon_settled run`: on agents, the worker believes an idle session after 0.5 s."""
 
 from dataclasses import replace
 

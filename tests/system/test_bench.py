@@ -114,7 +114,7 @@ def test_the_load_of_postgresql_grows_with_what_it_is_asked(postgres: str) -> No
         assert load.cpu_s() > before
 
 
-def test_who_is_overrun_has_no_figures_and_is_drawn_and_written_all_the_same(
+def test_an_overrun_contender_has_no_figures_and_is_drawn_and_written_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path))

@@ -372,7 +372,7 @@ async def admitted(rig: Rig, *received: float) -> None:
         await rig.change("calls", own, call_id=call.call_id)
 
 
-async def test_a_call_shows_what_became_of_it(api: httpx.AsyncClient, rig: Rig) -> None:
+async def test_a_call_shows_its_outcome(api: httpx.AsyncClient, rig: Rig) -> None:
     await rig.conversation()
     call = await rig.admit(await rig.run())
     await rig.settled(await rig.attempted(await rig.attempted(call, certain=True)), DONE)
@@ -467,7 +467,7 @@ async def test_calls_are_filtered(api: httpx.AsyncClient, rig: Rig) -> None:
     assert await listed(state="no_protocol") == []
 
 
-async def test_a_page_has_fifty_items_unless_told_otherwise(api: httpx.AsyncClient, rig: Rig) -> None:
+async def test_a_page_has_fifty_items_by_default(api: httpx.AsyncClient, rig: Rig) -> None:
     await admitted(rig, *(EPOCH + n for n in range(51)))
     page = (await api.get("/v1/calls")).json()
     assert [call["call_id"] for call in page["items"]] == [f"tc_{n}" for n in range(50, 0, -1)]

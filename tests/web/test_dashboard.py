@@ -250,7 +250,7 @@ async def test_nobody_waits_long_for_a_count_and_all_are_given_the_last_one() ->
     count.may_end.set()
 
 
-async def test_a_count_that_fails_is_told_and_made_anew() -> None:
+async def test_a_count_that_fails_is_reported_and_repeated() -> None:
     count = Counting()
 
     async def fails() -> Figures:
@@ -351,7 +351,7 @@ def story(call: CallView) -> list[str]:
     return [f"{step.title}: {step.detail}".removesuffix(": ") for step in timeline.steps(call)]
 
 
-def test_a_ticket_is_told_from_being_seen_to_being_submitted() -> None:
+def test_the_timeline_of_a_ticket_runs_from_its_call_to_its_submission() -> None:
     attempts = (
         AttemptView(1, EPOCH, EPOCH + 0.5, "http_503", False),
         AttemptView(2, EPOCH + 1, EPOCH + 1.25, "ok", None),
@@ -389,13 +389,13 @@ def test_an_equal_call_names_the_one_it_is_equal_to() -> None:
 
 
 @pytest.mark.parametrize("finished", [EPOCH + 9, None])
-def test_an_answer_given_before_the_result_is_told_as_such(finished: float | None) -> None:
+def test_an_answer_given_before_the_result_is_shown_as_such(finished: float | None) -> None:
     state = CallState.RUNNING if finished is None else CallState.DONE
     call = a_call(state=state, answered_at=EPOCH + 3, submitted_at=EPOCH + 4, finished_at=finished)
     assert "Respondida antes do resultado: em_confirmacao" in story(call)
 
 
-async def test_the_newest_calls_are_shown_with_what_became_of_them(page: Show) -> None:
+async def test_the_newest_calls_are_shown_with_their_outcomes(page: Show) -> None:
     yesterday = EPOCH - 86400
     calls = [
         a_call("tc_1"),
@@ -456,7 +456,7 @@ async def test_what_is_wrong_is_said_first_and_the_worst_of_it_before_the_rest(p
     assert "(6) ✕ ticket-worker" in shown.text
 
 
-async def test_a_customer_at_night_and_one_past_the_deadline_are_told_apart(page: Show) -> None:
+async def test_a_customer_at_night_is_distinguished_from_one_past_the_deadline(page: Show) -> None:
     late = waits("ho_1", due_at=EPOCH - 61.0, late_s=61.0)
     night = waits("ho_2", opens_at=EPOCH + 86_400.0, due_at=EPOCH + 87_300.0)
     soon = waits("ho_3", due_at=EPOCH + 60.0)
@@ -500,7 +500,7 @@ async def test_buttons_are_those_that_can_act(page: Show) -> None:
     assert "Em atendimento há 12 min financeiro" in shown.text
 
 
-async def test_a_long_backlog_is_told_to_be_longer_than_shown(page: Show) -> None:
+async def test_a_long_backlog_is_said_to_be_longer_than_the_list(page: Show) -> None:
     many = [dead(f"tc_{number}") for number in range(20)]
     calls, people = some(*many, count=1000), some(*[waits()] * 20, count=21)
     text = (await page(backlog=Backlog(dead=calls, requested=people))).text
@@ -513,7 +513,7 @@ async def test_a_long_backlog_is_told_to_be_longer_than_shown(page: Show) -> Non
     ("seconds", "said"),
     [(-1, "0 s"), (59.9, "59 s"), (60, "1 min"), (3599, "59 min"), (3660, "1 h 01 min"), (90000, "1 d 1 h")],
 )
-def test_a_wait_is_told_in_the_units_that_matter(seconds: float, said: str) -> None:
+def test_a_wait_is_shown_in_the_units_that_matter(seconds: float, said: str) -> None:
     assert words.lasting(seconds) == said
 
 

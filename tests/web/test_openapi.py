@@ -88,7 +88,7 @@ def test_every_refusal_is_a_problem_with_an_example_of_each_code(description: di
     assert set(PROBLEMS) - described == {"metodo_nao_permitido"}
 
 
-def test_the_one_code_that_no_call_can_give_is_told_at_the_front(description: dict[str, Any]) -> None:
+def test_the_one_code_that_no_call_can_give_is_described_at_the_front(description: dict[str, Any]) -> None:
     assert "405 `metodo_nao_permitido`" in description["info"]["description"]
     assert set(PROBLEMS) == set(description["components"]["schemas"]["Problem"]["properties"]["code"]["enum"])
 

@@ -350,7 +350,7 @@ async def test_a_caller_who_leaves_in_the_middle_of_a_body_is_not_answered(sqlit
 # ------------------------------------------------------------------------------------------- too many
 
 
-async def test_the_request_beyond_two_hundred_is_told_to_come_back(
+async def test_the_request_beyond_two_hundred_is_asked_to_come_back(
     api: httpx.AsyncClient, sqlite_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arrived, leave = asyncio.Barrier(ConcurrencyLimit.LIMIT + 1), asyncio.Event()

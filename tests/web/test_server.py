@@ -292,7 +292,7 @@ async def test_a_connection_that_is_used_again_and_again_stays_open(sqlite_store
         writer.close()
 
 
-async def test_beyond_the_bound_whoever_waits_longest_makes_room_for_a_new_caller(
+async def test_beyond_the_bound_the_caller_that_waits_longest_makes_room_for_a_new_one(
     sqlite_store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(connections, "MOST", 3)

@@ -319,7 +319,7 @@ async def test_a_flood_of_runs_of_others_is_dropped_beyond_a_bound(
     assert house.woken == ["resp_known"]
 
 
-async def test_a_store_that_fails_afterwards_is_told_to_whoever_runs_us(
+async def test_run_raises_what_the_store_fails_with_afterwards(
     rig: Rig,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
