@@ -270,7 +270,18 @@ async def test_a_database_that_fails_during_a_lookup_is_no_defect_of_the_tool(op
 # -------------------------------------------------------------------------------------------- names and plans
 
 
-@pytest.mark.parametrize(("name", "kept"), [("consultar", "consultar"), ("consultar saldo", "-"), ("*", "-")])
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("consultar", "consultar"),
+        ("functions.consultar", "consultar"),
+        ("default_api.consultar", "consultar"),
+        ("multi_tool_use.parallel", "-"),
+        ("functions.functions.x", "-"),
+        ("consultar saldo", "-"),
+        ("*", "-"),
+    ],
+)
 async def test_a_name_of_the_bots_is_forwarded_and_the_models_own_text_is_not(
     rig: Rig, name: str, kept: str
 ) -> None:

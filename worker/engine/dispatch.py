@@ -53,6 +53,8 @@ MAX_RECONCILED = 64
 
 _NO_TOOL = "-"
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_PREFIX = re.compile(r"\A(?:functions|default_api)\.")
+"""Prefixes of models, which the bot's own functions may get too: their names are not known here."""
 _PLAIN_NAME = re.compile(r"(?!.*[0-9]{2})[A-Za-z_][A-Za-z0-9_]{0,63}")
 """A function's name that may be shown. Digits in a row could be a customer's number."""
 
@@ -219,11 +221,12 @@ class Dispatcher:
         operator sees then which one is missing.
         """
         name, own = _NO_TOOL, call.tool.rpartition(".")[2]
+        unprefixed = _PREFIX.sub("", call.tool)
         if own in self._tools:
             name = own
-        elif (self._other is not None and _TOOL_NAME.fullmatch(call.tool)) or _PLAIN_NAME.fullmatch(
-            call.tool
-        ):
+        elif self._other is not None and _TOOL_NAME.fullmatch(unprefixed):
+            name = unprefixed
+        elif _PLAIN_NAME.fullmatch(call.tool):
             name = call.tool
         return call if name == call.tool else dataclasses.replace(call, tool=name, written_name=call.tool)
 
