@@ -48,13 +48,15 @@ def test_the_calls_of_a_run_are_in_the_words_of_the_dashboard(cli_rig: CliRig) -
 def test_events_and_suspect_replies_are_in_words(cli_rig: CliRig) -> None:
     async def happen(rig: Rig) -> None:
         await stuck_event(rig)
-        await rig.store.replies.record("c1", "run_1", ReplySource.RUN, [Code.NO_TICKET])
+        codes = [Code.NO_TICKET, Code.NO_HANDOFF]
+        await rig.store.replies.record("c1", "run_1", ReplySource.RUN, codes)
 
     cli_rig.daemon(happen)
     assert "ticket aberto (ticket.opened)" in cli_rig.run("events", "list").stdout
     replies = cli_rig.run("replies", "list").stdout
     assert "diz que abriu um ticket, sem abrir (ticket_nao_aberto)" in replies
     assert "depois de dita ao cliente" in replies
+    assert "�" not in replies
 
 
 RETRY = "Só pode ser tentada de novo uma chamada que falhou e cujo ticket nenhuma outra abre"

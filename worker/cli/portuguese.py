@@ -128,8 +128,16 @@ def _sentence(kind: str, error: Any) -> str:
         case "BadParameter" if hint is None:  # raised by one of these commands, in Portuguese
             return str(error.message)
         case "BadParameter":
-            return f"{hint} tem um valor inválido."
+            return f"{hint} tem um valor inválido{_valid_values(param)}."
     return "Este comando não existe, ou tem palavras demais."
+
+
+def _valid_values(param: Any) -> str:
+    """What a parameter accepts, as far as its declaration says it."""
+    if choices := getattr(getattr(param, "type_descriptor", None), "choices", None):
+        return f"; use {' ou '.join(', '.join(map(str, choices)).rsplit(', ', 1))}"
+    least, most = getattr(param, "min", None), getattr(param, "max", None)
+    return "" if least is None or most is None else f"; use de {least:g} a {most:g}"
 
 
 def _translate_rich_utils() -> None:

@@ -38,7 +38,7 @@ def _rows(console: Console, replies: Sequence[SuspectReply]) -> Table:
     rows = (
         (
             *(each.checked_at, each.conversation_id, each.run_id, _SOURCES[each.source]),
-            "\n".join(coded(REPLY_CODES.get(code), code) for code in each.codes),
+            "; ".join(coded(REPLY_CODES.get(code), code) for code in each.codes),
         )
         for each in replies
     )

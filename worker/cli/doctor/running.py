@@ -45,12 +45,12 @@ def _crm(living: Sequence[LivingDaemon], outcomes: Sequence[CrmOutcome]) -> Iter
         return
     served = sum(each.result == "ok" for each in outcomes)
     minutes = max(0, int(time.time() - outcomes[0].at)) // 60
+    ago = f"há {minutes} min" if minutes else "há menos de 1 min"
     last = outcomes[0].result
     level, end = (ok, "teve") if last == "ok" else (note, f"não teve ({last})")
     yield level(
         "crm_outcomes",
-        f"CRM: {served} dos últimos {len(outcomes)} envios tiveram resposta útil; o último, "
-        f"há {minutes} min, {end}",
+        f"CRM: {served} dos últimos {len(outcomes)} envios tiveram resposta útil; o último, {ago}, {end}",
     )
 
 
