@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from playwright.async_api import Browser, Page
+from sqlalchemy import text
 
 from tests.asgi import api_over
 from tests.browser import ledger
@@ -57,6 +58,11 @@ class Site:
     async def add(self, day: ledger.Day) -> None:
         """Write the rows of `day` into the ledger."""
         await day.write(self.store)
+
+    async def execute(self, statement: str) -> None:
+        """Change the database behind the worker's back."""
+        async with self.store.database.write() as connection:
+            await connection.execute(text(statement))
 
     async def change_call(self, call_id: str, **columns: object) -> None:
         """Change a call's row as the daemon would."""

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, expect
-from sqlalchemy import text
 
 from tests.browser import ledger
 from tests.browser.site import DESKTOP, PHONE, OpenPage, Site, open_page
@@ -127,8 +126,7 @@ async def test_axe_finds_no_violation_with_ten_thousand_failed_calls(site: Site,
 
 
 async def test_axe_finds_no_violation_without_a_database(site: Site, browser: Browser) -> None:
-    async with site.store.database.write() as connection:
-        await connection.execute(text("alter table calls rename to lost_calls"))
+    await site.execute("alter table calls rename to lost_calls")
     opened = await open_page(browser, site)
     await expect(opened.page.locator(".notice").first).to_contain_text("O banco de dados não atende")
     assert await violations_in_both_schemes(opened) == []

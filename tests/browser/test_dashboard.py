@@ -291,6 +291,24 @@ async def test_the_page_recovers_when_the_worker_answers_again(site: Site, brows
     await expect(opened.page.locator("#contato")).to_be_empty()
 
 
+async def test_a_page_without_database_says_so_and_is_whole_again_when_it_answers(
+    site: Site, browser: Browser
+) -> None:
+    await site.add(ledger.large(3))
+    opened = await open_page(browser, site)
+    await site.execute("alter table calls rename to lost_calls")
+    await opened.page.clock.fast_forward(REFRESH_MS)
+    await expect(opened.page.locator("#contato")).to_contain_text("O worker está sem o banco de dados")
+    await opened.page.reload()
+    notice = opened.page.locator("#situacao .notice")
+    await expect(notice).to_contain_text("O banco de dados não atende")
+    await opened.page.clock.fast_forward(REFRESH_MS)
+    await expect(notice).to_contain_text("O banco de dados não atende")
+    await site.execute("alter table lost_calls rename to calls")
+    await opened.page.clock.fast_forward(REFRESH_MS)
+    await expect(opened.page.locator("#pessoa .rows > li")).to_have_count(3)
+
+
 # --------------------------------------------------------------------------------------- notifications
 
 

@@ -361,7 +361,7 @@ def test_the_timeline_of_a_ticket_runs_from_its_call_to_its_submission() -> None
         "Validada: FINANCEIRO · INFORMAR PAGAMENTO",
         "Pedido gravado",
         "Tentativa 1: http_503 em 500 ms",
-        "Tentativa 2: ok em 250 ms",
+        "Tentativa 2: respondida em 250 ms",
         "Concluída: protocolo 2510271534789012",
         "Resposta entregue ao assistente",
     ]

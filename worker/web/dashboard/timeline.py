@@ -57,7 +57,9 @@ def _attempt(view: AttemptView) -> Step:
     if view.ended_at is None:
         return Step(title, view.begun_at, "em andamento", "quiet")
     took = Unit.MS.written(1000 * (view.ended_at - view.begun_at))
-    return Step(title, view.begun_at, f"{view.result} em {took}", "good" if view.result == "ok" else "bad")
+    if view.result == "ok":
+        return Step(title, view.begun_at, f"respondida em {took}", "good")
+    return Step(title, view.begun_at, f"{view.result} em {took}", "bad")
 
 
 def _outcome(call: CallView) -> Iterator[Step]:
