@@ -363,7 +363,7 @@ async def test_a_wrong_clock_is_reported(
     assert says in finding.message
 
 
-async def test_what_is_off_on_responses_is_said(make_settings: Make) -> None:
+async def test_check_says_what_responses_does_not_have(make_settings: Make) -> None:
     async with serve(ResponsesSimulator().app) as url:
         findings = await doctor.examine(make_settings(PLATFORM="responses", OPENAI_BASE_URL=url))
         unserved = await only(make_settings(PLATFORM="responses", OPENAI_BASE_URL=f"{url}/x"), "platform")
@@ -376,7 +376,7 @@ async def test_what_is_off_on_responses_is_said(make_settings: Make) -> None:
 
 
 @pytest.mark.parametrize(("interval_s", "level"), [(0, Level.WARNING), (10, Level.OK)])
-async def test_discovery_that_is_switched_off_is_said(
+async def test_check_says_that_discovery_is_switched_off(
     make_settings: Make, interval_s: float, level: Level
 ) -> None:
     settings = make_settings(OPENAI_BASE_URL=NOBODY, DISCOVER_INTERVAL_S=interval_s)

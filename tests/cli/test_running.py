@@ -36,9 +36,7 @@ async def findings(make_settings: Make, database_url: str) -> dict[str, tuple[Le
     return {each.code: (each.level, each.message) for each in found}
 
 
-async def test_without_a_daemon_that_is_what_is_said(
-    rig: Rig, make_settings: Make, database_url: str
-) -> None:
+async def test_check_says_that_no_daemon_runs(rig: Rig, make_settings: Make, database_url: str) -> None:
     await reports(rig)
     await rig.ago(25.0, "daemons", "seen_at")
     said = await findings(make_settings, database_url)

@@ -161,7 +161,7 @@ async def test_the_usage_rules_are_written_only_when_asked_for(
     assert (await shell.sync("--instructions", "--check")).exit_code == 0
 
 
-async def test_a_platform_without_strict_gets_the_functions_without_it_and_it_is_said(
+async def test_a_platform_without_strict_gets_the_functions_without_it_and_the_command_says_so(
     shell: Shell, platform: AssistantsSimulator
 ) -> None:
     platform.faults.add(Fault(on="update_assistant", times=1, status=400))

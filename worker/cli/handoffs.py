@@ -3,7 +3,7 @@
 Every verb returns its exit code and raises `ConfigError`, `RequestRefused` and `StoreError`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from zoneinfo import ZoneInfo
 
 from rich.console import Console
@@ -13,6 +13,7 @@ from worker.cli.database import beside, reader
 from worker.cli.exit_codes import Exit
 from worker.cli.output import facts, listing, print_done, print_json, print_page, span, state_words
 from worker.settings import Settings
+from worker.store.queries.handoffs import Handoffs
 from worker.views import HandoffState, HandoffView
 from worker.web.pagination import cursor_text
 from worker.web.responses import Handoff, HandoffDetail, HandoffPage
@@ -45,31 +46,28 @@ async def show_handoff(settings: Settings, console: Console, handoff_id: str, *,
 
 async def accept_handoff(settings: Settings, console: Console, handoff_id: str) -> Exit:
     """Take a hand-off."""
-    async with beside(settings) as store:
-        view = await store.handoffs.accept(handoff_id)
-    _say(console, "assumido", view)
-    return Exit.DONE
+    return await _change(settings, console, "assumido", lambda handoffs: handoffs.accept(handoff_id))
 
 
 async def close_handoff(settings: Settings, console: Console, handoff_id: str) -> Exit:
     """Finish a hand-off, accepted or not."""
-    async with beside(settings) as store:
-        view = await store.handoffs.close(handoff_id)
-    _say(console, "encerrado", view)
-    return Exit.DONE
+    return await _change(settings, console, "encerrado", lambda handoffs: handoffs.close(handoff_id))
 
 
 async def return_handoff(settings: Settings, console: Console, handoff_id: str) -> Exit:
     """Give the conversation back to the bot."""
+    return await _change(
+        settings, console, "devolvido ao bot", lambda handoffs: handoffs.give_back(handoff_id)
+    )
+
+
+async def _change(
+    settings: Settings, console: Console, done: str, change: Callable[[Handoffs], Awaitable[HandoffView]]
+) -> Exit:
     async with beside(settings) as store:
-        view = await store.handoffs.give_back(handoff_id)
-    _say(console, "devolvido ao bot", view)
+        view = await change(store.handoffs)
+    print_done(console, f"Pedido {view.handoff_id} {done}; o cliente esperou {span(view.waiting_s)}")
     return Exit.DONE
-
-
-def _say(console: Console, done: str, view: HandoffView) -> None:
-    waited = f"o cliente esperou {span(view.waiting_s)}"
-    print_done(console, f"Pedido {view.handoff_id} {done}; {waited}")
 
 
 def _rows(console: Console, handoffs: Sequence[Handoff]) -> Table:
