@@ -339,6 +339,14 @@ async def test_a_number_that_no_protocolo_can_be_is_none(number: str) -> None:
     assert (await perform(Delivered(200, answer.encode()))).state is CallState.NO_PROTOCOL
 
 
+@pytest.mark.parametrize(("length", "read"), [(64, True), (65, False), (300_000, False)])
+async def test_a_page_that_holds_a_number_is_no_protocolo(length: int, read: bool) -> None:
+    text = f"TK-25{'x' * (length - 5)}"
+    crm = replace(CRM, protocol_pattern=r"TK-\d+")
+    found = await perform(Delivered(200, crm_answer(text)), crm=crm)
+    assert found.protocolo == (text if read else None)
+
+
 async def test_a_pattern_without_anchors_needs_to_match_only_a_part() -> None:
     crm = replace(CRM, protocol_pattern=r"TK-\d+")
     assert (await perform(Delivered(200, crm_answer("2025/TK-17/B")), crm=crm)).protocolo == "2025/TK-17/B"

@@ -9,7 +9,7 @@ from worker.personal import Personal
 from worker.privacy import holds_personal
 
 _LONGEST = 64
-"""Most digits of a number that is read as a protocolo; usual ones have about 16."""
+"""Most characters of a protocolo, as in the API; usual ones have about 16. A database index takes no page."""
 
 
 def loads(text: str) -> object:
@@ -35,7 +35,9 @@ class ProtocoloReader:
         if not isinstance(text, str):
             return None
         text = text.strip()
-        if not text.isprintable() or not self._pattern.search(text) or _has_foreign_digits(text):
+        if len(text) > _LONGEST or not text.isprintable() or _has_foreign_digits(text):
+            return None
+        if not self._pattern.search(text):
             return None
         return None if holds_personal(text, personal) else text
 
