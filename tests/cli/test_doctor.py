@@ -570,3 +570,12 @@ async def test_a_catalogue_that_cannot_be_used_is_reported_with_every_problem(
     findings = await doctor.examine(make_settings(CATALOG_FILE=str(path)))
     wrong = [each.message for each in findings if each.message.startswith(str(path))]
     assert [message.partition(": ")[2].partition(":")[0] for message in wrong] == ["setores", "departamentos"]
+
+
+async def test_a_postgresql_that_does_not_answer_is_named_with_its_address(make_settings: Make) -> None:
+    settings = make_settings(DATABASE_URL="postgresql://u:p@127.0.0.1:1/x")
+    assert await only(settings, "database") == (
+        Level.ERROR,
+        "banco: O PostgreSQL (127.0.0.1, porta 1) não pôde ser aberto: ninguém atende nesta porta; "
+        "confira DATABASE_URL e o servidor",
+    )

@@ -13,7 +13,7 @@ from worker import logs
 from worker.catalog import Catalog
 from worker.catalog.opening_hours import in_words
 from worker.cli.doctor.finding import Finding, bad, note, ok
-from worker.errors import ConfigError, NotMigrated, StoreError
+from worker.errors import ConfigError, NotMigrated, StoreError, StoreUnavailable
 from worker.settings import Settings
 from worker.store.queries.inspection import Inspection
 
@@ -28,6 +28,8 @@ async def database(settings: Settings) -> Sequence[Finding]:
         return [note("database", problem) for problem in error.problems]
     except ConfigError as error:
         return [bad("database", problem) for problem in error.problems]
+    except StoreUnavailable as error:
+        return [bad("database", f"banco: {error}; confira DATABASE_URL e o servidor")]
     except StoreError as error:
         return [bad("database", f"banco: não grava ({error}); confira o servidor, o disco e a permissão")]
     return [
