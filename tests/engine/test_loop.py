@@ -16,6 +16,7 @@ from tests.fakes import (
     JumpingClock,
     asks,
     call,
+    opens_at_once,
     until,
 )
 from tests.store.harness import Rig
@@ -734,10 +735,10 @@ async def test_a_wake_up_that_came_before_the_last_poll_does_not_keep_the_run_op
     assert (await Rig(harness.store).row("runs")).lease_epoch == 1
 
 
-async def test_a_run_whose_lease_lapsed_in_an_outage_goes_on_with_the_next_heartbeat(
+async def test_an_answer_of_a_lapsed_lease_is_submitted_after_the_next_heartbeat(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(advance, "_LAPSED_S", 0.01)
+    monkeypatch.setattr(advance, "_WITHDRAWN_S", 0.01)
 
     async def performs(record: CallRecord, attempts: Attempts) -> Outcome:
         await attempts.begin()
@@ -752,6 +753,28 @@ async def test_a_run_whose_lease_lapsed_in_an_outage_goes_on_with_the_next_heart
     assert harness.platform.submitted == []
     harness.lease.renewed(boottime())
     await serving
+    assert harness.platform.outputs("run_1") == [{"success": True, "protocolo": PROTOCOLO}]
+    assert (await Rig(harness.store).row("runs")).lease_epoch == 1
+
+
+async def test_an_attempt_that_a_lapsed_lease_prevented_begins_after_the_next_heartbeat(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(advance, "_WITHDRAWN_S", 0.01)
+
+    async def prevented(record: CallRecord, attempts: Attempts) -> Outcome:
+        harness.lease.renewed(float("-inf"))
+        harness.tool.performance = opens_at_once
+        try:
+            return await opens_at_once(record, attempts)
+        finally:
+            harness.lease.renewed(boottime())
+
+    harness.tool.performance = prevented
+    harness.platform.script("run_1", asks(call(1)), COMPLETED)
+    await harness.announce()
+    await harness.worker().run_until_idle()
+    assert len(harness.tool.performed) == 2
     assert harness.platform.outputs("run_1") == [{"success": True, "protocolo": PROTOCOLO}]
     assert (await Rig(harness.store).row("runs")).lease_epoch == 1
 

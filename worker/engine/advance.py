@@ -38,8 +38,8 @@ APPLY_S = 5.0
 _LONGEST_ASIDE_S = 300.0
 """Longest delay after a defect. Seconds."""
 
-_LAPSED_S = 1.0
-"""Delay of a poll while the process's lease has lapsed. Seconds."""
+_WITHDRAWN_S = 1.0
+"""Delay of the poll after one whose calls may not go on, such as during a lapsed lease. Seconds."""
 
 MAX_CALLS = 128
 """Calls of one round that are worked on; the others are answered with an error."""
@@ -113,11 +113,9 @@ class RunDriver:
             await self._failed(watched, error)
         elif isinstance(error, Isolated):
             await self._close(watched, RunState.LOST, "isolamento", None)
-        elif isinstance(error, Withdrawn) and not self._lease.holds():
-            # The next heartbeat tells whether another process has taken the run over.
-            self._watched.poll_at(watched, self._clock.monotonic() + _LAPSED_S)
         elif isinstance(error, Withdrawn):
-            self._watched.end(watched.run_id)
+            # If another process has taken the run over, the next heartbeat ends it here.
+            self._watched.poll_at(watched, self._clock.monotonic() + _WITHDRAWN_S)
         else:
             self._put_aside(watched, error)
 
