@@ -25,7 +25,7 @@ from tests.store.harness import (
     seeing,
 )
 from worker.errors import Erased
-from worker.model import CallRecord, CallState, Conversation, Outcome, RunState
+from worker.model import CallRecord, CallState, Conversation, Outcome, ReplySource, RunState
 from worker.personal import Personal
 from worker.ports import Attempts
 from worker.views import Erasure
@@ -39,6 +39,15 @@ async def _erased(rig: Rig, conversation: str = "c1") -> Erasure:
 
 
 # ------------------------------------------------------------------------------------------------- at once
+
+
+async def test_the_report_counts_the_records_of_a_conversation_without_calls(rig: Rig) -> None:
+    await rig.conversation()
+    await rig.run()
+    await rig.store.replies.record("c1", "run_1", ReplySource.RUN, [])
+    await rig.conversation("c2")
+    await rig.run("run_2", "c2")
+    assert await _erased(rig) == Erasure(documents=1, runs=1, replies=1)
 
 
 async def test_what_is_over_loses_its_payload_and_keeps_its_record(rig: Rig) -> None:

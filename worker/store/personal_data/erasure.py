@@ -7,10 +7,13 @@ lose the payload that is no longer needed. The rest is erased with the outcome a
 import dataclasses
 import json
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import (
+    Column,
     ColumnElement,
+    Table,
     Update,
     and_,
     bindparam,
@@ -168,16 +171,17 @@ class Erasures:
         others: ColumnElement[bool] | None = None,
     ) -> Erasure:
         c, t, h = self._t.conversations, self._t.calls, self._t.handoffs
-        theirs = t.c.conversation_id.in_(select(c.c.conversation_id).where(conversations))
+        deleted = list((await connection.execute(select(c.c.conversation_id).where(conversations))).scalars())
+        theirs = t.c.conversation_id.in_(deleted)
         affected = select(t.c.call_id).where(or_(theirs, false() if others is None else others))
         ids = list((await connection.execute(affected)).scalars())
         which = t.c.call_id.in_(ids)
-        before = await self._count_held(connection, which)
+        before = await self._count_held(connection, which, deleted)
         counts = await self._count_details(connection, conversations)
         marking = leases.locked(t.c.call_id, select(t.c.call_id).where(which), wait=True)
         await connection.execute(update(t).where(marking).values(erased=True))
         await wipe(connection, self._t, which)
-        after = await self._count_held(connection, which)
+        after = await self._count_held(connection, which, deleted)
         handed_off = update(h).where(h.c.call_id.in_(ids)).values(motivo=None)
         await connection.execute(handed_off)
         await connection.execute(delete(c).where(conversations))
@@ -189,31 +193,33 @@ class Erasures:
             motivos=before.motivos,
         )
 
-    async def _count_held(self, connection: AsyncConnection, which: ColumnElement[bool]) -> Erasure:
-        """The payload held for these calls now. All requests and answers count as still needed."""
-        t, h, o = self._t.calls, self._t.handoffs, self._t.outbox
-        of_calls = (
-            func.count(),
-            func.count(t.c.body),
-            func.count(t.c.answer),
-            func.count(t.c.run_id.distinct()),
-        )
-        calls, requests, answers, runs = (await connection.execute(select(*of_calls).where(which))).one()
+    async def _count_held(
+        self, connection: AsyncConnection, which: ColumnElement[bool], deleted: Sequence[str]
+    ) -> Erasure:
+        """What is held now of these calls and of the deleted conversations, which need not have calls.
+
+        All requests and answers count as still needed.
+        """
+        t, h = self._t.calls, self._t.handoffs
+        of_calls = func.count(), func.count(t.c.body), func.count(t.c.answer)
+        calls, requests, answers = (await connection.execute(select(*of_calls).where(which))).one()
         of_handoffs = select(func.count(), func.count(h.c.motivo)).join(t, t.c.call_id == h.c.call_id)
         handoffs, motivos = (await connection.execute(of_handoffs.where(which))).one()
-        counts = select(func.count()).where(o.c.conversation_id.in_(select(t.c.conversation_id).where(which)))
-        c = self._t.reply_checks
-        theirs = select(t.c.conversation_id).where(which)
-        checked = select(func.count()).where(c.c.conversation_id.in_(theirs))
+
+        async def count(table: Table, column: Column[str]) -> int:
+            of_call = table.c[column.name].in_(select(column).where(which))
+            concerned = or_(table.c.conversation_id.in_(deleted), of_call)
+            return (await connection.execute(select(func.count()).where(concerned))).scalar_one()
+
         return Erasure(
             in_flight=requests,
             replayable=answers,
             motivos=motivos,
-            runs=runs,
+            runs=await count(self._t.runs, t.c.run_id),
             calls=calls,
             handoffs=handoffs,
-            events=(await connection.execute(counts)).scalar_one(),
-            replies=(await connection.execute(checked)).scalar_one(),
+            events=await count(self._t.outbox, t.c.conversation_id),
+            replies=await count(self._t.reply_checks, t.c.conversation_id),
         )
 
     async def _count_details(self, connection: AsyncConnection, which: ColumnElement[bool]) -> dict[str, int]:
