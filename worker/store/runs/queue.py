@@ -29,7 +29,6 @@ class Runs:
         self._outbox = outbox
         self._tables = database.tables
         self._t = database.tables.runs
-        self._conversations = database.tables.conversations
 
     async def claim(self, owner: str, limit: int) -> Sequence[Run]:
         """Claim due runs without an owner, earliest due first. Each claim raises the run's epoch."""
