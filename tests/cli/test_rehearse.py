@@ -1,6 +1,7 @@
 """`rehearse` for real: the worker's own loop against the simulated platforms over HTTP."""
 
 import asyncio
+import functools
 import json
 import os
 import signal
@@ -17,13 +18,14 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
+from tests.databases import KEY
 from worker.catalog import Catalog
 from worker.cli import rehearse as verbs
 from worker.cli.exit_codes import Exit
 from worker.cli.main import cli
 from worker.cli.rehearse import Options
 from worker.errors import ConfigError
-from worker.rehearsal.scenarios import load
+from worker.rehearsal.scenarios import Scenario, load
 from worker.settings import Settings
 from worker.simulator.faults import Fault
 from worker.simulator.lineup import LINEUP
@@ -92,6 +94,18 @@ async def rig_on(name: str, make_settings: MakeSettings, folder: Path) -> AsyncI
 
 def _ids(assistants: Mapping[str, str]) -> dict[str, str]:
     return {name.replace("ÇÃ", "CA"): each for name, each in assistants.items() if name != "MENTIROSO"}
+
+
+@pytest.fixture(autouse=True)
+def _prepared_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shipped scenarios are read once; one key for all databases lets statements be compiled once."""
+    monkeypatch.setattr(verbs, "load", lambda path, catalog: load(path, catalog) if path else shipped())
+    monkeypatch.setattr("worker.rehearsal.stage.Fernet.generate_key", KEY.encode)
+
+
+@functools.cache
+def shipped() -> Sequence[Scenario]:
+    return load(None, Catalog.load())
 
 
 @pytest.fixture
