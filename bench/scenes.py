@@ -62,8 +62,9 @@ class Plan:
     warm_s: float
     window_s: float
     saturated_slots: int
-    #: Who is measured cold and at work, and without waiting.
-    contenders: Sequence[str] = (*SDK, FIXED, FLOOR, *WORKER)
+    #: Who is measured cold, at work, and without waiting.
+    cold: Sequence[str] = (*SDK, FIXED, FLOOR, *WORKER)
+    steady: Sequence[str] = (*SDK, FIXED, FLOOR, *WORKER)
     saturated: Sequence[str] = (*SDK, FLOOR, *WORKER)
     #: Conversations at once whose platform sends webhooks.
     webhook_slots: int = 0
@@ -89,7 +90,8 @@ PLANS = {
         warm_s=0.2,
         window_s=0.5,
         saturated_slots=5,
-        contenders=("sdk httpx2", FIXED, *WORKER),
+        cold=(FIXED, *WORKER),
+        steady=("sdk httpx2", *WORKER),
         saturated=(FLOOR,),
         webhook_slots=2,
         watched=20,
@@ -161,11 +163,11 @@ class Bench:
         contenders = self._contenders()
         for slots in self._plan.cold_slots:
             scene = Scene(slots, self._plan.thinks, self._plan.works)
-            for name in self._plan.contenders:
+            for name in self._plan.cold:
                 yield await self._cold(name, contenders[name], scene)
         for slots in self._plan.slots:
             scene = Scene(slots, self._plan.thinks, self._plan.works)
-            for name in self._plan.contenders:
+            for name in self._plan.steady:
                 yield await self._measure("steady", name, contenders[name], scene)
             unbound = partial(self._on_sqlite, settings=UNBOUND)
             yield await self._measure("unbound", SQLITE, unbound, scene)
