@@ -44,6 +44,13 @@ def test_every_runbook_says_what_is_seen_what_it_means_what_to_do_and_when_it_is
         assert len(book.steps) >= 3, book.anchor
 
 
+def test_the_manual_puts_no_document_into_a_shells_history() -> None:
+    text = MANUAL.read_text(encoding="utf-8")
+    commands = [line for line in text.splitlines() if "ticket-worker " in line and "--document" in line]
+    assert commands
+    assert [line for line in commands if re.search(r"\d{3}\.\d{3}\.\d{3}-\d{2}", line)] == []
+
+
 def test_an_anchor_of_a_runbook_is_a_place_in_the_manual() -> None:
     text = MANUAL.read_text(encoding="utf-8")
     for book in RUNBOOKS:
