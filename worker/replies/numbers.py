@@ -44,7 +44,6 @@ _PARTS = symbols_in(":", "é", "ficou")
 _NUMERO = symbols_in("numero", "hash")
 _UNIT = symbols_in("unit", "amount")
 _AMOUNT_MARK = symbols_in("amount")
-_END = symbols_in("stop", "ask")
 _NAMES = symbols_in("label", "weak_label", "registry", "request", "opened", "formal")
 
 _IS_THE_PROTOCOLO = pattern(

@@ -89,7 +89,6 @@ _NP = f"(?: {_IN_NP} | <hash> | <,|break> <hash>{{0,1}} {_IN_NP}{{1,5}} <,|break
 _NOT_A_THING = "(?! <adverb>{0,2} <the|a_an|article>{1,2} <unknown> <of|for> )"
 _LIGHT = "<article|possessive|a_an|adverb|clitic|prep|you|name|light>"
 _ADV = "<adverb|se>{0,3}"
-_TARGET = "<human|sector|name>"
 _TO_TARGET = (
     "<prep> <article|possessive|a_an>{0,2} (?: <maos>{0,1} <of> <article|possessive>{0,2} )?"
     " (?: <unknown>{0,1} <human|sector> | <name> | <conversation> <human> )"
