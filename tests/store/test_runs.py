@@ -257,6 +257,15 @@ async def test_a_watched_run_announced_again_is_woken_and_stays_with_its_owner(r
     assert (await rig.claimed()).wake_count == 1
 
 
+async def test_a_run_announced_after_it_was_polled_does_not_end_until_it_is_polled_again(rig: Rig) -> None:
+    run = await rig.run()
+    await rig.announce("c1", "run_1", "thread_c1")
+    assert not await rig.store.runs.close(run, RunState.ENDED, "concluida", "completed")
+    again = await rig.claimed()
+    assert (again.epoch, again.wake_count) == (run.epoch + 1, 1)
+    assert await rig.store.runs.close(again, RunState.ENDED, "concluida", "completed")
+
+
 @pytest.mark.parametrize("state", [RunState.ENDED, RunState.LOST])
 async def test_a_run_announced_again_after_its_end_is_watched_as_if_new(rig: Rig, state: RunState) -> None:
     run = await rig.run()
