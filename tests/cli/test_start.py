@@ -95,3 +95,10 @@ def test_what_reads_the_database_imports_neither_server_nor_platform(
 @pytest.mark.parametrize("arguments", ["check", "sync-schema --check"])
 def test_what_calls_the_platform_imports_no_server(arguments: str) -> None:
     assert not imported(arguments, PLATFORM="assistants") & (SERVER | RARE)
+
+
+def test_what_lists_scenarios_imports_nothing_that_plays_them() -> None:
+    unneeded = SERVER | PLATFORM | DATABASE | {"worker.wiring", "worker.simulator.server"}
+    modules = imported("rehearse --list")
+    assert "worker.rehearsal.scenarios" in modules
+    assert not modules & unneeded

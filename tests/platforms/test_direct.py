@@ -234,3 +234,8 @@ def test_what_cannot_be_connected_with_is_a_configuration_error(
     with pytest.raises(ConfigError, match=name) as refused:
         Connection(api_key="key", base_url="https://platform.example/v1", timeout_s=1.0)
     assert value not in str(refused.value)
+
+
+def test_without_tls_no_authorities_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent")
+    Connection(api_key="key", base_url="http://platform.example/v1", timeout_s=1.0)

@@ -210,7 +210,12 @@ def rehearse(
     yes: _Yes = False,
 ) -> None:
     """Ensaia conversas com os assistentes de verdade e as compara com as regras, sem abrir tickets."""
-    from worker.cli import rehearse as verbs  # noqa: PLC0415  # as in `run`
+    if listed:
+        from worker.cli.scenario_list import show_list  # noqa: PLC0415  # as in `run`
+
+        run_command(show_list(configured()[0], stdout(), scenarios, scenario or (), assistant or ()))
+        return
+    from worker.cli import rehearse as verbs  # noqa: PLC0415
 
     options = verbs.Options(
         assistants=assistant or (),
@@ -226,8 +231,7 @@ def rehearse(
         show=show,
         yes=yes,
     )
-    verb = verbs.show_list if listed else verbs.play
-    run_command(verb(configured()[0], options, stdout()))
+    run_command(verbs.play(configured()[0], options, stdout()))
 
 
 @cli.command()

@@ -20,14 +20,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from worker import logs, platforms, schema_sync
 from worker.catalog import Catalog, fold
 from worker.cli.exit_codes import Exit
-from worker.cli.output import cells, table
 from worker.errors import ConfigError, PlatformError, PlatformGone
 from worker.rehearsal import comparison, junit, results
 from worker.rehearsal.playing import Assistants, Order, Rehearsal, rehearse
 from worker.rehearsal.report import print_report
 from worker.rehearsal.results import Results
 from worker.rehearsal.scenarios import Scenario, choose, load
-from worker.rehearsal.words import expectation
 from worker.settings import Settings
 from worker.settings.platforms import platform_names
 from worker.tools import schema_names
@@ -54,14 +52,6 @@ class Options:
     show: bool = False
     #: Do not ask before runs are started.
     yes: bool = False
-
-
-async def show_list(settings: Settings, options: Options, console: Console) -> None:
-    """Print the scenarios that would be played. Raises `ConfigError`."""
-    rows = table("Cenário", "Assistente", "Esperado", "Fonte")
-    for each in _chosen(options, Catalog.configured(settings)):
-        rows.add_row(*cells(each.name, each.assistant, expectation(each.expected), each.source))
-    console.print(rows)
 
 
 async def play(settings: Settings, options: Options, console: Console) -> int:

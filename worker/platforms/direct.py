@@ -49,7 +49,7 @@ class Connections:
     def __init__(self, base_url: str) -> None:
         self._proxy = network.proxy_for(base_url)
         self._secure = any(url.lower().startswith("https:") for url in (base_url, self._proxy or ""))
-        self._authorities = network.trusted_authorities()
+        self._authorities = network.trusted_authorities() if self._secure else None
         self._session: aiohttp.ClientSession | None = None
 
     async def request(
