@@ -13,7 +13,7 @@ from tests.store.harness import AMBIGUOUS, LATE, PROTOCOLO, UNKNOWN, OpenRig, Ri
 from worker.engine import dispatch
 from worker.engine.dispatch import Dispatcher, Limits
 from worker.engine.lease import Lease
-from worker.errors import StoreError
+from worker.errors import StoreError, Withdrawn
 from worker.model import CallRecord, CallState, Outcome, Run, ToolKind
 from worker.personal import Personal
 from worker.ports import Attempts
@@ -138,6 +138,41 @@ async def test_the_model_reads_of_no_ticket_when_a_function_of_the_bot_is_late_o
     assert json.loads(answered.answer.reveal())["error"] == "ferramenta_falhou"
     assert answered.error == (None if sent and not breaks else "ferramenta_falhou")
     may_end.set()
+
+
+async def test_without_the_lease_no_attempt_is_recorded(bench: Bench) -> None:
+    withdrawn: list[bool] = []
+
+    async def perform(record: CallRecord, attempts: Attempts) -> Outcome:
+        bench.lease.renewed(float("-inf"))
+        try:
+            await attempts.begin()
+        except Withdrawn:
+            withdrawn.append(True)
+            raise
+        return Outcome(CallState.DONE, protocolo=PROTOCOLO)
+
+    _performs(bench, perform)
+    with pytest.raises(Withdrawn):
+        await bench.answer()
+    assert (withdrawn, (await bench.rig.row("calls")).attempts) == ([True], 0)
+
+
+async def test_after_a_retry_the_attempts_are_counted_from_there(bench: Bench) -> None:
+    used: list[int] = []
+
+    async def perform(record: CallRecord, attempts: Attempts) -> Outcome:
+        used.append(attempts.used)
+        await attempts.begin()
+        await attempts.end(certain=True, detail="connect")
+        return Outcome(CallState.FAILED, "crm_indisponivel")
+
+    _performs(bench, perform)
+    failed = await bench.answer()
+    await bench.rig.store.operators.retry(failed.call_id)
+    await bench.dispatcher.reconcile()
+    await asyncio.gather(*bench.dispatcher.working)
+    assert (used, (await bench.rig.row("calls")).attempts) == ([0, 0], 2)
 
 
 async def test_the_leases_of_calls_under_way_are_renewed(bench: Bench) -> None:
