@@ -38,7 +38,11 @@ def test_each_kpi_is_read_by_the_path_it_is_named_after() -> None:
         ),
         ("crm_ms.mean", {"crm_ms": Durations(mean=499.9)}, {"crm_ms": Durations(mean=500.0)}),
         ("invalid_rate", {"pairs_invalid": 9, "pairs_given": 1000}, {"pairs_invalid": 1, "pairs_given": 100}),
-        ("without_protocol", {"without_protocol": 0}, {"without_protocol": 1}),
+        (
+            "without_protocol",
+            {"valid_requests": 1, "without_protocol": 0},
+            {"valid_requests": 1, "without_protocol": 1},
+        ),
     ],
 )
 def test_the_missions_targets_are_judged_at_their_bounds(
@@ -49,7 +53,7 @@ def test_the_missions_targets_are_judged_at_their_bounds(
 
 
 def test_without_a_value_or_a_target_there_is_no_verdict() -> None:
-    assert BY_NAME["success_rate"].met(Kpis()) is None
+    assert BY_NAME["success_rate"].met(Kpis()) is BY_NAME["without_protocol"].met(Kpis()) is None
     assert BY_NAME["retries"].met(FIGURES) is None
     assert {kpi.name for kpi in KPIS if kpi.target} == {
         "success_rate",

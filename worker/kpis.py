@@ -117,10 +117,14 @@ class Kpi:
     unit: Unit
     value: Callable[[Kpis], float | None]
     target: Target | None = None
+    #: How many cases the figure is about, where it does not tell that there were none, as a count of 0.
+    cases: Callable[[Kpis], int] | None = None
 
     def met(self, kpis: Kpis) -> bool | None:
-        """Whether the target is met; None without a target or without a value."""
-        return None if self.target is None else self.target.met(self.value(kpis))
+        """Whether the target is met; None without a target, a value or a case."""
+        if self.target is None or (self.cases is not None and not self.cases(kpis)):
+            return None
+        return self.target.met(self.value(kpis))
 
 
 def _of_durations(name: str, title: str, meaning: str, mean_target: Target | None = None) -> tuple[Kpi, ...]:
@@ -194,6 +198,7 @@ KPIS: tuple[Kpi, ...] = (
         Unit.COUNT,
         lambda kpis: kpis.without_protocol,
         Target(Side.AT_MOST, 0.0),
+        lambda kpis: kpis.valid_requests,
     ),
     Kpi(
         "unknown",

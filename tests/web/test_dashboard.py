@@ -158,8 +158,8 @@ async def test_a_target_that_is_missed_is_said_in_words(page: Show) -> None:
 
 async def test_without_anything_to_measure_there_is_no_verdict(page: Show) -> None:
     text = (await page()).text
-    assert text.count("– sem dados") == 4
-    assert "Tickets sem protocolo 0 ✓ dentro da meta" in text
+    assert text.count("– sem dados") == 5
+    assert "Tickets sem protocolo 0 – sem dados" in text
 
 
 async def test_every_figure_is_explained_as_the_kpis_define_it(page: Show) -> None:
