@@ -61,7 +61,7 @@ def pytest_fixture_setup(
     """Lines of the worker that a fixture runs are proved by its first test in a process."""
     first = (fixturedef, request.param_index) not in _set_up
     _set_up.add((fixturedef, request.param_index))
-    with contextlib.nullcontext() if first else _untraced(threads=False):
+    with contextlib.nullcontext() if first else _untraced():
         return (yield)
 
 
@@ -75,13 +75,15 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     These tests are marked `untraced`, are the PostgreSQL half of a test of both databases, or try a property
     on a hundred examples.
     """
-    proved = item.get_closest_marker("untraced") or _on_postgresql(item) or _is_property(item)
-    with _untraced() if proved else contextlib.nullcontext():
+    marker = item.get_closest_marker("untraced")
+    if marker is None and not _is_postgresql_half(item) and not _is_property(item):
+        return (yield)
+    with _untraced(threads=marker is not None and marker.kwargs.get("threads", False)):
         return (yield)
 
 
 @contextlib.contextmanager
-def _untraced(*, threads: bool = True) -> Iterator[None]:
+def _untraced(*, threads: bool = False) -> Iterator[None]:
     """Stop coverage's tracer, which makes three seconds of one.
 
     `no_cover` of pytest-cov, in a process of xdist, stops one tracer and lets another go on. With `threads`,
@@ -98,10 +100,12 @@ def _untraced(*, threads: bool = True) -> Iterator[None]:
         threading.settrace(of_threads)  # type: ignore[arg-type]  # as above
 
 
-def _on_postgresql(item: pytest.Item) -> bool:
+def _is_postgresql_half(item: pytest.Item) -> bool:
     """Whether this is the PostgreSQL half of a test of both databases: SQLite's half proves the lines."""
     callspec = getattr(item, "callspec", None)
-    return callspec is not None and "postgresql" in callspec.params.values()
+    if callspec is None or "postgresql" not in callspec.params.values():
+        return False
+    return not any(mark.args[1] == ["postgresql"] for mark in item.iter_markers("parametrize"))
 
 
 def _is_property(item: pytest.Item) -> bool:

@@ -50,7 +50,7 @@ CONFIG = {
 }
 
 
-pytestmark = pytest.mark.untraced
+pytestmark = pytest.mark.untraced(threads=True)
 
 
 class Served:
