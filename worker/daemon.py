@@ -125,11 +125,20 @@ async def _work_and_serve(parts: _Parts) -> None:
         systemd.notify(systemd.READY)
     with _signals(parts.stop):
         async with asyncio.TaskGroup() as tasks:
-            beside = [tasks.create_task(side) for side in _side_tasks(parts)]
+            beside = [tasks.create_task(_run_beside(side, parts.worker)) for side in _side_tasks(parts)]
             await parts.worker.run()
             for task in beside:
                 task.cancel()
     logs.event("■ ticket-worker encerrado")
+
+
+async def _run_beside(side: Coroutine[Any, Any, None], worker: Worker) -> None:
+    """Run a side task. One that finds no database while the daemon stops has nothing left to do."""
+    try:
+        await side
+    except* StoreUnavailable:
+        if not worker.stopping:
+            raise
 
 
 def _watch_disks(settings: Settings, store: Store) -> None:

@@ -118,8 +118,10 @@ class OpenPage:
         return name
 
     async def refresh(self) -> None:
-        """Let the time pass until the page refreshes, and wait for the answer."""
-        async with self.page.expect_response(lambda answer: answer.request.resource_type == "fetch"):
+        """Let the time pass until the page refreshes, and wait until it has read the answer."""
+        async with self.page.expect_event(
+            "requestfinished", lambda request: request.resource_type == "fetch"
+        ):
             await self.page.clock.fast_forward(REFRESH_MS)
 
     async def press(self, key: str, until: str, at_most: int = 60) -> None:

@@ -302,7 +302,7 @@ async def test_a_page_without_database_says_so_and_is_whole_again_when_it_answer
     await opened.page.reload()
     notice = opened.page.locator("#situacao .notice")
     await expect(notice).to_contain_text("O banco de dados não atende")
-    await opened.page.clock.fast_forward(REFRESH_MS)
+    await opened.refresh()
     await expect(notice).to_contain_text("O banco de dados não atende")
     await site.execute("alter table lost_calls rename to calls")
     await opened.page.clock.fast_forward(REFRESH_MS)

@@ -110,6 +110,11 @@ class Worker:
         self._dispatcher.stop()
         self._stopping.set()
 
+    @property
+    def stopping(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stopping.is_set()
+
     def wake(self, run_id: str) -> None:
         """Claim or poll this run now: it was announced or woken."""
         self._watched.wake(run_id)

@@ -289,7 +289,7 @@ const marked = () => [...document.querySelectorAll("[data-item]:checked")];
 function countMarked() {
   const number = marked().length;
   for (const bar of document.querySelectorAll("[data-many]")) {
-    bar.hidden = !number;
+    if (bar.hidden === Boolean(number)) bar.hidden = !number;
     setText(bar.querySelector("[data-count]"), count(number, "marcada", "marcadas"));
   }
 }
