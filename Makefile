@@ -32,8 +32,8 @@ sync-schema: $(RUNTIME)  ## Update the assistants' functions to this version; AR
 
 # Some environments forbid Python to keep what it compiled; the suite's daemons would each compile it again.
 test chaos: export PYTHONDONTWRITEBYTECODE =
-test: $(DEV)  ## The whole test suite, with coverage
-	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --cov --cov-report=term
+test: $(DEV)  ## The whole test suite; ARGS are pytest's: ARGS=--cov measures coverage, which takes a third longer
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 chaos: $(DEV)  ## Kill real workers hundreds of times and count the tickets (some 20 minutes)
 	@CHAOS=long $(BIN)/python -m pytest -v tests/chaos

@@ -32,8 +32,8 @@ from worker.store.store import Store
 
 @pytest.hookimpl(wrapper=True)
 def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
-    """Of `-n auto`, half as many again: tests wait for sockets and processes half as long as they compute."""
-    return 3 * (yield) // 2
+    """Of `-n auto`, twice as many: tests wait for sockets and processes as long as they compute."""
+    return 2 * (yield)
 
 
 @pytest.hookimpl(wrapper=True)
