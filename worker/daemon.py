@@ -90,7 +90,7 @@ def _log_store_errors() -> Iterator[None]:
         while isinstance(leaf, BaseExceptionGroup):
             leaf = leaf.exceptions[0]
         logs.event(
-            "■ o banco deixou de gravar: o daemon encerra | {problem}", level="CRITICAL", problem=str(leaf)
+            "■ o banco deixou de gravar: o worker encerra | {problem}", level="CRITICAL", problem=str(leaf)
         )
         raise
 

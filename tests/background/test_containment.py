@@ -30,7 +30,7 @@ async def test_a_task_begins_again_ever_later(capfd: pytest.CaptureFixture[str])
 
     await keep_going("gauges", task, clock)
     assert clock.waits == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 300.0, 300.0]
-    assert "defeito numa tarefa do daemon" in capfd.readouterr().err
+    assert "defeito numa tarefa do worker" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -196,7 +196,7 @@ def test_a_retry_that_no_daemon_takes_is_accepted_and_waits_for_one(
     failed = cli_rig.ticket()
     accepted = cli_rig.run("calls", "retry", failed.call_id)
     assert accepted.exit_code == 4
-    assert "nenhum daemon" in accepted.stdout
+    assert "nenhum worker" in accepted.stdout
 
     async def claimed(rig: Rig) -> list[str]:
         return [each.call_id for each in await rig.store.calls.claim("next", 10)]
@@ -366,7 +366,7 @@ async def test_a_retry_does_not_wait_where_no_daemon_lives(
     await rig.ago(25.0, "daemons", "seen_at")
     code, told = await _retry(rig, database_url, make_settings, nothing)
     assert (code, waits) == (Exit.ACCEPTED, 0)
-    assert "nenhum daemon está em execução" in told
+    assert "nenhum worker está em execução" in told
 
 
 async def test_a_retry_waits_thirty_seconds_for_a_daemon(
@@ -381,7 +381,7 @@ async def test_a_retry_waits_thirty_seconds_for_a_daemon(
 
     code, told = await _retry(rig, database_url, make_settings, nothing)
     assert (code, waits) == (Exit.ACCEPTED, 120)
-    assert "nenhum daemon" in told
+    assert "nenhum worker" in told
 
 
 async def test_a_retry_that_a_daemon_has_taken_and_not_ended_is_done(

@@ -247,7 +247,7 @@ async def test_a_database_that_is_not_there_yet_is_not_created(
     settings = make_settings(DATABASE_URL=unmade_database_url, OPENAI_BASE_URL=NOBODY)
     level, message = await only(settings, "database")
     assert level is Level.WARNING
-    assert "inicie o daemon" in message
+    assert "inicie o worker" in message
     assert not (tmp_path / "worker.db").exists()
 
 

@@ -90,7 +90,7 @@ def test_many_calls_are_retried_by_what_they_have_in_common(
     )
     assert listed(cli_rig, "calls", "list", "--state", "received") == []
     accepted = cli_rig.run(*words)
-    assert (accepted.exit_code, "nenhum daemon está em execução" in accepted.stdout) == (4, True)
+    assert (accepted.exit_code, "nenhum worker está em execução" in accepted.stdout) == (4, True)
     (again,) = listed(cli_rig, "calls", "list", "--state", "received")
     assert again["call_id"] == day["other"]
     cli_rig.daemon(daemon_lives)

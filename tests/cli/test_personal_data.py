@@ -70,7 +70,7 @@ def test_an_erasure_that_no_daemon_takes_is_accepted_and_waits_for_one(
     house: CliRig, words: list[str]
 ) -> None:
     accepted = typed(house, MASKED, "erase", *words)
-    assert (accepted.exit_code, "nenhum daemon" in accepted.stdout) == (4, True)
+    assert (accepted.exit_code, "nenhum worker" in accepted.stdout) == (4, True)
 
     async def wait_for_daemon(rig: Rig) -> None:
         assert await rig.store.erasures.process_next()
@@ -243,7 +243,7 @@ async def test_a_rekey_that_cannot_keep_up_with_the_daemon_says_what_to_do(
     monkeypatch.setattr(verbs.Rekey, "walk", and_the_daemon_writes)
     screen = io.StringIO()
     code = await verbs.rekey(settings, Console(file=screen, width=200))
-    assert (code, "reinicie o daemon com a chave nova" in screen.getvalue()) == (Exit.REFUSED, True)
+    assert (code, "reinicie o worker com a chave nova" in screen.getvalue()) == (Exit.REFUSED, True)
 
 
 @pytest.mark.parametrize(

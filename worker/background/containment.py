@@ -22,7 +22,7 @@ async def keep_going(name: str, task: Callable[[], Coroutine[object, object, Non
             if is_operators(error):
                 raise
             metrics.defects.labels(name).inc()
-            logs.failure("defeito numa tarefa do daemon: ela recomeça mais tarde | {name}", error, name=name)
+            logs.failure("defeito numa tarefa do worker: ela recomeça mais tarde | {name}", error, name=name)
         await clock.sleep(wait_s)
         wait_s = min(_LAST_S, 2 * wait_s)
 

@@ -166,7 +166,7 @@ async def retry_call(settings: Settings, console: Console, call_id: str, clock: 
         if not await daemon_lives(store):
             console.print(NO_DAEMON, soft_wrap=True)
             return Exit.ACCEPTED
-        with console.status("Aguardando o daemon…"):
+        with console.status("Aguardando o worker…"):
             call = await wait_for_daemon(
                 lambda: store.calls.get(call_id), lambda record: not record.state.open, clock
             )
@@ -204,7 +204,7 @@ async def retry_calls(settings: Settings, console: Console, selection: Selection
         if requested and not await daemon_lives(store):
             console.print(NO_DAEMON, soft_wrap=True)
             return Exit.ACCEPTED
-        with console.status("Aguardando o daemon…"):
+        with console.status("Aguardando o worker…"):
             calls = await _latest(store, list(requested), clock)
     return _print_outcomes(console, calls)
 
@@ -273,7 +273,7 @@ def _retry_result(call: CallRecord) -> tuple[Exit, str]:
         return Exit.REFUSED, f"✗ A nova tentativa não abriu o ticket: {state}, {call.error}"
     # An earlier attempt is looked up first: the daemon holds the call, which is still `received`.
     if call.state is CallState.RUNNING or call.owner is not None:
-        return Exit.DONE, f"… O daemon assumiu a chamada; acompanhe: ticket-worker calls show {call.call_id}"
+        return Exit.DONE, f"… O worker assumiu a chamada; acompanhe: ticket-worker calls show {call.call_id}"
     return Exit.ACCEPTED, NOT_TAKEN_UP
 
 

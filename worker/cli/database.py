@@ -15,12 +15,12 @@ from worker.settings import Settings
 from worker.store.store import Store
 
 NOT_TAKEN_UP = (
-    "! O pedido está gravado, mas nenhum daemon o assumiu ainda: será atendido quando o daemon estiver em "
+    "! O pedido está gravado, mas nenhum worker o assumiu ainda: será atendido quando o worker estiver em "
     "execução (ticket-worker run)"
 )
 
 NO_DAEMON = (
-    "! O pedido está gravado, mas nenhum daemon está em execução: será atendido quando um iniciar "
+    "! O pedido está gravado, mas nenhum worker está em execução: será atendido quando um iniciar "
     "(ticket-worker run)"
 )
 
@@ -34,7 +34,7 @@ _Record = TypeVar("_Record")
 async def beside(settings: Settings) -> AsyncIterator[Store]:
     """Open the daemon's database without locking or migrating it. Raises `ConfigError` (see `Store.open`)."""
     if not settings.data_keys:
-        raise ConfigError("DATA_KEYS não está definida: use as mesmas chaves do daemon")
+        raise ConfigError("DATA_KEYS não está definida: use as mesmas chaves do worker")
     store = await Store.open(settings, settings.PLATFORM or "", owner=False)
     try:
         yield store

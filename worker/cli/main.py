@@ -97,7 +97,7 @@ def _version(
 
 @cli.command()
 def run() -> None:
-    """Inicia o daemon: acompanha as execuções, responde às chamadas e serve a API HTTP."""
+    """Inicia o worker: acompanha as execuções, responde às chamadas e serve a API HTTP."""
     # Not at the top: `--help` and `keygen` should not wait for SQLAlchemy, FastAPI and the SDK.
     from worker import daemon  # noqa: PLC0415
 
@@ -281,7 +281,7 @@ def erase(
     document: _OfDocument = False,
     as_json: _AsJson = False,
 ) -> None:
-    """Pede ao daemon que apague os dados de uma conversa ou de um documento, e mostra o que ficou."""
+    """Pede ao worker que apague os dados de uma conversa ou de um documento, e mostra o que ficou."""
     from worker.cli import personal_data as verbs  # noqa: PLC0415  # as in `run`
     from worker.times import SystemClock  # noqa: PLC0415
 
@@ -385,7 +385,7 @@ def retry_call(
     setor: _Setor = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Só mostra o que seria enviado.")] = False,
 ) -> None:
-    """Pede ao daemon que envie o mesmo ticket de novo, com a mesma chave: um, ou todos de um período."""
+    """Pede ao worker que envie o mesmo ticket de novo, com a mesma chave: um, ou todos de um período."""
     from worker.cli import calls as verbs  # noqa: PLC0415  # as in `run`
     from worker.times import SystemClock  # noqa: PLC0415
 

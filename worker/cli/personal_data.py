@@ -64,7 +64,7 @@ async def erase(
         if not await daemon_lives(store):
             console.print(NO_DAEMON, soft_wrap=True)
             return Exit.ACCEPTED
-        with console.status("Aguardando o daemon…"):
+        with console.status("Aguardando o worker…"):
             erasure = await wait_for_daemon(
                 lambda: store.erasures.outcome(erasure_id), lambda seen: seen is not None, clock
             )
@@ -171,7 +171,7 @@ def _print_rekeyed(console: Console, changed: int, last: RekeyCounts) -> Exit:
         problem = f"{last.unreadable} valores não abrem com nenhuma chave de DATA_KEYS e ficaram como estavam"
     elif last.changed or last.overtaken:
         problem = (
-            "ainda se grava com outra chave: reinicie o daemon com a chave nova em primeiro lugar e repita"
+            "ainda se grava com outra chave: reinicie o worker com a chave nova em primeiro lugar e repita"
         )
     else:
         console.print(

@@ -37,7 +37,7 @@ def check(connection: Connection) -> None:
     """Raises `NotMigrated` unless the database is at this version's schema, `ConfigError` at a newer one."""
     if _behind(connection):
         raise NotMigrated(
-            "O banco ainda não foi atualizado por esta versão: inicie o daemon (ticket-worker run) uma vez"
+            "O banco ainda não foi atualizado por esta versão: inicie o worker (ticket-worker run) uma vez"
         )
 
 

@@ -319,7 +319,7 @@ class Database:
         if self.sqlite and not _file(self.url).exists():
             raise NotMigrated(
                 f"O banco {_file(self.url)} não existe: confira DATABASE_URL e a pasta em que o comando é "
-                "dado, ou inicie o daemon (ticket-worker run) uma vez"
+                "dado, ou inicie o worker (ticket-worker run) uma vez"
             )
         if self.sqlite:
             _refuse_second_name(_file(self.url))
