@@ -283,13 +283,8 @@ class Ledger(Protocol):
         If another call has taken them over already, this one waits for that call.
         """
 
-    async def answer_at_deadline(
-        self, call_id: str, sent: Personal, unsent: Personal, *, error: str
-    ) -> CallRecord:
-        """Answer a call at its deadline: with `sent` if a request may be out, else close it with `unsent`.
-
-        `error`: the code of `unsent`.
-        """
+    async def answer_at_deadline(self, call_id: str, sent: Personal, unsent: Personal) -> CallRecord:
+        """Answer a call at its deadline: with `sent` if a request may be out, else close it with `unsent`."""
 
     async def claim(self, owner: str, limit: int) -> Sequence[CallRecord]:
         """Claim calls that are due and that no process works on, even if their run has ended."""

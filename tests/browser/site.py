@@ -59,6 +59,34 @@ class Site:
         """Write the rows of `day` into the ledger."""
         await day.write(self.store)
 
+    async def add_failed_call(self) -> str:
+        """Add a call that failed a minute ago; returns its id."""
+        day = ledger.Day()
+        day.failed(day.now - 60, [("connect", 0.1)])
+        await self.add(day)
+        return str(day.rows["calls"][0]["call_id"])
+
+    async def add_lost_run(self) -> str:
+        """Add a run that was lost ten minutes ago; returns its id."""
+        day = ledger.Day()
+        day.lost(600, "expirada")
+        await self.add(day)
+        return str(day.rows["runs"][0]["run_id"])
+
+    async def add_handoff(self, accepted_s: float | None = None) -> str:
+        """Add a request of five minutes ago, accepted `accepted_s` seconds ago; returns its id."""
+        day = ledger.Day()
+        day.handoff(300, "financeiro", accepted_s=accepted_s)
+        await self.add(day)
+        return str(day.rows["handoffs"][0]["handoff_id"])
+
+    async def add_undelivered_event(self) -> str:
+        """Add an event that the bot has not accepted for 80 hours; returns its id."""
+        day = ledger.Day()
+        day.undelivered(80 * ledger.HOUR_S, "ticket.opened")
+        await self.add(day)
+        return str(day.rows["outbox"][0]["event_id"])
+
     async def execute(self, statement: str) -> None:
         """Change the database behind the worker's back."""
         async with self.store.database.write() as connection:

@@ -304,10 +304,7 @@ async def test_tab_goes_through_the_page_from_what_is_urgent_to_what_is_history(
 async def test_the_skip_link_leads_to_what_needs_a_person_and_focus_survives_an_action(
     site: Site, browser: Browser
 ) -> None:
-    day = ledger.Day()
-    day.failed(day.now - 60, [("connect", 0.1)])
-    await site.add(day)
-    (call_id,) = (row["call_id"] for row in day.rows["calls"])
+    call_id = await site.add_failed_call()
     opened = await open_page(browser, site)
     await opened.page.keyboard.press("Tab")
     await opened.page.keyboard.press("Enter")
@@ -346,10 +343,7 @@ async def test_calls_are_marked_dismissed_and_resolved_with_keys_only(site: Site
 
 
 async def test_a_hand_off_is_accepted_and_closed_with_keys_only(site: Site, browser: Browser) -> None:
-    day = ledger.Day()
-    day.handoff(300, "financeiro")
-    await site.add(day)
-    (handoff_id,) = (row["handoff_id"] for row in day.rows["handoffs"])
+    handoff_id = await site.add_handoff()
     opened = await open_page(browser, site)
     await opened.press("Tab", f"accept-{handoff_id}")
     await opened.page.keyboard.press("Enter")

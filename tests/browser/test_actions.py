@@ -79,10 +79,7 @@ async def test_the_outcome_of_a_new_try_stands_in_its_row_for_a_minute(site: Sit
 
 
 async def test_a_refused_try_says_why_on_the_page_of_the_call(site: Site, browser: Browser) -> None:
-    day = ledger.Day()
-    day.failed(day.now - 60, [("connect", 0.1)])
-    await site.add(day)
-    (call_id,) = (row["call_id"] for row in day.rows["calls"])
+    call_id = await site.add_failed_call()
     opened = await open_page(browser, site, path=f"/calls/{call_id}")
     await site.change_call(call_id, state=ledger.CallState.RUNNING)
     await opened.page.locator(f"#retry-{call_id}").click()
@@ -133,10 +130,7 @@ async def test_many_calls_are_retried_at_once_and_each_row_shows_its_outcome(
 
 
 async def test_a_try_that_does_not_end_is_reported_as_still_running(site: Site, browser: Browser) -> None:
-    day = ledger.Day()
-    day.failed(day.now - 60, [("connect", 0.1)])
-    await site.add(day)
-    (call_id,) = (row["call_id"] for row in day.rows["calls"])
+    call_id = await site.add_failed_call()
     opened = await open_page(browser, site, f"/calls/{call_id}")
     await opened.page.evaluate('fetch = async () => new Response(\'{"state": "running"}\')')
     await opened.page.locator(f"#retry-{call_id}").click()
@@ -148,10 +142,7 @@ async def test_a_try_that_does_not_end_is_reported_as_still_running(site: Site, 
 
 
 async def test_runs_are_marked_but_only_calls_are_retried(site: Site, browser: Browser) -> None:
-    day = ledger.Day()
-    day.lost(600, "expirada")
-    await site.add(day)
-    (run_id,) = (row["run_id"] for row in day.rows["runs"])
+    run_id = await site.add_lost_run()
     opened = await open_page(browser, site)
     await opened.page.locator(f"#marca-{run_id}").check()
     await opened.page.locator("#varias-retry").click()
@@ -162,10 +153,7 @@ async def test_runs_are_marked_but_only_calls_are_retried(site: Site, browser: B
 async def test_a_customers_data_appear_after_a_click_that_the_access_log_records(
     site: Site, browser: Browser
 ) -> None:
-    day = ledger.Day()
-    day.failed(day.now - 60, [("connect", 0.1)])
-    await site.add(day)
-    (call_id,) = (row["call_id"] for row in day.rows["calls"])
+    call_id = await site.add_failed_call()
     opened = await open_page(browser, site)
     assert leaks(await opened.page.content()) == set()
     button, data = opened.page.locator(f"#reveal-{call_id}"), opened.page.locator(f"#dados-{call_id}")
@@ -196,10 +184,7 @@ async def test_expired_customer_data_are_reported_as_gone(site: Site, browser: B
 
 
 async def test_one_call_is_dismissed_with_its_reason_and_taken_back(site: Site, browser: Browser) -> None:
-    day = ledger.Day()
-    day.failed(day.now - 60, [("connect", 0.1)])
-    await site.add(day)
-    (call_id,) = (row["call_id"] for row in day.rows["calls"])
+    call_id = await site.add_failed_call()
     opened = await open_page(browser, site)
     status = opened.page.locator("#dito")
     await opened.page.locator(f"#dispensar-calls-{call_id} summary").click()
@@ -219,10 +204,7 @@ async def test_one_call_is_dismissed_with_its_reason_and_taken_back(site: Site, 
 
 
 async def test_a_lost_run_is_dismissed_and_taken_back(site: Site, browser: Browser) -> None:
-    day = ledger.Day()
-    day.lost(600, "expirada")
-    await site.add(day)
-    (run_id,) = (row["run_id"] for row in day.rows["runs"])
+    run_id = await site.add_lost_run()
     opened = await open_page(browser, site)
     await opened.page.locator(f"#dispensar-runs-{run_id} summary").click()
     await opened.page.locator(f"#razao-runs-{run_id}").select_option("cliente_desistiu")
@@ -290,10 +272,7 @@ async def test_a_refused_dismissal_says_why_in_its_row(site: Site, browser: Brow
 
 
 async def test_a_hand_off_is_accepted_and_closed(site: Site, browser: Browser) -> None:
-    day = ledger.Day()
-    day.handoff(300, "financeiro")
-    await site.add(day)
-    (handoff_id,) = (row["handoff_id"] for row in day.rows["handoffs"])
+    handoff_id = await site.add_handoff()
     opened = await open_page(browser, site)
     queue = opened.page.locator("#atendimento")
     await expect(queue).to_contain_text("Espera há 5 min")
@@ -306,10 +285,7 @@ async def test_a_hand_off_is_accepted_and_closed(site: Site, browser: Browser) -
 
 
 async def test_an_accepted_hand_off_is_returned_to_the_bot(site: Site, browser: Browser) -> None:
-    day = ledger.Day()
-    day.handoff(300, "financeiro", accepted_s=100)
-    await site.add(day)
-    (handoff_id,) = (row["handoff_id"] for row in day.rows["handoffs"])
+    handoff_id = await site.add_handoff(accepted_s=100)
     opened = await open_page(browser, site)
     await opened.page.locator(f"#return-{handoff_id}").click()
     await expect(opened.page.locator("#dito")).to_contain_text("Conversa devolvida ao bot")
@@ -320,10 +296,7 @@ async def test_an_accepted_hand_off_is_returned_to_the_bot(site: Site, browser: 
 async def test_a_hand_off_that_the_customer_gave_up_is_closed_unaccepted(
     site: Site, browser: Browser
 ) -> None:
-    day = ledger.Day()
-    day.handoff(300, "financeiro")
-    await site.add(day)
-    (handoff_id,) = (row["handoff_id"] for row in day.rows["handoffs"])
+    handoff_id = await site.add_handoff()
     opened = await open_page(browser, site)
     await opened.page.locator(f"#close-{handoff_id}").click()
     await expect(opened.page.locator("#atendimento .empty")).to_be_visible()
@@ -334,10 +307,7 @@ async def test_a_hand_off_that_the_customer_gave_up_is_closed_unaccepted(
 async def test_the_motivo_of_a_hand_off_appears_after_a_click_that_the_access_log_records(
     site: Site, browser: Browser
 ) -> None:
-    day = ledger.Day()
-    day.handoff(300, "financeiro")
-    await site.add(day)
-    (handoff_id,) = (row["handoff_id"] for row in day.rows["handoffs"])
+    handoff_id = await site.add_handoff()
     opened = await open_page(browser, site)
     assert leaks(await opened.page.content()) == set()
     await opened.page.locator(f"#reveal-{handoff_id}").click()
@@ -351,10 +321,7 @@ async def test_the_motivo_of_a_hand_off_appears_after_a_click_that_the_access_lo
 async def test_the_second_of_two_operators_learns_that_the_item_has_changed(
     site: Site, browser: Browser
 ) -> None:
-    day = ledger.Day()
-    day.handoff(300, "financeiro")
-    await site.add(day)
-    (handoff_id,) = (row["handoff_id"] for row in day.rows["handoffs"])
+    handoff_id = await site.add_handoff()
     first, second = await open_page(browser, site), await open_page(browser, site)
     await first.page.locator(f"#accept-{handoff_id}").click()
     await expect(first.page.locator("#dito")).to_contain_text("Atendimento assumido")
@@ -367,10 +334,7 @@ async def test_the_second_of_two_operators_learns_that_the_item_has_changed(
 
 
 async def test_a_stuck_event_is_queued_for_delivery_again(site: Site, browser: Browser) -> None:
-    day = ledger.Day()
-    day.undelivered(80 * ledger.HOUR_S, "ticket.opened")
-    await site.add(day)
-    (event_id,) = (row["event_id"] for row in day.rows["outbox"])
+    event_id = await site.add_undelivered_event()
     opened = await open_page(browser, site, path="/events?state=stuck")
     await expect(opened.page.locator("#lista")).to_contain_text("última resposta: http_500")
     await opened.page.locator(f"#deliver-{event_id}").click()
@@ -379,10 +343,7 @@ async def test_a_stuck_event_is_queued_for_delivery_again(site: Site, browser: B
 
 
 async def test_a_stuck_event_is_discarded_from_the_first_page(site: Site, browser: Browser) -> None:
-    day = ledger.Day()
-    day.undelivered(80 * ledger.HOUR_S, "ticket.opened")
-    await site.add(day)
-    (event_id,) = (row["event_id"] for row in day.rows["outbox"])
+    event_id = await site.add_undelivered_event()
     opened = await open_page(browser, site)
     await opened.page.locator(f"#discard-{event_id}").click()
     await expect(opened.page.locator("#dito")).to_contain_text("Aviso descartado")
@@ -405,10 +366,7 @@ async def test_all_stuck_events_are_queued_for_delivery_with_one_button(site: Si
 
 
 async def test_an_action_in_an_expired_session_asks_for_a_new_login(site: Site, browser: Browser) -> None:
-    day = ledger.Day()
-    day.handoff(300, "financeiro")
-    await site.add(day)
-    (handoff_id,) = (row["handoff_id"] for row in day.rows["handoffs"])
+    handoff_id = await site.add_handoff()
     opened = await open_page(browser, site)
     await opened.page.route("**/*", lambda route: route.fulfill(status=401, json={}))
     await opened.page.locator(f"#accept-{handoff_id}").click()
@@ -419,10 +377,7 @@ async def test_an_action_in_an_expired_session_asks_for_a_new_login(site: Site, 
 async def test_an_action_without_an_answer_says_that_its_outcome_is_unknown(
     site: Site, browser: Browser
 ) -> None:
-    day = ledger.Day()
-    day.handoff(300, "financeiro")
-    await site.add(day)
-    (handoff_id,) = (row["handoff_id"] for row in day.rows["handoffs"])
+    handoff_id = await site.add_handoff()
     opened = await open_page(browser, site)
     await opened.page.context.set_offline(True)
     await opened.page.locator(f"#accept-{handoff_id}").click()

@@ -207,10 +207,7 @@ async def test_a_conversation_links_into_the_chat_of_the_bot(site: Site, browser
 
 
 async def test_a_refresh_keeps_focus_typed_text_and_open_rows(site: Site, browser: Browser) -> None:
-    day = ledger.Day()
-    day.failed(day.now - 60, [("connect", 0.1)])
-    await site.add(day)
-    (call_id,) = (row["call_id"] for row in day.rows["calls"])
+    call_id = await site.add_failed_call()
     opened = await open_page(browser, site)
     await opened.page.locator(f"#chamada-{call_id} summary").click()
     await opened.page.locator(f"#resolver-{call_id} summary").click()
@@ -253,10 +250,7 @@ async def test_a_refresh_keeps_the_scroll_position_and_changes_nothing_that_is_t
 async def test_a_row_that_goes_hands_its_focus_to_the_heading_of_its_list(
     site: Site, browser: Browser
 ) -> None:
-    day = ledger.Day()
-    day.failed(day.now - 60, [("connect", 0.1)])
-    await site.add(day)
-    (call_id,) = (row["call_id"] for row in day.rows["calls"])
+    call_id = await site.add_failed_call()
     opened = await open_page(browser, site)
     await opened.page.locator(f"#retry-{call_id}").focus()
     await site.change_call(call_id, state=ledger.CallState.DONE, protocolo="2511291234567890")

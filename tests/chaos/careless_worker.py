@@ -9,7 +9,6 @@ from typing import Any
 from sqlalchemy import delete
 
 from worker.cli import main
-from worker.errors import CrmUnavailable
 from worker.model import CallRecord, CallState, Outcome, Run, Sent, ToolCall, ToolKind
 from worker.personal import Personal
 from worker.ports import Decide
@@ -50,11 +49,9 @@ class CarelessCalls(Calls):
         await self._write(call_id)
         return await super().settle(call_id, outcome, answer, **said)
 
-    async def answer_at_deadline(
-        self, call_id: str, sent: Personal, unsent: Personal, *, error: str = CrmUnavailable.code
-    ) -> CallRecord:
+    async def answer_at_deadline(self, call_id: str, sent: Personal, unsent: Personal) -> CallRecord:
         await self._write(call_id)
-        return await super().answer_at_deadline(call_id, sent, unsent, error=error)
+        return await super().answer_at_deadline(call_id, sent, unsent)
 
     async def _write(self, call_id: str) -> None:
         if row := self._unwritten.pop(call_id, None):

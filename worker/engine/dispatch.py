@@ -182,11 +182,10 @@ class Dispatcher:
             await self._sending.pause(_FOLLOW_S)
 
     async def _answer_at_deadline(self, record: CallRecord) -> CallRecord:
-        sent, unsent = _errors_at_deadline(record)
         record = await self._ledger.answer_at_deadline(
-            record.call_id, sent=_error_answer(sent), unsent=_error_answer(unsent), error=unsent.code
+            record.call_id, sent=_error_answer(BeingConfirmed()), unsent=_error_answer(CrmUnavailable())
         )
-        code = sent.code if record.state.open else record.error
+        code = BeingConfirmed.code if record.state.open else record.error
         self._instrumentation.refused(record, code)
         return await self._with_answer(record)
 
@@ -408,13 +407,6 @@ class Dispatcher:
 
 def _error_answer(error: ToolError) -> Personal:
     return Personal.json(error.answer())
-
-
-def _errors_at_deadline(record: CallRecord) -> tuple[ToolError, ToolError]:
-    """The errors for a call that was sent, and for one that was not. Of the bot's functions no CRM knows."""
-    if record.kind is ToolKind.OTHER:
-        return ToolFailed(), ToolFailed()
-    return BeingConfirmed(), CrmUnavailable()
 
 
 def _in_doubt(record: CallRecord) -> Outcome:

@@ -152,9 +152,7 @@ class Calls:
             await connection.execute(update(t).where(t.c.call_id == call_id).values(**changed))
             return await get(connection, tables, call_id)
 
-    async def answer_at_deadline(
-        self, call_id: str, sent: Personal, unsent: Personal, *, error: str = CrmUnavailable.code
-    ) -> CallRecord:
+    async def answer_at_deadline(self, call_id: str, sent: Personal, unsent: Personal) -> CallRecord:
         async with self._db.write() as connection:
             before = await get(connection, self._db.tables, call_id, lock=True)
             if not before.state.open:
@@ -162,7 +160,7 @@ class Calls:
             if not before.answered and (before.waits or before.maybe_sent):
                 await self._outcomes.record_answer(connection, call_id, sent, success=False)
             elif not before.answered:
-                unopened = Outcome(CallState.FAILED, error)
+                unopened = Outcome(CallState.FAILED, CrmUnavailable.code)
                 await self._outcomes.finish(connection, before, unopened)
                 await self._outcomes.record_answer(connection, call_id, unsent, success=False)
             if before.erased:
